@@ -1,0 +1,1 @@
+"""Sweeps of runs: what to run, and where."""

@@ -1,0 +1,102 @@
+"""The contracts between the engine, the methods and the stage-two rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Batch(NamedTuple):
+    """One rank's share of a mini-batch.
+
+    Shapes: views, in the order of ``Method.views``, images (B, 3, H, W) or cached features (B, D);
+    labels (B,) int64, never read by self-supervised methods; indices (B,) positions in the train split.
+    """
+
+    views: tuple[Tensor, ...]
+    labels: Tensor
+    indices: Tensor
+
+
+class TrainInfo(NamedTuple):
+    """What is known before a method is built: labels (N,) of the train split, classes, epochs after budget scaling."""
+
+    labels: Tensor
+    num_classes: int
+    epochs: int
+
+    @property
+    def class_counts(self) -> Tensor:
+        """Training images per class, (C,) int64."""
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+
+class Run(Protocol):
+    """What the engine lends to a method."""
+
+    rank: int
+    world_size: int
+
+    def generator(self, stream: str, *key: int) -> torch.Generator:
+        """A generator that is a function of (seed, stream, key) alone."""
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """All ranks' rows (B, ...) -> (world_size * B, ...) in rank order, differentiable; identity on one rank."""
+
+    def from_rank0(self, compute: Callable[[], Tensor]) -> Tensor:
+        """The result of ``compute``, computed on rank 0 only and broadcast."""
+
+    def embed(self, function: Callable[[Tensor], Tensor], view: str = "plain") -> Tensor:
+        """``function`` (images -> (B, D)) over the train split, (N, D) in index order, eval mode, no gradients."""
+
+
+class Method(nn.Module):
+    """Stage one or stage two of a run: networks, loss and buffers; ``state_dict()`` is its whole state.
+
+    ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
+    ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything.
+    """
+
+    views: tuple[str, ...] = ()
+    provides_classifier: ClassVar[bool] = False
+    microbatches: ClassVar[bool] = False
+    encoder: nn.Module
+    classifier: nn.Module | None = None
+
+    def on_epoch_start(self, epoch: int, run: Run) -> None:
+        """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
+
+    def strength(self) -> Tensor | None:
+        """Augmentation strength per training image, (N,) in [0, 1], or None for full strength everywhere."""
+        return None
+
+    def restart_epochs(self) -> tuple[int, ...]:
+        """Epochs at whose start optimiser and schedule begin anew."""
+        return ()
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """One training step: "loss" (scalar, differentiable) and further detached terms."""
+        raise TypeError(f"{type(self).__name__} must define forward(batch, epoch, step, run)")
+
+
+class StageTwo(Protocol):
+    """A rule that fits a classifier on a frozen encoder."""
+
+    train_split: str
+    uses_classifier: bool
+
+    def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
+        """The method that the engine trains; its encoder is frozen and stays in eval mode."""
+
+    def finish(self, method: Method, run: Run) -> nn.Module:
+        """The classifier (features -> logits) that is evaluated."""
+
+
+class Schedule(Protocol):
+    """A learning rate for every step."""
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate at a step, both counted from 0."""

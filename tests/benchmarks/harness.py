@@ -1,0 +1,62 @@
+"""Side-by-side timing: candidates run alternately in one process; medians are printed with their spread."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from weakref import WeakSet
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def describe() -> str:
+    """One line on the machine, the versions and the threads in use."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
+
+
+def alternate(candidates: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
+    """Seconds per call of every candidate, run in turn for ``rounds`` rounds after one warm-up round."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_ in range(rounds + 1):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            call()
+            if round_ > 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def report(title: str, seconds: dict[str, list[float]], baseline: str, ours: str, goal: float | None = None) -> float:
+    """Print medians and spread, and the ratio baseline / ours against the goal; return the ratio."""
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratio = medians[baseline] / medians[ours]
+    print(f"\n{title}")
+    for name, values in seconds.items():
+        print(f"  {name:<40} {medians[name] * 1e3:10.2f} ms  ({min(values) * 1e3:.2f} - {max(values) * 1e3:.2f})")
+    wanted = "" if goal is None else f"   goal {goal:g}: {'met' if ratio >= goal else 'MISSED'}"
+    print(f"  {'ratio':<40} {ratio:10.2f} x{wanted}")
+    return ratio
+
+
+class PeakMemory(TorchDispatchMode):
+    """Peak bytes of live tensor storages that were allocated inside the block, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._alive: WeakSet[torch.UntypedStorage] = WeakSet()
+        self._seen: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self._alive.add(leaf.untyped_storage())
+        live = {storage.data_ptr(): storage.nbytes() for storage in self._alive}
+        self.peak = max(self.peak, sum(live.values()))
+        return result
