@@ -64,7 +64,11 @@ class Method(nn.Module):
     provides_classifier: ClassVar[bool] = False
     microbatches: ClassVar[bool] = False
     encoder: nn.Module
-    classifier: nn.Module | None = None
+    classifier: nn.Module | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = None
 
     def on_epoch_start(self, epoch: int, run: Run) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""

@@ -44,19 +44,57 @@ def report(title: str, seconds: dict[str, list[float]], baseline: str, ours: str
 
 
 class PeakMemory(TorchDispatchMode):
-    """Peak bytes of live tensor storages that were allocated inside the block, forward and backward."""
+    """Peak bytes of live tensor storages that were allocated inside the block, forward and backward.
+
+    Storages of tensors made before the block are left out; a buffer that lives only inside one kernel is not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.peak = 0
         self._alive: WeakSet[torch.UntypedStorage] = WeakSet()
-        self._seen: dict[int, int] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        given = _storages((args, kwargs))
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor):
-                self._alive.add(leaf.untyped_storage())
-        live = {storage.data_ptr(): storage.nbytes() for storage in self._alive}
-        self.peak = max(self.peak, sum(live.values()))
+        for storage in _storages(result):  # a view of, or a write into, an argument allocates nothing
+            if storage not in given:
+                self._alive.add(storage)
+        self.peak = max(self.peak, sum(storage.nbytes() for storage in self._alive))
         return result
+
+
+class OpCount(TorchDispatchMode):
+    """Kernels dispatched inside the block, forward and backward; views are free and not counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+class HostReads(TorchDispatchMode):
+    """Kernels inside the block that make the host wait for a value on a device: scalars, data-dependent shapes."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "equal", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.overloadpacket.__name__
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        if by_mask or name.strip("_").startswith(tuple(word.strip("_") for word in self.waiting)):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def _storages(tree: object) -> set[torch.UntypedStorage]:
+    """The storages of all tensors in a tree."""
+    return {leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)}

@@ -1,0 +1,123 @@
+"""Batch augmentation on the device: parameters drawn per image, then applied to the whole batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lt_bench.augment.crop import Crop, HorizontalFlip
+from lt_bench.augment.selection import take
+
+# a NamedTuple of tensors with one row per image; every operation has its own
+Params = Any
+
+# on a CPU, chunks of about 1.5 MB of floats: larger temporaries are new pages from the operating system every time
+CHUNK_VALUES = 128 * 3 * 32 * 32
+CHUNK_IMAGES = 32
+
+
+class Op(Protocol):
+    """One random operation on float32 images (B, 3, H, W) in [0, 1].
+
+    Both ways of applying it leave their input as it is and give the same images for the same parameters.
+    """
+
+    def draw(self, count: int, generator: torch.Generator) -> Params:
+        """Fresh parameters for ``count`` images, independent of the images, on the generator's device."""
+
+    def grouped(self, images: Tensor, params: Params) -> Tensor:
+        """Apply; may read the host and handle groups of images in turn, as suits a CPU."""
+
+    def branch_free(self, images: Tensor, params: Params) -> Tensor:
+        """Apply without host reads and with shapes known in advance, so that torch.compile makes one graph of it."""
+
+
+class Pipeline:
+    """A sequence of operations, then normalisation; with no operations, the view used for evaluation.
+
+    ``mean`` and ``std`` are per channel, for values in [0, 1]. A horizontal flip right after a crop costs nothing: the
+    crop reads its columns in reverse.
+    """
+
+    def __init__(self, ops: Sequence[Op], mean: Sequence[float], std: Sequence[float]) -> None:
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(
+                f"a pipeline expects three means and three positive stds, found mean {mean}, std {std}; "
+                "type e.g. mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)"
+            )
+        self.ops = tuple(ops)
+        self.mean, self.std = tuple(mean), tuple(std)
+        self._in_crop = {
+            index
+            for index, (op, following) in enumerate(pairwise(self.ops), start=1)
+            if isinstance(op, Crop) and isinstance(following, HorizontalFlip)
+        }
+
+    def draw(self, count: int, generator: torch.Generator) -> list[Params]:
+        """Fresh parameters for ``count`` images, one entry per operation."""
+        return [op.draw(count, generator) for op in self.ops]
+
+    def apply(self, images: Tensor, params: list[Params], branch_free: bool = False) -> Tensor:
+        """Augment and normalise: uint8 (B, 3, H, W) to float32 (B, 3, S, S) in channels_last memory format.
+
+        ``branch_free`` takes the way without host reads. ValueError if the images or the number of parameters differ
+        from that.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"a pipeline expects uint8 images (B, 3, H, W), found {images.dtype} {tuple(images.shape)}; "
+                "repeat grey images to three channels and pass them before any conversion to float"
+            )
+        if len(params) != len(self.ops):
+            raise ValueError(
+                f"{len(self.ops)} operations expect as many parameters, found {len(params)}; pass what draw() returned"
+            )
+        if branch_free:
+            return torch.stack(self._planes(images, params, branch_free), dim=3).permute(0, 3, 1, 2)
+        step = max(CHUNK_IMAGES, CHUNK_VALUES // math.prod(images.shape[1:]))
+        out: Tensor | None = None
+        for start in range(0, max(1, len(images)), step):
+            rows = slice(start, start + step)
+            planes = self._planes(images[rows], slice_params(params, rows), branch_free)
+            if out is None:
+                out = planes[0].new_empty(len(images), *planes[0].shape[1:], len(planes))
+            torch.stack(planes, dim=3, out=out[rows])
+        return out.permute(0, 3, 1, 2)
+
+    def _planes(self, images: Tensor, params: list[Params], branch_free: bool) -> list[Tensor]:
+        """Augmented and normalised, as one (B, S, S) tensor per channel."""
+        values = images.float().div_(255)
+        for index, (op, drawn) in enumerate(zip(self.ops, params, strict=True)):
+            if index in self._in_crop:
+                continue
+            flip = {"flipped": params[index + 1].applied} if index + 1 in self._in_crop else {}
+            values = (op.branch_free if branch_free else op.grouped)(values, drawn, **flip)
+        # plain numbers, channel by channel: nothing has to be copied to the device
+        channels = zip(values.unbind(1), self.mean, self.std, strict=True)
+        return [(plane - mean).div_(std) for plane, mean, std in channels]
+
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        rows: slice | None = None,
+        total: int | None = None,
+        branch_free: bool = False,
+    ) -> Tensor:
+        """Draw for the global batch of ``total`` images and augment this process's share, the images at ``rows`` of it.
+
+        Several processes so see the augmentation that one process sees on the joined batch. Default: the whole batch.
+        """
+        drawn = self.draw(len(images) if total is None else total, generator)
+        params = drawn if rows is None else slice_params(drawn, rows)
+        return self.apply(images, params, branch_free)
+
+
+def slice_params(params: list[Params], rows: slice) -> list[Params]:
+    """The parameters of some images of a batch, operation by operation."""
+    return [take(drawn, rows) for drawn in params]

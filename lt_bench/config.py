@@ -1,0 +1,155 @@
+"""The shape of a run's config: one dataclass per group, and the resolvers that conf/ uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+FIDELITIES = ("clean", "official")
+PROFILES = ("exponential", "step")
+GROUP_RULES = ("count_100_20", "thirds")
+SAMPLERS = ("shuffle", "class_aware")
+SPLITS = ("test", "validation")
+SELECTIONS = ("last", "best_validation", "best_test")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass
+class Dataset:
+    """A data set, how its images are augmented, and how its classes are grouped in tables."""
+
+    name: str = MISSING
+    title: str = MISSING
+    _target_: str = MISSING
+    root: str | None = None
+    download: bool = True
+    num_classes: int = MISSING
+    image_size: int = MISSING
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+    horizontal_flip: bool = True
+    crop_padding: int = 4
+    crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])
+    color_jitter: list[float] = field(default_factory=lambda: [0.4, 0.4, 0.4, 0.1])
+    color_jitter_probability: float = 0.8
+    grayscale_probability: float = 0.2
+    group_rule: str = "count_100_20"
+    pool_per_class: int | None = None
+    validation_fraction: float = 0.0
+
+
+@dataclass
+class Imbalance:
+    """The long tail: largest class / smallest class, and the profile between them; factor null keeps all images."""
+
+    factor: float | None = 100.0
+    profile: str = "exponential"
+
+
+@dataclass
+class Optimizer:
+    """Stochastic gradient descent; weight decay acts on all parameters."""
+
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+
+@dataclass
+class Training:
+    """How a stage is trained: the schedule gives the learning rate of every step."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    lr: float = MISSING
+    drop_last: bool = False
+    sampler: str = "shuffle"
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """What is evaluated: the split, the rule that chooses the epoch, images per forward pass."""
+
+    split: str = "test"
+    select: str = "last"
+    batch_size: int = 500
+
+
+@dataclass
+class Budget:
+    """How long, never what."""
+
+    name: str = "paper"
+    epoch_scale: float = 1.0
+    max_steps_per_epoch: int | None = None
+
+
+@dataclass
+class Checkpoint:
+    """How often a run can be resumed from; null switches one interval off."""
+
+    every_epochs: int | None = 10
+    every_steps: int | None = None
+
+
+@dataclass
+class Launch:
+    """How a sweep is run on this machine."""
+
+    parallel_runs: int = 1
+    threads_per_run: int | None = None
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    dataset: Dataset = field(default_factory=Dataset)
+    imbalance: Imbalance = field(default_factory=Imbalance)
+    method: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    stage_two: dict[str, Any] = field(default_factory=dict)
+    train: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    fidelity: str = "clean"
+    budget: Budget = field(default_factory=Budget)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    launch: Launch = field(default_factory=Launch)
+    experiment: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    sweep: list[dict[str, Any]] = field(default_factory=list)
+    seed: int = 0
+    split_seed: int = 0
+    device: str = "auto"
+    progress: bool = True
+    output_dir: str = "runs"
+    data_dir: str = "data"
+
+
+# The allowed words of plain keys; groups and classes are checked by what there is.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "dataset.group_rule": GROUP_RULES,
+    "imbalance.profile": PROFILES,
+    "train.sampler": SAMPLERS,
+    "stage_two.train.sampler": SAMPLERS,
+    "evaluation.split": SPLITS,
+    "evaluation.select": SELECTIONS,
+    "fidelity": FIDELITIES,
+    "device": DEVICES,
+}
+
+
+def scaled_epochs(count: float, *, _root_: DictConfig) -> int:
+    """A recipe's count of epochs under the budget: max(1, round(count * epoch_scale))."""
+    return max(1, round(count * _root_.budget.epoch_scale))
+
+
+def register() -> None:
+    """Make the schema and the resolver ``${epochs:N}`` known to Hydra and OmegaConf."""
+    ConfigStore.instance().store(name="lt_bench_schema", node=Config)
+    OmegaConf.register_new_resolver("epochs", scaled_epochs, replace=True)

@@ -1,0 +1,71 @@
+"""A run's data: source images, long-tailed split, and the tensors on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from hydra.utils import get_object
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lt_bench.config import Config
+from lt_bench.data.small import SmallImages
+from lt_bench.data.split import Split, make_split, manifest
+from lt_bench.data.views import build_view
+
+
+class Data(NamedTuple):
+    """The train split, the images that are evaluated on, and what identifies the split."""
+
+    train: SmallImages
+    test: SmallImages
+    validation: SmallImages
+    split: Split
+    manifest: dict[str, Any]
+
+    @property
+    def train_counts(self) -> NDArray[np.int64]:
+        """Training images per class, (C,)."""
+        return np.asarray(self.split.class_counts, dtype=np.int64)
+
+
+def load_data(config: Config, device: torch.device) -> Data:
+    """Read a data set, cut the long tail and put it on the device; raises ValueError, DataError with what to do."""
+    dataset, imbalance = config.dataset, config.imbalance
+    root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
+    arrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
+    split = make_split(
+        arrays.train_labels,
+        arrays.num_classes,
+        factor=imbalance.factor,
+        profile=imbalance.profile,  # type: ignore[arg-type]  # checked before
+        seed=config.split_seed,
+        pool_per_class=dataset.pool_per_class,
+        validation_fraction=dataset.validation_fraction,
+    )
+
+    def images(pixels: Any, labels: Any) -> SmallImages:
+        return SmallImages(_on(device, pixels), _on(device, labels), lambda view: build_view(view, dataset))
+
+    facts = manifest(
+        split,
+        dataset=dataset.name,
+        factor=imbalance.factor,
+        profile=imbalance.profile,
+        seed=config.split_seed,
+        test_images=len(arrays.test_labels),
+    )
+    return Data(
+        images(arrays.train_images[split.train], arrays.train_labels[split.train]),
+        images(arrays.test_images, arrays.test_labels),
+        images(arrays.train_images[split.validation], arrays.train_labels[split.validation]),
+        split,
+        facts,
+    )
+
+
+def _on(device: torch.device, array: Any) -> Tensor:
+    return torch.from_numpy(array).to(device)

@@ -1,0 +1,78 @@
+"""Small images: the whole train split is one uint8 tensor on the device, augmented there in batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lt_bench.augment.pipeline import Pipeline
+from lt_bench.contracts import Batch
+
+
+class TrainSource(Protocol):
+    """Where the engine gets its batches from."""
+
+    labels: Tensor
+
+    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+        """This rank's ``rows`` of the global batch ``indices``, one tensor per view."""
+
+    def chunks(self, view: str, indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Images of the given positions in order, ``size`` at a time, under one view."""
+
+
+class SmallImages:
+    """Images (N, 3, H, W) uint8 and labels (N,) on one device, and the views that are built for them on demand."""
+
+    def __init__(self, images: Tensor, labels: Tensor, build_view: Callable[[str], Pipeline]) -> None:
+        self.images = images
+        self.labels = labels
+        self._build_view = build_view
+        self._pipelines: dict[str, Pipeline] = {}
+        # Grouping images by operation needs host reads, which cost nothing on a CPU and stall a GPU.
+        self._branch_free = images.device.type != "cpu"
+
+    def view(self, name: str) -> Pipeline:
+        """The pipeline of a view; raises ValueError for an unknown one."""
+        if name not in self._pipelines:
+            self._pipelines[name] = self._build_view(name)
+        return self._pipelines[name]
+
+    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+        """This rank's ``rows`` of the global batch ``indices`` (B,), each view with fresh parameters per image.
+
+        Parameters are drawn for the whole global batch, so any number of processes sees the same images.
+        """
+        mine = indices[rows]
+        images = self.images[mine]
+        augmented = tuple(
+            self.view(name)(images, generator, rows, len(indices), branch_free=self._branch_free) for name in views
+        )
+        return Batch(augmented, self.labels[mine], mine)
+
+    def chunks(self, view: str, indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Images of the given positions in order, ``size`` at a time, under one view."""
+        pipeline = self.view(view)
+        for start in range(0, len(indices), size):
+            rows = slice(start, min(start + size, len(indices)))
+            yield pipeline(self.images[indices[rows]], generator, branch_free=self._branch_free)
+
+
+class CachedFeatures:
+    """Features (N, D) of a frozen encoder, computed once, in the place of images."""
+
+    def __init__(self, features: Tensor, labels: Tensor) -> None:
+        self.features = features
+        self.labels = labels
+
+    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+        """This rank's ``rows`` of the global batch; every view is the same features."""
+        mine = indices[rows]
+        return Batch(tuple(self.features[mine] for _ in views), self.labels[mine], mine)
+
+    def chunks(self, view: str, indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Features of the given positions in order, ``size`` at a time."""
+        yield from self.features[indices].split(size)

@@ -1,0 +1,63 @@
+"""What every source of small images shares: the result, the error, checksums and downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from http.client import HTTPException
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ImageArrays(NamedTuple):
+    """A data set in memory: images (N, 3, H, W) uint8 and labels (N,) int64 for training and test, in file order."""
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    num_classes: int
+
+
+class DataError(RuntimeError):
+    """A data set that is missing, damaged or cannot be fetched."""
+
+
+def data_error(problem: str, url: str, path: Path) -> DataError:
+    """The error for ``problem``, saying where the file comes from, where it goes and which key points elsewhere."""
+    return DataError(
+        f"{problem}. Fetch {url} and put it at {path.resolve()}, or point to a folder that holds it: dataset.root=DIR "
+        "for this data set, data_dir=DIR for the folder of all data sets"
+    )
+
+
+def verify(data: bytes, algorithm: Literal["md5", "sha256"], expected: str) -> None:
+    """Raise ValueError unless the digest of ``data`` is ``expected`` (hexadecimal)."""
+    found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise ValueError(f"{algorithm} is {found}, expected {expected}: damaged, cut off or another file")
+
+
+def fetch(url: str, path: Path, md5: str) -> None:
+    """Download ``url`` to ``path``; the file has its name only once it is complete and its MD5 is right.
+
+    Raises DataError when that fails.
+    """
+    from torchvision.datasets.utils import download_url  # the only use of torchvision, so imported here
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+            download_url(url, folder, path.name, md5)
+            os.replace(Path(folder) / path.name, path)
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise data_error(f"{path.name} could not be downloaded ({error})", url, path) from error
+
+
+def grey_to_rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey images (N, H, W) as (N, 3, H, W), the same values in every channel."""
+    return np.repeat(images[:, None], 3, axis=1)

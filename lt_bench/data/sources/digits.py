@@ -1,0 +1,32 @@
+"""scikit-learn's handwritten digits: 1797 grey images of 8 x 8 in ten classes, part of the library itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lt_bench.data.imbalance import positions_by_class
+from lt_bench.data.sources.common import ImageArrays, grey_to_rgb
+
+NUM_CLASSES = 10
+TEST_PER_CLASS = 50
+POOL_PER_CLASS = 120
+
+
+def load(root: Path, download: bool = True) -> ImageArrays:
+    """1200 training images, 120 per class, and 500 test images, 50 per class, (N, 3, 8, 8) in file order.
+
+    The test images are the last 50 of each class in file order, the training images the first 120: the file keeps a
+    writer's digits together, so both ends hold different hands. Grey values 0 .. 16 are scaled to 0 .. 255 and
+    rounded. Nothing is read below ``root`` and nothing is downloaded.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = grey_to_rgb(np.rint(digits.images * (255 / 16)).astype(np.uint8))
+    labels = digits.target.astype(np.int64)
+    classes = positions_by_class(labels, NUM_CLASSES)
+    train = np.sort(np.concatenate([positions[:-TEST_PER_CLASS][:POOL_PER_CLASS] for positions in classes]))
+    test = np.sort(np.concatenate([positions[-TEST_PER_CLASS:] for positions in classes]))
+    return ImageArrays(images[train], labels[train], images[test], labels[test], NUM_CLASSES)

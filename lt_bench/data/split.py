@@ -1,0 +1,121 @@
+"""The long-tailed train and validation split of a data set, and the manifest that identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import Repr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.data.imbalance import Profile, class_counts, positions_by_class, select
+
+_MIN_CLASS_FOR_VALIDATION = 5
+_VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not depend on the validation fraction
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions in the source's training images: train (M,), validation (V,); class_counts (C,) of train."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    class_counts: list[int]
+
+
+def make_split(
+    labels: NDArray[np.integer],
+    num_classes: int,
+    *,
+    factor: float | None,
+    profile: Profile,
+    seed: int,
+    pool_per_class: int | None,
+    validation_fraction: float,
+) -> Split:
+    """Cut the training images with ``labels`` (N,) into a long-tailed train part and a validation part.
+
+    ``factor`` None keeps all images in file order ("native"); else see ``imbalance.select``. ``pool_per_class`` first
+    restricts every class to its first images in file order. The validation part takes the fraction of every class
+    with 5 images or more, at least one image, and leaves at least one; it never changes which images are selected.
+    Raises ValueError for values out of range, for a class without images and where a profile cannot be filled.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction is at least 0 and below 1, not {validation_fraction:g}")
+    selected = _pool(labels, num_classes, pool_per_class)
+    available = np.bincount(labels[selected], minlength=num_classes)
+    if available.min() == 0:
+        raise ValueError(f"class {available.argmin()} has no training image; check the labels and dataset.num_classes")
+    if factor is not None:
+        counts = class_counts(int(available.max()), num_classes, factor, profile)
+        selected = selected[select(labels[selected], counts, seed)]
+    held_out = _validation_mask(labels[selected], num_classes, validation_fraction, seed)
+    train = selected[~held_out]
+    return Split(train, selected[held_out], np.bincount(labels[train], minlength=num_classes).tolist())
+
+
+def _pool(labels: NDArray[np.integer], num_classes: int, per_class: int | None) -> NDArray[np.int64]:
+    if per_class is None:
+        return np.arange(len(labels))
+    if per_class < 1:
+        raise ValueError(f"dataset.pool_per_class is at least 1 or null, not {per_class}")
+    return np.sort(np.concatenate([positions[:per_class] for positions in positions_by_class(labels, num_classes)]))
+
+
+def _validation_mask(labels: NDArray[np.integer], num_classes: int, fraction: float, seed: int) -> NDArray[np.bool_]:
+    random = np.random.RandomState((seed, _VALIDATION_STREAM))
+    mask = np.zeros(len(labels), dtype=bool)
+    if fraction > 0:
+        for positions in positions_by_class(labels, num_classes):
+            count = len(positions)
+            wanted = max(1, int(count * fraction)) if count >= _MIN_CLASS_FOR_VALIDATION else 0
+            mask[random.permutation(positions)[:wanted]] = True
+    return mask
+
+
+def manifest(
+    split: Split, *, dataset: str, factor: float | None, profile: str, seed: int, test_images: int
+) -> dict[str, object]:
+    """What identifies a split, as plain JSON values: settings, counts, SHA-256 of the positions as '<i8' bytes."""
+    return {
+        "dataset": dataset,
+        "imbalance_factor": factor,
+        "profile": None if factor is None else profile,
+        "split_seed": seed,
+        "class_counts": split.class_counts,
+        "train_images": len(split.train),
+        "train_sha256": _sha256(split.train),
+        "validation_images": len(split.validation),
+        "validation_sha256": _sha256(split.validation),
+        "test_images": test_images,
+    }
+
+
+def _sha256(indices: NDArray[np.int64]) -> str:
+    return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+
+
+def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
+    """Compare the manifest stored at ``path`` with a new one; ValueError names every key that differs, both values."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file ({error}); delete it to write a new one") from error
+    new = json.loads(json.dumps(manifest))
+    brief = Repr()
+    brief.maxstring = brief.maxother = 80
+    brief.maxlist = 12
+    differences = [
+        f"{key}: stored {brief.repr(stored.get(key))}, new {brief.repr(new.get(key))}"
+        for key in sorted(stored.keys() | new.keys())
+        if stored.get(key) != new.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"the split differs from {path}: " + "; ".join(differences) + ". Use the settings and the data of the "
+            "stored split, or another output_dir"
+        )

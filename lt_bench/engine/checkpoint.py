@@ -1,0 +1,32 @@
+"""Checkpoints: plain tensors and builtins, written to a temporary name and renamed."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lt_bench.record.files import write_atomic
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says what to do."""
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a reader finds the old one or the new one, whole."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint without unpickling anything but tensors and builtins; raises CheckpointError if it is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]}); delete it to start anew") from error
+    return state

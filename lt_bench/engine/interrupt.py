@@ -1,0 +1,52 @@
+"""Ctrl-C and termination signals: the step in hand is finished, a checkpoint is written, the run stops resumable."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from lt_bench.engine.context import EngineRun
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has written a checkpoint."""
+
+
+class StopRequest:
+    """Context: the first SIGINT or SIGTERM asks for a stop, a second SIGINT stops at once."""
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in self.signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.reason and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.reason = signal.Signals(number).name
+
+    def agreed(self, run: EngineRun, due: bool = True) -> bool:
+        """Whether to stop now: on several ranks, where one was asked to; they agree only where ``due`` on all."""
+        if run.world_size == 1:
+            return bool(self.reason)
+        if not due:
+            return False
+        flag = torch.tensor(int(bool(self.reason)), device=run.device)
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        self.reason = self.reason or ("another process was stopped" if int(flag) else "")
+        return bool(int(flag))

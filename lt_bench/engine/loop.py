@@ -1,0 +1,215 @@
+"""The training loop: one for stage one and stage two, resumable after any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lt_bench.config import Budget, Checkpoint, Training
+from lt_bench.contracts import Method, Schedule
+from lt_bench.data.small import TrainSource
+from lt_bench.engine import checkpoint
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.interrupt import Interrupted, StopRequest
+from lt_bench.engine.metrics import MetricsFile, RunningMeans
+from lt_bench.engine.order import EpochOrder
+from lt_bench.engine.progress import Progress
+
+LOG_EVERY_STEPS = 50  # how often the loss is read (and checked) inside an epoch
+
+
+class Stage(NamedTuple):
+    """What is trained, where its files go, and how often it can be resumed from."""
+
+    name: str
+    folder: Path
+    checkpoint_name: str
+    budget: Budget
+    intervals: Checkpoint
+    progress: bool
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's path."""
+        return self.folder / self.checkpoint_name
+
+
+@dataclass
+class Position:
+    """Where training stands: the next step to take, what it has cost, and the best epoch so far."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    images: int = 0
+    best: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a method on a source of batches; every random number is a function of (seed, stream, epoch, step).
+
+    ``schedule`` makes the schedule of a segment from the number of its epochs; segments begin at ``restart_epochs``.
+    ``score`` is read after every epoch where the best epoch is wanted instead of the last.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        source: TrainSource,
+        training: Training,
+        schedule: Schedule,
+        run: EngineRun,
+        stage: Stage,
+        score: Callable[[], float] | None = None,
+    ) -> None:
+        self.method, self.source, self.training, self.schedule = method, source, training, schedule
+        self.run, self.stage, self.score = run, stage, score
+        self.order = EpochOrder(source.labels, training.sampler, run)
+        self.steps_per_epoch = self._count_steps()
+        self.restarts = sorted({0, *method.restart_epochs()})
+        self.position = Position()
+        self.means = RunningMeans(run.device)
+        run.module, run.source = method, source
+        self.network: nn.Module = method
+        if run.world_size > 1:
+            self.network = DistributedDataParallel(method, broadcast_buffers=False)
+        self.optimizer = self._new_optimizer()
+
+    def fit(self) -> Position:
+        """Train to the last epoch, from the checkpoint if there is one; raises NonFiniteLoss, Interrupted.
+
+        Afterwards the method holds the weights of the last epoch, or of the best one where a score was given.
+        """
+        if self.stage.checkpoint.exists():
+            self._restore(checkpoint.load(self.stage.checkpoint, self.run.device))
+        total, first = self.training.epochs * self.steps_per_epoch, self.position
+        metrics = MetricsFile(self.stage.folder / "metrics.jsonl", self.stage.name, first.epoch, self.run.rank == 0)
+        progress = Progress(
+            self.stage.name,
+            total,
+            first.epoch * self.steps_per_epoch + first.step,
+            self.stage.progress and self.run.rank == 0,
+        )
+        with StopRequest() as stop, progress:
+            while self.position.epoch < self.training.epochs:
+                metrics.write(self.position.epoch, self._epoch(stop, progress))
+                self._finish_epoch(stop)
+        if self.position.best:
+            self.method.load_state_dict(self.position.best["model"])
+        return self.position
+
+    def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
+        """The (remaining) steps of an epoch; its mean terms, learning rate and seconds."""
+        started = time.perf_counter()
+        epoch = self.run.epoch = self.position.epoch
+        self.method.train()
+        if self.position.step == 0:
+            if epoch in self.restarts[1:]:
+                self.optimizer = self._new_optimizer()
+            self.method.on_epoch_start(epoch, self.run)
+        segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
+        order = self.order(epoch)
+        while self.position.step < self.steps_per_epoch:
+            step = self.position.step
+            lr = self.schedule(segment, step, self.steps_per_epoch)
+            self.means.add(self._step(order, epoch, step, lr), step)
+            self.position.step += 1
+            progress.advance()
+            if self.position.step % LOG_EVERY_STEPS == 0:
+                self.means.check(epoch)
+                progress.show(self.means.means(), lr)
+            self._after_step(stop)
+        self.means.check(epoch)
+        values = self.means.means()
+        progress.show(values, lr)
+        seconds = time.perf_counter() - started
+        self.position.seconds += seconds
+        return {**values, "lr": lr, "seconds": round(seconds, 3)}
+
+    def _step(self, order: Tensor, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        size, ranks = self.training.batch_size, self.run.world_size
+        indices = order[step * size : (step + 1) * size]
+        share = len(indices) // ranks  # several processes leave out the few images that do not share out evenly
+        indices = indices[: share * ranks]
+        rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
+        batch = self.source.batch(indices, rows, self.method.views, self.run.generator("augment", epoch, step))
+        terms: dict[str, Tensor] = self.network(batch, epoch, step, self.run)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        self.optimizer.step()
+        self.position.images += len(indices)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _after_step(self, stop: StopRequest) -> None:
+        """Inside an epoch: save if it is due, give way if asked to."""
+        if self.position.step == self.steps_per_epoch:
+            return
+        every, step = self.stage.intervals.every_steps, self.position.step
+        stopping = stop.agreed(self.run, due=step % LOG_EVERY_STEPS == 0)
+        if stopping or (every and (self.position.epoch * self.steps_per_epoch + step) % every == 0):
+            self._save()
+        if stopping:
+            raise Interrupted(stop.reason)
+
+    def _finish_epoch(self, stop: StopRequest) -> None:
+        """At an epoch's end: score, save if it is due, give way if asked to."""
+        if self.score is not None:
+            value = self.score()
+            if not self.position.best or value > self.position.best["score"]:
+                model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
+                self.position.best = {"score": value, "epoch": self.position.epoch, "model": model}
+        self.position.epoch += 1
+        self.position.step = 0
+        self.means.clear()
+        stopping = stop.agreed(self.run)
+        every = self.stage.intervals.every_epochs
+        ended = self.position.epoch == self.training.epochs
+        steps, step_interval = self.position.epoch * self.steps_per_epoch, self.stage.intervals.every_steps
+        due = (every and self.position.epoch % every == 0) or (step_interval and steps % step_interval == 0)
+        if stopping or ended or due:
+            self._save()
+        if stopping:
+            raise Interrupted(stop.reason)
+
+    def _save(self) -> None:
+        self.means.check(self.position.epoch)  # never keep weights that a non-finite loss has touched
+        if self.run.rank == 0:
+            state = {
+                "position": asdict(self.position),
+                "model": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "means": self.means.state(),
+            }
+            checkpoint.save(self.stage.checkpoint, state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.position = Position(**state["position"])
+        self.method.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.means.restore(state["means"])
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        settings = self.training.optimizer
+        trainable = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        # the schedule sets the rate of every step
+        return torch.optim.SGD(
+            trainable, self.training.lr, settings.momentum, 0.0, settings.weight_decay, settings.nesterov
+        )
+
+    def _count_steps(self) -> int:
+        size, images = self.training.batch_size, len(self.order)
+        steps, rest = divmod(images, size)
+        if rest >= self.run.world_size and not self.training.drop_last:
+            steps += 1
+        if steps == 0:
+            raise ValueError(f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false")
+        return min(steps, self.stage.budget.max_steps_per_epoch or steps)

@@ -1,0 +1,36 @@
+"""The order in which an epoch visits the training images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lt_bench.data.samplers import ClassAwareOrder
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.random import derived_seed
+
+
+class EpochOrder:
+    """Positions of an epoch on the device: ``shuffle`` visits each image once, ``class_aware`` each class equally.
+
+    Shapes: labels (N,) int64; a call gives (len,) int64.  Raises ValueError for another sampler.
+    """
+
+    def __init__(self, labels: Tensor, sampler: str, run: EngineRun) -> None:
+        self.run = run
+        self.count = len(labels)
+        self.class_aware: ClassAwareOrder | None = None
+        if sampler == "class_aware":
+            self.class_aware = ClassAwareOrder(labels.cpu().numpy(), derived_seed(run.seed, "class_aware"))
+        elif sampler != "shuffle":
+            raise ValueError(f"unknown sampler {sampler!r}; there are shuffle, class_aware")
+
+    def __len__(self) -> int:
+        return self.count if self.class_aware is None else len(self.class_aware)
+
+    def __call__(self, epoch: int) -> Tensor:
+        """The positions visited in an epoch, a function of (seed, epoch) alone."""
+        if self.class_aware is not None:
+            return torch.from_numpy(self.class_aware.epoch(epoch)).to(self.run.device, torch.int64)
+        generator = self.run.generator("order", epoch)
+        return torch.randperm(self.count, generator=generator, device=self.run.device)

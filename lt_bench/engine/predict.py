@@ -1,0 +1,47 @@
+"""Logits of an encoder and a classifier on held-out images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.contracts import Method
+from lt_bench.data.small import SmallImages
+from lt_bench.engine.context import evaluating
+
+
+@torch.no_grad()
+def embed_plain(encoder: nn.Module, images: SmallImages, batch_size: int) -> Tensor:
+    """Features (M, D) of un-augmented images, in order, in eval mode."""
+    indices = torch.arange(len(images.labels), device=images.labels.device)
+    generator = torch.Generator(indices.device)  # the plain view draws nothing
+    with evaluating(encoder):
+        return torch.cat([encoder(chunk) for chunk in images.chunks("plain", indices, batch_size, generator)])
+
+
+@torch.no_grad()
+def classify(classifier: nn.Module, features: Tensor) -> Tensor:
+    """Logits (M, C) of features (M, D), in eval mode."""
+    with evaluating(classifier):
+        logits: Tensor = classifier(features)
+    return logits
+
+
+class Scorer:
+    """Mean per-class accuracy of a method's classifier on held-out images, to choose the best epoch by."""
+
+    def __init__(self, method: Method, images: SmallImages, num_classes: int, batch_size: int) -> None:
+        self.method, self.images, self.batch_size = method, images, batch_size
+        self.totals = torch.bincount(images.labels, minlength=num_classes)
+        frozen = not any(parameter.requires_grad for parameter in method.encoder.parameters())
+        self.features = embed_plain(method.encoder, images, batch_size) if frozen else None
+
+    def __call__(self) -> float:
+        assert self.method.classifier is not None
+        features = self.features
+        if features is None:
+            features = embed_plain(self.method.encoder, self.images, self.batch_size)
+        predicted = classify(self.method.classifier, features).argmax(1)
+        right = torch.bincount(self.images.labels[predicted == self.images.labels], minlength=len(self.totals))
+        present = self.totals > 0
+        return float((right[present] / self.totals[present]).mean())

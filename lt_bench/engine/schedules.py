@@ -1,0 +1,129 @@
+"""Learning rates as functions of the position in a run alone, so that a resumed run needs no carried state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+
+def _check(lr: float, warm_epochs: int) -> None:
+    if not lr > 0:
+        raise ValueError(f"lr is positive, not {lr:g}")
+    if warm_epochs < 0:
+        raise ValueError(f"warm_epochs is 0 or more, not {warm_epochs}")
+
+
+def _half_cosine(progress: float) -> float:
+    """From 1 at progress 0 to 0 at progress 1."""
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class SBCLCosine:
+    """Cosine per epoch to lr * decay_rate^4, after a warm-up per step that starts at ``warmup_from``.
+
+    The warm-up ends at the value, at its last epoch, of a cosine that falls to lr * decay_rate^3. A run of one epoch
+    has no warm-up, because a small budget rounds both lengths up to one.
+    Source: Hou et al., ICCV 2023, authors' code.  Deviation: the authors' ramp counts epochs from 1 in a loop that
+    counts from 0; ``warmup_mode="official"`` keeps that: the rate starts below zero and ramps one epoch longer.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        epochs: int,
+        decay_rate: float = 0.1,
+        warm_epochs: int = 10,
+        warmup_from: float = 0.01,
+        warmup_mode: Literal["clean", "official"] = "clean",
+    ) -> None:
+        _check(lr, warm_epochs)
+        if warmup_mode not in ("clean", "official"):
+            raise ValueError(f"warmup_mode is clean or official, not {warmup_mode!r}")
+        if not 0 < decay_rate <= 1:
+            raise ValueError(f"decay_rate is above 0 and at most 1, not {decay_rate:g}")
+        if epochs < 1 or (epochs > 1 and warm_epochs >= epochs):
+            raise ValueError(f"epochs is at least 1 and above warm_epochs={warm_epochs}, not {epochs}")
+        self.lr = lr
+        self.epochs = epochs
+        self.decay_rate = decay_rate
+        self.warm_epochs = warm_epochs if epochs > 1 else 0
+        self.warmup_from = warmup_from
+        self.late = 1 if warmup_mode == "official" and self.warm_epochs > 0 else 0
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate at a step, both counted from 0."""
+        if epoch >= self.warm_epochs + self.late:
+            return self._cosine(epoch, decay_power=4)
+        progress = (step + (epoch - self.late) * steps_per_epoch) / (self.warm_epochs * steps_per_epoch)
+        return self.warmup_from + progress * (self._cosine(self.warm_epochs, decay_power=3) - self.warmup_from)
+
+    def _cosine(self, epoch: int, decay_power: int) -> float:
+        lowest = self.lr * self.decay_rate**decay_power
+        return lowest + (self.lr - lowest) * _half_cosine(epoch / self.epochs)
+
+
+class Cosine:
+    """Half a cosine per epoch from ``lr`` to 0, after a linear warm-up lr * (epoch + 1) / warm_epochs.
+
+    ``span`` says which ends of the half cosine are epochs, of the n that follow the warm-up:
+    from_peak, i / n: the first runs at ``lr``, none at 0 (SBCL with MoCo, cRT, LWS);
+    to_zero, (i + 1) / n: the last runs at exactly 0 (SBCL's class-balanced stage two; also what cRT's published loop
+    executes with a current PyTorch, where the scheduler is stepped before each epoch);
+    open, (i + 1) / (n + 1): neither (BCL, PaCo, ProCo).
+    Source: the authors' code of the methods named.  Raises ValueError for values out of range.
+    """
+
+    _SPANS = {"from_peak": (0, 0), "to_zero": (1, 0), "open": (1, 1)}
+
+    def __init__(
+        self,
+        lr: float,
+        epochs: int,
+        warm_epochs: int = 0,
+        span: Literal["from_peak", "to_zero", "open"] = "from_peak",
+    ) -> None:
+        _check(lr, warm_epochs)
+        if span not in self._SPANS:
+            raise ValueError(f"span is one of {', '.join(self._SPANS)}, not {span!r}")
+        if epochs < max(1, warm_epochs):
+            raise ValueError(f"epochs is at least 1 and at least warm_epochs={warm_epochs}, not {epochs}")
+        self.lr = lr
+        self.epochs = epochs
+        self.warm_epochs = warm_epochs
+        self.offset, self.extra = self._SPANS[span]
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of an epoch counted from 0, the same for all its steps."""
+        if epoch < self.warm_epochs:
+            return self.lr * (epoch + 1) / self.warm_epochs
+        position = epoch - self.warm_epochs + self.offset
+        return self.lr * _half_cosine(position / (self.epochs - self.warm_epochs + self.extra))
+
+
+class Steps:
+    """``lr`` times ``gamma`` for every milestone reached, after a linear warm-up lr * (epoch + 1) / warm_epochs.
+
+    ``milestones`` are the first epochs, counted from 0 and ascending, that run at the lower rate; equal ones, which
+    a small budget makes, count twice.
+    Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Raises ValueError for values out of
+    range.
+    """
+
+    def __init__(self, lr: float, milestones: Sequence[int], gamma: float = 0.1, warm_epochs: int = 0) -> None:
+        _check(lr, warm_epochs)
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma is above 0 and at most 1, not {gamma:g}")
+        if list(milestones) != sorted(milestones) or any(milestone < 1 for milestone in milestones):
+            raise ValueError(f"milestones are epochs from 1 on in ascending order, not {list(milestones)}")
+        self.lr = lr
+        self.milestones = tuple(milestones)
+        self.gamma = gamma
+        self.warm_epochs = warm_epochs
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of an epoch counted from 0, the same for all its steps."""
+        if epoch < self.warm_epochs:
+            return self.lr * (epoch + 1) / self.warm_epochs
+        return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)

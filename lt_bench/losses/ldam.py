@@ -1,0 +1,51 @@
+"""Label-distribution-aware margin loss and class-balanced weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _positive(counts: Tensor) -> Tensor:
+    """Counts in float64; ValueError for a class without images."""
+    if counts.numel() == 0 or bool((counts < 1).any()):
+        raise ValueError(f"expected at least one training image in every class, found counts {counts.tolist()}")
+    return counts.double()
+
+
+def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
+    """Margins proportional to counts^(-1/4), the rarest class having ``max_margin``.
+
+    Shapes: counts (C,); returns (C,) float64. Raises ValueError for a class without images.
+    Source: Cao et al., NeurIPS 2019, eq. (13), scaled as in the authors' code.  Deviation: none.
+    """
+    counts = _positive(counts)
+    return max_margin * (counts / counts.min()) ** -0.25
+
+
+def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
+    """Class weights proportional to (1 - beta) / (1 - beta^count), with sum C; beta = 0 gives ones.
+
+    Shapes: counts (C,); returns (C,) float64. Raises ValueError for a class without images, or beta outside [0, 1).
+    Source: Cui et al., CVPR 2019, eq. (2).  Deviation: 1 - beta^count is taken with ``expm1``, exact for beta near 1.
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"expected beta in [0, 1), found {beta}; 0 switches the weights off")
+    log_beta = math.log(beta) if beta > 0 else -math.inf
+    weights = -1 / torch.expm1(_positive(counts) * log_beta)
+    return weights * (len(counts) / weights.sum())
+
+
+def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, weights: Tensor | None = None) -> Tensor:
+    """Scaled cross-entropy with a class-dependent margin removed from the true logit, averaged with class weights.
+
+    Shapes: logits (B, C) cosines, labels (B,), margins (C,), weights (C,) or None; returns a scalar, at least float32.
+    Source: Cao et al., NeurIPS 2019, eq. (12)-(13); scale and weighted mean as in the authors' code.  Deviation: none.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    target = labels[:, None]
+    logits = logits.scatter_add(1, target, -margins.to(logits.dtype)[target])
+    return F.cross_entropy(scale * logits, labels, None if weights is None else weights.to(logits.dtype))

@@ -1,0 +1,30 @@
+"""Cross-entropy: encoder and linear classifier trained together on the long-tailed data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Method, Run, TrainInfo
+
+
+class CE(Method):
+    """Plain cross-entropy on one view; the control of every table."""
+
+    provides_classifier: ClassVar[bool] = True
+    microbatches: ClassVar[bool] = True
+
+    def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
+        super().__init__()
+        self.views = tuple(views)
+        self.encoder = encoder
+        self.classifier = nn.Linear(int(encoder.feature_dim), info.num_classes)
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """Mean cross-entropy of the first view, and the accuracy on this batch."""
+        logits = self.classifier(self.encoder(batch.views[0]))
+        accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
+        return {"loss": F.cross_entropy(logits, batch.labels), "accuracy": accuracy}

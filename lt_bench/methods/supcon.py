@@ -1,0 +1,54 @@
+"""Supervised contrastive learning: images of one class attract each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Method, Run, TrainInfo
+from lt_bench.losses.supcon import supcon
+from lt_bench.models.heads import ProjectionHead
+
+
+class SupCon(Method):
+    """Khosla et al., NeurIPS 2020, with the projection head and the joint forward pass of SBCL's authors' code.
+
+    ``projection_hidden`` null makes the head's hidden layer as wide as the features.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        temperature: float = 0.1,
+        base_temperature: float = 0.1,
+        projection_hidden: int | None = None,
+        projection_dim: int = 128,
+        views: Sequence[str] = ("simclr", "simclr"),
+    ) -> None:
+        super().__init__()
+        if temperature <= 0 or base_temperature <= 0:
+            raise ValueError(f"temperatures must be positive, found {temperature} and {base_temperature}")
+        features = int(encoder.feature_dim)
+        self.views = tuple(views)
+        self.temperature, self.base_temperature = temperature, base_temperature
+        self.encoder = encoder
+        self.head = ProjectionHead(features, projection_hidden or features, projection_dim)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to unit-length embeddings (B, D)."""
+        embeddings: Tensor = self.head(self.encoder(images))
+        return embeddings
+
+    def embed_views(self, batch: Batch) -> Tensor:
+        """All views in one forward pass, so that they share batch-norm statistics; returns (B, V, D)."""
+        embeddings = self.embed(torch.cat(batch.views))
+        return torch.stack(embeddings.split(len(batch.labels)), dim=1)
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """Supervised contrastive loss on the joined batch of all ranks."""
+        features, labels = run.gather(self.embed_views(batch)), run.gather(batch.labels)
+        return {"loss": supcon(features, labels, self.temperature, self.base_temperature)}

@@ -1,0 +1,30 @@
+"""Average pooling in front of an encoder, which makes a small budget smaller still."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class InputPool(nn.Module):
+    """``encoder`` behind k x k average pooling, k at least 2; ``feature_dim`` is the encoder's."""
+
+    def __init__(self, k: int, encoder: nn.Module) -> None:
+        super().__init__()
+        if k < 2:
+            raise ValueError(f"InputPool averages at least 2 x 2 pixels, not {k} x {k}")
+        self.k = k
+        self.encoder = encoder
+        self.feature_dim: int = encoder.feature_dim  # type: ignore[assignment]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shapes: (B, 3, H, W) -> (B, feature_dim); ValueError unless k divides H and W."""
+        height, width = images.shape[-2:]
+        if height % self.k or width % self.k:
+            raise ValueError(f"input_pool={self.k} does not divide images of {height} x {width}")
+        return self.encoder(F.avg_pool2d(images, self.k))
+
+
+def build_encoder(encoder: nn.Module, input_pool: int) -> nn.Module:
+    """``encoder`` itself for ``input_pool`` 1, else behind ``InputPool``; ValueError below 1."""
+    return encoder if input_pool == 1 else InputPool(input_pool, encoder)

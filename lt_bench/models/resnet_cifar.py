@@ -1,0 +1,121 @@
+"""Residual networks for small images: the narrow CIFAR ResNets and the wide ones with a 3 x 3 stem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Initialisation = Literal["kaiming_fan_in", "kaiming_fan_out", "default"]
+Shortcut = Literal["padding", "projection"]
+
+
+class PaddingShortcut(nn.Module):
+    """Shortcut without parameters: every ``stride``-th row and column, zero channels in front and behind."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.padding = (out_channels - in_channels) // 2
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Shapes: (B, C, H, W) -> (B, C + 2 * padding, ceil(H / stride), ceil(W / stride))."""
+        return F.pad(maps[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch-norm, a shortcut around them, ReLU (He et al., CVPR 2016)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: Shortcut) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = (
+                PaddingShortcut(in_channels, out_channels, stride)
+                if shortcut == "padding"
+                else nn.Sequential(
+                    nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+                )
+            )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Shapes: (B, in, H, W) -> (B, out, ceil(H / stride), ceil(W / stride))."""
+        out = F.relu(self.bn1(self.conv1(maps)))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(maps))
+
+
+class CifarResNet(nn.Module):
+    """3 x 3 stem without max-pool, stages of basic blocks, global average pool: images to ``feature_dim`` features.
+
+    ``blocks`` and ``widths`` have one entry per stage; every stage but the first halves the resolution. Convolutions
+    start from ``initialisation`` (Kaiming normal for ReLU, or PyTorch's default), batch-norm from weight 1, bias 0.
+    """
+
+    def __init__(
+        self, blocks: Sequence[int], widths: Sequence[int], shortcut: Shortcut, initialisation: Initialisation
+    ) -> None:
+        super().__init__()
+        self.feature_dim = widths[-1]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+        )
+        self.stages = nn.Sequential()
+        channels = widths[0]
+        for number, (count, width) in enumerate(zip(blocks, widths, strict=True)):
+            stage = nn.Sequential()
+            for index in range(count):
+                stage.append(BasicBlock(channels, width, 2 if number > 0 and index == 0 else 1, shortcut))
+                channels = width
+            self.stages.append(stage)
+        _initialise(self, initialisation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shapes: (B, 3, H, W) -> (B, feature_dim), not normalised."""
+        return self.stages(self.stem(images)).mean(dim=(2, 3))
+
+
+def _initialise(network: nn.Module, initialisation: Initialisation) -> None:
+    modes: dict[str, Literal["fan_in", "fan_out"]] = {"kaiming_fan_in": "fan_in", "kaiming_fan_out": "fan_out"}
+    if initialisation not in (*modes, "default"):
+        raise ValueError(f"initialisation is one of {', '.join(modes)}, default, not {initialisation!r}")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and initialisation in modes:
+            nn.init.kaiming_normal_(module.weight, mode=modes[initialisation], nonlinearity="relu")
+
+
+def resnet_cifar(blocks_per_stage: int) -> CifarResNet:
+    """The narrow CIFAR ResNet of depth 6 * blocks_per_stage + 2: widths 16, 32, 64, type A shortcuts, 64 features.
+
+    Source: He et al., CVPR 2016, section 4.2; initialisation (Kaiming normal, fan-in) as in the authors' code of
+    LDAM-DRW and SBCL.  Deviation: without their linear layer on top, which SBCL never uses.
+    """
+    return CifarResNet((blocks_per_stage,) * 3, (16, 32, 64), "padding", "kaiming_fan_in")
+
+
+def resnet8_cifar() -> CifarResNet:
+    """``resnet_cifar`` with one block per stage: 64 features."""
+    return resnet_cifar(1)
+
+
+def resnet32_cifar() -> CifarResNet:
+    """``resnet_cifar`` with five blocks per stage: 64 features, 463,504 parameters."""
+    return resnet_cifar(5)
+
+
+def resnet18_cifar(initialisation: Initialisation = "kaiming_fan_out") -> CifarResNet:
+    """ResNet-18 with a 3 x 3 stem and no max-pool: widths 64 - 512, projection shortcuts, 11,168,832 parameters.
+
+    Source: the self-supervised long-tail literature (SDCLR, GH); GH's SimCLR starts from "default".
+    """
+    return CifarResNet((2, 2, 2, 2), (64, 128, 256, 512), "projection", initialisation)
+
+
+def resnet34_cifar(initialisation: Initialisation = "kaiming_fan_out") -> CifarResNet:
+    """As ``resnet18_cifar`` with 3, 4, 6, 3 blocks: 21,276,992 parameters."""
+    return CifarResNet((3, 4, 6, 3), (64, 128, 256, 512), "projection", initialisation)

@@ -1,0 +1,106 @@
+"""The run folder: lock, status, frozen config and environment of one run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, run
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from lt_bench.compose import UsageError
+from lt_bench.config import Config
+from lt_bench.record.files import write_atomic, write_json
+from lt_bench.record.record import RunRecord, read_record
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
+
+
+class RunFolder:
+    """Context: one process at a time works in ``<output_dir>/<run id>/``.
+
+    Only ``writes`` (rank 0) locks and writes; the other ranks read.  Raises UsageError where the folder cannot be
+    written, and where another process has it, unless ``wait`` is called with what to say meanwhile.
+    """
+
+    def __init__(
+        self, config: Config, identity: str, writes: bool = True, wait: Callable[[str], None] | None = None
+    ) -> None:
+        self.path = Path(config.output_dir).expanduser() / identity
+        self.config, self.identity, self.writes, self.wait = config, identity, writes, wait
+        self._lock = FileLock(self.path / "lock")
+
+    def __enter__(self) -> RunFolder:
+        if not self.writes:
+            return self
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+            write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(self.config))))
+        except OSError as error:
+            self._lock.release()
+            raise UsageError(
+                f"cannot write into {self.path} ({error.strerror}); choose another folder with output_dir=DIR"
+            ) from error
+        write_json(self.path / "environment.json", environment())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._lock.release()
+
+    def record(self) -> RunRecord | None:
+        """The finished run's record, None while there is no valid one."""
+        try:
+            record = read_record(self.path / "record.json")
+        except (OSError, ValueError):
+            return None
+        return record if record.run_id == self.identity else None
+
+    def status(self, state: str, **details: Any) -> None:
+        """Write status.json: running, done, failed or interrupted, by whom and since when."""
+        if self.writes:
+            who = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+            write_json(self.path / "status.json", {"state": state, **who, **details})
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            if self.wait is None:
+                raise UsageError(
+                    f"another process is working on run {self.identity} (see {self.path / 'status.json'}); "
+                    "wait for it, or choose another folder with output_dir=DIR"
+                ) from None
+            self.wait(self.identity)
+            self._lock.acquire()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and, for a checkout, the commit and whether the working tree differs from it."""
+    found: dict[str, Any] = {name: version(name) for name in ("lt_bench", *PACKAGES)}
+    found |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    return {**found, **_git_state()}
+
+
+def _git_state() -> dict[str, Any]:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return {"git_commit": None, "git_dirty": None}
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"git_commit": commit, "git_dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, CalledProcessError):
+        return {"git_commit": None, "git_dirty": None}
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    return run(command, check=True, capture_output=False, stdout=-1, stderr=DEVNULL, text=True).stdout.strip()

@@ -1,0 +1,112 @@
+"""`python -m lt_bench.report`: tables from run records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from operator import attrgetter
+from pathlib import Path
+
+from lt_bench.record.files import write_atomic
+from lt_bench.record.record import RunRecord, read_records
+from lt_bench.report.frame import frame
+from lt_bench.report.paired import baseline_label, paired_table
+from lt_bench.report.readme import update
+from lt_bench.report.sections import Section, all_labels, sections
+from lt_bench.report.tables import Table, accuracy_table
+
+EXAMPLES = """examples:
+  python -m lt_bench.report                                    tables of all finished runs in runs/
+  python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
+  python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
+  python -m lt_bench.report --runs results/records --readme README.md   and refresh the tables of a page
+
+exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
+"""
+ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lt_bench.report",
+        description="Make tables (Markdown and CSV) from the records of finished runs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
+    add("--out", type=Path, default=Path("results/tables"), metavar="DIR", help="where tables go (%(default)s)")
+    add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
+    add("--baseline", metavar="ROW", help='label of a row to compare the others with, such as "CE / CB"')
+    add("--ece", action="store_true", help="show the expected calibration error too")
+    add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
+    add(
+        "--readme",
+        type=Path,
+        metavar="FILE",
+        help="refresh the tables between its <!-- table: NAME --> markers",
+    )
+    return parser
+
+
+def _read(paths: list[Path]) -> list[RunRecord]:
+    try:
+        return read_records(paths)
+    except FileNotFoundError as error:
+        raise ValueError(f"{error}; {ADVICE}") from None
+
+
+def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
+    """The records that belong in tables; ValueError with what to type if there are none."""
+    runs = [record for record in records if record.kind == "run"]
+    wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
+    if not runs:
+        raise ValueError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
+    if not wanted:
+        other = runs[0].evaluated_on
+        raise ValueError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
+    return wanted
+
+
+def _export(records: list[RunRecord], path: Path) -> None:
+    """One record a line, sorted by what was run."""
+    key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
+    lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(records, key=key)]
+    write_atomic(path, "".join(f"{line}\n" for line in lines))
+
+
+def _tables(parts: list[Section], arguments: argparse.Namespace) -> list[Table]:
+    """All tables; SystemExit with status 2 if no table has the baseline."""
+    tables = [accuracy_table(part, arguments.ece) for part in parts]
+    if arguments.baseline is None:
+        return tables
+    label = baseline_label(arguments.baseline)
+    labels = all_labels(parts)
+    if label not in labels:
+        _parser().error(f"--baseline: no row {label!r}; expected one of: {'; '.join(labels)}")
+    return tables + [table for part in parts if (table := paired_table(part, label))]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        records = _read(arguments.runs)
+        if arguments.export and records:
+            _export(records, arguments.export)
+        tables = _tables(sections(frame(_runs(records, arguments))), arguments)
+        for table in tables:
+            table.write(arguments.out)
+            print(table.markdown())
+        if arguments.readme:
+            update(arguments.readme, {table.name: table.markdown() for table in tables})
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

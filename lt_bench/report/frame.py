@@ -1,0 +1,36 @@
+"""The frame: one row per record, from which every table is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pandas as pd
+
+from lt_bench.record.record import RunRecord
+
+ACCURACIES = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}  # column of a table: metric
+METRICS = ["top1", "macro", "many", "medium", "few", "ece"]
+COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
+ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id", "split_seed", "seed", "run_id"]
+
+
+def _row(record: RunRecord) -> dict[str, object]:
+    values = record.to_dict()
+    metrics, cost = values.pop("metrics"), values.pop("cost")
+    del values["environment"]
+    values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
+    return values | {key: metrics.get(key) for key in METRICS} | {key: cost.get(key) for key in COST}
+
+
+def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """Every record as a row, in an order that depends on the records alone.
+
+    Columns: the record's fields less the lists and the environment; ``settings`` as JSON text; metrics as fractions,
+    NaN where a group is empty; the native imbalance factor is NaN.
+    """
+    rows = pd.DataFrame([_row(record) for record in records])
+    if rows.empty:
+        return rows
+    numbers = dict.fromkeys(["imbalance_factor", *METRICS], float)
+    return rows.astype(numbers).sort_values(ORDER, ignore_index=True)

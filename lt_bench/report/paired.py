@@ -1,0 +1,95 @@
+"""Paired differences: every row against one baseline, over the seeds that both have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from scipy.special import stdtrit
+
+from lt_bench.report.frame import ACCURACIES
+from lt_bench.report.sections import Row, Section
+from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
+
+SEEDS = ["split_seed", "seed"]
+COMPARED = {column: ACCURACIES[column] for column in ("few", "all")}
+
+
+def baseline_label(text: str) -> str:
+    """The label that a user means: a method alone means its row without stage two."""
+    return text if " / " in text else f"{text} / –"
+
+
+def differences(row: Row, baseline: Row) -> pd.DataFrame:
+    """Row minus baseline in percentage points, one line per pair of runs with equal seeds; columns few and all.
+
+    Few is NaN where the two rows group their classes by different rules.
+    """
+    metrics = list(COMPARED.values())
+    ours, theirs = (side.runs.set_index(SEEDS)[metrics] for side in (row, baseline))
+    points = 100 * (ours - theirs.reindex(ours.index))[ours.index.isin(theirs.index)]
+    points.columns = list(COMPARED)
+    if row.fields["group_rule"] != baseline.fields["group_rule"]:
+        points["few"] = float("nan")
+    return points
+
+
+def independent(points: pd.DataFrame) -> pd.DataFrame:
+    """The differences that may be taken as independent.
+
+    Runs on one split share their data: with several split seeds a split counts once, with its mean over seeds.
+    """
+    by_split = points.groupby(level="split_seed").mean()
+    return by_split if len(by_split) > 1 else points
+
+
+def interval(values: pd.Series) -> dict[str, float]:
+    """Mean, sample standard deviation, and the 95 % confidence interval (Student t) of independent values."""
+    n, mean, std = len(values), values.mean(skipna=False), values.std(ddof=1, skipna=False)
+    half = stdtrit(n - 1, 0.975) * std / n**0.5 if n > 1 else float("nan")
+    exact = {"difference": mean, "std": std, "low": mean - half, "high": mean + half}
+    return {key: round(float(value), 9) + 0.0 for key, value in exact.items()}  # no rounding noise, no minus zero
+
+
+def paired_table(section: Section, baseline: str) -> Table | None:
+    """Differences of all rows to the row labelled ``baseline``; None if the section has no such row."""
+    base = next((row for row in section.rows if row.label == baseline), None)
+    if base is None:
+        return None
+    cells, values, merged = [], [], False
+    for row in section.rows:
+        if row is base:
+            continue
+        points = differences(row, base)
+        units = independent(points)
+        merged |= len(units) < len(points)
+        statistics = {column: interval(units[column]) for column in COMPARED}
+        count = f"{len(points)} ({len(units)} splits)" if len(units) < len(points) else str(len(points))
+        cells.append({**leading(section, row), **_texts(statistics), "pairs": count})
+        flat = {f"{column}_{key}": value for column, part in statistics.items() for key, value in part.items()}
+        values.append({"label": row.label, "baseline": baseline, "pairs": len(points), "n": len(units), **flat})
+    if not cells:
+        return None
+    caption = [f"{title(section)} {_explain(section, marked(base), merged)}", *footnotes(section)]
+    return Table(f"{section.name}_paired", caption, pd.DataFrame(cells), pd.DataFrame(values))
+
+
+def _texts(statistics: dict[str, dict[str, float]]) -> dict[str, Any]:
+    texts = {}
+    for column, part in statistics.items():
+        known = not pd.isna(part["difference"])
+        texts[column] = f"{number(part['difference'], '+.1f')} ± {number(part['std'])}" if known else "–"
+        texts[f"{column}, 95 % CI"] = "–" if pd.isna(part["low"]) else f"[{part['low']:+.1f}, {part['high']:+.1f}]"
+    return texts
+
+
+def _explain(section: Section, baseline: str, merged: bool) -> str:
+    splits = (
+        " Runs that share a split are not independent: where there are several splits, a split counts once, with its "
+        "mean over seeds."
+    )
+    what = (
+        f"Difference to {baseline} in percentage points over runs with equal seed and split seed: "
+        "mean ± sample standard deviation, 95 % confidence interval (Student t)"
+    )
+    return f"{'; '.join([what, *rules(section)])}.{splits if merged else ''}"

@@ -1,0 +1,41 @@
+"""Tables inside a page: what stands between two markers is replaced by the fresh table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lt_bench.record.files import write_atomic
+
+OPEN, CLOSE = "<!-- table: NAME -->", "<!-- /table -->"
+MARKED = re.compile(r"<!-- table: (\S+) -->(.*?)(?:<!-- /table -->|\Z)", re.DOTALL)
+
+
+def fill(text: str, tables: Mapping[str, str]) -> str:
+    """The page with fresh tables (name -> Markdown) between ``<!-- table: NAME -->`` and ``<!-- /table -->``.
+
+    Raises ValueError if there is no marker, one is not closed, or a name is unknown.
+    """
+
+    def fresh(match: re.Match[str]) -> str:
+        name, old = match.groups()
+        if "<!-- table:" in old or not match.group().endswith(CLOSE):
+            raise ValueError(f"the marker of table {name} is not closed: put {CLOSE} after it")
+        if name not in tables:
+            raise ValueError(f"unknown table {name!r}: expected one of {', '.join(sorted(tables))}")
+        return f"{OPEN.replace('NAME', name)}\n\n{tables[name]}\n{CLOSE}"
+
+    result, found = MARKED.subn(fresh, text)
+    if not found:
+        raise ValueError(f"no table marker found: write {OPEN} and {CLOSE} where a table should stand")
+    return result
+
+
+def update(path: Path, tables: Mapping[str, str]) -> None:
+    """Fill a page in place; ValueError naming the page, which is then left as it was."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        write_atomic(path, fill(text, tables))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,105 @@
+"""Sections: the runs that belong in one table, and its rows, one per setting."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+METHODS = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "BCL", "PaCo", "GPaCo", "ProCo")
+STAGES_TWO = ("–", "CB", "LDAM-DRW")
+SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
+ROW = ["method_name", "stage_two_name", "setting_id", "settings", *SHARED]
+
+
+class Row(NamedTuple):
+    """One setting: its label, unique in the table, what its runs have in common (``ROW``), and its runs."""
+
+    label: str
+    fields: dict[str, Any]
+    runs: pd.DataFrame
+
+
+class Section(NamedTuple):
+    """What one table is made of: its name, which is also the file's, what the runs have in common, and the rows."""
+
+    name: str
+    fields: dict[str, Any]
+    rows: list[Row]
+
+    def differing(self) -> list[str]:
+        """Those of ``SHARED`` in which the rows differ."""
+        return [key for key in SHARED if len({row.fields[key] for row in self.rows}) > 1]
+
+
+def sections(runs: pd.DataFrame) -> list[Section]:
+    """The tables of a frame of runs: one per data set, imbalance, backbone and budget.
+
+    A name is data set and imbalance factor, then profile and backbone where that pair has several, then the budget
+    unless it is "paper".  Raises ValueError if two runs of one setting have the same seeds.
+    """
+    result = []
+    for _, pair in runs.groupby(["dataset", "imbalance_factor"], dropna=False):
+        several = [key for key in ("imbalance_profile", "backbone") if pair[key].nunique() > 1]
+        for _, part in pair.groupby(["imbalance_profile", "backbone", "budget"]):
+            fields = {str(key): value for key, value in part.iloc[0].items()}
+            factor = fields["imbalance_factor"]
+            fields["imbalance"] = "native" if pd.isna(factor) else f"if{factor:g}"
+            parts = [fields[key] for key in ("dataset", "imbalance", *several)]
+            name = "_".join(parts if fields["budget"] == "paper" else [*parts, fields["budget"]])
+            result.append(Section(re.sub(r"[^\w.+-]+", "-", name), fields, _rows(part)))
+    return result
+
+
+def _rows(part: pd.DataFrame) -> list[Row]:
+    groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
+    for fields, runs in groups:
+        if (twins := runs[runs.duplicated(["seed", "split_seed"], keep=False)]).size:
+            raise ValueError(
+                f"setting {fields['setting_id']} has several runs with the same seeds: {', '.join(twins['run_id'])}; "
+                "leave all but one out of --runs"
+            )
+    labels = _labels([fields for fields, _ in groups])
+    rows = [Row(label, fields, runs) for label, (fields, runs) in zip(labels, groups, strict=True)]
+    return sorted(rows, key=_rank)
+
+
+def _rank(row: Row) -> tuple[object, ...]:
+    method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
+    return _place(method, METHODS), method, _place(stage_two, STAGES_TWO), stage_two, row.label
+
+
+def _place(name: str, order: tuple[str, ...]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _labels(rows: list[dict[str, Any]]) -> list[str]:
+    """Method and stage two, and in brackets what tells it from other rows of that name."""
+    names = [f"{row['method_name']} / {row['stage_two_name']}" for row in rows]
+    details = [{key: row[key] for key in SHARED} | json.loads(row["settings"]) for row in rows]
+    labels = []
+    for name, own in zip(names, details, strict=True):
+        namesakes = [other for other_name, other in zip(names, details, strict=True) if other_name == name]
+        labels.append(name + _brackets(_differences(own, namesakes)))
+    doubled = {label for label in labels if labels.count(label) > 1}
+    return [
+        f"{label} [setting {row['setting_id']}]" if label in doubled else label
+        for label, row in zip(labels, rows, strict=True)
+    ]
+
+
+def _differences(own: dict[str, Any], namesakes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: own[key] for key in sorted(own) if any(key not in row or row[key] != own[key] for row in namesakes)}
+
+
+def _brackets(details: dict[str, Any]) -> str:
+    words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in details.items()]
+    return f" ({', '.join(words)})" if words else ""
+
+
+def all_labels(parts: Iterable[Section]) -> list[str]:
+    """The labels of all rows, each once, sorted."""
+    return sorted({row.label for part in parts for row in part.rows})

@@ -1,0 +1,120 @@
+"""Tables: accuracy of every setting, mean and spread over its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lt_bench.evaluation.shots import RULES
+from lt_bench.record.files import write_atomic
+from lt_bench.report.frame import ACCURACIES
+from lt_bench.report.sections import SHARED, Row, Section
+
+LABEL = "method / stage two"
+MEASURED = [*ACCURACIES.values(), "ece"]
+SHARED_NAMES = dict(zip(SHARED, ("fidelity", "checkpoint", "groups"), strict=True))
+SMOKE = "**Budget smoke: these numbers mean nothing, they only show that the runs work.**"
+BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters the row."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table under its name: the paragraphs above it, the cells as printed, and the unrounded values for CSV."""
+
+    name: str
+    caption: list[str]
+    cells: pd.DataFrame
+    values: pd.DataFrame
+
+    def markdown(self) -> str:
+        """Caption and cells as GitHub Markdown."""
+        cells = self.cells.replace(r"\|", r"\\|", regex=True)
+        align = ["left", *["right"] * (len(cells.columns) - 1)]
+        body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
+        return "\n\n".join([*self.caption, body]) + "\n"
+
+    def csv(self) -> str:
+        """The values as comma-separated text; percent and percentage points."""
+        return self.values.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+    def write(self, folder: Path) -> None:
+        """Write NAME.md and NAME.csv."""
+        write_atomic(folder / f"{self.name}.md", self.markdown())
+        write_atomic(folder / f"{self.name}.csv", self.csv())
+
+
+def number(value: float, form: str = ".1f") -> str:
+    """A number for a cell; a dash stands for what is not known."""
+    return "–" if pd.isna(value) else f"{value:{form}}"
+
+
+def marked(row: Row) -> str:
+    """The row's label, with a dagger if its checkpoints were chosen on the test set."""
+    return f"{row.label} †" if row.fields["selection"] == "best_test" else row.label
+
+
+def leading(section: Section, row: Row) -> dict[str, str]:
+    """The first cells of a row: its label, and the rules in which the section's rows differ."""
+    return {LABEL: marked(row)} | {SHARED_NAMES[key]: row.fields[key] for key in section.differing()}
+
+
+def rules(section: Section) -> list[str]:
+    """The rules that all rows of the section share, in words."""
+    fields, differing = section.rows[0].fields, section.differing()
+    words = {key: fields[key] for key in reversed(SHARED) if key not in differing}
+    if words.get("group_rule") in RULES:
+        words["group_rule"] += f" ({RULES[words['group_rule']].description})"
+    return [f"{SHARED_NAMES[key]}: {text}" for key, text in words.items()]
+
+
+def footnotes(section: Section) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
+    return [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered
+
+
+def title(section: Section) -> str:
+    """Which runs a table is about, in words."""
+    fields = section.fields
+    native = fields["imbalance"] == "native"
+    imbalance = f"imbalance factor {fields['imbalance_factor']:g} ({fields['imbalance_profile']})"
+    where = f"{fields['dataset']}, {'native imbalance' if native else imbalance}"
+    return f"{where}, backbone {fields['backbone']}, budget {fields['budget']}, {fields['evaluated_on']} split."
+
+
+def _count(runs: pd.DataFrame) -> str:
+    seeds, splits = runs["seed"].nunique(), runs["split_seed"].nunique()
+    return f"{len(runs)} ({seeds} × {splits})" if min(seeds, splits) > 1 else str(len(runs))
+
+
+def accuracy_table(section: Section, with_ece: bool = False) -> Table:
+    """Accuracy in percent per setting: many, medium, few, all, and the expected calibration error if wished.
+
+    A cell is mean ± sample standard deviation (ddof 1) over the setting's runs; unknown numbers are dashes.
+    """
+    shown = {**ACCURACIES, **({"ECE": "ece"} if with_ece else {})}
+    cells, values = [], []
+    for row in section.rows:
+        percent = 100 * row.runs[MEASURED]
+        mean, std = percent.mean(skipna=False), percent.std(ddof=1, skipna=False)
+        texts = {column: _cell(mean[metric], std[metric]) for column, metric in shown.items()}
+        cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
+        spread = {f"{key}_{name}": part[key] for key in percent for name, part in (("mean", mean), ("std", std))}
+        counts = {"n": len(row.runs), "seeds": row.runs["seed"].nunique(), "splits": row.runs["split_seed"].nunique()}
+        values.append({"label": row.label, **row.fields, "split": section.fields["evaluated_on"], **counts, **spread})
+    caption = [f"{title(section)} {_explain(section, shown)}", *footnotes(section)]
+    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values))
+
+
+def _cell(mean: float, std: float) -> str:
+    return "–" if pd.isna(mean) else f"{mean:.1f} ± {number(std)}"
+
+
+def _explain(section: Section, shown: dict[str, str]) -> str:
+    """The sentence on units, spread and rules."""
+    what = "Top-1 accuracy and expected calibration error" if "ECE" in shown else "Top-1 accuracy"
+    grid = " (seeds × split seeds)" if any("×" in _count(row.runs) for row in section.rows) else ""
+    spread = f"{what} in %, mean ± sample standard deviation over n runs{grid}"
+    return f"{'; '.join([spread, *rules(section)])}."

@@ -1,0 +1,233 @@
+"""One run, readable in one sitting: stage one, stage two, evaluation, record."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+
+from lt_bench.compose import UsageError
+from lt_bench.config import Config, Training
+from lt_bench.contracts import Method, StageTwo, TrainInfo
+from lt_bench.data.load import Data, load_data
+from lt_bench.data.small import CachedFeatures, TrainSource
+from lt_bench.data.split import check_manifest
+from lt_bench.engine import checkpoint, distributed
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.interrupt import Interrupted
+from lt_bench.engine.loop import Position, Stage, Trainer
+from lt_bench.engine.predict import Scorer, classify, embed_plain
+from lt_bench.engine.random import derived_seed
+from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
+from lt_bench.models.pool import build_encoder
+from lt_bench.preflight import TARGETS, stage_two_training
+from lt_bench.record.files import write_atomic, write_json
+from lt_bench.record.folder import RunFolder, environment
+from lt_bench.record.record import RunRecord
+from lt_bench.run_id import decisive, run_id, setting_id, stage_one_id
+
+
+def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Path]:
+    """Carry out a run, or what is left of it; a finished run is only read.  Returns its record and its folder.
+
+    ``only_stage_one`` stops before stage two, so that several stage-two rules find it done.
+    Raises UsageError, DataError, NonFiniteLoss, Interrupted.
+    """
+    try:
+        processes = distributed.start(config.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    identity = stage_one_id(config) if only_stage_one else run_id(config)
+    with RunFolder(config, identity, processes.rank == 0) as folder:
+        if record := folder.record():
+            return record, folder.path
+        laboratory = Laboratory(config, processes)
+        if only_stage_one:
+            return laboratory.work_in(folder, laboratory.stage_one), folder.path
+        with RunFolder(config, stage_one_id(config), folder.writes, wait=_say_waiting) as below:
+            first = below.record() or laboratory.work_in(below, laboratory.stage_one)
+        record = laboratory.work_in(folder, lambda own: laboratory.stage_two(own, below.path, first))
+        return record, folder.path
+
+
+class Laboratory:
+    """A run's data and processes, and the stages as methods that leave their results in a run folder."""
+
+    def __init__(self, config: Config, processes: distributed.Processes) -> None:
+        self.config, self.processes = config, processes
+        try:
+            self.data: Data = load_data(config, processes.device)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self.held_out = self.data.validation if config.evaluation.split == "validation" else self.data.test
+
+    def work_in(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
+        """Do a stage's work with the folder's status and split manifest kept, and write its record."""
+        manifest = folder.path / "split.json"
+        if manifest.exists():
+            check_manifest(manifest, self.data.manifest)
+        elif folder.writes:
+            write_json(manifest, self.data.manifest)
+        folder.status("running")
+        try:
+            record = work(folder)
+        except (Interrupted, KeyboardInterrupt):
+            folder.status("interrupted")
+            raise
+        except Exception as error:
+            folder.status("failed", error=f"{type(error).__name__}: {error}")
+            if folder.writes:
+                write_atomic(folder.path / "trace.txt", traceback.format_exc())
+            raise
+        if folder.writes:
+            write_json(folder.path / "record.json", record.to_dict())
+        folder.status("done")
+        return record
+
+    def stage_one(self, folder: RunFolder) -> RunRecord:
+        """Train the encoder (and classifier, if the method has one); the checkpoint holds them."""
+        method, info = self._new_method()
+        select = self.config.evaluation.select
+        keeps = self.config.stage_two["name"] == "none" and select != "last"
+        position = self._train(folder, method, self.data.train, self.config.train, "stage one", keeps)
+        cost = {
+            "seconds": round(position.seconds, 3),
+            "images_per_second": round(position.images / max(position.seconds, 1e-9), 1),
+        }
+        return self._record(folder, "stage_one", {}, cost)
+
+    def stage_two(self, folder: RunFolder, below: Path, first: RunRecord) -> RunRecord:
+        """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
+        config = self.config
+        stage_one, info = self._new_method()
+        state = checkpoint.load(below / "checkpoint.pt", self.processes.device)
+        stage_one.load_state_dict(state["position"]["best"].get("model", state["model"]))
+        self._seed("stage_two")
+        rule: StageTwo = _build(config.stage_two, "stage_two")
+        method = rule.build(stage_one.encoder, stage_one.classifier, info).to(self.processes.device)
+        training, seconds = stage_two_training(config), 0.0
+        source: TrainSource = self.data.train
+        if method.views == ("features",):
+            source = CachedFeatures(self._features(method.encoder, "train"), self.data.train.labels)
+        run = self._engine_run("stage_two", source, method)
+        if training is not None:
+            best = config.evaluation.select != "last"
+            seconds = self._train(folder, method, source, training, "stage two", best).seconds
+        logits = classify(rule.finish(method, run), self._features(method.encoder, "held out"))
+        predictions = folder.path / "predictions.npz"
+        if folder.writes:
+            save_predictions(
+                predictions,
+                logits.cpu().numpy(),
+                self.held_out.labels.cpu().numpy(),
+                self.data.train_counts,
+                config.dataset.group_rule,
+            )
+        distributed.barrier()
+        cost = {
+            "seconds": round(seconds, 3),
+            "stage_one_seconds": first.cost["seconds"],
+            "images_per_second": first.cost["images_per_second"],
+        }
+        return self._record(folder, "run", dict(metrics_from_file(predictions)), cost)
+
+    def _train(
+        self, folder: RunFolder, method: Method, source: TrainSource, training: Training, name: str, best: bool
+    ) -> Position:
+        config = self.config
+        stage = Stage(name, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress)
+        run = self._engine_run(name, source, method)
+        score = None
+        if best:
+            held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
+            score = Scorer(method, held_out, config.dataset.num_classes, config.evaluation.batch_size)
+        schedule = _build(training.schedule, "train.schedule")
+        try:
+            trainer = Trainer(method, source, training, schedule, run, stage, score)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return trainer.fit()
+
+    def _new_method(self) -> tuple[Method, TrainInfo]:
+        config = self.config
+        self._seed("stage_one")
+        encoder: nn.Module = build_encoder(_build(config.backbone, "backbone"), config.backbone.get("input_pool", 1))
+        info = TrainInfo(self.data.train.labels, config.dataset.num_classes, config.train.epochs)
+        method: Method = _build(config.method, "method", encoder, info)
+        return method.to(self.processes.device, memory_format=torch.channels_last), info  # type: ignore[call-overload]
+
+    def _features(self, encoder: nn.Module, part: str) -> torch.Tensor:
+        images = self.data.train if part == "train" else self.held_out
+        return embed_plain(encoder, images, self.config.evaluation.batch_size)
+
+    def _engine_run(self, stage: str, source: TrainSource, method: Method) -> EngineRun:
+        seed = derived_seed(self.config.seed, stage)
+        run = EngineRun(self.processes, seed, source, self.config.evaluation.batch_size)
+        run.module = method
+        return run
+
+    def _seed(self, stage: str) -> None:
+        """The initial weights are a function of (seed, stage) alone."""
+        torch.manual_seed(derived_seed(self.config.seed, "weights", *stage.encode()))
+
+    def _record(self, folder: RunFolder, kind: str, metrics: dict[str, Any], cost: dict[str, Any]) -> RunRecord:
+        config = self.config
+        seeds_and_names = ("seed", "split_seed", "method.name", "dataset.name", "backbone.name", "stage_two.name")
+        settings = {key: value for key, value in decisive(config).items() if key not in seeds_and_names}
+        return RunRecord(
+            kind=kind,
+            run_id=folder.identity,
+            stage_one_id=stage_one_id(config) if kind == "run" else None,
+            setting_id=setting_id(config),
+            method=config.method["name"],
+            method_name=config.method["title"],
+            dataset=config.dataset.name,
+            imbalance_profile=config.imbalance.profile,
+            imbalance_factor=config.imbalance.factor,
+            backbone=config.backbone["name"],
+            stage_two=config.stage_two["name"],
+            stage_two_name=config.stage_two["title"],
+            fidelity=config.fidelity,
+            budget=config.budget.name,
+            seed=config.seed,
+            split_seed=config.split_seed,
+            settings=settings,
+            metrics=metrics,
+            group_rule=config.dataset.group_rule,
+            selection=config.evaluation.select,
+            evaluated_on=config.evaluation.split,
+            cost={**cost, "peak_memory_mb": _peak_memory_mb(), "device": _device_name(self.processes.device)},
+            environment=environment(),
+        )
+
+
+def _build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
+    """The object that a config node describes; its constructor's complaints become a usage error."""
+    beside = {*TARGETS.get(key, frozenset()), "_target_"}
+    values = {name: value for name, value in settings.items() if name not in beside}
+    try:
+        return get_object(settings["_target_"])(*supplied, **values)
+    except ValueError as error:
+        raise UsageError(f"{key}: {error}") from error
+
+
+def _say_waiting(identity: str) -> None:
+    print(f"waiting for stage one {identity}, which another process is training", file=sys.stderr)
+
+
+def _peak_memory_mb() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated() // 2**20)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,82 @@
+"""A run's identity: a hash of everything in its config that decides the result, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from lt_bench.config import Config
+from lt_bench.preflight import TARGETS, node
+from lt_bench.signatures import parameters
+
+# Where, on what and how a run is carried out and shown: none of it can change the result.
+IRRELEVANT = (
+    "output_dir", "data_dir", "device", "progress", "launch", "checkpoint", "sweep", "experiment", "recipe",
+    "dataset.root", "dataset.download", "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
+)  # fmt: skip
+
+
+def decisive(config: Config) -> dict[str, Any]:
+    """Dotted keys that decide the result, with their values, less every key that has its default.
+
+    Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone.
+    """
+    defaults = {key: value for key, value in _flat(asdict(Config())).items() if not _is_missing(value)}
+    stage_two_defaults = {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
+    defaults |= stage_two_defaults
+    for key in TARGETS:
+        target = (node(config, key) or {}).get("_target_")
+        if target:
+            defaults |= {f"{key}.{name}": parameter.default for name, parameter in parameters(target).items()}
+    defaults["backbone.input_pool"] = 1
+    values = _flat(asdict(config))
+    return {
+        key: value
+        for key, value in sorted(values.items())
+        if not _under(key, IRRELEVANT) and not (key in defaults and _same(defaults[key], value))
+    }
+
+
+def run_id(config: Config) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of what decides the run's result."""
+    return _digest(decisive(config))
+
+
+def setting_id(config: Config) -> str:
+    """The identity of a run less its seeds: runs that differ in nothing else are averaged."""
+    return _digest({key: value for key, value in decisive(config).items() if key not in ("seed", "split_seed")})
+
+
+def stage_one_id(config: Config) -> str:
+    """The identity of the stage one below a run; all stage-two rules on top of it share it."""
+    # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
+    keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
+    dropped = ("stage_two",) if keep else ("stage_two", "evaluation")
+    values = {key: value for key, value in decisive(config).items() if not _under(key, dropped)}
+    return _digest({"kind": "stage_one", **values})
+
+
+def _under(key: str, prefixes: tuple[str, ...]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _same(default: Any, value: Any) -> bool:
+    return type(default) is type(value) and default == value
+
+
+def _is_missing(value: Any) -> bool:
+    return value == "???"
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

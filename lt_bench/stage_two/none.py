@@ -1,0 +1,35 @@
+"""No stage two: stage one's own classifier is evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from lt_bench.contracts import Method, Run, TrainInfo
+
+
+class _Untrained(Method):
+    def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.classifier = encoder, classifier
+
+
+@dataclass
+class KeepClassifier:
+    """The rule that changes nothing."""
+
+    train_split: ClassVar[str] = "train"
+    uses_classifier: ClassVar[bool] = True
+
+    def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
+        """Encoder and classifier of stage one; raises ValueError where there is no classifier."""
+        if classifier is None:
+            raise ValueError("stage_two=none needs a method that trains a classifier; set stage_two=cb")
+        return _Untrained(encoder, classifier)
+
+    def finish(self, method: Method, run: Run) -> nn.Module:
+        """Stage one's classifier."""
+        assert method.classifier is not None
+        return method.classifier

@@ -1,0 +1,36 @@
+"""What a run prints when it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lt_bench.record.record import RunRecord
+
+RULES = {
+    "count_100_20": "many: over 100 training images, few: under 20",
+    "thirds": "thirds of the classes by training images",
+}
+
+
+def summary(record: RunRecord, folder: Path) -> str:
+    """The record in a few lines: accuracies of many, medium and few in percent, cost, and where everything is."""
+    factor = "native counts" if record.imbalance_factor is None else f"imbalance {record.imbalance_factor:g}"
+    head = f"{record.method_name} on {record.dataset}, {factor}, seed {record.seed}, split seed {record.split_seed}"
+    if record.kind == "stage_one":
+        return f"{head}: stage one done in {record.cost['seconds']:.1f} s\n{folder / 'record.json'}"
+    metrics = record.metrics
+    columns = ("many", "medium", "few", "all")
+    values = [metrics[name] for name in ("many", "medium", "few", "top1")]
+    cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
+    images = sum(metrics["train_counts"])
+    lines = [
+        f"{head}; stage two {record.stage_two_name}; {images} training images; {record.fidelity}, budget {record.budget}",
+        "  " + "".join(f"{name:>8}" for name in columns),
+        "  " + "".join(f"{cell:>8}" for cell in cells) + f"   % on {record.evaluated_on} ({RULES[record.group_rule]})",
+        f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
+        f"stage two {record.cost['seconds']:.1f} s, ECE {metrics['ece']:.3f}, epoch chosen: {record.selection}",
+        f"  {folder / 'record.json'}",
+    ]
+    if record.budget == "smoke":
+        lines.append("  budget smoke shows that everything runs: these numbers mean nothing")
+    return "\n".join(lines)

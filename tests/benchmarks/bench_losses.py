@@ -1,0 +1,96 @@
+"""Time, peak memory and kernels of the subclass-balancing loss against its equations written with masks.
+
+Run: python tests/benchmarks/bench_losses.py    (exit status 1 when a goal is missed)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from harness import OpCount, PeakMemory, alternate, describe, report
+from torch import Tensor
+
+from lt_bench.losses.sbcl import subclass_balancing, subclass_contrastive
+from lt_bench.losses.supcon import supcon
+
+BATCH, WIDTH, CLASSES = 512, 128, 100
+TEMPERATURE, BETA, BASE_TEMPERATURE = 0.1, 0.25, 0.07
+TIME_GOAL, MEMORY_GOAL = 1.5, 1.8
+
+
+def masked_equations(features: Tensor, labels: Tensor, subclasses: Tensor, class_temperatures: Tensor) -> Tensor:
+    """The bi-granularity loss as its equations read: one product and float masks for each of the two terms."""
+    embeddings = torch.cat(features.unbind(1))
+    labels, subclasses = labels.repeat(2), subclasses.repeat(2)
+    same_class = (labels[:, None] == labels).float()
+    same_subclass = (subclasses[:, None] == subclasses).float()
+    itself = torch.eye(len(labels))
+    partner = itself.roll(len(labels) // 2, 0)
+
+    def term(positives: Tensor, candidates: Tensor, temperature: Tensor | float) -> Tensor:
+        logits = embeddings @ embeddings.T / temperature
+        logits = logits - logits.max(1, keepdim=True).values.detach()
+        log_probability = logits - torch.log((torch.exp(logits) * candidates).sum(1, keepdim=True))
+        return (positives * log_probability).sum(1) / positives.sum(1)
+
+    near = term(same_subclass - itself, 1 - itself, TEMPERATURE)
+    far_positives = same_class - same_subclass + partner
+    far = term(far_positives, 1 - same_subclass + partner, class_temperatures[labels][:, None])
+    return (-(TEMPERATURE / BASE_TEMPERATURE) * near - BETA * far).mean()
+
+
+def long_tailed_batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features (512, 2, 128), labels drawn with imbalance factor 100, subclasses of about ten images, temperatures."""
+    counts = (500 * 0.01 ** (torch.arange(CLASSES) / (CLASSES - 1))).floor()
+    labels = torch.multinomial(counts, BATCH, replacement=True, generator=generator)
+    clusters = (counts // 10).clamp(min=1)[labels]
+    subclasses = labels * CLASSES + (torch.rand(BATCH, generator=generator) * clusters).long()
+    features = F.normalize(torch.randn(BATCH, 2, WIDTH, generator=generator), dim=2)
+    temperatures = 0.07 + 0.06 * torch.rand(CLASSES, generator=generator)
+    return features.requires_grad_(), labels, subclasses, temperatures
+
+
+def main() -> int:
+    """Compare, print, and return the exit status."""
+    torch.set_num_threads(1)
+    print(describe())
+    features, labels, subclasses, temperatures = long_tailed_batch(torch.Generator().manual_seed(0))
+    losses: dict[str, Callable[[], Tensor]] = {
+        "equations with masks": lambda: masked_equations(features, labels, subclasses, temperatures),
+        "subclass_balancing": lambda: subclass_balancing(
+            features, labels, subclasses, TEMPERATURE, temperatures, BETA, BASE_TEMPERATURE
+        ),
+        "subclass_contrastive": lambda: subclass_contrastive(
+            features, labels, subclasses, TEMPERATURE, BETA, BASE_TEMPERATURE
+        ),
+        "supcon": lambda: supcon(features, labels, TEMPERATURE, TEMPERATURE),
+    }
+    gradients, steps = {}, {}
+    for name, loss in losses.items():
+        steps[name] = lambda loss=loss: torch.autograd.grad(loss(), features)
+        gradients[name] = steps[name]()[0]
+    baseline, ours = "equations with masks", "subclass_balancing"
+    torch.testing.assert_close(gradients[ours], gradients[baseline], rtol=1e-4, atol=1e-6)
+
+    title = f"SBCL loss, forward and backward, {2 * BATCH} embeddings x {WIDTH}, {CLASSES} classes"
+    time_ratio = report(title, alternate(steps, rounds=9), baseline, ours, TIME_GOAL)
+    peaks = {}
+    print("\npeak memory and kernels of one forward and backward")
+    for name, step in steps.items():
+        with PeakMemory() as memory:
+            step()
+        with OpCount() as kernels:
+            step()
+        peaks[name] = memory.peak
+        print(f"  {name:<40} {memory.peak / 2**20:10.1f} MiB {kernels.count:6d} kernels")
+    memory_ratio = peaks[baseline] / peaks[ours]
+    met = memory_ratio >= MEMORY_GOAL
+    print(f"  {'ratio':<40} {memory_ratio:10.2f} x   goal {MEMORY_GOAL:g}: {'met' if met else 'MISSED'}")
+    return 0 if met and time_ratio >= TIME_GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

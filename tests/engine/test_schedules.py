@@ -1,0 +1,135 @@
+"""Learning rates against the authors' own, and under small budgets."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lt_bench.engine.schedules import Cosine, SBCLCosine, Steps
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def per_epoch(schedule, epochs):
+    """The rates of all epochs, which do not depend on the step."""
+    rates = [schedule(epoch, 0, 7) for epoch in range(epochs)]
+    assert rates == [schedule(epoch, 6, 7) for epoch in range(epochs)]
+    return rates
+
+
+@pytest.mark.parametrize("case", "ab")
+@pytest.mark.parametrize(("mode", "prefix"), [("clean", "recommended"), ("official", "official")])
+def test_sbcl_matches_the_published_schedule(case, mode, prefix):
+    data = {key[2:]: value for key, value in np.load(GOLDEN / "sbcl_lr.npz").items() if key.startswith(f"{case}_")}
+    epochs, warm_epochs, steps = (int(data[key]) for key in ("epochs", "warm_epochs", "iters_per_epoch"))
+    settings = {"decay_rate": float(data["lr_decay_rate"]), "warmup_from": float(data["warmup_from"])}
+    schedule = SBCLCosine(float(data["lr"]), epochs, warm_epochs=warm_epochs, warmup_mode=mode, **settings)
+    rates = [[schedule(epoch, step, steps) for step in range(steps)] for epoch in range(13)]
+    np.testing.assert_allclose(rates, data[f"{prefix}_first13_epochs"], rtol=1e-9)
+    first = warm_epochs + (mode == "official")
+    rates = [schedule(epoch, 3, steps) for epoch in range(first, epochs)]
+    np.testing.assert_allclose(rates, data["cosine_per_epoch"][first:], rtol=1e-9)
+
+
+@pytest.mark.parametrize("case", "ab")
+def test_sbcl_without_warm_up_is_the_cosine_alone(case):
+    data = np.load(GOLDEN / "sbcl_lr.npz")
+    epochs = int(data[f"{case}_epochs"])
+    for mode in ("clean", "official"):
+        schedule = SBCLCosine(float(data[f"{case}_lr"]), epochs, warm_epochs=0, warmup_mode=mode)
+        np.testing.assert_allclose(per_epoch(schedule, epochs), data[f"{case}_cosine_per_epoch"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("epochs", "warm_epochs"), [(1, 0), (1, 1), (1, 10), (2, 1), (10, 1), (11, 10)])
+def test_sbcl_stays_between_its_ends_in_short_runs(epochs, warm_epochs):
+    schedule = SBCLCosine(0.5, epochs, warm_epochs=warm_epochs)
+    rates = [schedule(epoch, step, 2) for epoch in range(epochs) for step in range(2)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+    assert rates[0] == (0.01 if epochs > 1 else 0.5)
+
+
+def test_cosine_from_the_peak_is_one_half_of_sbcl_with_moco():
+    data = np.load(GOLDEN / "sbcl_lr.npz")
+    epochs = int(data["moco_epochs_per_phase"])
+    rates = per_epoch(Cosine(float(data["moco_lr"]), epochs), epochs)
+    np.testing.assert_allclose(rates, data["moco_lr_per_epoch_of_phase"], rtol=1e-9)
+
+
+def test_cosine_to_zero_is_sbcls_class_balanced_stage_two():
+    data = np.load(GOLDEN / "cb_lr.npz")
+    rates = per_epoch(Cosine(float(data["sbcl_cb45_lr"]), 45, warm_epochs=5, span="to_zero"), 45)
+    np.testing.assert_allclose(rates, data["sbcl_cb45_lr_per_epoch"], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["imagenet_crt", "inat_crt", "places_crt", "imagenet_lws"])
+def test_cosine_covers_classifier_retraining(name):
+    data = np.load(GOLDEN / "cb_lr.npz")
+    lr, epochs = float(data[f"{name}_lr"]), int(data[f"{name}_epochs"])
+    spans = {"from_peak": "intended_per_epoch", "to_zero": "as_executed_with_modern_torch"}
+    for span, key in spans.items():
+        rates = per_epoch(Cosine(lr, epochs, span=span), epochs)
+        np.testing.assert_allclose(rates, data[f"{name}_{key}"], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("bcl_imagenet_90", Cosine(0.1, 90, span="open")),
+        ("paco_lt_400_lr002", Cosine(0.02, 400, warm_epochs=10, span="open")),
+        ("paco_places_30", Cosine(0.02, 30, warm_epochs=5, span="open")),
+        ("bcl_cifar_200", Steps(0.15, [160, 180], warm_epochs=5)),
+        ("bcl_cifar_400", Steps(0.15, [360, 380], warm_epochs=10)),
+        ("proco_cifar_100", Steps(0.3, [80, 90], warm_epochs=2)),
+    ],
+)
+def test_open_cosine_and_steps_cover_bcl_paco_and_proco(name, schedule):
+    expected = np.load(GOLDEN / "lr_schedules.npz")[name]
+    np.testing.assert_allclose(per_epoch(schedule, len(expected)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "milestones", "gamma"), [("sbcl_drw200", [140, 180], 0.1), ("official_ldam200", [160, 180], 0.01)]
+)
+def test_steps_match_ldam_drw(name, milestones, gamma):
+    data = np.load(GOLDEN / "ldam_lr.npz")
+    schedule = Steps(float(data[f"{name}_lr"]), milestones, gamma, warm_epochs=5)
+    np.testing.assert_allclose(per_epoch(schedule, 200), data[f"{name}_lr_per_epoch"], rtol=1e-9)
+
+
+def test_steps_match_sbcls_linear_classifier_on_imagenet():
+    data = np.load(GOLDEN / "cb_lr.npz")
+    milestones = data["sbcl_imagenet_linear_milestones"] - 1  # the authors' code compares with the epoch plus one
+    rates = per_epoch(Steps(float(data["sbcl_imagenet_linear_lr"]), milestones.tolist()), 40)
+    np.testing.assert_allclose(rates, data["sbcl_imagenet_linear_lr_per_epoch"], rtol=1e-9)
+
+
+def test_equal_milestones_count_twice():
+    assert per_epoch(Steps(1.0, [1, 1], gamma=0.5), 3) == [1.0, 0.25, 0.25]
+
+
+def test_a_warm_up_may_fill_a_whole_cosine_run():
+    assert per_epoch(Cosine(0.1, 1, warm_epochs=1, span="to_zero"), 1) == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SBCLCosine(0.0, 10), "lr is positive, not 0"),
+        (lambda: SBCLCosine(0.5, 10, warm_epochs=10), "epochs is at least 1 and above warm_epochs=10, not 10"),
+        (lambda: SBCLCosine(0.5, 0, warm_epochs=0), "epochs is at least 1"),
+        (lambda: SBCLCosine(0.5, 20, decay_rate=0.0), "decay_rate is above 0"),
+        (lambda: SBCLCosine(0.5, 20, warmup_mode="negative"), "clean or official, not 'negative'"),
+        (lambda: Cosine(float("nan"), 10), "lr is positive, not nan"),
+        (lambda: Cosine(0.1, 10, warm_epochs=-1), "warm_epochs is 0 or more, not -1"),
+        (lambda: Cosine(0.1, 10, warm_epochs=11), "at least warm_epochs=11, not 10"),
+        (lambda: Cosine(0.1, 0), "epochs is at least 1"),
+        (lambda: Cosine(0.1, 10, span="half"), "from_peak, to_zero, open, not 'half'"),
+        (lambda: Steps(-1, [3]), "lr is positive, not -1"),
+        (lambda: Steps(0.1, [8, 3]), r"ascending order, not \[8, 3\]"),
+        (lambda: Steps(0.1, [0]), "epochs from 1 on"),
+        (lambda: Steps(0.1, [3], gamma=10), "gamma is above 0 and at most 1"),
+        (lambda: Steps(0.1, [3], warm_epochs=-2), "warm_epochs is 0 or more"),
+    ],
+)
+def test_values_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lt_bench.evaluation.calibration import confidences, expected_calibration_error
+from lt_bench.evaluation.metrics import confusion_matrix, evaluate, per_class_accuracy
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "cb_shot_acc.npz")
+
+
+@pytest.mark.parametrize("case", ["a", "b", "c"])
+def test_shot_accuracy_of_the_decoupling_code(case: str) -> None:
+    golden = {key[2:]: GOLDEN[key] for key in GOLDEN if key.startswith(f"{case}_")}
+    logits = np.eye(len(golden["train_counts"]))[golden["preds"]]
+    metrics = evaluate(logits, golden["labels"], golden["train_counts"], "count_100_20")
+    np.testing.assert_allclose(metrics["top1"], golden["overall_micro"], rtol=1e-9)
+    np.testing.assert_allclose(metrics["macro"], golden["overall_macro"], rtol=1e-9)
+    np.testing.assert_allclose(metrics["per_class_accuracy"], golden["per_class"], rtol=1e-9)
+    groups = [metrics["many"], metrics["medium"], metrics["few"]]  # the authors' code says 0 for an empty group
+    expected = [golden["many"], golden["medium"], golden["few"]]
+    np.testing.assert_allclose([group or 0.0 for group in groups], expected, rtol=1e-9)
+    assert [group is None for group in groups] == [case == "b" and name != "many" for name in ("many", "medium", "few")]
+
+
+def test_a_class_without_test_images_is_none_and_left_out_of_the_means() -> None:
+    metrics = evaluate(np.eye(4)[[0, 2, 1]], np.array([0, 2, 2]), np.array([200, 150, 50, 5]), "count_100_20")
+    assert metrics["per_class_accuracy"] == [1.0, None, 0.5, None]
+    assert (metrics["many"], metrics["medium"], metrics["few"]) == (1.0, 0.5, None)
+    assert metrics["macro"] == 0.75
+    assert metrics["test_counts"] == [1, 0, 2, 0] and metrics["train_counts"] == [200, 150, 50, 5]
+
+
+def test_accuracies_against_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 7, 200), rng.integers(0, 7, 200)
+    confusion = np.zeros((7, 7), dtype=np.int64)
+    for label, prediction in zip(labels, predictions, strict=True):
+        confusion[label, prediction] += 1
+    np.testing.assert_array_equal(confusion_matrix(labels, predictions, 7), confusion)
+    expected = np.diag(confusion) / confusion.sum(axis=1)
+    np.testing.assert_allclose(per_class_accuracy(labels, predictions, 7), expected, rtol=1e-15)
+
+
+def test_calibration_error_against_a_loop() -> None:
+    rng = np.random.default_rng(1)
+    confidence, correct = rng.uniform(0.1, 1.0, 500), rng.random(500) < 0.6
+    expected = 0.0
+    for i in range(15):
+        inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(confidence[inside].mean() - correct[inside].mean())
+    assert expected_calibration_error(confidence, correct) == pytest.approx(expected, rel=1e-12)
+
+
+def test_calibration_by_hand() -> None:
+    logits = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6]]))
+    metrics = evaluate(logits, np.array([0, 1, 1]), np.array([30, 10]), "thirds")
+    assert metrics["ece"] == pytest.approx((abs(1.6 - 1) + abs(0.6 - 1)) / 3, rel=1e-6)
+    assert expected_calibration_error(np.ones(4), np.ones(4, dtype=bool)) == 0.0
+
+
+def test_confidence_survives_large_logits_and_leaves_them_unchanged() -> None:
+    logits = np.array([[1e4, 0.0], [-1e4, -1e4]], dtype=np.float32)
+    kept = logits.copy()
+    np.testing.assert_allclose(confidences(logits), [1.0, 0.5])
+    np.testing.assert_array_equal(logits, kept)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "counts", "message"),
+    [
+        (np.zeros((2, 3)), [0, 1], [1, 2], r"\(2, 3\), \(2,\), \(2,\)"),
+        (np.zeros((2, 3)), [0, 1, 2], [1, 2, 3], r"\(2, 3\), \(3,\), \(3,\)"),
+        (np.zeros((0, 3)), [], [1, 2, 3], "M, C >= 1"),
+        (np.zeros((2, 3)), [0, 3], [1, 2, 3], r"0\.\.2, found 0\.\.3"),
+        (np.zeros((2, 3)), [0.0, 1.0], [1, 2, 3], "integers"),
+        (np.array([[0.0, np.inf], [np.nan, 0.0], [0.0, 0.0]]), [0, 1, 1], [1, 2], "2 of 3 rows"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    logits: np.ndarray, labels: list[int], counts: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(logits, np.array(labels), np.array(counts), "thirds")

@@ -1,0 +1,60 @@
+"""Projection head and cosine classifier."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lt_bench.models.heads import NormalizedLinear, ProjectionHead
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_projections_have_unit_length_and_follow_the_formula():
+    head = ProjectionHead(6, 5, 4).double()
+    features = torch.randn(7, 6, dtype=torch.float64)
+    first, last = head.layers[0], head.layers[2]
+    plain = (features @ first.weight.T + first.bias).clamp(min=0) @ last.weight.T + last.bias
+    torch.testing.assert_close(head(features), plain / plain.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(head(features).norm(dim=1), torch.ones(7, dtype=torch.float64))
+
+
+def test_sizes_are_the_published_ones():
+    assert parameters(ProjectionHead(2048, 2048, 128)) == np.load(GOLDEN / "cb_param_counts.npz")["resnet50_moco_head"]
+    assert parameters(NormalizedLinear(64, 100)) == np.load(GOLDEN / "sbcl_resnet32.npz")["count_normed_linear_c100"]
+
+
+def test_normalized_linear_is_the_scaled_cosine():
+    layer = NormalizedLinear(5, 3, scale=30.0)
+    features = torch.randn(4, 5)
+    expected = 30 * torch.nn.functional.cosine_similarity(features[:, :, None], layer.weight[None], dim=1)
+    torch.testing.assert_close(layer(features), expected)
+    torch.testing.assert_close(layer(features * 7), expected)
+    with torch.no_grad():
+        layer.weight.mul_(3)
+    torch.testing.assert_close(layer(features), expected)
+
+
+def test_columns_start_at_unit_length_in_all_directions():
+    torch.manual_seed(0)
+    weight = NormalizedLinear(64, 100).weight
+    torch.testing.assert_close(weight.norm(dim=0), torch.ones(100))
+    assert weight.mean().abs() < 0.01
+    # uniform entries of a column: the largest is at most sqrt(3 / 64) times a little, which a normal one exceeds
+    assert weight.abs().max().item() == pytest.approx(np.sqrt(3 / 64), rel=0.2)
+
+
+def test_gradients_pass_both_normalisations():
+    layer = NormalizedLinear(4, 3).double()
+    features = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(
+        lambda x, w: torch.func.functional_call(layer, {"weight": w}, (x,)), (features, layer.weight)
+    )
+    layer(features)[0, 0].backward()
+    # the cosine does not change with the length, so no gradient points along the feature or the column
+    torch.testing.assert_close((features.grad * features).sum(), torch.zeros((), dtype=torch.float64))
+    torch.testing.assert_close((layer.weight.grad * layer.weight).sum(), torch.zeros((), dtype=torch.float64))

@@ -1,0 +1,52 @@
+"""Synthetic records for the tests of records and reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lt_bench.record.record import RunRecord
+
+GROUPS = ("many", "medium", "few")
+
+
+def metrics(top1: float = 0.5, groups: tuple[float | None, ...] = (0.7, 0.5, 0.3), ece: float = 0.1) -> dict[str, Any]:
+    lists = {"per_class_accuracy": [top1, None], "test_counts": [10, 0], "train_counts": [100, 5]}
+    return {"top1": top1, "macro": top1, "ece": ece, **dict(zip(GROUPS, groups, strict=True)), **lists}
+
+
+def sample(**changes: Any) -> RunRecord:
+    """A valid record; its run id follows from setting and seeds unless given."""
+    values: dict[str, Any] = {
+        "kind": "run",
+        "stage_one_id": "0123456789ab",
+        "setting_id": "sbcl_cb",
+        "method": "sbcl",
+        "method_name": "SBCL",
+        "dataset": "digits_lt",
+        "imbalance_profile": "exponential",
+        "imbalance_factor": 20.0,
+        "backbone": "tiny",
+        "stage_two": "cb",
+        "stage_two_name": "CB",
+        "fidelity": "clean",
+        "budget": "paper",
+        "seed": 0,
+        "split_seed": 0,
+        "settings": {"method": "sbcl"},
+        "metrics": metrics(),
+        "group_rule": "thirds",
+        "selection": "last",
+        "evaluated_on": "test",
+        "cost": {"seconds": 1.5, "device": "cpu"},
+        "environment": {"lt_bench": "0.1.0"},
+    } | changes
+    run_id = f"{values['setting_id']}-{values['split_seed']}-{values['seed']}"
+    return RunRecord(**({"run_id": run_id} | values))
+
+
+def runs(points: list[tuple[float, float]], splits: int = 1, **changes: Any) -> list[RunRecord]:
+    """One run per (top1, few), the split seeds taking turns."""
+    return [
+        sample(seed=i // splits, split_seed=i % splits, metrics=metrics(top1, (0.75, top1, few), 1 - top1), **changes)
+        for i, (top1, few) in enumerate(points)
+    ]

@@ -1,0 +1,116 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from record.samples import metrics, runs, sample
+
+from lt_bench.record.files import write_json
+from lt_bench.record.record import RunRecord, read_records
+from lt_bench.report.__main__ import main
+
+
+def folder(tmp_path: Path, records: list[RunRecord]) -> list[str]:
+    for record in records:
+        write_json(tmp_path / "runs" / record.run_id / "record.json", record.to_dict())
+    return ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "tables")]
+
+
+def pair() -> list[RunRecord]:
+    return [*runs([(0.5, 0.1), (0.6, 0.2)]), *runs([(0.6, 0.2), (0.8, 0.4)], setting_id="ce", method_name="CE")]
+
+
+def test_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*folder(tmp_path, pair()), "--baseline", "CE / CB"]) == 0
+    names = sorted(path.name for path in (tmp_path / "tables").iterdir())
+    stems = ["digits_lt_if20", "digits_lt_if20_paired"]
+    assert names == sorted(f"{stem}.{kind}" for stem in stems for kind in ("md", "csv"))
+    printed = capsys.readouterr().out
+    for stem in stems:
+        assert (tmp_path / "tables" / f"{stem}.md").read_text(encoding="utf-8") in printed
+
+
+def test_ece_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = folder(tmp_path, pair())
+    assert main(arguments) == 0 and "ECE" not in capsys.readouterr().out
+    assert main([*arguments, "--ece"]) == 0 and "ECE" in capsys.readouterr().out
+
+
+def test_a_page_is_refreshed(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("<!-- table: digits_lt_if20 -->\n<!-- /table -->\n")
+    assert main([*folder(tmp_path, pair()), "--readme", str(page)]) == 0
+    assert "| CE / CB " in page.read_text(encoding="utf-8")
+
+
+def test_an_export_holds_all_records_and_makes_the_same_tables(tmp_path: Path) -> None:
+    stage_one = sample(kind="stage_one", setting_id="one", metrics={})
+    validation = sample(setting_id="val", evaluated_on="validation")
+    export = tmp_path / "records" / "all.jsonl"
+    assert main([*folder(tmp_path, [*pair(), stage_one, validation]), "--export", str(export)]) == 0
+    assert read_records([export]) == read_records([tmp_path / "runs"])
+    methods = [json.loads(line)["setting_id"] for line in export.read_text(encoding="utf-8").splitlines()]
+    assert methods == ["ce", "ce", "one", "sbcl_cb", "sbcl_cb", "val"]
+    again = tmp_path / "again"
+    assert main(["--runs", str(export), "--out", str(again)]) == 0
+    for path in (tmp_path / "tables").iterdir():
+        assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_only_the_asked_split_and_no_stage_one_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validation = sample(setting_id="val", method_name="BCL", evaluated_on="validation")
+    stage_one = sample(kind="stage_one", setting_id="one", method_name="PaCo", evaluated_on="validation", metrics={})
+    arguments = folder(tmp_path, [sample(), validation, stage_one])
+    assert main(arguments) == 0
+    assert "| BCL" not in capsys.readouterr().out
+    assert main([*arguments, "--evaluated-on", "validation"]) == 0
+    printed = capsys.readouterr().out
+    assert "| BCL" in printed and "validation split" in printed and "SBCL" not in printed and "PaCo" not in printed
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "no such file or folder: .*--runs DIR"),
+        ([sample(kind="stage_one", metrics={})], "no records of finished runs in .*--runs DIR"),
+        ([sample(evaluated_on="validation")], "add --evaluated-on validation"),
+        ([sample(run_id="a"), sample(run_id="b")], "same seeds: a, b"),
+    ],
+)
+def test_without_usable_records_the_status_is_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], records: list[RunRecord], message: str
+) -> None:
+    assert main(folder(tmp_path, records)) == 1
+    captured = capsys.readouterr()
+    assert re.search(message, captured.err) and captured.out == ""
+
+
+def test_contradictions_and_missing_pages_are_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = folder(tmp_path, [sample()])
+    assert main([*arguments, "--readme", str(tmp_path / "nosuch.md")]) == 1
+    assert "nosuch.md" in capsys.readouterr().err
+    write_json(tmp_path / "runs" / "copy" / "record.json", sample(metrics=metrics(top1=0.1)).to_dict())
+    assert main(arguments) == 1
+    assert "two different records" in capsys.readouterr().err
+
+
+def test_wrong_usage_is_status_2_and_help_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in (["--baseline", "Nope / CB"], ["--evaluated-on", "train"], ["--colour"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*folder(tmp_path, pair()), *extra])
+        assert stopped.value.code == 2
+    assert "no row 'Nope / CB'; expected one of: CE / CB; SBCL / CB" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0 and "examples:" in capsys.readouterr().out
+
+
+def test_torch_is_not_imported(tmp_path: Path) -> None:
+    names = ["report.__main__", "evaluation.predictions", "evaluation.metrics", "record.record"]
+    code = "; ".join(f"import lt_bench.{name}" for name in names) + "; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+    command = [sys.executable, "-m", "lt_bench.report", *folder(tmp_path, pair())]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and "| SBCL / CB " in done.stdout

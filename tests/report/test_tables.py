@@ -1,0 +1,150 @@
+"""Tables as text; after a wanted change, write the expected files anew with ``python tests/report/test_tables.py``."""
+
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from record.samples import metrics, runs, sample
+
+from lt_bench.record.record import RunRecord
+from lt_bench.report.frame import frame
+from lt_bench.report.paired import paired_table
+from lt_bench.report.sections import sections
+from lt_bench.report.tables import Table, accuracy_table
+
+EXPECTED = Path(__file__).parent / "expected"
+CE = {"setting_id": "ce", "method": "ce", "method_name": "CE", "stage_one_id": None}
+NO_STAGE_TWO = {"stage_two": "none", "stage_two_name": "–"}
+EXPONENTIAL = {"method": "sbcl", "method.temperature_law": "exponential"}
+
+
+def stored() -> list[RunRecord]:
+    """Two seeds × two splits, one-run rows, variants of a method, a row chosen on test, an empty group, a smoke run."""
+    smoke = sample(setting_id="smoke", budget="smoke", metrics=metrics(groups=(0.7, 0.3, None)))
+    native = sample(setting_id="places", dataset="places_lt", imbalance_factor=None, imbalance_profile="native")
+    return [
+        *runs([(0.61, 0.31), (0.62, 0.30), (0.60, 0.34), (0.63, 0.33)], splits=2, **CE, **NO_STAGE_TWO),
+        *runs([(0.66, 0.39), (0.64, 0.42), (0.65, 0.47), (0.71, 0.44)], splits=2),
+        *runs([(0.67, 0.45), (0.66, 0.40)], setting_id="sbcl_exp", settings=EXPONENTIAL),
+        sample(setting_id="bcl", method="bcl", method_name="BCL", **NO_STAGE_TWO, selection="best_test"),
+        sample(setting_id="tau", method="a|b", method_name="A|B", stage_two="tau_norm", stage_two_name="τ-norm"),
+        sample(kind="stage_one", setting_id="stage_one", metrics={}),
+        smoke,
+        native,
+    ]
+
+
+def tables(records: list[RunRecord]) -> list[Table]:
+    parts = sections(frame(record for record in records if record.kind == "run"))
+    compared = [paired_table(part, "CE / –") for part in parts]
+    return [accuracy_table(part, with_ece=True) for part in parts] + [table for table in compared if table]
+
+
+def files(records: list[RunRecord]) -> dict[str, str]:
+    made = tables(records)
+    return {f"{t.name}.md": t.markdown() for t in made} | {f"{t.name}.csv": t.csv() for t in made}
+
+
+def test_tables_are_the_stored_ones() -> None:
+    expected = {path.name: path.read_text(encoding="utf-8") for path in EXPECTED.iterdir()}
+    assert files(stored()) == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_the_records_does_not_matter(seed: int) -> None:
+    records = stored()
+    random.Random(seed).shuffle(records)
+    assert files(records) == files(stored())
+
+
+def only(records: list[RunRecord], **options: bool) -> Table:
+    (part,) = sections(frame(records))
+    return accuracy_table(part, **options)
+
+
+def labels(records: list[RunRecord]) -> list[str]:
+    return only(records).values["label"].tolist()
+
+
+def test_mean_and_sample_deviation_by_hand() -> None:
+    table = only(runs([(0.50, 0.1), (0.54, 0.3), (0.52, 0.2)]))
+    row = table.values.iloc[0]
+    assert row["top1_mean"] == pytest.approx(52.0) and row["top1_std"] == pytest.approx(2.0)
+    assert table.cells.iloc[0].to_dict() == {
+        "method / stage two": "SBCL / CB",
+        "many": "75.0 ± 0.0",
+        "medium": "52.0 ± 2.0",
+        "few": "20.0 ± 10.0",
+        "all": "52.0 ± 2.0",
+        "n": "3",
+    }
+
+
+def test_rows_follow_the_order_of_methods_and_stages_two() -> None:
+    wanted = [
+        ("CE", "–"),
+        ("LDAM-DRW", "–"),
+        ("SBCL", "–"),
+        ("SBCL", "CB"),
+        ("SBCL", "LDAM-DRW"),
+        ("SBCL", "LWS"),
+        ("ProCo", "–"),
+        ("SDCLR", "–"),
+        ("SimCLR+GH", "–"),
+    ]
+    records = [sample(setting_id=f"{m}{s}", method_name=m, stage_two_name=s) for m, s in reversed(wanted)]
+    assert labels(records) == [f"{method} / {stage}" for method, stage in wanted]
+
+
+def test_settings_are_never_averaged_and_labels_name_what_differs() -> None:
+    one = sample(setting_id="a", settings={"x": 1, "shared": 2})
+    two = sample(setting_id="b", settings={"x": 2.5, "shared": 2, "y.z": "relu", "on": True})
+    assert labels([one, two]) == ["SBCL / CB (on=true, x=2.5, y.z=relu)", "SBCL / CB (x=1)"]
+    twin = sample(setting_id="c", settings={"x": 1, "shared": 2})
+    assert labels([one, twin]) == ["SBCL / CB [setting a]", "SBCL / CB [setting c]"]
+    default = sample(setting_id="d", settings={})
+    assert labels([default, sample(setting_id="e", settings={"x": 3})]) == ["SBCL / CB", "SBCL / CB (x=3)"]
+
+
+def test_rules_that_differ_get_a_column_and_others_a_place_in_the_caption() -> None:
+    records = [sample(), sample(setting_id="b", fidelity="official", group_rule="count_100_20", method_name="BCL")]
+    table = only(records)
+    assert table.cells["fidelity"].tolist() == ["clean", "official"]
+    assert table.cells["groups"].tolist() == ["thirds", "count_100_20"]
+    assert "checkpoint: last" in table.caption[0] and "fidelity:" not in table.caption[0]
+
+
+def test_two_fidelities_of_one_method_are_told_apart() -> None:
+    assert labels([sample(), sample(setting_id="b", fidelity="official")]) == [
+        "SBCL / CB (fidelity=clean)",
+        "SBCL / CB (fidelity=official)",
+    ]
+
+
+def test_tables_are_split_by_what_several_records_differ_in() -> None:
+    def names(*changes: dict[str, object]) -> list[str]:
+        return [part.name for part in sections(frame([sample(setting_id=str(i), **c) for i, c in enumerate(changes)]))]
+
+    assert names({}, {"imbalance_factor": 100}) == ["digits_lt_if20", "digits_lt_if100"]
+    assert names({}, {"backbone": "resnet8"}) == ["digits_lt_if20_resnet8", "digits_lt_if20_tiny"]
+    assert names({}, {"budget": "short"}) == ["digits_lt_if20", "digits_lt_if20_short"]
+    assert names({}, {"imbalance_profile": "step"}) == ["digits_lt_if20_exponential", "digits_lt_if20_step"]
+    assert names({"dataset": "my/own", "imbalance_factor": None}) == ["my-own_native"]
+
+
+def test_equal_seeds_within_a_setting_are_refused() -> None:
+    with pytest.raises(ValueError, match="setting sbcl_cb has several runs with the same seeds: one, two"):
+        sections(frame([sample(run_id="one"), sample(run_id="two")]))
+
+
+def test_frame_keeps_the_native_factor_empty_and_costs() -> None:
+    rows = frame([sample(imbalance_factor=None), sample(seed=1)])
+    assert rows["imbalance_factor"].tolist()[0] == 20.0 and pd.isna(rows["imbalance_factor"].tolist()[1])
+    assert rows["seconds"].tolist() == [1.5, 1.5] and rows["settings"][0] == '{"method": "sbcl"}'
+    assert frame([]).empty
+
+
+if __name__ == "__main__":
+    for name, text in files(stored()).items():
+        (EXPECTED / name).write_text(text, encoding="utf-8")
