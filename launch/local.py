@@ -62,7 +62,6 @@ class Queue:
         self.waiting, self.parallel, self.output_dir = jobs, parallel, output_dir
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self.running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
-        self.finished: set[str] = set()
         self.failed: list[str] = []
 
     def work(self) -> int:
@@ -83,7 +82,7 @@ class Queue:
         for job in list(self.waiting):
             if len(self.running) == self.parallel:
                 return
-            if job.after not in pending:
+            if job.after not in pending:  # where its stage one failed, it tries that again and tells why
                 self.waiting.remove(job)
                 self._launch(job)
 

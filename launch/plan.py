@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Glob, Override
@@ -14,7 +13,7 @@ from omegaconf import OmegaConf
 from lt_bench.compose import UsageError, compose, groups, parse
 from lt_bench.config import Config
 from lt_bench.preflight import settle
-from lt_bench.record.record import read_record
+from lt_bench.record.folder import finished
 from lt_bench.run_id import run_id, stage_one_id
 
 
@@ -29,26 +28,18 @@ class PlannedRun(NamedTuple):
     @property
     def done(self) -> bool:
         """Whether its record is there and valid."""
-        return is_done(self.config, self.identity)
+        return finished(self.config.output_dir, self.identity) is not None
 
     @property
     def stage_one_done(self) -> bool:
         """Whether the record of the stage one below is there and valid."""
-        return is_done(self.config, self.stage_one)
-
-
-def is_done(config: Config, identity: str) -> bool:
-    """Whether a run with this identity has a valid record in the config's output folder."""
-    try:
-        return read_record(Path(config.output_dir).expanduser() / identity / "record.json").run_id == identity
-    except (OSError, ValueError):
-        return False
+        return finished(self.config.output_dir, self.stage_one) is not None
 
 
 def describe(config: Config) -> str:
     """One line on a run: its identity, its stage one, and what is done."""
     identity, below = run_id(config), stage_one_id(config)
-    states = ["done" if is_done(config, name) else "to do" for name in (identity, below)]
+    states = ["done" if finished(config.output_dir, name) else "to do" for name in (identity, below)]
     return f"run {identity} ({states[0]}) on stage one {below} ({states[1]}) in {config.output_dir}"
 
 

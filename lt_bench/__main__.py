@@ -60,17 +60,22 @@ def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
     from lt_bench.preflight import settle
 
     config = settle(compose(overrides))
-    if dry_run:
-        from lt_bench.launch.plan import describe
+    from lt_bench.launch.plan import describe
+    from lt_bench.record.folder import finished
+    from lt_bench.run_id import run_id, stage_one_id
+    from lt_bench.summary import summary
 
+    if dry_run:
         print(describe(config))
+        return DONE
+    if done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config)):
+        print(f"done before: {summary(*done)}")
         return DONE
     from lt_bench.data.sources.common import DataError
     from lt_bench.engine.checkpoint import CheckpointError
     from lt_bench.engine.interrupt import Interrupted
     from lt_bench.engine.metrics import NonFiniteLoss
     from lt_bench.run import execute
-    from lt_bench.summary import summary
 
     try:
         record, folder = execute(config, only_stage_one)

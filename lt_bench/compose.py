@@ -37,7 +37,7 @@ def groups() -> dict[str, list[str]]:
 
 def about(group: str, choice: str) -> str:
     """The comment at the head of a choice's file: what it is and where it comes from."""
-    lines = files("lt_bench.conf").joinpath(group, f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
     comments = [line[1:].strip() for line in lines[:2] if line.startswith("#")]
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 

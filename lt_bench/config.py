@@ -39,6 +39,7 @@ class Dataset:
     group_rule: str = "count_100_20"
     pool_per_class: int | None = None
     validation_fraction: float = 0.0
+    validation_per_class: int = 0
 
 
 @dataclass

@@ -42,6 +42,7 @@ AT_LEAST: dict[str, float] = {
     "backbone.input_pool": 1,
     "dataset.pool_per_class": 1,
     "dataset.validation_fraction": 0,
+    "dataset.validation_per_class": 0,
     "evaluation.batch_size": 1,
     "budget.max_steps_per_epoch": 1,
     "checkpoint.every_epochs": 1,
@@ -154,9 +155,14 @@ def _impossible(config: Config) -> Iterator[str]:
     if config.fidelity == "official" and f"{name}_official" not in groups()["quirks"]:
         with_quirks = ", ".join(choice.removesuffix("_official") for choice in groups()["quirks"])
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {with_quirks})"
-    fraction = config.dataset.validation_fraction
-    if fraction == 0 and (config.evaluation.split == "validation" or config.evaluation.select == "best_validation"):
-        yield "a validation part is asked for but there is none; set dataset.validation_fraction=0.2"
+    data, wanted = config.dataset, (config.evaluation.split, config.evaluation.select)
+    if data.validation_fraction and data.validation_per_class:
+        yield "dataset.validation_fraction and dataset.validation_per_class exclude each other; set one of them to 0"
+    if not data.validation_fraction and not data.validation_per_class and {"validation", "best_validation"} & {*wanted}:
+        yield (
+            "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
+            "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
+        )
     if config.evaluation.select != "last" and rule != "none" and "train" not in config.stage_two:
         yield f"evaluation.select={config.evaluation.select}: stage_two={rule} is not trained; set evaluation.select=last"
     size, pool = config.dataset.image_size, config.backbone.get("input_pool", 1)

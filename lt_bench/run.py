@@ -29,7 +29,7 @@ from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
 from lt_bench.models.pool import build_encoder
 from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
-from lt_bench.record.folder import RunFolder, environment
+from lt_bench.record.folder import RunFolder, environment, finished
 from lt_bench.record.record import RunRecord
 from lt_bench.run_id import decisive, run_id, setting_id, stage_one_id
 
@@ -46,13 +46,14 @@ def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Pa
         raise UsageError(str(error)) from error
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     with RunFolder(config, identity, processes.rank == 0) as folder:
-        if record := folder.record():
-            return record, folder.path
+        if done := finished(config.output_dir, identity):
+            return done
         laboratory = Laboratory(config, processes)
         if only_stage_one:
             return laboratory.work_in(folder, laboratory.stage_one), folder.path
         with RunFolder(config, stage_one_id(config), folder.writes, wait=_say_waiting) as below:
-            first = below.record() or laboratory.work_in(below, laboratory.stage_one)
+            done = finished(config.output_dir, below.identity)
+            first = done[0] if done else laboratory.work_in(below, laboratory.stage_one)
         record = laboratory.work_in(folder, lambda own: laboratory.stage_two(own, below.path, first))
         return record, folder.path
 

@@ -20,7 +20,9 @@ def golden(file: str, case: str) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.asarray(array)) for name, array in found.items() if array.dtype.kind != "U"}
 
 
-def assert_loss_and_gradient(loss: Tensor, inputs: Tensor, case: dict[str, Tensor], tolerance: dict[str, float]) -> None:
+def assert_loss_and_gradient(
+    loss: Tensor, inputs: Tensor, case: dict[str, Tensor], tolerance: dict[str, float]
+) -> None:
     """Compare a scalar loss and its gradient with ``loss``, ``loss_f32`` and ``grad`` of a case."""
     (gradient,) = torch.autograd.grad(loss, inputs)
     double = loss.dtype == torch.float64

@@ -30,7 +30,7 @@ class GaussianBlur:
     def __init__(self, kernel_size: int, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> None:
         if kernel_size < 1 or kernel_size % 2 == 0 or not 0 < sigma[0] <= sigma[1]:
             raise ValueError(
-                f"GaussianBlur expects an odd kernel_size and 0 < low <= high in sigma, found {kernel_size} and {sigma}; "
+                f"GaussianBlur expects an odd kernel_size and 0 < low <= high in sigma, found {kernel_size}, {sigma}; "
                 "type e.g. GaussianBlur(3, sigma=(0.1, 2.0), p=0.5)"
             )
         self.kernel_size, self.sigma = kernel_size, sigma

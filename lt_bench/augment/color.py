@@ -157,8 +157,8 @@ def _blends(params: JitterParams) -> list[tuple[Tensor, Tensor, Tensor]]:
     slots = steps + (steps >= params.order.argmax(1, keepdim=True))
     kinds = params.order.gather(1, slots)
     own = torch.stack([params.brightness, params.contrast, params.saturation], dim=1).gather(1, kinds)
-    of_grey = torch.where(kinds == SATURATION, 1 - own, 0.0)
-    of_mean = torch.where(kinds == CONTRAST, 1 - own, 0.0)
+    of_grey = (1 - own) * (kinds == SATURATION)
+    of_mean = (1 - own) * (kinds == CONTRAST)
     return [(per_image(own[:, k]), per_image(of_grey[:, k]), per_image(of_mean[:, k])) for k in range(3)]
 
 

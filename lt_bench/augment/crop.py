@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -42,7 +43,7 @@ class FlipParams(NamedTuple):
 CropParams = TypeVar("CropParams", ResizedCropParams, PaddedCropParams)
 
 
-class Crop(Generic[CropParams]):
+class Crop(ABC, Generic[CropParams]):
     """What the crops share: each says which box of each image is resized to (size, size)."""
 
     def __init__(self, size: int) -> None:
@@ -50,13 +51,9 @@ class Crop(Generic[CropParams]):
             raise ValueError(f"a crop expects a size of at least 1 pixel, found {size}; type e.g. size=32")
         self.size = size
 
-    def draw(self, count: int, generator: torch.Generator) -> CropParams:
-        """Parameters of ``count`` crops, independent of the image size."""
-        raise TypeError(f"{type(self).__name__} must define draw(count, generator)")
-
+    @abstractmethod
     def boxes(self, params: CropParams, height: int, width: int) -> Boxes:
         """The boxes in images of (height, width) pixels, (B,) each."""
-        raise TypeError(f"{type(self).__name__} must define boxes(params, height, width)")
 
     def grouped(self, images: Tensor, params: CropParams, flipped: Tensor | None = None) -> Tensor:
         """Crop by matrix products, then mirror where flipped (B,); images (B, C, H, W), returns (B, C, size, size)."""
@@ -100,13 +97,13 @@ class RandomResizedCrop(Crop[ResizedCropParams]):
         area = params.area * (height * width)
         widths, heights = (area * params.ratio).sqrt().round(), (area / params.ratio).sqrt().round()
         fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-        found, first = fits.any(1), fits.byte().argmax(1, keepdim=True)
+        missing, first = ~fits.any(1), fits.byte().argmax(1, keepdim=True)
         central_height, central_width = self._central(height, width)
-        box_height = torch.where(found, heights.gather(1, first).squeeze(1), central_height)
-        box_width = torch.where(found, widths.gather(1, first).squeeze(1), central_width)
+        box_height = heights.gather(1, first).squeeze(1).masked_fill(missing, central_height)
+        box_width = widths.gather(1, first).squeeze(1).masked_fill(missing, central_width)
         return Boxes(
-            top=torch.where(found, _place(params.top, height - box_height), (height - central_height) // 2),
-            left=torch.where(found, _place(params.left, width - box_width), (width - central_width) // 2),
+            top=_place(params.top, height - box_height).masked_fill(missing, (height - central_height) // 2),
+            left=_place(params.left, width - box_width).masked_fill(missing, (width - central_width) // 2),
             height=box_height,
             width=box_width,
         )
@@ -145,8 +142,8 @@ class CropWithPadding(Crop[PaddedCropParams]):
             )
         length = torch.full_like(params.top, self.size)
         return Boxes(
-            top=_place(params.top, torch.full_like(length, spare_height)) - self.padding,
-            left=_place(params.left, torch.full_like(length, spare_width)) - self.padding,
+            top=_place(params.top, spare_height) - self.padding,
+            left=_place(params.left, spare_width) - self.padding,
             height=length,
             width=length,
         )
@@ -171,6 +168,6 @@ class HorizontalFlip:
         return torch.where(per_image(params.applied), images.flip(3), images)
 
 
-def _place(unit: Tensor, spare: Tensor) -> Tensor:
-    """Uniform whole number in 0..spare from a number in [0, 1), both (B,); float32 rounding cannot reach spare + 1."""
+def _place(unit: Tensor, spare: Tensor | int) -> Tensor:
+    """Uniform whole number in 0..spare from a number in [0, 1), (B,); float32 rounding cannot reach spare + 1."""
     return (unit * (spare + 1)).floor()

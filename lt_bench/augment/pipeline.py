@@ -22,9 +22,10 @@ CHUNK_IMAGES = 32
 
 
 class Op(Protocol):
-    """One random operation on float32 images (B, 3, H, W) in [0, 1].
+    """One random operation on float32 images (B, 3, H, W) in [0, 1], of that shape or another height and width.
 
-    Both ways of applying it leave their input as it is and give the same images for the same parameters.
+    Both ways of applying it give the same images for the same parameters, up to rounding, and do not write to their
+    input, which they may return where nothing changes.
     """
 
     def draw(self, count: int, generator: torch.Generator) -> Params:
@@ -65,32 +66,33 @@ class Pipeline:
     def apply(self, images: Tensor, params: list[Params], branch_free: bool = False) -> Tensor:
         """Augment and normalise: uint8 (B, 3, H, W) to float32 (B, 3, S, S) in channels_last memory format.
 
-        ``branch_free`` takes the way without host reads. ValueError if the images or the number of parameters differ
-        from that.
+        ``branch_free`` takes the way without host reads, in one piece. ValueError if the images are something else or
+        the parameters are not one per operation and image.
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"a pipeline expects uint8 images (B, 3, H, W), found {images.dtype} {tuple(images.shape)}; "
                 "repeat grey images to three channels and pass them before any conversion to float"
             )
-        if len(params) != len(self.ops):
+        counts = [len(drawn[0]) for drawn in params]
+        if counts != [len(images)] * len(self.ops):
             raise ValueError(
-                f"{len(self.ops)} operations expect as many parameters, found {len(params)}; pass what draw() returned"
+                f"{len(self.ops)} operations on {len(images)} images expect that many parameters of that length, found "
+                f"lengths {counts}; pass what draw() or slice_params() returned for these images"
             )
         if branch_free:
-            return torch.stack(self._planes(images, params, branch_free), dim=3).permute(0, 3, 1, 2)
+            return self._run(images, params, branch_free).contiguous(memory_format=torch.channels_last)
         step = max(CHUNK_IMAGES, CHUNK_VALUES // math.prod(images.shape[1:]))
-        out: Tensor | None = None
-        for start in range(0, max(1, len(images)), step):
-            rows = slice(start, start + step)
-            planes = self._planes(images[rows], slice_params(params, rows), branch_free)
-            if out is None:
-                out = planes[0].new_empty(len(images), *planes[0].shape[1:], len(planes))
-            torch.stack(planes, dim=3, out=out[rows])
-        return out.permute(0, 3, 1, 2)
+        first, *others = (slice(start, start + step) for start in range(0, max(1, len(images)), step))
+        values = self._run(images[first], slice_params(params, first), branch_free)
+        shape = (len(images), *values.shape[1:])
+        out = torch.empty(shape, device=values.device, memory_format=torch.channels_last)
+        out[first] = values
+        for rows in others:
+            out[rows] = self._run(images[rows], slice_params(params, rows), branch_free)
+        return out
 
-    def _planes(self, images: Tensor, params: list[Params], branch_free: bool) -> list[Tensor]:
-        """Augmented and normalised, as one (B, S, S) tensor per channel."""
+    def _run(self, images: Tensor, params: list[Params], branch_free: bool) -> Tensor:
         values = images.float().div_(255)
         for index, (op, drawn) in enumerate(zip(self.ops, params, strict=True)):
             if index in self._in_crop:
@@ -98,8 +100,9 @@ class Pipeline:
             flip = {"flipped": params[index + 1].applied} if index + 1 in self._in_crop else {}
             values = (op.branch_free if branch_free else op.grouped)(values, drawn, **flip)
         # plain numbers, channel by channel: nothing has to be copied to the device
-        channels = zip(values.unbind(1), self.mean, self.std, strict=True)
-        return [(plane - mean).div_(std) for plane, mean, std in channels]
+        for plane, mean, std in zip(values.unbind(1), self.mean, self.std, strict=True):
+            plane.sub_(mean).div_(std)
+        return values
 
     def __call__(
         self,
@@ -111,7 +114,8 @@ class Pipeline:
     ) -> Tensor:
         """Draw for the global batch of ``total`` images and augment this process's share, the images at ``rows`` of it.
 
-        Several processes so see the augmentation that one process sees on the joined batch. Default: the whole batch.
+        So several processes see the augmentation that one process sees on the joined batch. Default: the whole batch.
+        The generator is on the device of the images.
         """
         drawn = self.draw(len(images) if total is None else total, generator)
         params = drawn if rows is None else slice_params(drawn, rows)

@@ -20,7 +20,7 @@ class Boxes(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """One direction: boxes by start and length (B,), output lines in order of reading (B, S), number of source lines."""
+    """One direction: boxes by start and length (B,), output lines in reading order (B, S), number of source lines."""
 
     start: Tensor
     length: Tensor
@@ -44,7 +44,7 @@ class _Axis(NamedTuple):
         start, end = self.start[:, None, None], (self.start + self.length)[:, None, None]
         inside = (lines >= start.clamp(min=0)) & (lines < end.clamp(max=self.extent))
         half_width = self.stretch().clamp(min=1)
-        places = torch.where(inside, lines - start, torch.inf) / half_width[:, :, None]
+        places = (lines - start).masked_fill(~inside, torch.inf) / half_width[:, :, None]
         distance = (places - (self.centers() / half_width)[:, :, None]).abs_().clamp_(max=1)
         shares = 1 - distance
         return shares.div_(shares.sum(2, keepdim=True).clamp_(min=torch.finfo(shares.dtype).tiny))

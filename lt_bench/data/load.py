@@ -45,6 +45,7 @@ def load_data(config: Config, device: torch.device) -> Data:
         seed=config.split_seed,
         pool_per_class=dataset.pool_per_class,
         validation_fraction=dataset.validation_fraction,
+        validation_per_class=dataset.validation_per_class,
     )
 
     def images(pixels: Any, labels: Any) -> SmallImages:

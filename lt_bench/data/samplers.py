@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,23 +12,11 @@ from numpy.typing import NDArray
 from lt_bench.data.imbalance import positions_by_class
 
 
-class _Cycle:
-    """Endless passes over some numbers, shuffled before every pass."""
-
-    def __init__(self, items: list[int], generator: random.Random) -> None:
-        self._items = items
-        self._generator = generator
-        self._next = len(items)
-
-    def take(self, count: int) -> list[int]:
-        taken: list[int] = []
-        while len(taken) < count:
-            if self._next == len(self._items):
-                self._generator.shuffle(self._items)
-                self._next = 0
-            start, self._next = self._next, min(self._next + count - len(taken), len(self._items))
-            taken += self._items[start : self._next]
-        return taken
+def _cycle(items: list[int], generator: random.Random) -> Iterator[int]:
+    """Endless passes over ``items``, shuffled before every pass and not before its first item is asked for."""
+    while True:
+        generator.shuffle(items)
+        yield from items
 
 
 class ClassAwareOrder:
@@ -70,14 +60,13 @@ class ClassAwareOrder:
     def _restart(self) -> None:
         generator = random.Random(self._seed)
         self._next_epoch = 0
-        self._classes = _Cycle(list(range(len(self._positions))), generator)
-        self._images = [_Cycle(positions.copy(), generator) for positions in self._positions]
+        self._classes = _cycle(list(range(len(self._positions))), generator)
+        self._images = [_cycle(positions.copy(), generator) for positions in self._positions]
 
     def _advance(self) -> list[int]:
         order: list[int] = []
-        while len(order) < self.length:
-            (label,) = self._classes.take(1)
-            order += self._images[label].take(self._per_visit)
+        for label in islice(self._classes, -(-self.length // self._per_visit)):
+            order += islice(self._images[label], self._per_visit)
         self._next_epoch += 1
         return order[: self.length]
 

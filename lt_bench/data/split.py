@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lt_bench.data.imbalance import Profile, class_counts, positions_by_class, select
 
 _MIN_CLASS_FOR_VALIDATION = 5
+_BALANCED_STREAM = 2
 _VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not depend on the validation fraction
 
 
@@ -36,34 +37,45 @@ def make_split(
     seed: int,
     pool_per_class: int | None,
     validation_fraction: float,
+    validation_per_class: int = 0,
 ) -> Split:
     """Cut the training images with ``labels`` (N,) into a long-tailed train part and a validation part.
 
     ``factor`` None keeps all images in file order ("native"); else see ``imbalance.select``. ``pool_per_class`` first
     restricts every class to its first images in file order. The validation part takes the fraction of every class
     with 5 images or more, at least one image, and leaves at least one; it never changes which images are selected.
+    ``validation_per_class`` instead sets that many images of every class aside *before* the profile cuts, a balanced
+    part that also judges the tail; the pool, and with it the largest class, is smaller by as many.
     Raises ValueError for values out of range, for a class without images and where a profile cannot be filled.
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction is at least 0 and below 1, not {validation_fraction:g}")
-    selected = _pool(labels, num_classes, pool_per_class)
-    available = np.bincount(labels[selected], minlength=num_classes)
-    if available.min() == 0:
-        raise ValueError(f"class {available.argmin()} has no training image; check the labels and dataset.num_classes")
+    if pool_per_class is not None and pool_per_class < 1:
+        raise ValueError(f"dataset.pool_per_class is at least 1 or null, not {pool_per_class}")
+    pool = [positions[:pool_per_class] for positions in positions_by_class(labels, num_classes)]
+    sizes = [len(positions) for positions in pool]
+    if 0 in sizes:
+        raise ValueError(f"class {sizes.index(0)} has no training image; check the labels and dataset.num_classes")
+    aside = _balanced_part(pool, validation_per_class, seed)
+    selected = np.setdiff1d(np.concatenate(pool), aside)
     if factor is not None:
-        counts = class_counts(int(available.max()), num_classes, factor, profile)
+        counts = class_counts(max(sizes) - validation_per_class, num_classes, factor, profile)
         selected = selected[select(labels[selected], counts, seed)]
     held_out = _validation_mask(labels[selected], num_classes, validation_fraction, seed)
     train = selected[~held_out]
-    return Split(train, selected[held_out], np.bincount(labels[train], minlength=num_classes).tolist())
+    validation = np.concatenate([aside, selected[held_out]])
+    return Split(train, validation, np.bincount(labels[train], minlength=num_classes).tolist())
 
 
-def _pool(labels: NDArray[np.integer], num_classes: int, per_class: int | None) -> NDArray[np.int64]:
-    if per_class is None:
-        return np.arange(len(labels))
-    if per_class < 1:
-        raise ValueError(f"dataset.pool_per_class is at least 1 or null, not {per_class}")
-    return np.sort(np.concatenate([positions[:per_class] for positions in positions_by_class(labels, num_classes)]))
+def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> NDArray[np.int64]:
+    random = np.random.RandomState((seed, _BALANCED_STREAM))
+    for label, positions in enumerate(pool):
+        if per_class >= len(positions):
+            raise ValueError(
+                f"dataset.validation_per_class={per_class} leaves no image of class {label}, which has "
+                f"{len(positions)}; set it lower"
+            )
+    return np.sort(np.concatenate([random.permutation(positions)[:per_class] for positions in pool]))
 
 
 def _validation_mask(labels: NDArray[np.integer], num_classes: int, fraction: float, seed: int) -> NDArray[np.bool_]:

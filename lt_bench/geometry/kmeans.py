@@ -56,7 +56,8 @@ def lloyd(
     check_samples(samples, len(starts))
     centers = samples[starts]
     members = torch.cat((samples, samples.new_ones(len(samples), 1)), 1)  # the last column counts
-    for iteration in range(1, iterations + 1):
+    done, moving = 0, True
+    while moving and done < iterations:
         labels = assign(score(samples, centers))
         sums = members.new_zeros(len(centers), members.shape[1]).index_add_(0, labels, members)
         counts = sums[:, -1:]
@@ -64,10 +65,8 @@ def lloyd(
         if refill is not None:
             moved = _refilled(moved, counts[:, 0] == 0, samples, refill)
         shift = torch.linalg.vector_norm(moved - centers, dim=1).sum()
-        centers = moved
-        if float(shift) ** 2 < tolerance:
-            break
-    return Clusters(labels, centers, iteration)
+        centers, done, moving = moved, done + 1, float(shift) ** 2 >= tolerance
+    return Clusters(labels, centers, done)
 
 
 def _refilled(centers: Tensor, empty: Tensor, samples: Tensor, generator: torch.Generator) -> Tensor:

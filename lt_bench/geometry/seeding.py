@@ -13,7 +13,7 @@ from lt_bench.geometry.kmeans import check_samples
 def spread_starts(samples: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
     """k-means++: every next start is drawn with weight 1 - cosine to the nearest earlier one, clamped at 0.
 
-    A start is never drawn twice; where no other sample has weight left (duplicates), all others are alike.
+    A start is never drawn twice; at first, and where no other sample has weight left (duplicates), all are alike.
     Shapes: samples (n, d) unit length; returns (m,) int64. One uniform number is drawn for every start.
     Source: Arthur & Vassilvitskii, SODA 2007.  Deviation: cosine distance, not squared distance.
     Raises ValueError for samples that are not finite, or fewer than clusters.
@@ -21,15 +21,15 @@ def spread_starts(samples: Tensor, clusters: int, generator: torch.Generator) ->
     check_samples(samples, clusters)
     uniform = torch.rand(clusters, generator=generator, device=generator.device, dtype=torch.float64).to(samples.device)
     free = torch.ones(len(samples), device=samples.device, dtype=torch.float64)
-    weights = free.clone()
+    distance, weights = free * torch.inf, free * 0
     starts = []
     for number in uniform:
         mass = torch.where(weights.any(), weights, free).cumsum(0)
         start = torch.searchsorted(mass, number * mass[-1], right=True)
         starts.append(start)
         free = free.index_fill(0, start, 0)
-        distance = (1 - samples @ samples[start]).clamp(min=0)
-        weights = torch.minimum(weights, distance) * free
+        distance = torch.minimum(distance, 1 - samples @ samples[start])
+        weights = distance.clamp(min=0) * free
     return torch.stack(starts)
 
 

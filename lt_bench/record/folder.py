@@ -56,14 +56,6 @@ class RunFolder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._lock.release()
 
-    def record(self) -> RunRecord | None:
-        """The finished run's record, None while there is no valid one."""
-        try:
-            record = read_record(self.path / "record.json")
-        except (OSError, ValueError):
-            return None
-        return record if record.run_id == self.identity else None
-
     def status(self, state: str, **details: Any) -> None:
         """Write status.json: running, done, failed or interrupted, by whom and since when."""
         if self.writes:
@@ -81,6 +73,16 @@ class RunFolder:
                 ) from None
             self.wait(self.identity)
             self._lock.acquire()
+
+
+def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
+    """The valid record of a run and the run's folder; None where the run is not done."""
+    folder = Path(output_dir).expanduser() / identity
+    try:
+        record = read_record(folder / "record.json")
+    except (OSError, ValueError):
+        return None
+    return (record, folder) if record.run_id == identity else None
 
 
 def environment() -> dict[str, Any]:

@@ -39,7 +39,9 @@ def broadcast_kmeans(samples: Tensor, starts: Tensor) -> Tensor:
     return labels
 
 
-def broadcast_update(embeddings: Tensor, labels: Tensor, clusters_per_class: Tensor, state: np.random.RandomState) -> Tensor:
+def broadcast_update(
+    embeddings: Tensor, labels: Tensor, clusters_per_class: Tensor, state: np.random.RandomState
+) -> Tensor:
     """Subclass ids of a whole set sorted by class, class after class, with ``broadcast_kmeans``."""
     ids = (clusters_per_class.cumsum(0) - clusters_per_class)[labels]
     first = 0

@@ -16,7 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 def describe() -> str:
     """One line on the machine, the versions and the threads in use."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
+    )
 
 
 def alternate(candidates: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lt_bench.data.imbalance import class_counts, positions_by_class, select
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -91,7 +92,7 @@ def test_a_larger_factor_selects_a_prefix_of_every_class():
 
 def test_the_global_generator_is_left_alone_and_the_labels_too():
     labels = np.repeat(np.arange(3), 5)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     before = np.random.get_state()[1].copy()
     select(labels, [5, 3, 1], seed=0)
     np.testing.assert_array_equal(np.random.get_state()[1], before)

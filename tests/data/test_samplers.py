@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lt_bench.data.samplers import ClassAwareOrder, balanced_sample_weights, effective_number_sample_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from lt_bench.data.imbalance import class_counts, select
 from lt_bench.data.split import Split, check_manifest, make_split, manifest
 
@@ -73,6 +74,7 @@ def test_splits_depend_on_the_seed_alone():
         ({"validation_fraction": -0.1}, "validation_fraction is at least 0 and below 1"),
         ({"pool_per_class": 0}, "pool_per_class is at least 1"),
         ({"factor": 0.1}, "imbalance.factor"),
+        ({"labels": LABELS + 1, "factor": None}, r"labels lie in 0 \.\. 4, found 1 \.\. 5"),
         ({"labels": LABELS % 4, "factor": None}, "class 4 has no training image"),
         ({"labels": np.repeat(np.arange(5), [9, 9, 9, 9, 30])}, "class 0 has 9 images, the profile wants 30"),
     ],

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lt_bench.engine.schedules import Cosine, SBCLCosine, Steps
 
 GOLDEN = Path(__file__).parents[1] / "golden"

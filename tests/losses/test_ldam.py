@@ -45,7 +45,7 @@ def test_weights_equal_the_golden_ones(case):
 def test_equals_the_equation_written_as_a_loop():
     generator = torch.Generator().manual_seed(0)
     logits = torch.rand(6, 4, generator=generator, dtype=torch.float64) * 2 - 1
-    labels, weights = torch.tensor([0, 3, 3, 1, 0, 2]), torch.tensor([0.2, 1.0, 3.0, 0.5])
+    labels, weights = torch.tensor([0, 3, 3, 1, 0, 2]), torch.tensor([0.2, 1.0, 3.0, 0.5]).double()
     margins = [0.1, 0.2, 0.3, 0.5]
     total = 0.0
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):

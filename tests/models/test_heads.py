@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from lt_bench.models.heads import NormalizedLinear, ProjectionHead
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from lt_bench.models.pool import InputPool, build_encoder
 from lt_bench.models.tiny import TinyEncoder
 

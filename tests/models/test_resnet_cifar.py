@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from lt_bench.models.heads import ProjectionHead
 from lt_bench.models.resnet_cifar import (
     PaddingShortcut,
@@ -15,7 +17,6 @@ from lt_bench.models.resnet_cifar import (
     resnet34_cifar,
     resnet_cifar,
 )
-from torch import nn
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SBCL = {key: value for key, value in np.load(GOLDEN / "sbcl_resnet32.npz").items()}

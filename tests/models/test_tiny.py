@@ -2,7 +2,13 @@
 
 import pytest
 import torch
+
 from lt_bench.models.tiny import TinyEncoder
+
+
+@pytest.fixture(autouse=True)
+def fixed_start():
+    torch.manual_seed(0)
 
 
 @pytest.mark.parametrize("size", [4, 8, 14, 28, 32, 64])

@@ -57,7 +57,7 @@ def load(root: Path, download: bool = True) -> ImageArrays:
     """The data set, images (N, 3, 28, 28), from ``root``, its subfolder FashionMNIST/raw or Debian's package.
 
     Each file may be plain or .gz; a missing one is fetched into ``root`` where ``download`` allows it.
-    Raises DataError for files that are missing, damaged or no idx file of the expected shape.
+    Raises DataError for files that are missing, damaged or not the published ones.
     """
     train_images, train_labels, test_images, test_labels = (_read(root, file, download) for file in FILES)
     return ImageArrays(

@@ -9,6 +9,7 @@ import tarfile
 
 import numpy as np
 import pytest
+
 from lt_bench.data.sources import cifar
 from lt_bench.data.sources.cifar import CIFAR10, CIFAR100, Archive, load_archive
 from lt_bench.data.sources.common import DataError

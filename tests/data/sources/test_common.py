@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lt_bench.data.sources.common import DataError, data_error, fetch, grey_to_rgb, verify
 
 URL = "https://example.org/data.bin"

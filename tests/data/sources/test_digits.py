@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from lt_bench.data.sources import digits
 from sklearn.datasets import load_digits
+
+from lt_bench.data.sources import digits
 
 
 def test_pool_and_test_set_are_the_two_ends_of_every_class(tmp_path):

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from lt_bench.data.sources.restricted_pickle import load_arrays
 
 
