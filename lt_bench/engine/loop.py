@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.progress import Progress
 
+# Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
+_RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+_KEEP_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
 LOG_EVERY_STEPS = 50  # how often the loss is read (and checked) inside an epoch
 
 
@@ -79,7 +83,7 @@ class Trainer:
         run.module, run.source = method, source
         self.network: nn.Module = method
         if run.world_size > 1:
-            self.network = DistributedDataParallel(method, broadcast_buffers=False)
+            self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
 
     def fit(self) -> Position:

@@ -1,0 +1,94 @@
+"""Batch augmentation against the per-image PIL pipeline of torchvision: `python tests/benchmarks/bench_augment.py`."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from harness import alternate, describe, report
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision import transforms
+
+from lt_bench.augment.color import ColorJitter, Grayscale
+from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.pipeline import Op, Pipeline
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+class Case(NamedTuple):
+    """A view, the same for both sides, its batch size and the ratio asked for."""
+
+    title: str
+    ours: list[Op]
+    theirs: list
+    batch: int
+    goal: float
+
+
+def simclr(batch: int) -> Case:
+    """The view of SimCLR-type methods on CIFAR."""
+    ours: list[Op] = [
+        RandomResizedCrop(32),
+        HorizontalFlip(0.5),
+        ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        Grayscale(0.2),
+    ]
+    theirs = [
+        transforms.RandomResizedCrop(32, scale=(0.2, 1.0)),
+        transforms.RandomHorizontalFlip(),
+        transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+        transforms.RandomGrayscale(0.2),
+    ]
+    return Case(f"SimCLR view, batch {batch}", ours, theirs, batch, 8)
+
+
+def cases() -> list[Case]:
+    """All comparisons."""
+    theirs = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+    return [
+        simclr(512),
+        simclr(256),
+        Case("crop with padding and flip, batch 512", [CropWithPadding(32, 4), HorizontalFlip(0.5)], theirs, 512, 8),
+        Case("evaluation, batch 512", [], [], 512, 30),
+    ]
+
+
+def smooth_images(count: int) -> Tensor:
+    """Random smooth colour images, uint8 (count, 3, 32, 32)."""
+    coarse = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    return F.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def compare(case: Case) -> bool:
+    """Time both sides in turn; whether the goal is met."""
+    images = smooth_images(case.batch)
+    arrays = list(np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()))
+    view, generator = Pipeline(case.ours, MEAN, STD), torch.Generator().manual_seed(0)
+    per_image = transforms.Compose([*case.theirs, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    names = {"pil": "torchvision on PIL, image by image", "batch": "lt_bench, whole batch"}
+    seconds = alternate(
+        {
+            names["pil"]: lambda: torch.stack([per_image(Image.fromarray(array)) for array in arrays]),
+            names["batch"]: lambda: view(images, generator),
+        }
+    )
+    ratio = report(case.title, seconds, names["pil"], names["batch"], case.goal)
+    best = {key: case.batch / min(seconds[name]) for key, name in names.items()}
+    print(f"  views per second, best round: {best['pil']:.0f} -> {best['batch']:.0f}")
+    return ratio >= case.goal
+
+
+def main() -> int:
+    """Run all comparisons in one thread; 1 if a goal is missed."""
+    torch.set_num_threads(1)
+    print(describe())
+    return 0 if all([compare(case) for case in cases()]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
