@@ -138,14 +138,15 @@ def rotate_hue(images: Tensor, turn: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
-    chroma = high - low
-    # in sixths of the circle from cyan (red = 3, green = -1, blue = 1); a grey pixel gets some hue, which its chroma of
-    # 0 makes irrelevant. No torch.where: on a CPU it costs as much as twenty sums
-    size = ((red - green) - (blue - low)).div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny)).add_(2)
-    hue = torch.copysign(size, blue - green).add_(6 * turn[:, None, None])
-    hue = hue - (hue / 6).round_().mul_(6)
-    shares = torch.stack([hue.abs() - 1, 2 - (hue + 1).abs_(), 2 - (hue - 1).abs_()], dim=1)
-    return shares.clamp_(0, 1).mul_(chroma[:, None]).add_(low[:, None])
+    sixfold_chroma = (high - low).mul_(6)
+    # hue in circles from cyan (red = 1/2, green = -1/6, blue = 1/6); a grey pixel gets some hue, which its chroma of 0
+    # makes irrelevant. No torch.where: on a CPU it costs as much as twenty sums
+    divisor = sixfold_chroma.clamp(min=torch.finfo(images.dtype).tiny)
+    distance = ((red - green) - (blue - low)).div_(divisor).add_(1 / 3)
+    hue = torch.copysign(distance, blue - green).add_(turn[:, None, None])
+    hue = hue - hue.round()
+    shares = torch.stack([hue.abs() - 1 / 6, 1 / 3 - (hue + 1 / 6).abs_(), 1 / 3 - (hue - 1 / 6).abs_()], dim=1)
+    return shares.clamp_(0, 1 / 6).mul_(sixfold_chroma[:, None]).add_(low[:, None])
 
 
 def _blends(params: JitterParams) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lt_bench.augment.resample import Boxes, resample
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability
@@ -40,31 +40,7 @@ class FlipParams(NamedTuple):
     applied: Tensor
 
 
-CropParams = TypeVar("CropParams", ResizedCropParams, PaddedCropParams)
-
-
-class Crop(ABC, Generic[CropParams]):
-    """What the crops share: each says which box of each image is resized to (size, size)."""
-
-    def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"a crop expects a size of at least 1 pixel, found {size}; type e.g. size=32")
-        self.size = size
-
-    @abstractmethod
-    def boxes(self, params: CropParams, height: int, width: int) -> Boxes:
-        """The boxes in images of (height, width) pixels, (B,) each."""
-
-    def grouped(self, images: Tensor, params: CropParams, flipped: Tensor | None = None) -> Tensor:
-        """Crop by matrix products, then mirror where flipped (B,); images (B, C, H, W), returns (B, C, size, size)."""
-        return resample(images, self.boxes(params, *images.shape[2:]), self.size, flipped)
-
-    def branch_free(self, images: Tensor, params: CropParams, flipped: Tensor | None = None) -> Tensor:
-        """Crop by gathering; same arguments and result as ``grouped``."""
-        return resample(images, self.boxes(params, *images.shape[2:]), self.size, flipped, gather=True)
-
-
-class RandomResizedCrop(Crop[ResizedCropParams]):
+class RandomResizedCrop:
     """A box of random area and shape, resized by bilinear interpolation.
 
     ``scale`` bounds the share of the image's area, ``ratio`` width / height (log-uniform).
@@ -74,13 +50,12 @@ class RandomResizedCrop(Crop[ResizedCropParams]):
     def __init__(
         self, size: int, scale: tuple[float, float] = (0.2, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
     ) -> None:
-        super().__init__(size)
-        if not 0 < scale[0] <= scale[1] or not 0 < ratio[0] <= ratio[1]:
+        if size < 1 or not 0 < scale[0] <= scale[1] or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(
-                f"RandomResizedCrop expects 0 < low <= high in scale and ratio, found scale {scale}, ratio {ratio}; "
-                "type e.g. RandomResizedCrop(32, scale=(0.2, 1.0))"
+                f"RandomResizedCrop expects size >= 1 and 0 < low <= high in scale and ratio, found size {size}, "
+                f"scale {scale}, ratio {ratio}; type e.g. RandomResizedCrop(32, scale=(0.2, 1.0))"
             )
-        self.scale, self.ratio = scale, ratio
+        self.size, self.scale, self.ratio = size, scale, ratio
 
     def draw(self, count: int, generator: torch.Generator) -> ResizedCropParams:
         """Ten candidate shapes and one place per image."""
@@ -108,6 +83,14 @@ class RandomResizedCrop(Crop[ResizedCropParams]):
             width=box_width,
         )
 
+    def grouped(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None = None) -> Tensor:
+        """Crop, then mirror where flipped (B,); images (B, C, H, W), returns (B, C, size, size)."""
+        return resample(images, self.boxes(params, *images.shape[2:]), self.size, flipped)
+
+    def branch_free(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None = None) -> Tensor:
+        """Crop as ``grouped`` does, by gathering alone."""
+        return resample(images, self.boxes(params, *images.shape[2:]), self.size, flipped, gather=True)
+
     def _central(self, height: int, width: int) -> tuple[int, int]:
         if width / height < self.ratio[0]:
             return round(width / self.ratio[0]), width
@@ -116,37 +99,48 @@ class RandomResizedCrop(Crop[ResizedCropParams]):
         return height, width
 
 
-class CropWithPadding(Crop[PaddedCropParams]):
+class CropWithPadding:
     """A (size, size) window at a random place of the image with ``padding`` zero pixels around it.
 
     Source: torchvision's RandomCrop(size, padding). Deviation: none.
     """
 
     def __init__(self, size: int, padding: int) -> None:
-        super().__init__(size)
-        if padding < 0:
-            raise ValueError(f"CropWithPadding expects padding >= 0, found {padding}; type e.g. padding=4")
-        self.padding = padding
+        if size < 1 or padding < 0:
+            raise ValueError(
+                f"CropWithPadding expects size >= 1 and padding >= 0, found size {size}, padding {padding}; "
+                "type e.g. CropWithPadding(32, padding=4)"
+            )
+        self.size, self.padding = size, padding
 
     def draw(self, count: int, generator: torch.Generator) -> PaddedCropParams:
         """One place per image."""
         return PaddedCropParams(draw_uniform((count,), UNIT, generator), draw_uniform((count,), UNIT, generator))
 
-    def boxes(self, params: PaddedCropParams, height: int, width: int) -> Boxes:
-        """Windows that may reach ``padding`` pixels over each edge; ValueError if the padded image is too small."""
+    def corners(self, params: PaddedCropParams, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Top and left of the window in the padded image, (B,) int64 each; ValueError if the image is too small."""
         spare_height, spare_width = height + 2 * self.padding - self.size, width + 2 * self.padding - self.size
         if spare_height < 0 or spare_width < 0:
             raise ValueError(
                 f"a crop of {self.size} pixels expects images of at least {self.size - 2 * self.padding} pixels with "
                 f"padding {self.padding}, found {height} x {width}; type a smaller size or a larger padding"
             )
-        length = torch.full_like(params.top, self.size)
-        return Boxes(
-            top=_place(params.top, spare_height) - self.padding,
-            left=_place(params.left, spare_width) - self.padding,
-            height=length,
-            width=length,
-        )
+        return _place(params.top, spare_height).long(), _place(params.left, spare_width).long()
+
+    def grouped(self, images: Tensor, params: PaddedCropParams) -> Tensor:
+        """Crop; images (B, C, H, W), returns (B, C, size, size)."""
+        top, left = self.corners(params, *images.shape[2:])
+        padded = F.pad(images, (self.padding,) * 4)
+        count, channels, height, width = padded.shape
+        values = padded.flatten()
+        # a row of the result is a run of memory: pick all rows from the overlapping runs of this length
+        runs = values.as_strided((len(values) - self.size + 1, self.size), (1, 1))
+        planes = torch.arange(count * channels, device=images.device).view(count, channels, 1) * (height * width)
+        rows = torch.arange(self.size, device=images.device) * width
+        starts = planes + rows + (top * width + left)[:, None, None]
+        return runs.index_select(0, starts.flatten()).view(count, channels, self.size, self.size)
+
+    branch_free = grouped
 
 
 class HorizontalFlip:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lt_bench.augment.crop import Crop, HorizontalFlip
+from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.selection import take
 
 # a NamedTuple of tensors with one row per image; every operation has its own
@@ -41,8 +41,8 @@ class Op(Protocol):
 class Pipeline:
     """A sequence of operations, then normalisation; with no operations, the view used for evaluation.
 
-    ``mean`` and ``std`` are per channel, for values in [0, 1]. A horizontal flip right after a crop costs nothing: the
-    crop reads its columns in reverse.
+    ``mean`` and ``std`` are per channel, for values in [0, 1]. A horizontal flip right after a random resized crop costs
+    nothing: the crop reads its columns in reverse.
     """
 
     def __init__(self, ops: Sequence[Op], mean: Sequence[float], std: Sequence[float]) -> None:
@@ -56,7 +56,7 @@ class Pipeline:
         self._in_crop = {
             index
             for index, (op, following) in enumerate(pairwise(self.ops), start=1)
-            if isinstance(op, Crop) and isinstance(following, HorizontalFlip)
+            if isinstance(op, RandomResizedCrop) and isinstance(following, HorizontalFlip)
         }
 
     def draw(self, count: int, generator: torch.Generator) -> list[Params]:
@@ -87,21 +87,24 @@ class Pipeline:
         values = self._run(images[first], slice_params(params, first), branch_free)
         shape = (len(images), *values.shape[1:])
         out = torch.empty(shape, device=values.device, memory_format=torch.channels_last)
-        out[first] = values
+        out[first] = _interleaved(values)
         for rows in others:
-            out[rows] = self._run(images[rows], slice_params(params, rows), branch_free)
+            out[rows] = _interleaved(self._run(images[rows], slice_params(params, rows), branch_free))
         return out
 
     def _run(self, images: Tensor, params: list[Params], branch_free: bool) -> Tensor:
-        values = images.float().div_(255)
+        values = images.float()
+        if self.ops:
+            values.div_(255)
         for index, (op, drawn) in enumerate(zip(self.ops, params, strict=True)):
             if index in self._in_crop:
                 continue
             flip = {"flipped": params[index + 1].applied} if index + 1 in self._in_crop else {}
             values = (op.branch_free if branch_free else op.grouped)(values, drawn, **flip)
         # plain numbers, channel by channel: nothing has to be copied to the device
+        white = 1 if self.ops else 255
         for plane, mean, std in zip(values.unbind(1), self.mean, self.std, strict=True):
-            plane.sub_(mean).div_(std)
+            plane.mul_(1 / (white * std)).sub_(mean / std)
         return values
 
     def __call__(
@@ -125,3 +128,15 @@ class Pipeline:
 def slice_params(params: list[Params], rows: slice) -> list[Params]:
     """The parameters of some images of a batch, operation by operation."""
     return [take(drawn, rows) for drawn in params]
+
+
+def _interleaved(images: Tensor) -> Tensor:
+    """The same images in channels_last memory format; on a CPU more than twice as fast as a plain copy.
+
+    Swapping planes and pixels is what a channel shuffle does to B x 1 x 1 "pixels" of 3 H W "channels", and for
+    channels_last strides its kernel is a vectorised matrix transposition.
+    """
+    count, channels, height, width = images.shape
+    length = channels * height * width
+    flat = images.reshape(count, length).as_strided((count, length, 1, 1), (length, 1, length, length))
+    return torch.channel_shuffle(flat, channels).view(count, height, width, channels).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Separable resampling of one box per image, by two small matrices or by gathering the few lines that count."""
+"""Separable resampling of one box per image: rows are gathered, columns are gathered or multiplied by a matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Boxes(NamedTuple):
-    """One box per image in pixels, each (B,) float32 holding whole numbers; a box may reach over the image's edge."""
+    """One box per image in pixels, inside the image, each (B,) float32 holding whole numbers."""
 
     top: Tensor
     left: Tensor
@@ -35,55 +35,55 @@ class _Axis(NamedTuple):
         """Where each output line lies, in source lines from the start of its box, (B, S)."""
         return (self.outputs + 0.5) * self.stretch() - 0.5
 
-    def weights(self, lines: Tensor) -> Tensor:
-        """Share of source lines in each output line; lines (B, S, K), (B, 1, K) or (1, 1, K), returns (B, S, K).
+    def weights(self, offsets: Tensor) -> Tensor:
+        """Share of source lines in each output line; offsets from the box's start, (B, S, K) or (B, 1, K).
 
-        The filter is a triangle of half width one source line, more where the box is reduced (antialiasing). Lines
-        outside the box or the image have weight 0; the shares of an output line add up to 1 unless all are outside.
+        Returns (B, S, K). The filter is a triangle of half width one source line, more where the box is reduced
+        (antialiasing). Lines outside the box have weight 0; the shares of an output line add up to 1.
         """
-        start, end = self.start[:, None, None], (self.start + self.length)[:, None, None]
-        inside = (lines >= start.clamp(min=0)) & (lines < end.clamp(max=self.extent))
         half_width = self.stretch().clamp(min=1)
-        places = (lines - start).masked_fill(~inside, torch.inf) / half_width[:, :, None]
+        outside = (offsets < 0) | (offsets >= self.length[:, None, None])
+        places = offsets.masked_fill(outside, torch.inf) / half_width[:, :, None]
         distance = (places - (self.centers() / half_width)[:, :, None]).abs_().clamp_(max=1)
         shares = 1 - distance
-        return shares.div_(shares.sum(2, keepdim=True).clamp_(min=torch.finfo(shares.dtype).tiny))
+        return shares.div_(shares.sum(2, keepdim=True))
 
     def matrix(self) -> Tensor:
         """Weights of all source lines, (B, S, extent)."""
-        return self.weights(torch.arange(self.extent, device=self.start.device)[None, None])
+        lines = torch.arange(self.extent, device=self.start.device)
+        return self.weights(lines - self.start[:, None, None])
 
-    def gather(self, images: Tensor, dim: int) -> Tensor:
-        """Weighted sum of the source lines within the filter's reach, along ``dim`` of images (B, C, H, W)."""
-        count, size = self.outputs.shape
-        reach = max(1.0, self.extent / size)
-        first = (self.centers() - self.stretch().clamp(min=1)).floor() + 1 + self.start[:, None]
-        lines = first[:, :, None] + torch.arange(math.ceil(2 * reach), device=first.device)
-        along = [count, 1, 1, 1]
-        along[dim] = size
-        shape = list(images.shape)
-        shape[dim] = size
-        indices = lines.long().clamp(0, self.extent - 1)
-        taps = zip(indices.unbind(2), self.weights(lines).unbind(2), strict=True)
-        return reduce(
-            torch.add, (images.gather(dim, i.reshape(along).expand(shape)) * w.reshape(along) for i, w in taps)
+    def gather(self, images: Tensor) -> Tensor:
+        """Weighted sum of the rows within the filter's reach; images (B, C, extent, W), returns (B, C, S, W)."""
+        count, channels, extent, width = images.shape
+        size = self.outputs.shape[1]
+        taps = torch.arange(math.ceil(2 * max(1.0, extent / size)), device=images.device)
+        first = (self.centers() - self.stretch().clamp(min=1)).floor() + 1
+        offsets = first[:, :, None] + taps
+        lines = (offsets + self.start[:, None, None]).long().clamp(0, extent - 1)
+        planes = torch.arange(count * channels, device=images.device).view(count, channels, 1) * extent
+        rows = images.reshape(-1, width)
+        terms = (
+            rows.index_select(0, (planes + line[:, None]).flatten()).view(count, channels, size, width)
+            * weight[:, None, :, None]
+            for line, weight in zip(lines.unbind(2), self.weights(offsets).unbind(2), strict=True)
         )
+        return reduce(torch.add, terms)
 
 
 def resample(images: Tensor, boxes: Boxes, size: int, flipped: Tensor | None = None, gather: bool = False) -> Tensor:
     """Cut one box per image, resize it to (size, size) and mirror it where asked.
 
-    Shapes: images (B, C, H, W) floats; flipped (B,) bool or None; returns (B, C, size, size). What a box covers outside
-    the image is 0; pixels outside a box never contribute. ``gather`` reads the needed source lines only, which a
-    compiler fuses into one kernel; otherwise two batched matrix products, which suit a CPU. Same up to rounding.
+    Shapes: images (B, C, H, W) floats; flipped (B,) bool or None; returns (B, C, size, size). Pixels outside a box never
+    contribute. ``gather`` reads columns as it reads rows, which a compiler fuses into one kernel; otherwise columns
+    are a batched matrix product, which suits a CPU. Both are the same up to rounding.
     Source: bilinear interpolation with half-pixel centres and antialiasing, as torchvision's resized_crop.
     """
     count, channels, height, width = images.shape
     down = torch.arange(size, device=images.device, dtype=images.dtype).expand(count, size)
     across = down if flipped is None else torch.where(flipped[:, None], size - 1 - down, down)
     rows, columns = _Axis(boxes.top, boxes.height, down, height), _Axis(boxes.left, boxes.width, across, width)
+    short = rows.gather(images)
     if gather:
-        return columns.gather(rows.gather(images, 2), 3)
-    narrow = torch.bmm(images.flatten(1, 2), columns.matrix().transpose(1, 2)).view(-1, height, size)
-    every_channel = rows.matrix()[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
-    return torch.bmm(every_channel, narrow).view(count, channels, size, size)
+        return columns.gather(short.transpose(2, 3)).transpose(2, 3)
+    return torch.bmm(short.flatten(1, 2), columns.matrix().transpose(1, 2)).view(count, channels, size, size)

@@ -28,5 +28,6 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is damaged ({str(error).splitlines()[0]}); delete it to start anew") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{path} is damaged ({reason}); delete it to start anew") from error
     return state

@@ -1,0 +1,41 @@
+"""Checkpoints: written whole, and read without unpickling anything but tensors and builtins."""
+
+import pickle
+
+import pytest
+import torch
+
+from lt_bench.engine import checkpoint
+
+CPU = torch.device("cpu")
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    state = {"model": {"w": torch.arange(3.0)}, "position": {"epoch": 2, "best": {}}, "name": "x"}
+    checkpoint.save(tmp_path / "c.pt", state)
+    loaded = checkpoint.load(tmp_path / "c.pt", CPU)
+    assert torch.equal(loaded.pop("model")["w"], torch.arange(3.0))
+    assert loaded == {"position": {"epoch": 2, "best": {}}, "name": "x"}
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_is_named_with_what_to_do(content, tmp_path):
+    path = tmp_path / "c.pt"
+    path.write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match="c.pt is damaged.*delete it"):
+        checkpoint.load(path, CPU)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
+    torch.save({"model": Evil()}, tmp_path / "c.pt")
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Evil()))
+    for name in ("c.pt", "raw.pt"):
+        with pytest.raises(checkpoint.CheckpointError):
+            checkpoint.load(tmp_path / name, CPU)
+    assert "executed" not in capsys.readouterr().out

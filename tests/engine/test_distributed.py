@@ -1,0 +1,117 @@
+"""Two gloo processes: gather and its gradient, broadcasts, embeddings, and the training of one process."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from engine_parts import CPU, Constant, Vectors, stage, training
+
+from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.distributed import Processes
+from lt_bench.engine.loop import Trainer
+from lt_bench.methods.ce import CE
+from lt_bench.methods.sbcl import SBCL
+from lt_bench.methods.supcon import SupCon
+from lt_bench.stage_two.ldam_drw import LDAMDRW
+
+pytestmark = pytest.mark.slow
+LABELS = torch.arange(26) % 3
+INPUTS = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
+
+
+class Noisy:
+    """Vectors with noise drawn for the whole global batch, as augmentation is."""
+
+    labels = LABELS
+
+    def batch(self, indices, rows, views, generator):
+        noise = [torch.randn(len(indices), 6, generator=generator) for _ in views]
+        mine = indices[rows]
+        return Batch(tuple(INPUTS[mine] + 0.1 * one[rows] for one in noise), LABELS[mine], mine)
+
+    def chunks(self, view, indices, size, generator):
+        yield from INPUTS[indices].split(size)
+
+
+def build(name):
+    torch.manual_seed(0)
+    info = TrainInfo(LABELS, 3, 5)
+    if name == "ce":
+        return CE(Vectors(), info)
+    if name == "supcon":
+        return SupCon(Vectors(), info, projection_dim=5)
+    if name == "ldam_drw":
+        return LDAMDRW(augment=False).build(Vectors(feature_dim=6), None, info)  # inputs stand for features
+    return SBCL(Vectors(), info, projection_dim=5, warm_epochs=1, update_interval=2, minimum_size=3)
+
+
+def train(name, processes, folder):
+    source, method = Noisy(), build(name)
+    run = EngineRun(processes, 3, source)
+    # 26 images in batches of 8: the last batch of 2 is shared out too
+    Trainer(method, source, training(4, 8, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
+    return {key: value for key, value in method.state_dict().items()}
+
+
+def worker(rank, folder, task, box):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    torch.save(task(rank, Path(folder)), Path(folder) / f"result{rank}.pt")
+    dist.destroy_process_group()
+
+
+def on_two(task):
+    """The task's results on both ranks."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(worker, (folder, task, None), nprocs=2)
+        return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def gather_task(rank, folder):
+    run = EngineRun(Processes(rank, 2, CPU), 0, Noisy())
+    rows = (torch.arange(6.0).reshape(3, 2) + 10 * rank).requires_grad_()
+    everything = run.gather(rows)
+    # every rank computes the joint loss; parameter gradients are averaged over ranks, so rows get twice their gradient
+    (everything.square().sum() * (rank + 1)).backward()
+    return {
+        "everything": everything.detach(),
+        "gradient": rows.grad,
+        "broadcast": run.from_rank0(lambda: torch.tensor([rank, 7])),
+        "embedding": run.embed(lambda x: x * 2),
+        "labels": run.gather(torch.tensor([rank])),
+    }
+
+
+def test_gather_broadcast_and_embed():
+    results = on_two(gather_task)
+    joined = torch.cat([torch.arange(6.0).reshape(3, 2), torch.arange(6.0).reshape(3, 2) + 10])
+    for rank, result in enumerate(results):
+        assert torch.equal(result["everything"], joined)
+        torch.testing.assert_close(result["gradient"], 2 * joined[3 * rank : 3 * rank + 3] * (1 + 2))
+        assert result["broadcast"].tolist() == [0, 7]
+        assert result["labels"].tolist() == [0, 1]
+        torch.testing.assert_close(result["embedding"], INPUTS * 2)
+
+
+class TrainTask:
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, rank, folder):
+        own = folder / f"rank{rank}"
+        own.mkdir()
+        return train(self.name, Processes(rank, 2, CPU), own)
+
+
+@pytest.mark.parametrize("name", ["ce", "supcon", "sbcl", "ldam_drw"])
+def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
+    """Sixteen steps in float32: equal to 1e-5."""
+    alone = train(name, Processes(0, 1, CPU), tmp_path)
+    for result in on_two(TrainTask(name)):
+        assert result.keys() == alone.keys()
+        for key, value in result.items():
+            torch.testing.assert_close(value, alone[key], rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")

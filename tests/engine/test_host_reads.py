@@ -1,0 +1,71 @@
+"""A training step of every method and trained rule: no host read on the branch-free path, kernels whatever the batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.harness import HostReads, OpCount
+from chain import tiny
+
+from lt_bench.compose import UsageError, groups
+from lt_bench.contracts import TrainInfo
+from lt_bench.data.small import SmallImages
+from lt_bench.data.views import build_view
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.distributed import Processes
+from lt_bench.engine.loop import Stage, Trainer
+from lt_bench.models.tiny import TinyEncoder
+from lt_bench.preflight import settle, stage_two_training
+from lt_bench.compose import compose
+from lt_bench.run import _build
+
+CPU = torch.device("cpu")
+
+
+def trained():
+    names = [("method", name) for name in groups()["method"]]
+    for rule in groups()["stage_two"]:
+        if "train" in settle(compose(["method=ce", f"stage_two={rule}"])).stage_two:
+            names.append(("stage_two", rule))
+    return names
+
+
+def one_step(kind, name, batch_size, tmp_path, epoch):
+    config = tiny(tmp_path, "method=ce", f"{kind}={name}", "dataset=cifar10_lt", "stage_two=cb")
+    if kind == "stage_two":
+        config = tiny(tmp_path, "method=ce", f"stage_two={name}", "dataset=cifar10_lt")
+    labels = torch.arange(3 * batch_size) % 10
+    images = torch.randint(0, 256, (3 * batch_size, 3, 32, 32), dtype=torch.uint8)
+    source = SmallImages(images, labels, lambda view: build_view(view, config.dataset))
+    source._branch_free = True  # as on a GPU
+    info = TrainInfo(labels, 10, 20)
+    encoder = TinyEncoder()
+    if kind == "method":
+        method, training = _build(config.method, "method", encoder, info), config.train
+    else:
+        method = _build(config.stage_two, "stage_two").build(encoder, None, info)
+        training = stage_two_training(config)
+    training.batch_size, training.epochs = batch_size, 20
+    run = EngineRun(Processes(0, 1, CPU), 0, source)
+    stage = Stage("stage", Path(tmp_path), "c.pt", config.budget, config.checkpoint, False)
+    trainer = Trainer(method, source, training, _build(training.schedule, "train.schedule"), run, stage)
+    method.train()
+    order = trainer.order(epoch)
+    trainer.means.add(trainer._step(order, epoch, 0, 0.1), 0)  # first step: momentum is allocated
+    with HostReads() as reads, OpCount() as kernels:
+        trainer.means.add(trainer._step(order, epoch, 1, 0.1), 1)
+    return reads.found, kernels.count
+
+
+@pytest.mark.parametrize("epoch", [0, 15])
+@pytest.mark.parametrize(("kind", "name"), trained())
+def test_no_host_read_and_no_loop_over_images(kind, name, epoch, tmp_path):
+    reads, kernels = one_step(kind, name, 8, tmp_path, epoch)
+    assert reads == []
+    assert one_step(kind, name, 24, tmp_path, epoch) == ([], kernels)
+
+
+def test_the_pairs_are_not_empty():
+    with pytest.raises(UsageError):
+        tiny(Path("unused"), "method=nothing")
+    assert len(trained()) >= 5

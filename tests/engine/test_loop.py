@@ -1,0 +1,188 @@
+"""The loop: order of an epoch, steps, restarts, best epoch, non-finite losses, checkpoints."""
+
+import json
+
+import pytest
+import torch
+from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
+from torch import nn
+
+from lt_bench.config import Budget
+from lt_bench.contracts import Batch, Method
+from lt_bench.engine import checkpoint
+from lt_bench.engine.loop import LOG_EVERY_STEPS, Trainer
+from lt_bench.engine.metrics import NonFiniteLoss
+
+LABELS = torch.arange(10) % 3
+INPUTS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
+
+
+class Recorder(Method):
+    """A linear regression that writes down what the engine asks of it."""
+
+    views = ("plain",)
+
+    def __init__(self, restarts=(), bad_step=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = Vectors()
+        self.calls, self.restarts, self.bad_step = [], restarts, bad_step
+
+    def restart_epochs(self):
+        return self.restarts
+
+    def on_epoch_start(self, epoch, run):
+        self.calls.append(("start", epoch))
+
+    def forward(self, batch, epoch, step, run):
+        self.calls.append(("step", epoch, step, len(batch.labels)))
+        loss = self.encoder(batch.views[0]).square().mean()
+        return {"loss": loss * torch.nan if (epoch, step) == self.bad_step else loss, "size": torch.tensor(1.0)}
+
+
+class Slices:
+    """A source over all inputs that keeps the indices it was asked for."""
+
+    labels = LABELS
+
+    def __init__(self):
+        self.asked, self.seeds = [], []
+
+    def batch(self, indices, rows, views, generator):
+        self.asked.append(indices.tolist())
+        self.seeds.append(generator.initial_seed())
+        return Batch((INPUTS[indices[rows]],), LABELS[indices[rows]], indices[rows])
+
+
+def trainer(tmp_path, method=None, source=None, settings=None, schedule=None, score=None, **intervals):
+    source = source or Slices()
+    return Trainer(
+        method or Recorder(),
+        source,
+        settings or training(2, 4),
+        schedule or Constant(0.1),
+        one_process(source),
+        stage(tmp_path, **intervals),
+        score,
+    )
+
+
+def test_order_of_an_epoch_and_the_last_incomplete_batch(tmp_path):
+    method, source = Recorder(), Slices()
+    position = trainer(tmp_path, method, source).fit()
+    steps = [("step", epoch, step, size) for epoch in (0, 1) for step, size in enumerate((4, 4, 2))]
+    assert method.calls == [("start", 0), *steps[:3], ("start", 1), *steps[3:]]
+    for epoch in (0, 1):
+        visited = sum(source.asked[3 * epoch : 3 * epoch + 3], [])
+        assert sorted(visited) == list(range(10))
+    assert source.asked[:3] != source.asked[3:]
+    assert len(set(source.seeds)) == 6  # fresh augmentation at every step
+    assert position.images == 20
+
+
+def test_drop_last_and_a_cap_on_the_steps(tmp_path):
+    settings = training(1, 4)
+    settings.drop_last = True
+    assert trainer(tmp_path, settings=settings).steps_per_epoch == 2
+    source = Slices()
+    capped = stage(tmp_path)._replace(budget=Budget(max_steps_per_epoch=1))
+    assert Trainer(Recorder(), source, training(1, 4), Constant(0.1), one_process(source), capped).steps_per_epoch == 1
+    settings = training(1, 11)
+    settings.drop_last = True
+    with pytest.raises(ValueError, match="smaller batch size"):
+        trainer(tmp_path, settings=settings)
+
+
+def test_steps_are_those_of_sgd_with_the_schedule(tmp_path):
+    method, source = Recorder(), Slices()
+    rates = []
+
+    def schedule(epoch, step, steps_per_epoch):
+        rates.append(0.1 / (1 + epoch * steps_per_epoch + step) - 0.02)  # becomes negative
+        return rates[-1]
+
+    expected = Recorder()
+    trainer(tmp_path, method, source, training(2, 4, momentum=0.9, weight_decay=0.01), schedule).fit()
+    momenta = [torch.zeros_like(parameter) for parameter in expected.parameters()]
+    for indices, rate in zip(source.asked, rates, strict=True):
+        expected.zero_grad()
+        expected.encoder(INPUTS[indices]).square().mean().backward()
+        for parameter, momentum in zip(expected.parameters(), momenta, strict=True):
+            momentum.mul_(0.9).add_(parameter.grad + 0.01 * parameter.data)
+            parameter.data -= rate * momentum
+    for found, wanted in zip(method.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_optimiser_and_schedule_begin_anew_at_a_restart(tmp_path):
+    seen = []
+
+    def schedule(epoch, step, steps_per_epoch):
+        seen.append(epoch)
+        return 0.1
+
+    one = trainer(tmp_path, Recorder(restarts=(2,)), settings=training(4, 10, momentum=0.9), schedule=schedule)
+    optimizers = []
+    step = one._step
+    one._step = lambda *words: optimizers.append(id(one.optimizer)) or step(*words)
+    one.fit()
+    assert seen == [0, 1, 0, 1]
+    assert len(set(optimizers)) == 2 and optimizers[0] == optimizers[1] != optimizers[2] == optimizers[3]
+
+
+def test_a_non_finite_loss_names_its_step_and_is_never_saved(tmp_path):
+    with pytest.raises(NonFiniteLoss, match="epoch 1, step 2.*train.lr"):
+        trainer(tmp_path, Recorder(bad_step=(1, 2)), every_steps=1).fit()
+    state = checkpoint.load(tmp_path / "checkpoint.pt", torch.device("cpu"))
+    assert (state["position"]["epoch"], state["position"]["step"]) == (1, 2)
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_a_non_finite_loss_is_noticed_inside_a_long_epoch(tmp_path):
+    source = FixedBatches([Batch((INPUTS,), LABELS, torch.arange(10))], labels=torch.zeros(10 * 200, dtype=torch.int64))
+    method = Recorder(bad_step=(0, 3))
+    with pytest.raises(NonFiniteLoss, match="step 3"):
+        trainer(tmp_path, method, source, training(1, 10)).fit()
+    assert len(method.calls) == 1 + LOG_EVERY_STEPS
+
+
+def test_the_best_epoch_is_kept_when_a_score_is_given(tmp_path):
+    method = Recorder()
+    scores = iter([0.2, 0.9, 0.5])
+    weights = []
+
+    def score():
+        weights.append(method.encoder.layers[0].weight.detach().clone())
+        return next(scores)
+
+    position = trainer(tmp_path, method, settings=training(3, 4), score=score).fit()
+    assert (position.best["epoch"], position.best["score"]) == (1, 0.9)
+    assert torch.equal(method.encoder.layers[0].weight, weights[1])
+    stored = checkpoint.load(tmp_path / "checkpoint.pt", torch.device("cpu"))
+    assert torch.equal(stored["model"]["encoder.layers.0.weight"], weights[2])
+    assert torch.equal(stored["position"]["best"]["model"]["encoder.layers.0.weight"], weights[1])
+
+
+def test_means_of_an_epoch_go_to_metrics(tmp_path):
+    trainer(tmp_path).fit()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["epoch"], row["size"], row["lr"]) for row in rows] == [
+        ("stage", 0, 1.0, 0.1),
+        ("stage", 1, 1.0, 0.1),
+    ]
+
+
+@pytest.mark.parametrize(("intervals", "saves"), [({"every_epochs": 1}, 3), ({"every_epochs": 2}, 2), ({"every_epochs": None}, 1), ({"every_epochs": None, "every_steps": 2}, 5)])
+def test_checkpoints_come_at_the_chosen_interval_and_at_the_end(intervals, saves, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(checkpoint, "save", lambda path, state: written.append(state["position"]))
+    trainer(tmp_path, settings=training(3, 4), **intervals).fit()
+    assert len(written) == saves
+    assert written[-1]["epoch"] == 3
+
+
+def test_only_parameters_with_gradients_are_trained(tmp_path):
+    method = Recorder()
+    method.frozen = nn.Linear(2, 2).requires_grad_(False)
+    one = trainer(tmp_path, method)
+    assert len(one.optimizer.param_groups[0]["params"]) == 2
