@@ -9,6 +9,13 @@ import torch
 from torch import Tensor, nn
 
 
+def feature_dim(encoder: nn.Module) -> int:
+    """The width D of an encoder's features: every encoder maps images to (B, D) and says how wide they are."""
+    width = encoder.feature_dim
+    assert isinstance(width, int)
+    return width
+
+
 class Batch(NamedTuple):
     """One rank's share of a mini-batch.
 

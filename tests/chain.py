@@ -49,7 +49,10 @@ def results(record: RunRecord, folder: Path) -> dict[str, Any]:
     """What must not depend on interruptions: record, predictions and the weights of both stages."""
     assert record.stage_one_id
     below = folder.parent / record.stage_one_id
-    found: dict[str, Any] = {"record": record.decisive(), "predictions": load_predictions(folder / "predictions.npz").logits}
+    found: dict[str, Any] = {
+        "record": record.decisive(),
+        "predictions": load_predictions(folder / "predictions.npz").logits,
+    }
     for name, path in (("stage one", below), ("stage two", folder)):
         if (path / "checkpoint.pt").exists():
             state = torch.load(path / "checkpoint.pt", weights_only=True)

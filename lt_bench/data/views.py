@@ -59,8 +59,9 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
 def build_view(name: str, dataset: Dataset) -> Pipeline:
     """The augmentation pipeline of a view for a data set.
 
-    ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation; ``simclr`` is Chen et al.'s (2020)
-    without blur, as in the authors' code of SBCL; ``simclr_blur`` adds the blur. Raises ValueError for another name.
+    ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation; ``simclr`` is Chen et al.'s
+    (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds the blur. Raises ValueError for another
+    name.
     """
     from lt_bench.augment.pipeline import Pipeline
 

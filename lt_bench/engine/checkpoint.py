@@ -24,7 +24,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint without unpickling anything but tensors and builtins; raises CheckpointError if it is damaged."""
+    """Read a checkpoint, unpickling nothing but tensors and builtins; raises CheckpointError if it is damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:

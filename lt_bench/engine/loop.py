@@ -215,5 +215,7 @@ class Trainer:
         if rest >= self.run.world_size and not self.training.drop_last:
             steps += 1
         if steps == 0:
-            raise ValueError(f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false")
+            raise ValueError(
+                f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false"
+            )
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)

@@ -37,6 +37,7 @@ class Scorer:
         self.features = embed_plain(method.encoder, images, batch_size) if frozen else None
 
     def __call__(self) -> float:
+        """The accuracy in [0, 1], over the classes that have held-out images."""
         assert self.method.classifier is not None
         features = self.features
         if features is None:

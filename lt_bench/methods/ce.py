@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo
+from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
 
 
 class CE(Method):
@@ -17,11 +17,13 @@ class CE(Method):
     provides_classifier: ClassVar[bool] = True
     microbatches: ClassVar[bool] = True
 
+    classifier: nn.Linear
+
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
         super().__init__()
         self.views = tuple(views)
         self.encoder = encoder
-        self.classifier = nn.Linear(int(encoder.feature_dim), info.num_classes)
+        self.classifier = nn.Linear(feature_dim(encoder), info.num_classes)
 
     def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
         """Mean cross-entropy of the first view, and the accuracy on this batch."""

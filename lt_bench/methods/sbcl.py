@@ -30,6 +30,8 @@ class SBCL(SupCon):
     the generator of ``kmeans_official``; its place in the authors' stream of random numbers is not reproduced.
     """
 
+    labels: Tensor
+    clusters_per_class: Tensor
     subclasses: Tensor
     class_temperatures: Tensor
     kmeans_state: Tensor

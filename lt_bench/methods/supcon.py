@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo
+from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
 from lt_bench.losses.supcon import supcon
 from lt_bench.models.heads import ProjectionHead
 
@@ -32,7 +32,7 @@ class SupCon(Method):
         super().__init__()
         if temperature <= 0 or base_temperature <= 0:
             raise ValueError(f"temperatures must be positive, found {temperature} and {base_temperature}")
-        features = int(encoder.feature_dim)
+        features = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature, self.base_temperature = temperature, base_temperature
         self.encoder = encoder

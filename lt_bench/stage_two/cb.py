@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Method, Run, TrainInfo
+from lt_bench.contracts import Method, Run, TrainInfo, feature_dim
 from lt_bench.stage_two.frozen import ClassifierOnFrozen
 
 
@@ -27,7 +27,7 @@ class ClassBalanced:
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """A fresh linear classifier with PyTorch's initialisation."""
-        return _CrossEntropy(encoder, nn.Linear(int(encoder.feature_dim), info.num_classes), self.augment)
+        return _CrossEntropy(encoder, nn.Linear(feature_dim(encoder), info.num_classes), self.augment)
 
     def finish(self, method: Method, run: Run) -> nn.Module:
         """The trained classifier."""

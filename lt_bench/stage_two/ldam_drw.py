@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Method, Run, TrainInfo
+from lt_bench.contracts import Method, Run, TrainInfo, feature_dim
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 from lt_bench.models.heads import NormalizedLinear
 from lt_bench.stage_two.frozen import ClassifierOnFrozen
@@ -20,7 +20,7 @@ class _LDAM(ClassifierOnFrozen):
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, rule: LDAMDRW) -> None:
         # the classifier gives scale * cosine, so that softmax(logits) is the model's probability
-        classifier = NormalizedLinear(int(encoder.feature_dim), info.num_classes, rule.scale)
+        classifier = NormalizedLinear(feature_dim(encoder), info.num_classes, rule.scale)
         super().__init__(encoder, classifier, rule.augment)
         counts = info.class_counts
         self.scale, self.start = rule.scale, rule.drw_start_epoch

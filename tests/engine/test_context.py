@@ -15,7 +15,15 @@ def test_a_generator_is_a_function_of_seed_stream_and_key_alone():
     first = draw(run, "order", 3)
     draw(run, "order", 4)
     assert draw(run, "order", 3) == first == draw(again, "order", 3)
-    assert len({tuple(draw(r, *key)) for r, key in ((run, ("order", 3)), (run, ("order", 4)), (run, ("augment", 3)), (other, ("order", 3)))}) == 4
+    assert (
+        len(
+            {
+                tuple(draw(r, *key))
+                for r, key in ((run, ("order", 3)), (run, ("order", 4)), (run, ("augment", 3)), (other, ("order", 3)))
+            }
+        )
+        == 4
+    )
 
 
 def test_derived_seeds_are_pinned():

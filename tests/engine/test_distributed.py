@@ -114,4 +114,6 @@ def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
     for result in on_two(TrainTask(name)):
         assert result.keys() == alone.keys()
         for key, value in result.items():
-            torch.testing.assert_close(value, alone[key], rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+            torch.testing.assert_close(
+                value, alone[key], rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+            )

@@ -1,4 +1,4 @@
-"""A training step of every method and trained rule: no host read on the branch-free path, kernels whatever the batch."""
+"""A training step of every method and trained rule, branch-free: no host read, and no kernel more for more images."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from benchmarks.harness import HostReads, OpCount
 from chain import tiny
 
-from lt_bench.compose import UsageError, groups
+from lt_bench.compose import UsageError, compose, groups
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.small import SmallImages
 from lt_bench.data.views import build_view
@@ -16,7 +16,6 @@ from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.preflight import settle, stage_two_training
-from lt_bench.compose import compose
 from lt_bench.run import _build
 
 CPU = torch.device("cpu")

@@ -172,7 +172,15 @@ def test_means_of_an_epoch_go_to_metrics(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("intervals", "saves"), [({"every_epochs": 1}, 3), ({"every_epochs": 2}, 2), ({"every_epochs": None}, 1), ({"every_epochs": None, "every_steps": 2}, 5)])
+@pytest.mark.parametrize(
+    ("intervals", "saves"),
+    [
+        ({"every_epochs": 1}, 3),
+        ({"every_epochs": 2}, 2),
+        ({"every_epochs": None}, 1),
+        ({"every_epochs": None, "every_steps": 2}, 5),
+    ],
+)
 def test_checkpoints_come_at_the_chosen_interval_and_at_the_end(intervals, saves, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(checkpoint, "save", lambda path, state: written.append(state["position"]))

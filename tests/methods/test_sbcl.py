@@ -67,7 +67,9 @@ def test_three_steps_of_the_real_method_and_engine_are_the_authors(tmp_path):
     fill_weights(method, int(case["weight_seed"]))
     method.script, method.script_temperatures, method.seen = script, case["tau2_per_class"].float(), []
     source = FixedBatches(batches, info.labels)
-    settings = training(3, 8, float(case["lr"]), momentum=float(case["momentum"]), weight_decay=float(case["weight_decay"]))
+    settings = training(
+        3, 8, float(case["lr"]), momentum=float(case["momentum"]), weight_decay=float(case["weight_decay"])
+    )
     trainer = Trainer(method, source, settings, Constant(float(case["lr"])), one_process(source), stage(tmp_path))
     losses = []
     step = trainer._step
@@ -233,4 +235,3 @@ def test_recipes_of_both_cifar_sets_differ_where_the_sources_do():
         assert recipe.method["warm_epochs"] == 10 and recipe.method["minimum_size"] == 10
     assert recipes[10].method["update_interval"] == 100
     assert recipes[100].method["update_interval"] == 10
-

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from engine_parts import FixedBatches, one_process, stage, training
 from engine_parts import Constant as ConstantRate
+from engine_parts import FixedBatches, one_process, stage, training
 from hydra.utils import get_object
 from torch import nn
 
@@ -12,7 +12,9 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.preflight import settle
 
-TRAINED = [rule for rule in groups()["stage_two"] if "train" in settle(compose(["method=ce", f"stage_two={rule}"])).stage_two]
+TRAINED = [
+    rule for rule in groups()["stage_two"] if "train" in settle(compose(["method=ce", f"stage_two={rule}"])).stage_two
+]
 LABELS = torch.arange(12) % 3
 
 
