@@ -31,7 +31,7 @@ from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.folder import RunFolder, environment, finished
 from lt_bench.record.record import RunRecord
-from lt_bench.run_id import decisive, run_id, setting_id, stage_one_id
+from lt_bench.run_id import decisive, is_seed, run_id, setting_id, stage_one_id
 
 
 def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Path]:
@@ -51,11 +51,7 @@ def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Pa
         laboratory = Laboratory(config, processes)
         if only_stage_one:
             return laboratory.work_in(folder, laboratory.stage_one), folder.path
-        with RunFolder(config, stage_one_id(config), folder.writes, wait=_say_waiting) as below:
-            done = finished(config.output_dir, below.identity)
-            first = done[0] if done else laboratory.work_in(below, laboratory.stage_one)
-        record = laboratory.work_in(folder, lambda own: laboratory.stage_two(own, below.path, first))
-        return record, folder.path
+        return laboratory.work_in(folder, laboratory.both_stages), folder.path
 
 
 class Laboratory:
@@ -73,7 +69,10 @@ class Laboratory:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
         manifest = folder.path / "split.json"
         if manifest.exists():
-            check_manifest(manifest, self.data.manifest)
+            try:
+                check_manifest(manifest, self.data.manifest)
+            except ValueError as error:
+                raise UsageError(f"{error}; delete {folder.path} to run anew on the data that is there now") from error
         elif folder.writes:
             write_json(manifest, self.data.manifest)
         folder.status("running")
@@ -91,6 +90,14 @@ class Laboratory:
             write_json(folder.path / "record.json", record.to_dict())
         folder.status("done")
         return record
+
+    def both_stages(self, folder: RunFolder) -> RunRecord:
+        """Stage one in its own folder, unless it is done, then stage two in this one."""
+        identity = stage_one_id(self.config)
+        with RunFolder(self.config, identity, folder.writes, wait=_say_waiting) as below:
+            done = finished(self.config.output_dir, identity)
+            first = done[0] if done else self.work_in(below, self.stage_one)
+        return self.stage_two(folder, below.path, first)
 
     def stage_one(self, folder: RunFolder) -> RunRecord:
         """Train the encoder (and classifier, if the method has one); the checkpoint holds them."""
@@ -180,8 +187,8 @@ class Laboratory:
 
     def _record(self, folder: RunFolder, kind: str, metrics: dict[str, Any], cost: dict[str, Any]) -> RunRecord:
         config = self.config
-        seeds_and_names = ("seed", "split_seed", "method.name", "dataset.name", "backbone.name", "stage_two.name")
-        settings = {key: value for key, value in decisive(config).items() if key not in seeds_and_names}
+        names = ("method.name", "dataset.name", "backbone.name", "stage_two.name")
+        settings = {k: value for k, value in decisive(config).items() if k not in names and not is_seed(k)}
         return RunRecord(
             kind=kind,
             run_id=folder.identity,

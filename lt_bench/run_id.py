@@ -31,6 +31,8 @@ def decisive(config: Config) -> dict[str, Any]:
         if target:
             defaults |= {f"{key}.{name}": parameter.default for name, parameter in parameters(target).items()}
     defaults["backbone.input_pool"] = 1
+    for stage in ("train", "stage_two.train"):  # a schedule that follows its stage says nothing of its own
+        defaults |= {f"{stage}.schedule.{name}": node(config, f"{stage}.{name}") for name in ("lr", "epochs")}
     values = _flat(asdict(config))
     return {
         key: value
@@ -46,7 +48,12 @@ def run_id(config: Config) -> str:
 
 def setting_id(config: Config) -> str:
     """The identity of a run less its seeds: runs that differ in nothing else are averaged."""
-    return _digest({key: value for key, value in decisive(config).items() if key not in ("seed", "split_seed")})
+    return _digest({key: value for key, value in decisive(config).items() if not is_seed(key)})
+
+
+def is_seed(key: str) -> bool:
+    """Whether a dotted key is a seed: ``seed``, ``split_seed``, or a parameter so named, such as ``kmeans_seed``."""
+    return key.endswith("seed")
 
 
 def stage_one_id(config: Config) -> str:

@@ -58,5 +58,5 @@ class GaussianBlur:
         for dim, edges in ((2, (0, 0, margin, margin)), (3, (margin, margin, 0, 0))):
             padded, size = F.pad(images, edges, mode="reflect"), images.shape[dim]
             terms = (padded.narrow(dim, start, size) * per_image(tap) for start, tap in enumerate(taps))
-            images = reduce(torch.add, terms)
+            images = reduce(Tensor.add_, terms)
         return images

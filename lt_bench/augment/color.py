@@ -81,7 +81,7 @@ class ColorJitter:
             part.copy_(rotate_hue(part, turns[slot]))
             return rgb
 
-        return change_rows(images, rows, lambda rgb: self._jitter(rgb, chosen, turn_slice))
+        return change_rows(images, rows, lambda rgb: self._jitter_(rgb, chosen, turn_slice))
 
     def branch_free(self, images: Tensor, params: JitterParams) -> Tensor:
         """Jitter all images, turning all hues in every slot, and choose; (B, 3, H, W) to the same shape."""
@@ -90,16 +90,16 @@ class ColorJitter:
         def turn_all(rgb: Tensor, slot: int) -> Tensor:
             return torch.where(per_image(place == slot), rotate_hue(rgb, params.hue), rgb)
 
-        return torch.where(per_image(params.applied), self._jitter(images, params, turn_all), images)
+        return torch.where(per_image(params.applied), self._jitter_(images.clone(), params, turn_all), images)
 
-    def _jitter(self, rgb: Tensor, params: JitterParams, turn: Callable[[Tensor, int], Tensor]) -> Tensor:
-        """Three blends, with the turn of the hue before, between or after them."""
+    def _jitter_(self, rgb: Tensor, params: JitterParams, turn: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Three blends, with the turn of the hue before, between or after them; in place."""
         blends = _blends(params)
         for slot in range(4):
             if self.hue > 0:
                 rgb = turn(rgb, slot)
             if slot < 3:
-                rgb = _blend(rgb, *blends[slot])
+                rgb = _blend_(rgb, *blends[slot])
         return rgb
 
 
@@ -125,7 +125,7 @@ class Grayscale:
 def grey(images: Tensor) -> Tensor:
     """Luminance of RGB images, (B, 3, H, W) -> (B, 1, H, W)."""
     red, green, blue = images.split(1, dim=1)
-    return (red * GREY_SHARES[0]).add(green, alpha=GREY_SHARES[1]).add(blue, alpha=GREY_SHARES[2])
+    return (red * GREY_SHARES[0]).add_(green, alpha=GREY_SHARES[1]).add_(blue, alpha=GREY_SHARES[2])
 
 
 def rotate_hue(images: Tensor, turn: Tensor) -> Tensor:
@@ -136,16 +136,15 @@ def rotate_hue(images: Tensor, turn: Tensor) -> Tensor:
     and value; equal up to rounding.
     """
     red, green, blue = images.unbind(1)
-    high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
-    sixfold_chroma = (high - low).mul_(6)
+    sixfold_chroma = torch.maximum(torch.maximum(red, green), blue).sub_(low).mul_(6)
     # hue in circles from cyan (red = 1/2, green = -1/6, blue = 1/6); a grey pixel gets some hue, which its chroma of 0
     # makes irrelevant. No torch.where: on a CPU it costs as much as twenty sums
-    divisor = sixfold_chroma.clamp(min=torch.finfo(images.dtype).tiny)
-    distance = ((red - green) - (blue - low)).div_(divisor).add_(1 / 3)
+    distance = (red - green).sub_(blue - low).div_(sixfold_chroma.clamp(min=torch.finfo(images.dtype).tiny)).add_(1 / 3)
     hue = torch.copysign(distance, blue - green).add_(turn[:, None, None])
-    hue = hue - hue.round()
-    shares = torch.stack([hue.abs() - 1 / 6, 1 / 3 - (hue + 1 / 6).abs_(), 1 / 3 - (hue - 1 / 6).abs_()], dim=1)
+    hue.sub_(hue.round())
+    greens, blues = ((hue + shift).abs_().neg_().add_(1 / 3) for shift in (1 / 6, -1 / 6))
+    shares = torch.stack([hue.abs_().sub_(1 / 6), greens, blues], dim=1)
     return shares.clamp_(0, 1 / 6).mul_(sixfold_chroma[:, None]).add_(low[:, None])
 
 
@@ -163,8 +162,8 @@ def _blends(params: JitterParams) -> list[tuple[Tensor, Tensor, Tensor]]:
     return [(per_image(own[:, k]), per_image(of_grey[:, k]), per_image(of_mean[:, k])) for k in range(3)]
 
 
-def _blend(rgb: Tensor, own: Tensor, of_grey: Tensor, of_mean: Tensor) -> Tensor:
-    """Weighted sum of an image, its grey and its mean grey, kept in [0, 1]; (B, 3, H, W) to the same shape."""
+def _blend_(rgb: Tensor, own: Tensor, of_grey: Tensor, of_mean: Tensor) -> Tensor:
+    """Weighted sum of an image, its grey and its mean grey, kept in [0, 1]; (B, 3, H, W), in place."""
     luminance = grey(rgb)
-    other = (luminance * of_grey).add_(luminance.mean((1, 2, 3), keepdim=True) * of_mean)
-    return (rgb * own).add_(other).clamp_(0, 1)
+    mean = luminance.mean((1, 2, 3), keepdim=True)
+    return rgb.mul_(own).add_(luminance.mul_(of_grey).add_(mean * of_mean)).clamp_(0, 1)

@@ -64,19 +64,20 @@ class _Axis(NamedTuple):
         planes = torch.arange(count * channels, device=images.device).view(count, channels, 1) * extent
         rows = images.reshape(-1, width)
         terms = (
-            rows.index_select(0, (planes + line[:, None]).flatten()).view(count, channels, size, width)
-            * weight[:, None, :, None]
+            rows.index_select(0, (planes + line[:, None]).flatten())
+            .view(count, channels, size, width)
+            .mul_(weight[:, None, :, None])
             for line, weight in zip(lines.unbind(2), self.weights(offsets).unbind(2), strict=True)
         )
-        return reduce(torch.add, terms)
+        return reduce(Tensor.add_, terms)
 
 
 def resample(images: Tensor, boxes: Boxes, size: int, flipped: Tensor | None = None, gather: bool = False) -> Tensor:
     """Cut one box per image, resize it to (size, size) and mirror it where asked.
 
-    Shapes: images (B, C, H, W) floats; flipped (B,) bool or None; returns (B, C, size, size). Pixels outside a box never
-    contribute. ``gather`` reads columns as it reads rows, which a compiler fuses into one kernel; otherwise columns
-    are a batched matrix product, which suits a CPU. Both are the same up to rounding.
+    Shapes: images (B, C, H, W) floats; flipped (B,) bool or None; returns (B, C, size, size). Pixels outside a box
+    never contribute. ``gather`` reads columns as it reads rows, which a compiler fuses into one kernel; otherwise
+    columns are a batched matrix product, which suits a CPU. Both are the same up to rounding.
     Source: bilinear interpolation with half-pixel centres and antialiasing, as torchvision's resized_crop.
     """
     count, channels, height, width = images.shape
