@@ -15,6 +15,7 @@ from torchvision import transforms
 
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.memory import keep_freed_memory
 from lt_bench.augment.pipeline import Op, Pipeline
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -86,7 +87,8 @@ def compare(case: Case) -> bool:
 def main() -> int:
     """Run all comparisons in one thread; 1 if a goal is missed."""
     torch.set_num_threads(1)
-    print(describe())
+    kept = keep_freed_memory()
+    print(f"{describe()}, freed memory {'kept' if kept else 'returned'}")
     return 0 if all([compare(case) for case in cases()]) else 1
 
 

@@ -1,0 +1,60 @@
+"""From a data set's name to tensors: digits, with every way of cutting them."""
+
+import numpy as np
+import pytest
+import torch
+
+from lt_bench.compose import compose
+from lt_bench.data.imbalance import class_counts
+from lt_bench.data.load import load_data
+from lt_bench.preflight import settle
+
+
+def load(*words):
+    return load_data(settle(compose(words)), torch.device("cpu"))
+
+
+def test_digits_are_cut_exponentially_and_tested_on_fifty_of_each():
+    data = load("imbalance=if20")
+    assert data.split.class_counts == class_counts(120, 10, 20, "exponential")
+    assert torch.equal(torch.bincount(data.train.labels), torch.from_numpy(data.train_counts))
+    assert torch.bincount(data.test.labels).tolist() == [50] * 10
+    assert data.train.images.dtype == torch.uint8 and data.train.images.shape[1:] == (3, 8, 8)
+    assert len(data.validation.labels) == 0
+
+
+def test_step_profile_any_factor_and_native_counts():
+    step = load("imbalance.profile=step", "imbalance.factor=37")
+    assert step.split.class_counts == [120] * 5 + [3] * 5
+    assert load("imbalance=native").split.class_counts == [120] * 10
+
+
+def test_a_pool_and_a_balanced_validation_part():
+    data = load("dataset.pool_per_class=60", "dataset.validation_per_class=20", "imbalance=if10")
+    assert data.split.class_counts == class_counts(40, 10, 10, "exponential")
+    assert torch.bincount(data.validation.labels).tolist() == [20] * 10
+    assert np.intersect1d(data.split.train, data.split.validation).size == 0
+
+
+def test_a_long_tailed_validation_part_leaves_small_classes_alone():
+    whole, parted = load("imbalance=if50"), load("imbalance=if50", "dataset.validation_fraction=0.2")
+    held_out = np.array(whole.split.class_counts) - parted.split.class_counts
+    assert torch.bincount(parted.validation.labels, minlength=10).tolist() == held_out.tolist()
+    assert (held_out[np.array(whole.split.class_counts) < 5] == 0).all() and held_out[0] == 24
+
+
+def test_the_split_seed_chooses_other_images_and_the_seed_does_not():
+    first, same, other = load(), load("seed=5"), load("split_seed=1")
+    assert first.manifest == same.manifest
+    assert first.manifest["train_sha256"] != other.manifest["train_sha256"]
+
+
+def test_the_means_and_deviations_in_the_config_are_those_of_the_images():
+    data = load("imbalance=native")
+    dataset = settle(compose([])).dataset
+    from sklearn.datasets import load_digits
+
+    pixels = np.rint(load_digits().images * (255 / 16)) / 255
+    assert dataset.mean == pytest.approx([pixels.mean()] * 3, abs=1e-4)
+    assert dataset.std == pytest.approx([pixels.std()] * 3, abs=1e-4)
+    assert data.train.images.max() == 255

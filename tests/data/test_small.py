@@ -1,0 +1,63 @@
+"""Small images on the device: batches, shards, both back ends, cached features."""
+
+import torch
+
+from lt_bench.compose import compose
+from lt_bench.data.small import CachedFeatures, SmallImages
+from lt_bench.data.views import build_view
+from lt_bench.preflight import settle
+
+DATASET = settle(compose(["dataset=cifar10_lt"])).dataset
+IMAGES = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(20) % 7
+CHOSEN = torch.tensor([3, 19, 0, 7, 7, 12])
+
+
+def source():
+    return SmallImages(IMAGES, LABELS, lambda view: build_view(view, DATASET))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_batch_has_a_tensor_per_view_with_labels_and_positions():
+    batch = source().batch(CHOSEN, slice(0, 6), ("simclr", "simclr", "plain"), generator())
+    assert [tuple(view.shape) for view in batch.views] == [(6, 3, 32, 32)] * 3
+    assert torch.equal(batch.labels, LABELS[CHOSEN]) and torch.equal(batch.indices, CHOSEN)
+    assert not torch.equal(batch.views[0], batch.views[1])  # fresh parameters for every view
+    assert not torch.equal(batch.views[0][3], batch.views[0][4])  # and image: 7 twice
+    mean, std = (torch.tensor(values)[:, None, None] for values in (DATASET.mean, DATASET.std))
+    torch.testing.assert_close(batch.views[2], (IMAGES[CHOSEN] / 255 - mean) / std)
+
+
+def test_shards_of_a_batch_are_the_batch():
+    whole = source().batch(CHOSEN, slice(0, 6), ("simclr", "crop_flip"), generator())
+    parts = [source().batch(CHOSEN, slice(k, k + 2), ("simclr", "crop_flip"), generator()) for k in (0, 2, 4)]
+    for view in range(2):
+        torch.testing.assert_close(torch.cat([part.views[view] for part in parts]), whole.views[view])
+    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+
+
+def test_both_back_ends_give_the_same_images():
+    grouped, branch_free = source(), source()
+    branch_free._branch_free = True
+    views = ("simclr", "crop_flip", "simclr_blur", "plain")
+    batches = [one.batch(CHOSEN, slice(0, 6), views, generator()) for one in (grouped, branch_free)]
+    for left, right in zip(batches[0].views, batches[1].views, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_cover_the_positions_in_order():
+    chunks = list(source().chunks("plain", CHOSEN, 4, generator()))
+    assert [len(chunk) for chunk in chunks] == [4, 2]
+    whole = source().batch(CHOSEN, slice(0, 6), ("plain",), generator()).views[0]
+    torch.testing.assert_close(torch.cat(chunks), whole)
+
+
+def test_cached_features_stand_in_for_images():
+    features = torch.randn(20, 4)
+    cached = CachedFeatures(features, LABELS)
+    batch = cached.batch(CHOSEN, slice(2, 5), ("features",), generator())
+    assert torch.equal(batch.views[0], features[CHOSEN[2:5]]) and torch.equal(batch.labels, LABELS[CHOSEN[2:5]])
+    assert torch.equal(torch.cat(list(cached.chunks("plain", CHOSEN, 4, generator()))), features[CHOSEN])
