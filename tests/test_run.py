@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,25 +19,7 @@ from lt_bench.data.sources.fashion_mnist import DEBIAN_FOLDER
 from lt_bench.evaluation.predictions import load_predictions, metrics_from_file
 from lt_bench.record.record import read_record
 
-OUTSIDE = '''
-"""A method of a user's own."""
-import torch.nn.functional as F
-from torch import nn
-from lt_bench.contracts import Batch, Method, Run, TrainInfo
-
-class Smoothed(Method):
-    provides_classifier = True
-    views = ("crop_flip",)
-
-    def __init__(self, encoder, info: TrainInfo, *, smoothing: float = 0.1):
-        super().__init__()
-        self.encoder, self.classifier = encoder, nn.Linear(encoder.feature_dim, info.num_classes)
-        self.smoothing = smoothing
-
-    def forward(self, batch, epoch, step, run):
-        logits = self.classifier(self.encoder(batch.views[0]))
-        return {"loss": F.cross_entropy(logits, batch.labels, label_smoothing=self.smoothing)}
-'''
+ROOT = Path(__file__).parents[1]
 
 
 def command(*words, **options):
@@ -158,9 +142,10 @@ def test_other_data_under_the_same_run_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_method_from_a_file_outside_the_package(tmp_path):
-    (tmp_path / "my_method.py").write_text(OUTSIDE)
-    words = ["method=ce", "method._target_=my_method.Smoothed", "method.name=smoothed", "method.smoothing=0.2"]
+def test_the_contributors_example_runs_from_a_file_outside_the_package(tmp_path):
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    (tmp_path / "smoothed_ce.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL).group(1))
+    words = ["method=ce", "method._target_=smoothed_ce.SmoothedCE", "method.name=smoothed", "method.smoothing=0.2"]
     done = command(*TINY, *words, f"output_dir={tmp_path / 'runs'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     records = [read_record(path) for path in (tmp_path / "runs").glob("*/record.json")]

@@ -81,24 +81,24 @@ class Pipeline:
                 f"lengths {counts}; pass what draw() or slice_params() returned for these images"
             )
         if branch_free:
-            pixels = self._run(images, params, branch_free).permute(0, 2, 3, 1).contiguous()
+            pixels = self._run(images, params, branch_free).permute(0, 2, 3, 1).contiguous().float()
             return torch.addcmul(self._shift(pixels), pixels, self._scale(pixels)).permute(0, 3, 1, 2)
         step = max(CHUNK_IMAGES, CHUNK_VALUES // math.prod(images.shape[1:]))
         first, *others = (slice(start, start + step) for start in range(0, max(1, len(images)), step))
-        pixels = _interleaved(self._run(images[first], slice_params(params, first), branch_free))
+        pixels = _interleaved(self._run(images[first], slice_params(params, first), branch_free)).float()
         shift, scale = self._shift(pixels), self._scale(pixels)
         out = pixels.new_empty(len(images), *pixels.shape[1:])
         torch.addcmul(shift, pixels, scale, out=out[first])
         for rows in others:
-            pixels = _interleaved(self._run(images[rows], slice_params(params, rows), branch_free))
+            pixels = _interleaved(self._run(images[rows], slice_params(params, rows), branch_free)).float()
             torch.addcmul(shift, pixels, scale, out=out[rows])
         return out.permute(0, 3, 1, 2)
 
     def _run(self, images: Tensor, params: list[Params], branch_free: bool) -> Tensor:
-        """Augmented images (B, 3, S, S), not normalised: in [0, 1], or in [0, 255] where there are no operations."""
-        values = images.float()
-        if self.ops:
-            values.div_(255)
+        """Augmented images (B, 3, S, S) in [0, 1]; where there are no operations, the uint8 images themselves."""
+        if not self.ops:
+            return images
+        values = images.float().div_(255)
         for index, (op, drawn) in enumerate(zip(self.ops, params, strict=True)):
             if index in self._in_crop:
                 continue
