@@ -23,6 +23,7 @@ from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted
 from lt_bench.engine.loop import Position, Stage, Trainer
+from lt_bench.engine.memory import keep_freed_memory
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
@@ -44,6 +45,8 @@ def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Pa
         processes = distributed.start(config.device)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if processes.device.type == "cpu":
+        keep_freed_memory()
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     with RunFolder(config, identity, processes.rank == 0) as folder:
         if done := finished(config.output_dir, identity):

@@ -16,8 +16,8 @@ from lt_bench.augment.selection import take
 # a NamedTuple of tensors with one row per image; every operation has its own
 Params = Any
 
-# on a CPU, chunks of about 1.5 MB of floats: larger temporaries are new pages from the operating system every time
-CHUNK_VALUES = 128 * 3 * 32 * 32
+# on a CPU, chunks of 3 MB of floats: larger ones leave the cache, smaller ones spend more on calls than on sums
+CHUNK_VALUES = 256 * 3 * 32 * 32
 CHUNK_IMAGES = 32
 
 
@@ -66,20 +66,11 @@ class Pipeline:
     def apply(self, images: Tensor, params: list[Params], branch_free: bool = False) -> Tensor:
         """Augment and normalise: uint8 (B, 3, H, W) to float32 (B, 3, S, S) in channels_last memory format.
 
+        Images may come in either memory format; without operations channels_last is twice as fast.
         ``branch_free`` takes the way without host reads, in one piece. ValueError if the images are something else or
         the parameters are not one per operation and image.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(
-                f"a pipeline expects uint8 images (B, 3, H, W), found {images.dtype} {tuple(images.shape)}; "
-                "repeat grey images to three channels and pass them before any conversion to float"
-            )
-        counts = [len(drawn[0]) for drawn in params]
-        if counts != [len(images)] * len(self.ops):
-            raise ValueError(
-                f"{len(self.ops)} operations on {len(images)} images expect that many parameters of that length, found "
-                f"lengths {counts}; pass what draw() or slice_params() returned for these images"
-            )
+        self._require(images, params)
         if branch_free:
             pixels = self._run(images, params, branch_free).permute(0, 2, 3, 1).contiguous().float()
             return torch.addcmul(self._shift(pixels), pixels, self._scale(pixels)).permute(0, 3, 1, 2)
@@ -94,11 +85,24 @@ class Pipeline:
             torch.addcmul(shift, pixels, scale, out=out[rows])
         return out.permute(0, 3, 1, 2)
 
+    def _require(self, images: Tensor, params: list[Params]) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"a pipeline expects uint8 images (B, 3, H, W), found {images.dtype} {tuple(images.shape)}; "
+                "repeat grey images to three channels and pass them before any conversion to float"
+            )
+        counts = [len(drawn[0]) for drawn in params]
+        if counts != [len(images)] * len(self.ops):
+            raise ValueError(
+                f"{len(self.ops)} operations on {len(images)} images expect that many parameters of that length, found "
+                f"lengths {counts}; pass what draw() or slice_params() returned for these images"
+            )
+
     def _run(self, images: Tensor, params: list[Params], branch_free: bool) -> Tensor:
         """Augmented images (B, 3, S, S) in [0, 1]; where there are no operations, the uint8 images themselves."""
         if not self.ops:
             return images
-        values = images.float().div_(255)
+        values = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         for index, (op, drawn) in enumerate(zip(self.ops, params, strict=True)):
             if index in self._in_crop:
                 continue
@@ -148,6 +152,8 @@ def _interleaved(images: Tensor) -> Tensor:
     That is what a channel shuffle does to B x 1 x 1 "pixels" of C H W "channels", and for channels_last strides its
     kernel is a vectorised matrix transposition.
     """
+    if images.is_contiguous(memory_format=torch.channels_last):
+        return images.permute(0, 2, 3, 1)
     count, channels, height, width = images.shape
     length = channels * height * width
     flat = images.reshape(count, length).as_strided((count, length, 1, 1), (length, 1, length, length))

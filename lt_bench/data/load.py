@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from hydra.utils import get_object
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lt_bench.config import Config
 from lt_bench.data.small import SmallImages
@@ -48,8 +47,9 @@ def load_data(config: Config, device: torch.device) -> Data:
         validation_per_class=dataset.validation_per_class,
     )
 
-    def images(pixels: Any, labels: Any) -> SmallImages:
-        return SmallImages(_on(device, pixels), _on(device, labels), lambda view: build_view(view, dataset))
+    def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> SmallImages:
+        tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
+        return SmallImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
 
     facts = manifest(
         split,
@@ -61,12 +61,9 @@ def load_data(config: Config, device: torch.device) -> Data:
     )
     return Data(
         images(arrays.train_images[split.train], arrays.train_labels[split.train]),
-        images(arrays.test_images, arrays.test_labels),
-        images(arrays.train_images[split.validation], arrays.train_labels[split.validation]),
+        # read in slices and never augmented: normalising is twice as fast from channels_last
+        images(arrays.test_images, arrays.test_labels, torch.channels_last),
+        images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
         split,
         facts,
     )
-
-
-def _on(device: torch.device, array: Any) -> Tensor:
-    return torch.from_numpy(array).to(device)

@@ -20,8 +20,8 @@ def random_images(count, height, width, seed=0):
     return torch.rand(count, 3, height, width, generator=generator(seed))
 
 
-def corners(boxes):
-    """Python integers (top, left, height, width) per image."""
+def integers(boxes):
+    """Tuples of Python integers per image: (top, left, height, width) or (top, left)."""
     return [tuple(int(value) for value in box) for box in zip(*boxes, strict=True)]
 
 
@@ -44,7 +44,7 @@ def test_resized_crop_and_flip_equal_torchvision(path, height, width, size, tole
     params, flipped = crop.draw(48, generator(1)), flip.draw(48, generator(2)).applied
     cropped = [
         oracle.resized_crop(image, *box, [size, size], antialias=True)
-        for image, box in zip(images, corners(crop.boxes(params, height, width)), strict=True)
+        for image, box in zip(images, integers(crop.boxes(params, height, width)), strict=True)
     ]
     expected = [oracle.hflip(image) if mirror else image for image, mirror in zip(cropped, flipped, strict=True)]
     found = getattr(crop, path)(images, params, flipped)
@@ -59,8 +59,8 @@ def test_padded_crop_equals_torchvision_exactly(path, height, width, size, paddi
     params = crop.draw(64, generator(1))
     padded = oracle.pad(images, [padding])
     expected = [
-        oracle.crop(image, top + padding, left + padding, size, size)
-        for image, (top, left, _, _) in zip(padded, corners(crop.boxes(params, height, width)), strict=True)
+        oracle.crop(image, top, left, size, size)
+        for image, (top, left) in zip(padded, integers(crop.corners(params, height, width)), strict=True)
     ]
     assert torch.equal(getattr(crop, path)(images, params), torch.stack(expected))
 
@@ -81,7 +81,7 @@ def test_no_pixel_outside_the_box_leaks_in(path, size):
     crop = RandomResizedCrop(size, scale=(0.1, 0.5))
     params = crop.draw(64, generator(4))
     images = torch.full((64, 3, 32, 32), 1e6)
-    for image, (top, left, height, width) in zip(images, corners(crop.boxes(params, 32, 32)), strict=True):
+    for image, (top, left, height, width) in zip(images, integers(crop.boxes(params, 32, 32)), strict=True):
         image[:, top : top + height, left : left + width] = 0.5
     torch.testing.assert_close(getattr(crop, path)(images, params), torch.full((64, 3, size, size), 0.5))
 
@@ -121,7 +121,7 @@ def test_central_box_where_no_candidate_fits(height, width):
     # the scale asks for more than the whole image, so that all ten tries fail on both sides
     crop, bounds = RandomResizedCrop(32, scale=(4.0, 4.0)), ([4.0, 4.0], [3 / 4, 4 / 3])
     expected = transforms.RandomResizedCrop.get_params(torch.empty(3, height, width), *bounds)
-    assert corners(crop.boxes(crop.draw(5, generator(0)), height, width)) == [tuple(expected)] * 5
+    assert integers(crop.boxes(crop.draw(5, generator(0)), height, width)) == [tuple(expected)] * 5
 
 
 def test_candidates_are_tried_in_turn():
@@ -132,13 +132,13 @@ def test_candidates_are_tried_in_turn():
     params.area[1, :4] = 5.0
     params.area[1, 5:] = 0.5
     params.area[2] = 5.0
-    assert [box[2:] for box in corners(crop.boxes(params, 32, 32))] == [(16, 16), (16, 16), (32, 32)]
+    assert [box[2:] for box in integers(crop.boxes(params, 32, 32))] == [(16, 16), (16, 16), (32, 32)]
 
 
 def test_padded_crop_reaches_all_places_equally():
     crop = CropWithPadding(32, 4)
-    boxes = crop.boxes(crop.draw(DRAWS, generator(5)), 32, 32)
-    places = ((boxes.top + 4) * 9 + boxes.left + 4).long().bincount(minlength=81)
+    top, left = crop.corners(crop.draw(DRAWS, generator(5)), 32, 32)
+    places = (top * 9 + left).bincount(minlength=81)
     assert len(places) == 81
     assert stats.chisquare(places.numpy()).pvalue > 1e-3
 
@@ -146,8 +146,8 @@ def test_padded_crop_reaches_all_places_equally():
 def test_largest_number_below_one_stays_in_range():
     highest = torch.tensor([1 - 2**-24])
     for padding in range(1, 40):
-        boxes = CropWithPadding(32, padding).boxes(PaddedCropParams(highest, highest), 32, 32)
-        assert boxes.top.item() == boxes.left.item() == padding
+        corner = CropWithPadding(32, padding).corners(PaddedCropParams(highest, highest), 32, 32)
+        assert integers(corner) == [(2 * padding, 2 * padding)]
 
 
 def test_flip_rate():
@@ -158,7 +158,7 @@ def test_flip_rate():
 
 def test_every_image_has_its_own_box():
     crop = RandomResizedCrop(32)
-    assert len(set(corners(crop.boxes(crop.draw(64, generator(0)), 32, 32)))) > 55
+    assert len(set(integers(crop.boxes(crop.draw(64, generator(0)), 32, 32)))) > 55
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,16 @@ def test_chunks_change_nothing(monkeypatch):
     torch.testing.assert_close(pipeline("blurred")(images, generator(3)), whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("branch_free", [False, True])
+@pytest.mark.parametrize("name", RECIPES)
+def test_memory_format_of_the_images_changes_nothing(name, branch_free):
+    images = random_images(20)
+    by_plane = pipeline(name)(images, generator(3), branch_free=branch_free)
+    by_pixel = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(pipeline(name)(by_pixel, generator(3), branch_free=branch_free), by_plane)
+    assert by_plane.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_shares_of_several_processes_equal_the_joined_batch(name):
     images = random_images(60)

@@ -28,6 +28,7 @@ from lt_bench.data.views import build_view
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
+from lt_bench.engine.memory import keep_freed_memory
 from lt_bench.engine.schedules import SBCLCosine
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.models.resnet_cifar import resnet32_cifar
@@ -101,6 +102,7 @@ class Ours:
 def main() -> int:
     """Compare, print, and return the exit status."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as every run on a CPU does; it serves both sides
     print(describe())
     with tempfile.TemporaryDirectory() as folder:
         plain, ours = Plain(), Ours(Path(folder))
