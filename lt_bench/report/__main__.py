@@ -39,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
     add("--out", type=Path, default=Path("results/tables"), metavar="DIR", help="where tables go (%(default)s)")
     add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
-    add("--baseline", metavar="ROW", help='label of a row to compare the others with, such as "CE / CB"')
+    add(
+        "--baseline",
+        nargs="+",
+        default=[],
+        metavar="ROW",
+        help='labels of rows to compare the others with, such as "CE / CB"',
+    )
     add("--ece", action="store_true", help="show the expected calibration error too")
     add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
     add(
@@ -71,22 +77,22 @@ def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRe
 
 
 def _export(records: list[RunRecord], path: Path) -> None:
-    """One record a line, sorted by what was run."""
+    """One record of a whole run a line, sorted by what was run."""
+    runs = [record for record in records if record.kind == "run"]
     key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
-    lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(records, key=key)]
+    lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(runs, key=key)]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
 
 
 def _tables(parts: list[Section], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline."""
     tables = [accuracy_table(part, arguments.ece) for part in parts]
-    if arguments.baseline is None:
-        return tables
-    label = baseline_label(arguments.baseline)
     labels = all_labels(parts)
-    if label not in labels:
-        _parser().error(f"--baseline: no row {label!r}; expected one of: {'; '.join(labels)}")
-    return tables + [table for part in parts if (table := paired_table(part, label))]
+    for baseline in map(baseline_label, arguments.baseline):
+        if baseline not in labels:
+            _parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(labels)}")
+        tables += [table for part in parts if (table := paired_table(part, baseline))]
+    return tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -71,7 +72,8 @@ def paired_table(section: Section, baseline: str) -> Table | None:
     if not cells:
         return None
     caption = [f"{title(section)} {_explain(section, marked(base), merged)}", *footnotes(section)]
-    return Table(f"{section.name}_paired", caption, pd.DataFrame(cells), pd.DataFrame(values))
+    slug = "_".join(re.findall(r"[a-z0-9]+", baseline.lower()))
+    return Table(f"{section.name}_vs_{slug}", caption, pd.DataFrame(cells), pd.DataFrame(values))
 
 
 def _texts(statistics: dict[str, dict[str, float]]) -> dict[str, Any]:
