@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
+import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import OmegaConf
 
-from lt_bench.compose import UsageError, compose, groups, parse
+from lt_bench.compose import UsageError, compose, groups, parse, shown
 from lt_bench.config import Config
 from lt_bench.preflight import settle
 from lt_bench.record.folder import finished
-from lt_bench.run_id import run_id, stage_one_id
+from lt_bench.run_id import decides, run_id, stage_one_id
 
 
 class PlannedRun(NamedTuple):
@@ -47,7 +47,10 @@ def plan(overrides: Sequence[str]) -> list[PlannedRun]:
     """All runs of a sweep, each once, in the order of the words; raises UsageError before anything is run."""
     runs: dict[str, PlannedRun] = {}
     for words in expand(overrides):
-        config = settle(compose(words))
+        try:
+            config = settle(compose(words))
+        except UsageError as error:
+            raise UsageError(f"{error}\nin the run {shlex.join(words)}") from error
         identity = run_id(config)
         runs.setdefault(identity, PlannedRun(tuple(words), config, identity, stage_one_id(config)))
     return list(runs.values())
@@ -56,32 +59,37 @@ def plan(overrides: Sequence[str]) -> list[PlannedRun]:
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """Every combination of the words' values, times every grid under ``sweep`` in the chosen experiment.
 
-    A key on the command line beats the same key in a grid.
+    A grid maps keys to values as they are typed, for example ``seed: 0,1,2``. A key on the command line beats the
+    same key in a grid. Raises UsageError for several values of a key that does not decide the result, because they
+    would all be one run.
     """
-    parsed = parse(overrides)
-    fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
-    grids: list[dict[str, Any]] = OmegaConf.to_container(compose(fixed).sweep) or [{}]  # type: ignore[assignment]
-    typed = {override.key_or_group for override in parsed}
+    typed = parse(overrides)
+    keys = [override.key_or_group for override in typed]
     combinations = []
-    for grid in grids:
-        axes = parse(f"{key}={value}" for key, value in grid.items() if key not in typed)
-        combinations += [list(words) for words in itertools.product(*map(_values, [*axes, *parsed]))]
+    for words in itertools.product(*map(_values, typed)):
+        one_run = [word for key, word in zip(keys, words, strict=True) if key != "sweep"]
+        sources = [word for key, word in zip(keys, words, strict=True) if key in ("experiment", "sweep")]
+        grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
+        for grid in grids or [{}]:
+            axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
+            end = [*one_run, "sweep=[]"] if grid else one_run  # the run that is typed names no further runs
+            combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
     return combinations
 
 
 def _values(override: Override) -> list[str]:
     """The single-valued overrides that a sweep override stands for."""
+    key, value = override.key_or_group, override.value()
     if not override.is_sweep_override():
         return [override.input_line or ""]
-    value = override.value()
+    if not decides(key) and (key not in groups() or key == "launch"):
+        raise UsageError(f"{override.input_line}: {key} does not change the result; give it one value")
+    if override.is_interval_sweep():
+        raise UsageError(f"{override.input_line}: an interval has no end of values; write range(a,b,step) or a list")
     if isinstance(value, Glob):
-        choices = groups().get(override.key_or_group, [])
-        names = [c for c in choices if _matches(c, value.include) and not _matches(c, value.exclude)]
+        names = value.filter(groups().get(key, []))
         if not names:
-            raise UsageError(f"{override.input_line}: no choice of {override.key_or_group} matches")
-        return [f"{override.key_or_group}={name}" for name in names]
+            known = ", ".join(groups().get(key, [])) or f"no files, because {key} is no group; write a list"
+            raise UsageError(f"{override.input_line} matches nothing; {key}= takes {known}")
+        return [f"{key}={name}" for name in names]
     return [f"{override.get_key_element()}={text}" for text in override.sweep_string_iterator()]
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)

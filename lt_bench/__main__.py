@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NoReturn
 
 from lt_bench import __version__
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-HYDRA_FLAGS = ("--cfg", "-c", "--package", "-p", "--resolve", "--info", "-i", "--shell-completion", "-sc")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     from lt_bench.compose import UsageError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
     try:
         return _dispatch(words)
     except UsageError as error:
@@ -24,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"lt_bench: {line}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
+        print("lt_bench: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -31,35 +37,65 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    from lt_bench.compose import UsageError
-
-    if "-h" in words or "--help" in words:
+    if "--shell-completion" in words or "-sc" in words:
+        return _complete(words)
+    flags = _Flags.parser().parse_intermixed_args(words)
+    if flags.help:
         from lt_bench.help import help_text
 
         print(help_text())
         return DONE
-    if "--version" in words:
+    if flags.version:
         print(__version__)
         return DONE
-    if any(word in HYDRA_FLAGS for word in words):
-        return _hydra(words)
-    flags = [word for word in words if word.startswith("-")]
-    overrides = [word for word in words if not word.startswith("-")]
-    unknown = [flag for flag in flags if flag not in ("-m", "--multirun", "--dry-run", "--only-stage-one")]
-    if unknown:
-        raise UsageError(f"unknown flag {unknown[0]}; see python -m lt_bench --help")
-    if "-m" in flags or "--multirun" in flags:
+    if flags.cfg:
+        return _show(flags.overrides, flags.resolve)
+    if flags.multirun:
         from lt_bench.launch.local import run_sweep
 
-        return run_sweep(overrides, dry_run="--dry-run" in flags)
-    return _one_run(overrides, dry_run="--dry-run" in flags, only_stage_one="--only-stage-one" in flags)
+        return run_sweep(flags.overrides, flags.dry_run)
+    return _one_run(flags.overrides, flags.dry_run, flags.only_stage_one)
 
 
-def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
+class _Flags(argparse.ArgumentParser):
+    """Flags, whose mistakes are usage errors like those of overrides."""
+
+    @classmethod
+    def parser(cls) -> _Flags:
+        """All flags; ``--only-stage-one`` is what a sweep says to itself."""
+        parser = cls(add_help=False, allow_abbrev=False)
+        parser.add_argument("overrides", nargs="*")
+        parser.add_argument("-c", "--cfg", choices=["job"])
+        for names in (["-h", "--help"], ["-m", "--multirun"], ["--version"], ["--resolve"], ["--dry-run"]):
+            parser.add_argument(*names, action="store_true")
+        parser.add_argument("--only-stage-one", action="store_true")
+        return parser
+
+    def error(self, message: str) -> NoReturn:
+        from lt_bench.compose import OWN_CHOICES, UsageError
+
+        hint = f"; {OWN_CHOICES}" if "--config-" in message or "-cd" in message or "-cn" in message else ""
+        raise UsageError(f"{message}; see python -m lt_bench --help{hint}")
+
+
+def _show(overrides: list[str], resolve: bool) -> int:
+    from omegaconf import OmegaConf
+
     from lt_bench.compose import compose
     from lt_bench.preflight import settle
 
+    config = compose(overrides)
+    print(OmegaConf.to_yaml(OmegaConf.create(asdict(settle(config))) if resolve else config), end="")
+    return DONE
+
+
+def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
+    from lt_bench.compose import UsageError, compose
+    from lt_bench.preflight import settle
+
     config = settle(compose(overrides))
+    if config.sweep:
+        raise UsageError("this experiment is a sweep of several runs; add -m")
     from lt_bench.launch.plan import describe
     from lt_bench.record.folder import finished
     from lt_bench.run_id import run_id, stage_one_id
@@ -90,24 +126,25 @@ def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
     return DONE
 
 
-def _hydra(words: list[str]) -> int:
-    """Flags that show a config or complete a command line: Hydra's own, on our config."""
+def _complete(words: list[str]) -> int:
+    """Install or answer shell completion: Hydra's own, on our groups and keys, for the command lt-bench."""
+    from lt_bench.compose import UsageError
+    from lt_bench.config import register
+
+    asked = re.fullmatch(r"(-sc|--shell-completion) ((un)?install|(query))=(bash|zsh|fish)", " ".join(words))
+    if not asked or (asked[4] and "COMP_LINE" not in os.environ):
+        raise UsageError("completion is installed with --shell-completion install=bash (or zsh, fish)")
     import hydra
     from omegaconf import DictConfig
 
-    from lt_bench.compose import compose, opened
-    from lt_bench.config import register
-
     register()
-    overrides = [word for word in words if "=" in word and not word.startswith(("install=", "query=", "uninstall="))]
-    compose(overrides)  # a mistake is explained in our words
-    sys.argv = [sys.argv[0], *[opened(word) if word in overrides else word for word in words]]
+    sys.argv = ["lt-bench", *words]
 
     @hydra.main(version_base="1.3", config_path="pkg://lt_bench.conf", config_name="config")
-    def show(config: DictConfig) -> None:
-        """Never reached with these flags."""
+    def complete(config: DictConfig) -> None:
+        """Never reached: with these flags Hydra answers the shell and returns."""
 
-    show()
+    complete()
     return DONE
 
 

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import ast
+import copy
 import difflib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import is_dataclass
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config import register
+from lt_bench.annotations import wanted
+from lt_bench.config import Config, register
 
-# Nodes whose keys are parameters of a class; the class says which there are, so any key may be set.
-OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.schedule.", "stage_two.train.schedule.")
+# Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
+OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.schedule.")
+OWN_CHOICES = (
+    "choices are the files in the folders of conf/; set single keys for what no file has, "
+    "for example method._target_=my_module.MyMethod"
+)
 
 
 class UsageError(ValueError):
     """A wrong command line or config; the message says what to type."""
 
 
+@cache
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, both sorted."""
     folders = [folder for folder in files("lt_bench.conf").iterdir() if folder.is_dir()]
@@ -38,8 +49,9 @@ def groups() -> dict[str, list[str]]:
 def about(group: str, choice: str) -> str:
     """The comment at the head of a choice's file: what it is and where it comes from."""
     lines = (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
-    comments = [line[1:].strip() for line in lines[:2] if line.startswith("#")]
-    return next((comment for comment in comments if not comment.startswith("@package")), "")
+    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    comments = [line[1:].strip() for line in lines[:end]]
+    return " ".join(comment for comment in comments if not comment.startswith("@package"))
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -48,78 +60,127 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
-    register()
-    words = [opened(override.input_line or "") for override in parsed]
-    try:
-        with initialize_config_module("lt_bench.conf", version_base="1.3"):
-            return hydra_compose("config", overrides=words)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(_explain(error, parsed)) from error
+    chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
+    config = copy.deepcopy(_chosen(tuple(f"{group}={choice}" for group, choice in chosen.items())))
+    for override in parsed:
+        if override.is_delete():
+            _take_away(config, override.key_or_group)
+        elif override.key_or_group not in groups():
+            for key, value in _leaves(override.key_or_group, override.value()):
+                _set(config, key, value)
+    return config
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
-    """Overrides as Hydra reads them; raises UsageError for a malformed word or an unknown choice of a group."""
-    choices = groups()
+    """Overrides as Hydra reads them; raises UsageError for a malformed word or an unknown choice of a group.
+
+    ``+key=value`` and ``++key=value`` mean the same as ``key=value``; ``~key`` takes a parameter of a class away.
+    """
     parsed = []
     for word in overrides:
         try:
             override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            raise UsageError(f"cannot read {word!r}: write key=value, for example seed=1") from error
-        name = override.key_or_group
-        if name in choices and not override.is_sweep_override() and not override.is_delete():
-            value = override.value()
-            if str(value) not in choices[name] and not isinstance(value, (dict, list)):
-                raise UsageError(f"unknown {name} {str(value)!r}{_nearest(str(value), choices[name])}; "
-                                 f"{name}= takes {', '.join(choices[name])}")
+            if not override.key_or_group:
+                raise ValueError("no key")
+        except (HydraException, ValueError) as error:
+            raise UsageError(
+                f"cannot read {word!r}: write key=value, for example seed=1; a value with spaces or any of =,:()[]{{}} "
+                """goes in two pairs of quotes, for example output_dir='"a,b"'"""
+            ) from error
+        _check(override)
         parsed.append(override)
     return parsed
 
 
-def opened(word: str) -> str:
-    """An override in the form that Hydra takes for parameters of a class that no file names: ``++method.beta=1``."""
-    return f"++{word}" if word.startswith(OPEN_NODES) else word
+def shown(value: Any) -> str:
+    """A value as it is typed: null, true, 0.1, [1, 2]."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _explain(error: Exception, parsed: list[Override]) -> str:
-    """One line for a refused override: an unknown key with its neighbours, or a value of the wrong type."""
-    base = compose([o.input_line or "" for o in parsed if o.key_or_group in groups()]) if parsed else None
-    for override in parsed:
-        key = override.key_or_group
-        if base is None or key in groups() or override.is_delete() or key.startswith("hydra"):
-            continue
-        if not (override.input_line or "").startswith("+") and not _has(base, key):
-            return _unknown(key, base)
-        try:
-            OmegaConf.update(base, key, override.value())
-        except OmegaConfBaseException as wrong:
-            return f"{key}={override.value()!s}: {str(wrong).splitlines()[0]}"
-    return " ".join(line.strip() for line in f"{error} {error.__cause__ or ''}".splitlines() if line.strip())
-
-
-def _unknown(key: str, base: DictConfig) -> str:
-    parent, _, name = key.rpartition(".")
-    while parent and not _has(base, parent):
-        parent, _, name = parent.rpartition(".")
-    node: Any = OmegaConf.select(base, parent) if parent else base
-    if not isinstance(node, DictConfig):
-        return f"unknown key {key!r}: {parent} is a plain value; set it as {parent}=VALUE"
-    names = [str(key) for key in node]
-    where = f"{parent}." if parent else ""
-    near = _nearest(name, names)
-    return f"unknown key {key!r}{near}; keys {f'of {parent}' if parent else 'there are'}: {', '.join(names)} " \
-           f"(set one as {where}KEY=VALUE)"
-
-
-def _has(config: DictConfig, key: str) -> bool:
-    node: Any = config
-    for part in key.split("."):
-        if not isinstance(node, DictConfig) or part not in node.keys():
-            return False
-        node = node._get_node(part)
-    return True
-
-
-def _nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
+    """A question that names the most similar of some words, empty where none is similar."""
     close = difflib.get_close_matches(word, list(words), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _check(override: Override) -> None:
+    """Refuse what Hydra would take but nobody here can mean."""
+    key, word, choices = override.key_or_group, override.input_line, groups()
+    if override.is_hydra_override():
+        raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
+    if override.package is not None:
+        raise UsageError(f"{word}: a group has one place; write {key}=CHOICE")
+    of_schema = key.startswith("stage_two.train") and not key.startswith("stage_two.train.schedule.")
+    if override.is_delete() and (of_schema or not key.startswith(OPEN_NODES)):
+        raise UsageError(f"{word}: only a parameter of a class can be taken away; write {key}=VALUE")
+    if key in choices and not override.is_sweep_override():
+        value = shown(override.value())
+        if value not in choices[key]:
+            near = nearest(value, choices[key])
+            raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}")
+
+
+@cache
+def _chosen(choices: tuple[str, ...]) -> DictConfig:
+    """The config of some choices of groups, without single values; never changed, because it is kept."""
+    register()
+    try:
+        with initialize_config_module("lt_bench.conf", version_base="1.3"):
+            return hydra_compose("config", overrides=list(choices))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(" ".join(f"{error} {error.__cause__ or ''}".split())) from error
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The single values of a dictionary on the command line, under their dotted keys."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield key, value
+
+
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    annotation = None if key.startswith(OPEN_NODES) else _annotation(key)
+    try:
+        with open_dict(config):
+            OmegaConf.update(config, key, value)
+    except OmegaConfBaseException as error:
+        raise UsageError(wrong_kind(key, value, annotation)) from error
+
+
+def _take_away(config: DictConfig, key: str) -> None:
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    if not isinstance(node, DictConfig) or name not in node.keys():
+        names = map(str, node) if isinstance(node, DictConfig) else ()
+        raise UsageError(f"~{key}: there is no {key}{nearest(name, names)}")
+    with open_dict(node):
+        del node[name]
+
+
+def wrong_kind(key: str, value: Any, annotation: ast.expr | None) -> str:
+    """What to say about a value that does not fit the annotation of its key."""
+    return f"{key}={shown(value)} is of the wrong kind; {key}= takes {wanted(annotation)}"
+
+
+def no_single_value(key: str) -> str:
+    """What to say where a value is given to a node that holds further keys."""
+    return f"{key} is no single value; set what is in it as {key}.KEY=VALUE"
+
+
+def _annotation(key: str) -> ast.expr:
+    """The annotation of a key in the schema; raises UsageError for an unknown key, with its neighbours."""
+    owner: Any = Config
+    above, text = "", ""
+    for name in key.split("."):
+        if not is_dataclass(owner):
+            raise UsageError(f"unknown key {key}: {above} is a single value; set it as {above}=VALUE")
+        known = get_type_hints(owner)
+        if name not in known:
+            where = f"keys of {above}" if above else "keys there are"
+            raise UsageError(f"unknown key {key}{nearest(name, known)}; {where}: {', '.join(known)}")
+        text, owner, above = owner.__annotations__[name], known[name], f"{above}.{name}".strip(".")
+    if is_dataclass(owner) or text.startswith("dict"):
+        raise UsageError(no_single_value(key))
+    return ast.parse(text, mode="eval").body

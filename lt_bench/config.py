@@ -73,6 +73,22 @@ class Training:
 
 
 @dataclass
+class Named:
+    """What stands beside the parameters of a method or a stage-two rule: its name here and in tables."""
+
+    name: str = MISSING
+    title: str = MISSING
+
+
+@dataclass
+class Backbone:
+    """What stands beside the parameters of a backbone: images are averaged over squares of ``input_pool`` pixels."""
+
+    name: str = MISSING
+    input_pool: int = 1
+
+
+@dataclass
 class Evaluation:
     """What is evaluated: the split, the rule that chooses the epoch, images per forward pass."""
 
@@ -137,12 +153,27 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.group_rule": GROUP_RULES,
     "imbalance.profile": PROFILES,
     "train.sampler": SAMPLERS,
-    "stage_two.train.sampler": SAMPLERS,
     "evaluation.split": SPLITS,
     "evaluation.select": SELECTIONS,
     "fidelity": FIDELITIES,
     "device": DEVICES,
 }
+
+
+def node(config: Config, key: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+    return value
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The single values of a nested dictionary under their dotted keys."""
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values
 
 
 def scaled_epochs(count: float, *, _root_: DictConfig) -> int:

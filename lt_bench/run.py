@@ -164,7 +164,9 @@ class Laboratory:
             trainer = Trainer(method, source, training, schedule, run, stage, score)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        return trainer.fit()
+        position = trainer.fit()
+        distributed.barrier()  # the last checkpoint is there for all before anyone goes on
+        return position
 
     def _new_method(self) -> tuple[Method, TrainInfo]:
         config = self.config

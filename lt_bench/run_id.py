@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from lt_bench.config import Config
-from lt_bench.preflight import TARGETS, node
+from lt_bench.config import Config, flat, node
+from lt_bench.preflight import TARGETS
 from lt_bench.signatures import parameters
 
 # Where, on what and how a run is carried out and shown: none of it can change the result.
@@ -23,22 +23,25 @@ def decisive(config: Config) -> dict[str, Any]:
 
     Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone.
     """
-    defaults = {key: value for key, value in _flat(asdict(Config())).items() if not _is_missing(value)}
-    stage_two_defaults = {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
-    defaults |= stage_two_defaults
-    for key in TARGETS:
+    defaults = flat(asdict(Config()))
+    defaults |= {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
+    for key, beside in TARGETS.items():
         target = (node(config, key) or {}).get("_target_")
         if target:
-            defaults |= {f"{key}.{name}": parameter.default for name, parameter in parameters(target).items()}
-    defaults["backbone.input_pool"] = 1
+            known = {**beside, **parameters(target)}
+            defaults |= {f"{key}.{name}": parameter.default for name, parameter in known.items()}
     for stage in ("train", "stage_two.train"):  # a schedule that follows its stage says nothing of its own
         defaults |= {f"{stage}.schedule.{name}": node(config, f"{stage}.{name}") for name in ("lr", "epochs")}
-    values = _flat(asdict(config))
     return {
         key: value
-        for key, value in sorted(values.items())
-        if not _under(key, IRRELEVANT) and not (key in defaults and _same(defaults[key], value))
+        for key, value in sorted(flat(asdict(config)).items())
+        if decides(key) and not (key in defaults and _same(defaults[key], value))
     }
+
+
+def decides(key: str) -> bool:
+    """Whether the value at a dotted key can change a run's result."""
+    return not _under(key, IRRELEVANT)
 
 
 def run_id(config: Config) -> str:
@@ -71,17 +74,6 @@ def _under(key: str, prefixes: tuple[str, ...]) -> bool:
 
 def _same(default: Any, value: Any) -> bool:
     return type(default) is type(value) and default == value
-
-
-def _is_missing(value: Any) -> bool:
-    return value == "???"
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _digest(values: dict[str, Any]) -> str:

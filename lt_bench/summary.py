@@ -22,9 +22,9 @@ def summary(record: RunRecord, folder: Path) -> str:
     columns = ("many", "medium", "few", "all")
     values = [metrics[name] for name in ("many", "medium", "few", "top1")]
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
-    images = sum(metrics["train_counts"])
+    how = f"{sum(metrics['train_counts'])} training images; {record.fidelity}, budget {record.budget}"
     lines = [
-        f"{head}; stage two {record.stage_two_name}; {images} training images; {record.fidelity}, budget {record.budget}",
+        f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in columns),
         "  " + "".join(f"{cell:>8}" for cell in cells) + f"   % on {record.evaluated_on} ({RULES[record.group_rule]})",
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "

@@ -41,7 +41,7 @@ def test_the_lower_rooms_import_nothing_of_the_higher(room):
 
 @pytest.mark.parametrize(
     "module",
-    ["report", "report.__main__", "compose", "preflight", "run_id", "help", "summary", "__main__", "launch.plan",
+    ["report", "report.__main__", "compose", "preflight", "annotations", "limits", "run_id", "help", "summary", "__main__", "launch.plan",
      "launch.local", "record.folder", "record.record", "evaluation.predictions", "data.views", "data.split",
      "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from subprocess import DEVNULL, CalledProcessError, run
+from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -44,13 +44,15 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
-            write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(self.config))))
+            if not finished(self.config.output_dir, self.identity):  # what made a record stays beside it
+                write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(self.config))))
+                write_json(self.path / "environment.json", environment())
         except OSError as error:
             self._lock.release()
+            reason = error.strerror or error
             raise UsageError(
-                f"cannot write into {self.path} ({error.strerror}); choose another folder with output_dir=DIR"
+                f"cannot write into {self.path} ({reason}); choose another folder with output_dir=DIR"
             ) from error
-        write_json(self.path / "environment.json", environment())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -104,5 +106,4 @@ def _git_state() -> dict[str, Any]:
 
 
 def _git(root: Path, *words: str) -> str:
-    command = ["git", "-C", str(root), *words]
-    return run(command, check=True, capture_output=False, stdout=-1, stderr=DEVNULL, text=True).stdout.strip()
+    return check_output(["git", "-C", str(root), *words], stderr=DEVNULL, text=True).strip()

@@ -1,0 +1,125 @@
+"""Values that are out of range, and values that cannot go together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from hydra.utils import get_object
+
+from lt_bench.compose import groups, shown
+from lt_bench.config import CHOICES, Config, flat, node
+from lt_bench.data.views import VIEWS
+from lt_bench.signatures import constant
+
+# Smallest and largest allowed values; of a list, of every number in it.
+RANGES: dict[str, tuple[float, float]] = {
+    "imbalance.factor": (1, math.inf),
+    "dataset.num_classes": (2, math.inf),
+    "dataset.image_size": (4, math.inf),
+    "dataset.crop_padding": (0, math.inf),
+    "dataset.crop_scale": (0, 1),
+    "dataset.color_jitter": (0, math.inf),
+    "dataset.color_jitter_probability": (0, 1),
+    "dataset.grayscale_probability": (0, 1),
+    "dataset.pool_per_class": (1, math.inf),
+    "dataset.validation_fraction": (0, 1),
+    "dataset.validation_per_class": (0, math.inf),
+    "train.epochs": (1, math.inf),
+    "train.batch_size": (1, math.inf),
+    "train.optimizer.momentum": (0, 1),
+    "train.optimizer.weight_decay": (0, math.inf),
+    "backbone.input_pool": (1, math.inf),
+    "evaluation.batch_size": (1, math.inf),
+    "budget.max_steps_per_epoch": (1, math.inf),
+    "checkpoint.every_epochs": (1, math.inf),
+    "checkpoint.every_steps": (1, math.inf),
+    "launch.parallel_runs": (1, math.inf),
+    "launch.threads_per_run": (1, math.inf),
+    "seed": (0, math.inf),
+    "split_seed": (0, math.inf),
+}
+POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale")
+LENGTHS = {"dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4}
+
+
+def out_of_range(config: Config) -> Iterator[str]:
+    """One line for every value outside its range or its list of words."""
+    for key, value in flat(asdict(config)).items():
+        like = key.removeprefix("stage_two.") if key.startswith("stage_two.train.") else key
+        numbers = [x for x in (value if isinstance(value, list) else [value]) if isinstance(x, (int, float))]
+        least, most = RANGES.get(like, (-math.inf, math.inf))
+        if like in CHOICES and value not in CHOICES[like]:
+            yield f"{key}={shown(value)}: {key}= takes {', '.join(CHOICES[like])}"
+        elif like in LENGTHS and len(value) != LENGTHS[like]:
+            yield f"{key}={shown(value)}: {key}= takes a list of {LENGTHS[like]} numbers"
+        elif not all(math.isfinite(x) and least <= x <= most for x in numbers):
+            bounds = f" from {least:g}" * (least > -math.inf) + f" to {most:g}" * (most < math.inf)
+            yield f"{key}={shown(value)}: {key}= takes {'' if bounds else 'finite '}numbers{bounds}"
+        elif like in POSITIVE and not all(x > 0 for x in numbers):
+            yield f"{key}={shown(value)}: {key}= takes numbers above 0"
+    for view in config.method.get("views") or []:
+        if view not in VIEWS:
+            yield f"method.views: unknown view {view!r}; method.views= takes a list of {', '.join(VIEWS)}"
+
+
+def impossible(config: Config) -> Iterator[str]:
+    """One line for every combination of values that no run can have."""
+    for check in (_classifier, _fidelity, _tail, _validation, _input_pool, _schedules):
+        yield from check(config)
+
+
+def _classifier(config: Config) -> Iterator[str]:
+    name, rule = config.method["name"], config.stage_two["name"]
+    # what is no literal in a class cannot be known here: it is taken to be possible
+    provides = constant(config.method["_target_"], "provides_classifier", False)
+    if constant(config.stage_two["_target_"], "uses_classifier", False) is True and not provides:
+        others = ", ".join(choice for choice in groups()["stage_two"] if choice != rule)
+        yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
+    select = config.evaluation.select
+    if select != "last" and rule != "none" and "train" not in config.stage_two:
+        yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _fidelity(config: Config) -> Iterator[str]:
+    name, quirks = config.method["name"], groups()["quirks"]
+    if config.fidelity == "official" and f"{name}_official" not in quirks:
+        known = ", ".join(choice.removesuffix("_official") for choice in quirks)
+        yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
+
+
+def _tail(config: Config) -> Iterator[str]:
+    if config.imbalance.factor is None and config.imbalance.profile != "exponential":
+        yield f"imbalance.profile={config.imbalance.profile} shapes nothing without a factor; set imbalance.factor=100"
+
+
+def _validation(config: Config) -> Iterator[str]:
+    data, asked = config.dataset, {config.evaluation.split, config.evaluation.select}
+    if data.validation_fraction == 1:
+        yield "dataset.validation_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
+    if data.validation_fraction and data.validation_per_class:
+        yield "dataset.validation_fraction and dataset.validation_per_class exclude each other; set one of them to 0"
+    if not data.validation_fraction and not data.validation_per_class and {"validation", "best_validation"} & asked:
+        yield (
+            "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
+            "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
+        )
+
+
+def _input_pool(config: Config) -> Iterator[str]:
+    size, pool = config.dataset.image_size, config.backbone.get("input_pool", 1)
+    if size % pool or size // pool < 4:
+        fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
+        yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
+
+
+def _schedules(config: Config) -> Iterator[str]:
+    """What a schedule's own constructor refuses; only our schedules, which import no torch, are built here."""
+    for key in ("train.schedule", "stage_two.train.schedule"):
+        values = node(config, key) or {}
+        if values.get("_target_", "").startswith("lt_bench.engine.schedules."):
+            try:
+                get_object(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
+            except ValueError as error:
+                yield f"{key}: {error}; set single values as {key}.KEY=VALUE"

@@ -1,0 +1,33 @@
+"""Processes that the tests of the command line start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MODULE = (sys.executable, "-m", "lt_bench")
+
+
+def call(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """``python -m lt_bench`` with these words."""
+    return subprocess.run([*MODULE, *words], capture_output=True, text=True, **options)
+
+
+def without_torch(folder: Path) -> dict[str, str]:
+    """An environment in which importing torch is an error."""
+    (folder / "torch").mkdir()
+    (folder / "torch" / "__init__.py").write_text("raise RuntimeError('torch was imported')\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
+    """Until ``found()`` is true; AssertionError after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,146 @@
+"""Every file in conf/ says what it is, and everything that can be chosen composes and passes the preflight."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.utils import get_object
+
+from lt_bench.compose import UsageError, about, compose, groups
+from lt_bench.launch.plan import expand
+from lt_bench.preflight import settle
+
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+RECIPES = [recipe for recipe in groups()["recipe"] if recipe != "none"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_begins_with_what_it_is(path):
+    first, second = [*path.read_text().splitlines(), ""][:2]
+    comment = second if first == "# @package _global_" else first
+    assert re.match(r"# \S", comment) and "@package" not in comment
+    assert len(path.read_text().splitlines()) <= 30
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_a_file_that_reaches_beyond_its_group_says_so(path):
+    text = path.read_text()
+    content = yaml.safe_load(text) or {}
+    nodes = {"dataset", "method", "train", "stage_two", "budget", "fidelity", "sweep", "evaluation"}
+    if path.parent != CONF and nodes & set(content):
+        assert text.startswith("# @package _global_\n") or path.parent.name == "stage_two"
+
+
+def test_a_choice_has_the_name_of_its_file():
+    for group in ("dataset", "method", "backbone", "stage_two", "budget"):
+        for choice in groups()[group]:
+            assert compose([f"{group}={choice}"])[group].name == choice
+    for choice in groups()["fidelity"]:
+        assert compose([f"fidelity={choice}"]).fidelity == choice
+    for choice in groups()["imbalance"]:
+        factor = compose([f"imbalance={choice}"]).imbalance.factor
+        assert choice == ("native" if factor is None else f"if{factor:g}")
+
+
+def test_recipes_and_quirks_are_named_after_what_they_are_for():
+    pairs = {f"{method}_{dataset}" for method in groups()["method"] for dataset in groups()["dataset"]}
+    assert set(RECIPES) <= pairs
+    assert set(groups()["quirks"]) <= {f"{method}_official" for method in groups()["method"]}
+
+
+def can_be(method, stage_two, fidelity):
+    """What the classes themselves say, imported."""
+    trains_one = get_object(compose([f"method={method}"]).method._target_).provides_classifier
+    needs_one = get_object(compose([f"stage_two={stage_two}"]).stage_two._target_).uses_classifier
+    return (trains_one or not needs_one) and (fidelity == "clean" or f"{method}_official" in groups()["quirks"])
+
+
+@pytest.mark.parametrize(("method", "dataset"), list(itertools.product(groups()["method"], groups()["dataset"])))
+def test_everything_that_is_possible_composes_and_settles(method, dataset):
+    for stage_two, fidelity in itertools.product(groups()["stage_two"], groups()["fidelity"]):
+        words = [f"dataset={dataset}", f"method={method}", f"stage_two={stage_two}", f"fidelity={fidelity}"]
+        if can_be(method, stage_two, fidelity):
+            config = settle(compose(words))
+            assert (config.method["name"], config.dataset.name) == (method, dataset)
+        else:
+            with pytest.raises(UsageError):
+                settle(compose(words))
+
+
+@pytest.mark.parametrize("group", ["imbalance", "backbone", "launch"])
+def test_every_choice_of_the_smaller_groups_settles(group):
+    for choice in groups()[group]:
+        settle(compose([f"{group}={choice}"]))
+
+
+@pytest.mark.parametrize("budget", groups()["budget"])
+def test_every_method_and_rule_settles_under_every_budget(budget):
+    """Schedules have lengths that must still fit when a budget has rounded them."""
+    for method, stage_two in itertools.product(groups()["method"], ("cb", "ldam_drw")):
+        settle(compose([f"budget={budget}", f"method={method}", f"stage_two={stage_two}"]))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_taken_by_its_method_and_data_set(recipe):
+    dataset = next(name for name in groups()["dataset"] if recipe.endswith(f"_{name}"))
+    words = [f"method={recipe.removesuffix(f'_{dataset}')}", f"dataset={dataset}"]
+    assert compose(words) == compose([*words, f"recipe={recipe}"])
+    settle(compose([*words, "recipe=none"]))
+
+
+@pytest.mark.parametrize("experiment", groups()["experiment"])
+def test_every_experiment_expands_to_runs_that_settle(experiment):
+    runs = expand([f"experiment={experiment}"])
+    assert len({tuple(words) for words in runs}) == len(runs) >= 1
+    for words in (runs[0], runs[len(runs) // 2], runs[-1]):
+        assert settle(compose(words)).sweep == []
+    if len(runs) > 1:
+        assert f"-m experiment={experiment}" in about("experiment", experiment)
+
+
+# Order of power, by keys of real files; all levels at once are in tests/test_compose.py.
+
+
+def test_a_data_set_suggests_backbone_and_imbalance():
+    found = {name: compose([f"dataset={name}"]) for name in ("digits_lt", "cifar100_lt")}
+    assert {name: (c.backbone.name, c.imbalance.factor) for name, c in found.items()} == {
+        "digits_lt": ("tiny", 20),
+        "cifar100_lt": ("resnet32_cifar", 100),
+    }
+    typed = compose(["imbalance=if10", "backbone=tiny", "dataset=cifar100_lt"])
+    assert (typed.backbone.name, typed.imbalance.factor) == ("tiny", 10)
+
+
+def test_a_method_suggests_a_stage_two():
+    assert [compose([f"method={name}"]).stage_two.name for name in ("ce", "sbcl")] == ["none", "cb"]
+    assert compose(["stage_two=ldam_drw", "method=ce"]).stage_two.name == "ldam_drw"
+
+
+def test_a_recipe_beats_its_method_an_experiment_the_recipe_and_the_command_line_all():
+    method, recipe = compose(["recipe=none"]), compose()
+    assert (method.train.batch_size, recipe.train.batch_size) == (1024, 128)
+    assert compose(["train.batch_size=64"]).train.batch_size == 64
+    experiment = compose(["experiment=digits_tuning"])
+    assert (recipe.dataset.validation_per_class, experiment.dataset.validation_per_class) == (0, 40)
+    assert compose(["dataset.validation_per_class=7", "experiment=digits_tuning"]).dataset.validation_per_class == 7
+
+
+def test_quirks_beat_a_recipe():
+    clean, official = compose(["dataset=cifar100_lt"]), compose(["dataset=cifar100_lt", "fidelity=official"])
+    assert "clustering" not in clean.method or clean.method.clustering == "balanced"
+    assert official.method.clustering == "kmeans_official" and official.method.beta == clean.method.beta
+    assert official.train.schedule.warmup_mode == "official" and official.train.epochs == 1000
+
+
+def test_supcon_is_below_sbcl():
+    """SBCL's file builds on SupCon's: what it does not name is SupCon's."""
+    sbcl, supcon = (compose([f"method={name}", "recipe=none"]) for name in ("sbcl", "supcon"))
+    assert sbcl.train == supcon.train and sbcl.method.temperature == supcon.method.temperature
+
+
+def test_step_profile_and_any_factor():
+    config = settle(compose(["dataset=cifar10_lt", "imbalance.profile=step", "imbalance.factor=37"]))
+    assert (config.imbalance.profile, config.imbalance.factor) == ("step", 37.0)

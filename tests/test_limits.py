@@ -1,0 +1,138 @@
+"""Values out of range, and values that cannot go together."""
+
+import pytest
+
+from lt_bench.compose import UsageError, compose
+from lt_bench.config import CHOICES, Config, flat
+from lt_bench.limits import LENGTHS, POSITIVE, RANGES
+from lt_bench.preflight import settle
+
+
+def refusal(*words):
+    with pytest.raises(UsageError) as caught:
+        settle(compose(words))
+    return str(caught.value).splitlines()[0]
+
+
+def test_every_limited_key_is_a_key():
+    from dataclasses import asdict
+
+    known = {*flat(asdict(Config())), "backbone.input_pool"}
+    assert {*RANGES, *POSITIVE, *LENGTHS, *CHOICES} <= known
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("imbalance.factor=0.5", "imbalance.factor= takes numbers from 1"),
+        ("imbalance.factor=nan", "imbalance.factor= takes numbers from 1"),
+        ("imbalance.factor=inf", "imbalance.factor= takes numbers from 1"),
+        ("imbalance.profile=linear", "imbalance.profile= takes exponential, step"),
+        ("seed=-1", "seed=-1: seed= takes numbers from 0"),
+        ("split_seed=-1", "split_seed= takes numbers from 0"),
+        ("device=gpu", "device=gpu: device= takes auto, cpu, cuda"),
+        ("train.epochs=0", "train.epochs= takes numbers from 1"),
+        ("train.lr=0", "train.lr= takes numbers above 0"),
+        ("train.lr=-0.1", "train.lr= takes numbers above 0"),
+        ("train.lr=nan", "train.lr= takes finite numbers"),
+        ("train.optimizer.momentum=1.5", "train.optimizer.momentum= takes numbers from 0 to 1"),
+        ("train.sampler=x", "train.sampler= takes shuffle, class_aware"),
+        ("stage_two.train.batch_size=0", "stage_two.train.batch_size= takes numbers from 1"),
+        ("stage_two.train.lr=0", "stage_two.train.lr= takes numbers above 0"),
+        ("stage_two.train.sampler=x", "stage_two.train.sampler= takes shuffle, class_aware"),
+        ("stage_two.scale=inf", "stage_two.scale= takes finite numbers"),
+        ("budget.epoch_scale=0", "budget.epoch_scale= takes numbers above 0"),
+        ("budget.max_steps_per_epoch=0", "budget.max_steps_per_epoch= takes numbers from 1"),
+        ("checkpoint.every_steps=0", "checkpoint.every_steps= takes numbers from 1"),
+        ("launch.parallel_runs=0", "launch.parallel_runs= takes numbers from 1"),
+        ("dataset.num_classes=1", "dataset.num_classes= takes numbers from 2"),
+        ("dataset.image_size=0", "dataset.image_size= takes numbers from 4"),
+        ("dataset.mean=[0,0]", "dataset.mean= takes a list of 3 numbers"),
+        ("dataset.std=[1,1,0]", "dataset.std= takes numbers above 0"),
+        ("dataset.crop_scale=[0.5,2]", "dataset.crop_scale= takes numbers from 0 to 1"),
+        ("dataset.validation_fraction=-0.1", "dataset.validation_fraction= takes numbers from 0 to 1"),
+        ("evaluation.split=train", "evaluation.split= takes test, validation"),
+        ("evaluation.select=best", "evaluation.select= takes last, best_validation, best_test"),
+        ("method.views=[simclr,blurred]", "unknown view 'blurred'; method.views= takes a list of plain, crop_flip"),
+    ],
+)
+def test_out_of_range(word, said):
+    words = ["stage_two=ldam_drw"] if word.startswith("stage_two.scale") else []
+    assert said in refusal(*words, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "imbalance.factor=1",
+        "imbalance.factor=1e4",
+        "seed=0",
+        "train.optimizer.momentum=0",
+        "dataset.crop_scale=[1,1]",
+        "checkpoint.every_epochs=null",
+        "launch.threads_per_run=null",
+        "dataset.pool_per_class=1",
+        "evaluation.batch_size=1",
+    ],
+)
+def test_the_edge_of_a_range_is_in_it(word):
+    settle(compose([word]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["stage_two=none"],
+            "stage_two=none needs a classifier and method=sbcl trains none; set stage_two= to one of cb",
+        ),
+        (["method=supcon", "stage_two=none"], "method=supcon trains none"),
+        (
+            ["method=ce", "fidelity=official"],
+            "fidelity=official is the same as clean for method=ce; set fidelity=clean",
+        ),
+        (["imbalance=native", "imbalance.profile=step"], "imbalance.profile=step shapes nothing without a factor"),
+        (
+            ["evaluation.split=validation"],
+            "a validation part is asked for but there is none; set dataset.validation_per",
+        ),
+        (["evaluation.select=best_validation"], "a validation part is asked for but there is none"),
+        (["dataset.validation_fraction=0.2", "dataset.validation_per_class=3"], "exclude each other"),
+        (["dataset.validation_fraction=1"], "leaves nothing to train on; set it below 1"),
+        (["backbone.input_pool=3"], "does not fit images of 8 pixels; backbone.input_pool= takes 1, 2"),
+        (["backbone.input_pool=4"], "does not fit images of 8 pixels"),
+        (["train.epochs=5"], "train.schedule: epochs is at least 1 and above warm_epochs=10, not 5"),
+        (["stage_two.train.epochs=2"], "stage_two.train.schedule: epochs is at least 1 and at least warm_epochs=5"),
+        (["method=ce", "train.schedule.milestones=[9,3]"], "train.schedule: milestones are epochs from 1 on in ascend"),
+    ],
+)
+def test_impossible_together(words, said):
+    assert said in refusal(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method=ce", "stage_two=none", "evaluation.select=best_test"],
+        ["dataset.validation_per_class=20", "evaluation.split=validation", "evaluation.select=best_validation"],
+        ["dataset.validation_fraction=0.2", "evaluation.select=best_validation"],
+        ["fidelity=official"],
+        ["imbalance.profile=step"],
+        ["backbone.input_pool=2"],
+        ["dataset=cifar100_lt", "backbone.input_pool=8"],
+    ],
+)
+def test_possible_together(words):
+    settle(compose(words))
+
+
+@pytest.mark.parametrize(("value", "refused"), [("False", True), ("1 > 0", False), ("True", False)])
+def test_a_classifier_that_cannot_be_known_is_taken_to_be_there(value, refused, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"a_method_{refused}_{len(value)}"
+    (tmp_path / f"{name}.py").write_text(f"class Mine:\n    provides_classifier = {value}\n")
+    words = ["method=ce", "stage_two=none", f"method._target_={name}.Mine"]
+    if refused:
+        assert "needs a classifier" in refusal(*words)
+    else:
+        settle(compose(words))

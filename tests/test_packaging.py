@@ -1,0 +1,54 @@
+"""A built wheel, installed elsewhere, runs from any folder with conf/ and launch/ inside it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("lt_bench", "conf", "launch", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder of an installation made from a wheel."""
+    folder = tmp_path_factory.mktemp("packaging")
+    source = folder / "source"
+    source.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, source / part)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], check=True)
+    return folder / "site", wheel
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_config_and_every_module(installed):
+    _, wheel = installed
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder, inside, pattern in (("conf", "lt_bench/conf", "*.yaml"), ("launch", "lt_bench/launch", "*.py")):
+        for path in (ROOT / folder).rglob(pattern):
+            assert f"{inside}/{path.relative_to(ROOT / folder)}" in names
+    for path in (ROOT / "lt_bench").rglob("*.py"):
+        assert str(path.relative_to(ROOT)) in names
+    assert "lt_bench/py.typed" in names
+
+
+@pytest.mark.slow
+def test_the_installed_copy_runs_from_any_folder(installed, tmp_path):
+    site, _ = installed
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    where = "import lt_bench.launch.plan, lt_bench.conf; print(lt_bench.launch.plan.__file__, lt_bench.conf.__file__)"
+    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.stdout.count(str(site)) == 2
+    words = ["-m", "lt_bench", "budget=smoke", "method=ce", "progress=false"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").glob("*/record.json"))) == 2
