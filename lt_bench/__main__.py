@@ -105,7 +105,7 @@ def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
         print(describe(config))
         return DONE
     if done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config)):
-        print(f"done before: {summary(*done)}")
+        _say(f"done before: {summary(*done)}")
         return DONE
     from lt_bench.data.sources.common import DataError
     from lt_bench.engine.checkpoint import CheckpointError
@@ -115,15 +115,19 @@ def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
 
     try:
         record, folder = execute(config, only_stage_one)
-    except (DataError, NonFiniteLoss, CheckpointError) as error:
+    except (DataError, NonFiniteLoss, CheckpointError, OSError) as error:
         print(f"lt_bench: {error}", file=sys.stderr)
         return FAILED
     except Interrupted as error:
         print(f"lt_bench: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
-    if os.environ.get("RANK", "0") == "0":
-        print(summary(record, folder))
+    _say(summary(record, folder))
     return DONE
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
 
 
 def _complete(words: list[str]) -> int:

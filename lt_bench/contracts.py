@@ -69,7 +69,6 @@ class Method(nn.Module):
 
     views: tuple[str, ...] = ()
     provides_classifier: ClassVar[bool] = False
-    microbatches: ClassVar[bool] = False
     encoder: nn.Module
     classifier: nn.Module | None
 
@@ -79,10 +78,6 @@ class Method(nn.Module):
 
     def on_epoch_start(self, epoch: int, run: Run) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
-
-    def strength(self) -> Tensor | None:
-        """Augmentation strength per training image, (N,) in [0, 1], or None for full strength everywhere."""
-        return None
 
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""
@@ -96,7 +91,6 @@ class Method(nn.Module):
 class StageTwo(Protocol):
     """A rule that fits a classifier on a frozen encoder."""
 
-    train_split: str
     uses_classifier: bool
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:

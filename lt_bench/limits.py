@@ -59,9 +59,12 @@ def out_of_range(config: Config) -> Iterator[str]:
             yield f"{key}={shown(value)}: {key}= takes {'' if bounds else 'finite '}numbers{bounds}"
         elif like in POSITIVE and not all(x > 0 for x in numbers):
             yield f"{key}={shown(value)}: {key}= takes numbers above 0"
-    for view in config.method.get("views") or []:
-        if view not in VIEWS:
-            yield f"method.views: unknown view {view!r}; method.views= takes a list of {', '.join(VIEWS)}"
+    single = config.method.get("cluster_view")
+    for key, views in (("views", config.method.get("views")), ("cluster_view", [single] if single else [])):
+        for view in views or []:
+            if view not in VIEWS:
+                wanted = "a list of " if key == "views" else ""
+                yield f"method.{key}: unknown view {view!r}; method.{key}= takes {wanted}{', '.join(VIEWS)}"
 
 
 def impossible(config: Config) -> Iterator[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from importlib.resources import files
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.annotations import canonical, fits
-from lt_bench.compose import UsageError, nearest, no_single_value, wrong_kind
-from lt_bench.config import Config, Training, node
+from lt_bench.compose import UsageError, groups, nearest, no_single_value, wrong_kind
+from lt_bench.config import Budget, Config, Training, node
 from lt_bench.limits import impossible, out_of_range
 from lt_bench.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 
@@ -45,9 +46,19 @@ def settle(composed: DictConfig) -> Config:
         problems = list(find(config))
         if problems:
             raise UsageError("\n".join(problems))
+    _name_budget(config)
     if training := stage_two_training(config):
         config.stage_two["train"] = asdict(training)
     return config
+
+
+def _name_budget(config: Config) -> None:
+    """A budget that differs from the file of its name is "custom", so that no record promises what was not run."""
+    if config.budget.name in groups()["budget"]:
+        text = (files("lt_bench.conf") / "budget" / f"{config.budget.name}.yaml").read_text(encoding="utf-8")
+        file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
+        if asdict(config.budget) != OmegaConf.to_container(file):
+            config.budget.name = "custom"
 
 
 def stage_two_training(config: Config) -> Training | None:

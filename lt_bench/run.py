@@ -24,6 +24,7 @@ from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted
 from lt_bench.engine.loop import Position, Stage, Trainer
 from lt_bench.engine.memory import keep_freed_memory
+from lt_bench.engine.metrics import NonFiniteLoss
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
@@ -32,7 +33,7 @@ from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.folder import RunFolder, environment, finished
 from lt_bench.record.record import RunRecord
-from lt_bench.run_id import decisive, is_seed, run_id, setting_id, stage_one_id
+from lt_bench.run_id import run_id, setting_id, stage_one_id, unseeded
 
 
 def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Path]:
@@ -49,7 +50,7 @@ def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Pa
         keep_freed_memory()
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     with RunFolder(config, identity, processes.rank == 0) as folder:
-        if done := finished(config.output_dir, identity):
+        if done := _agreed(finished, config.output_dir, identity):
             return done
         laboratory = Laboratory(config, processes)
         if only_stage_one:
@@ -92,13 +93,15 @@ class Laboratory:
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())
         folder.status("done")
+        distributed.barrier()
         return record
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
+        self._new_rule(*self._new_method())  # what it refuses is refused before hours of stage one
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_say_waiting) as below:
-            done = finished(self.config.output_dir, identity)
+            done = _agreed(finished, self.config.output_dir, identity)
             first = done[0] if done else self.work_in(below, self.stage_one)
         return self.stage_two(folder, below.path, first)
 
@@ -120,9 +123,7 @@ class Laboratory:
         stage_one, info = self._new_method()
         state = checkpoint.load(below / "checkpoint.pt", self.processes.device)
         stage_one.load_state_dict(state["position"]["best"].get("model", state["model"]))
-        self._seed("stage_two")
-        rule: StageTwo = _build(config.stage_two, "stage_two")
-        method = rule.build(stage_one.encoder, stage_one.classifier, info).to(self.processes.device)
+        rule, method = self._new_rule(stage_one, info)
         training, seconds = stage_two_training(config), 0.0
         source: TrainSource = self.data.train
         if method.views == ("features",):
@@ -132,6 +133,8 @@ class Laboratory:
             best = config.evaluation.select != "last"
             seconds = self._train(folder, method, source, training, "stage two", best).seconds
         logits = classify(rule.finish(method, run), self._features(method.encoder, "held out"))
+        if not bool(torch.isfinite(logits).all()):
+            raise NonFiniteLoss(f"logits on the {config.evaluation.split} split are not finite; {NonFiniteLoss.advice}")
         predictions = folder.path / "predictions.npz"
         if folder.writes:
             save_predictions(
@@ -176,6 +179,16 @@ class Laboratory:
         method: Method = _build(config.method, "method", encoder, info)
         return method.to(self.processes.device, memory_format=torch.channels_last), info  # type: ignore[call-overload]
 
+    def _new_rule(self, stage_one: Method, info: TrainInfo) -> tuple[StageTwo, Method]:
+        """The stage-two rule and its method on an encoder; the initial weights are a function of the seed."""
+        self._seed("stage_two")
+        rule: StageTwo = _build(self.config.stage_two, "stage_two")
+        try:
+            method = rule.build(stage_one.encoder, stage_one.classifier, info)
+        except ValueError as error:
+            raise UsageError(f"stage_two: {error}") from error
+        return rule, method.to(self.processes.device)
+
     def _features(self, encoder: nn.Module, part: str) -> torch.Tensor:
         images = self.data.train if part == "train" else self.held_out
         return embed_plain(encoder, images, self.config.evaluation.batch_size)
@@ -193,7 +206,7 @@ class Laboratory:
     def _record(self, folder: RunFolder, kind: str, metrics: dict[str, Any], cost: dict[str, Any]) -> RunRecord:
         config = self.config
         names = ("method.name", "dataset.name", "backbone.name", "stage_two.name")
-        settings = {k: value for k, value in decisive(config).items() if k not in names and not is_seed(k)}
+        settings = {key: value for key, value in unseeded(config).items() if key not in names}
         return RunRecord(
             kind=kind,
             run_id=folder.identity,
@@ -216,8 +229,12 @@ class Laboratory:
             group_rule=config.dataset.group_rule,
             selection=config.evaluation.select,
             evaluated_on=config.evaluation.split,
-            cost={**cost, "peak_memory_mb": _peak_memory_mb(), "device": _device_name(self.processes.device)},
-            environment=environment(),
+            cost={
+                **cost,
+                "peak_memory_mb": _peak_memory_mb(self.processes.device),
+                "device": _device_name(self.processes.device),
+            },
+            environment={**environment(), "threads": torch.get_num_threads(), "processes": self.processes.world_size},
         )
 
 
@@ -231,12 +248,20 @@ def _build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
         raise UsageError(f"{key}: {error}") from error
 
 
+def _agreed(read: Callable[..., Any], *words: Any) -> Any:
+    """What all ranks read alike: after rank 0 has the lock, and before anyone writes."""
+    distributed.barrier()
+    found = read(*words)
+    distributed.barrier()
+    return found
+
+
 def _say_waiting(identity: str) -> None:
     print(f"waiting for stage one {identity}, which another process is training", file=sys.stderr)
 
 
-def _peak_memory_mb() -> int:
-    if torch.cuda.is_available():
+def _peak_memory_mb(device: torch.device) -> int:
+    if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated() // 2**20)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

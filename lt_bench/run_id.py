@@ -9,7 +9,7 @@ from typing import Any
 
 from lt_bench.config import Config, flat, node
 from lt_bench.preflight import TARGETS
-from lt_bench.signatures import parameters
+from lt_bench.signatures import REQUIRED, parameters
 
 # Where, on what and how a run is carried out and shown: none of it can change the result.
 IRRELEVANT = (
@@ -31,7 +31,9 @@ def decisive(config: Config) -> dict[str, Any]:
             known = {**beside, **parameters(target)}
             defaults |= {f"{key}.{name}": parameter.default for name, parameter in known.items()}
     for stage in ("train", "stage_two.train"):  # a schedule that follows its stage says nothing of its own
-        defaults |= {f"{stage}.schedule.{name}": node(config, f"{stage}.{name}") for name in ("lr", "epochs")}
+        for name in ("lr", "epochs"):
+            if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
+                defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
     return {
         key: value
         for key, value in sorted(flat(asdict(config)).items())
@@ -51,12 +53,14 @@ def run_id(config: Config) -> str:
 
 def setting_id(config: Config) -> str:
     """The identity of a run less its seeds: runs that differ in nothing else are averaged."""
-    return _digest({key: value for key, value in decisive(config).items() if not is_seed(key)})
+    return _digest(unseeded(config))
 
 
-def is_seed(key: str) -> bool:
-    """Whether a dotted key is a seed: ``seed``, ``split_seed``, or a parameter so named, such as ``kmeans_seed``."""
-    return key.endswith("seed")
+def unseeded(config: Config) -> dict[str, Any]:
+    """``decisive`` less the seeds, and less parameters that follow the split seed, such as SBCL's ``kmeans_seed``."""
+    values = decisive(config)
+    following = {key for key, value in values.items() if key.endswith("_seed") and value == config.split_seed}
+    return {key: value for key, value in values.items() if key not in {"seed", "split_seed", *following}}
 
 
 def stage_one_id(config: Config) -> str:

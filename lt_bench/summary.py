@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lt_bench.evaluation.shots import RULES
 from lt_bench.record.record import RunRecord
-
-RULES = {
-    "count_100_20": "many: over 100 training images, few: under 20",
-    "thirds": "thirds of the classes by training images",
-}
 
 
 def summary(record: RunRecord, folder: Path) -> str:
@@ -26,7 +22,9 @@ def summary(record: RunRecord, folder: Path) -> str:
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in columns),
-        "  " + "".join(f"{cell:>8}" for cell in cells) + f"   % on {record.evaluated_on} ({RULES[record.group_rule]})",
+        "  "
+        + "".join(f"{cell:>8}" for cell in cells)
+        + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
         f"stage two {record.cost['seconds']:.1f} s, ECE {metrics['ece']:.3f}, epoch chosen: {record.selection}",
         f"  {folder / 'record.json'}",

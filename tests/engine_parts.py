@@ -29,8 +29,8 @@ class FixedBatches:
         self.given += 1
         return self.batches[(self.given - 1) % len(self.batches)]
 
-    def chunks(self, view, indices, size, generator):
-        yield from torch.cat([batch.views[0] for batch in self.batches])[indices].split(size)
+    def chunks(self, view, indices, rows, size, generator):
+        yield from torch.cat([batch.views[0] for batch in self.batches])[indices[rows]].split(size)
 
 
 class Vectors(nn.Module):

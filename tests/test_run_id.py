@@ -8,7 +8,7 @@ from lt_bench import run_id as module
 from lt_bench.compose import compose
 from lt_bench.config import Config, Dataset
 from lt_bench.preflight import settle
-from lt_bench.run_id import decides, decisive, is_seed, run_id, setting_id, stage_one_id
+from lt_bench.run_id import decides, decisive, run_id, setting_id, stage_one_id, unseeded
 
 
 def config(*words):
@@ -164,12 +164,11 @@ def test_seeds_are_not_in_the_setting():
     assert len(official) == 1  # the seed of the authors' k-means follows the split seed
 
 
-def test_is_seed():
-    assert [key for key in ("seed", "split_seed", "method.kmeans_seed", "method.beta") if is_seed(key)] == [
-        "seed",
-        "split_seed",
-        "method.kmeans_seed",
-    ]
+def test_a_parameter_that_follows_the_split_seed_is_no_setting_and_any_other_is():
+    following, own = (config("fidelity=official", "split_seed=3", *words) for words in ((), ("method.kmeans_seed=7",)))
+    assert "method.kmeans_seed" not in unseeded(following)
+    assert unseeded(own)["method.kmeans_seed"] == 7
+    assert not {"seed", "split_seed"} & unseeded(config("seed=1", "split_seed=2")).keys()
 
 
 def test_decides():

@@ -36,6 +36,10 @@ def load_data(config: Config, device: torch.device) -> Data:
     dataset, imbalance = config.dataset, config.imbalance
     root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
     arrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
+    found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
+    for key, value in found.items():
+        if getattr(dataset, key) != value:
+            raise ValueError(f"dataset.{key}={getattr(dataset, key)}: {dataset.name} has {value}")
     split = make_split(
         arrays.train_labels,
         arrays.num_classes,

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lt_bench.augment.pipeline import Pipeline
+from lt_bench.augment.pipeline import Pipeline, slice_params
 from lt_bench.contracts import Batch
 
 
@@ -20,8 +20,10 @@ class TrainSource(Protocol):
     def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
         """This rank's ``rows`` of the global batch ``indices``, one tensor per view."""
 
-    def chunks(self, view: str, indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Images of the given positions in order, ``size`` at a time, under one view."""
+    def chunks(
+        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
 
 
 class SmallImages:
@@ -53,12 +55,20 @@ class SmallImages:
         )
         return Batch(augmented, self.labels[mine], mine)
 
-    def chunks(self, view: str, indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Images of the given positions in order, ``size`` at a time, under one view."""
+    def chunks(
+        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
+
+        Parameters are drawn for all positions at once, so they depend neither on ``rows`` nor on ``size``.
+        """
         pipeline = self.view(view)
-        for start in range(0, len(indices), size):
-            rows = slice(start, min(start + size, len(indices)))
-            yield pipeline(self.images[indices[rows]], generator, branch_free=self._branch_free)
+        drawn = pipeline.draw(len(indices), generator)
+        first, end, _ = rows.indices(len(indices))
+        for start in range(first, end, size):
+            part = slice(start, min(start + size, end))
+            images = self.images[indices[part]]
+            yield pipeline.apply(images, slice_params(drawn, part), branch_free=self._branch_free)
 
 
 class CachedFeatures:
@@ -73,6 +83,8 @@ class CachedFeatures:
         mine = indices[rows]
         return Batch(tuple(self.features[mine] for _ in views), self.labels[mine], mine)
 
-    def chunks(self, view: str, indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Features of the given positions in order, ``size`` at a time."""
-        yield from self.features[indices].split(size)
+    def chunks(
+        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """This rank's ``rows`` of the features at the given positions in order, ``size`` at a time."""
+        yield from self.features[indices[rows]].split(size)

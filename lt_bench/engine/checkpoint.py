@@ -27,6 +27,8 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     """Read a checkpoint, unpickling nothing but tensors and builtins; raises CheckpointError if it is damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); delete its folder to start anew") from error
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); delete it to start anew") from error

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lt_bench.data.small import TrainSource
 from lt_bench.engine import distributed
 from lt_bench.engine.distributed import Processes
+from lt_bench.engine.metrics import NonFiniteLoss
 from lt_bench.engine.random import derived_generator
 
 
@@ -41,17 +42,21 @@ class EngineRun:
     def embed(self, function: Callable[[Tensor], Tensor], view: str = "plain") -> Tensor:
         """``function`` (images -> (B, D)) over the train split, (N, D) in index order, on every rank.
 
-        In eval mode, without gradients, sharded over ranks; each module's mode is restored afterwards.
+        In eval mode, without gradients, sharded over ranks; each module's mode is restored afterwards. An augmented
+        view is drawn for all images at once, whatever the chunks and ranks.  Raises NonFiniteLoss.
         """
         indices = torch.arange(len(self.source.labels), device=self.device)
         share = -(-len(indices) // self.world_size)
         padded = torch.cat([indices, indices[:1].expand(share * self.world_size - len(indices))])
-        mine = padded[self.rank * share : (self.rank + 1) * share]
-        generator = self.generator("embed", self.epoch, self.rank)
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        if self.module is not None:
+            distributed.average_statistics(self.module)
         with evaluating(self.module), torch.no_grad():
-            chunks = self.source.chunks(view, mine, self.batch_size, generator)
-            rows = torch.cat([function(images) for images in chunks])
-            return self.gather(rows)[: len(indices)]
+            chunks = self.source.chunks(view, padded, mine, self.batch_size, self.generator("embed", self.epoch))
+            embeddings = self.gather(torch.cat([function(images) for images in chunks]))[: len(indices)]
+        if not bool(torch.isfinite(embeddings).all()):
+            raise NonFiniteLoss(f"embeddings of epoch {self.epoch} are not finite; {NonFiniteLoss.advice}")
+        return embeddings
 
 
 class evaluating:

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lt_bench.config import Budget, Checkpoint, Training
 from lt_bench.contracts import Method, Schedule
 from lt_bench.data.small import TrainSource
-from lt_bench.engine import checkpoint
+from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
@@ -85,6 +85,7 @@ class Trainer:
         if run.world_size > 1:
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
+        self._mark = time.perf_counter()
 
     def fit(self) -> Position:
         """Train to the last epoch, from the checkpoint if there is one; raises NonFiniteLoss, Interrupted.
@@ -111,7 +112,7 @@ class Trainer:
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
         """The (remaining) steps of an epoch; its mean terms, learning rate and seconds."""
-        started = time.perf_counter()
+        started = self._mark = time.perf_counter()
         epoch = self.run.epoch = self.position.epoch
         self.method.train()
         if self.position.step == 0:
@@ -133,9 +134,7 @@ class Trainer:
         self.means.check(epoch)
         values = self.means.means()
         progress.show(values, lr)
-        seconds = time.perf_counter() - started
-        self.position.seconds += seconds
-        return {**values, "lr": lr, "seconds": round(seconds, 3)}
+        return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
     def _step(self, order: Tensor, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
@@ -166,6 +165,7 @@ class Trainer:
 
     def _finish_epoch(self, stop: StopRequest) -> None:
         """At an epoch's end: score, save if it is due, give way if asked to."""
+        distributed.average_statistics(self.method)
         if self.score is not None:
             value = self.score()
             if not self.position.best or value > self.position.best["score"]:
@@ -173,6 +173,7 @@ class Trainer:
                 self.position.best = {"score": value, "epoch": self.position.epoch, "model": model}
         self.position.epoch += 1
         self.position.step = 0
+        self._count_seconds()
         self.means.clear()
         stopping = stop.agreed(self.run)
         every = self.stage.intervals.every_epochs
@@ -186,6 +187,8 @@ class Trainer:
 
     def _save(self) -> None:
         self.means.check(self.position.epoch)  # never keep weights that a non-finite loss has touched
+        distributed.average_statistics(self.method)
+        self._count_seconds()
         if self.run.rank == 0:
             state = {
                 "position": asdict(self.position),
@@ -196,10 +199,19 @@ class Trainer:
             checkpoint.save(self.stage.checkpoint, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.position = Position(**state["position"])
-        self.method.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.means.restore(state["means"])
+        try:
+            self.position = Position(**state["position"])
+            self.method.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.means.restore(state["means"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
+            raise checkpoint.CheckpointError(f"{what}; delete it to start anew") from error
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.position.seconds += now - self._mark
+        self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         settings = self.training.optimizer

@@ -9,9 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lt_bench.record.files import write_atomic
+
 
 class NonFiniteLoss(ArithmeticError):
     """The loss became NaN or infinite; the message names the step and what to try."""
+
+    advice = (
+        "try a lower train.lr, a longer warm-up (train.schedule.warm_epochs) or a higher temperature "
+        "(for stage two: stage_two.train.lr)"
+    )
 
 
 class RunningMeans:
@@ -39,10 +46,7 @@ class RunningMeans:
         """Read the flag (a host read); raises NonFiniteLoss."""
         step = int(self.first_bad)
         if step >= 0:
-            raise NonFiniteLoss(
-                f"the loss was not finite at epoch {epoch}, step {step}; try a lower train.lr, "
-                "a longer warm-up (train.schedule.warm_epochs) or a higher temperature"
-            )
+            raise NonFiniteLoss(f"the loss was not finite at epoch {epoch}, step {step}; {NonFiniteLoss.advice}")
 
     def means(self) -> dict[str, float]:
         """Means so far (host reads)."""
@@ -65,7 +69,7 @@ class MetricsFile:
         if writes and path.exists():
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _whole(line)]
             kept = [row for row in rows if row["stage"] != stage or row["epoch"] < first_epoch]
-            path.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
+            write_atomic(path, "".join(f"{json.dumps(row)}\n" for row in kept))
 
     def write(self, epoch: int, values: dict[str, float]) -> None:
         """Append an epoch's values (only the process that writes)."""

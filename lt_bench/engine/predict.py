@@ -16,7 +16,9 @@ def embed_plain(encoder: nn.Module, images: SmallImages, batch_size: int) -> Ten
     indices = torch.arange(len(images.labels), device=images.labels.device)
     generator = torch.Generator(indices.device)  # the plain view draws nothing
     with evaluating(encoder):
-        return torch.cat([encoder(chunk) for chunk in images.chunks("plain", indices, batch_size, generator)])
+        return torch.cat(
+            [encoder(chunk) for chunk in images.chunks("plain", indices, slice(None), batch_size, generator)]
+        )
 
 
 @torch.no_grad()

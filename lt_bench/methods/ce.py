@@ -15,12 +15,13 @@ class CE(Method):
     """Plain cross-entropy on one view; the control of every table."""
 
     provides_classifier: ClassVar[bool] = True
-    microbatches: ClassVar[bool] = True
 
     classifier: nn.Linear
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
         super().__init__()
+        if not views:
+            raise ValueError("expected at least one view, found none; set method.views=[crop_flip]")
         self.views = tuple(views)
         self.encoder = encoder
         self.classifier = nn.Linear(feature_dim(encoder), info.num_classes)

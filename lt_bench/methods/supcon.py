@@ -32,6 +32,8 @@ class SupCon(Method):
         super().__init__()
         if temperature <= 0 or base_temperature <= 0:
             raise ValueError(f"temperatures must be positive, found {temperature} and {base_temperature}")
+        if len(views) != 2:
+            raise ValueError(f"expected two views, found {list(views)}; set method.views=[simclr,simclr]")
         features = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature, self.base_temperature = temperature, base_temperature

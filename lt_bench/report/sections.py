@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lt_bench.report.conditions import conditions, distinguish, slug, word
+
 METHODS = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "BCL", "PaCo", "GPaCo", "ProCo")
 STAGES_TWO = ("–", "CB", "LDAM-DRW")
+KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
 ROW = ["method_name", "stage_two_name", "setting_id", "settings", *SHARED]
 
@@ -24,11 +28,15 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What one table is made of: its name, which is also the file's, what the runs have in common, and the rows."""
+    """What one table is made of: its name, which is also the file's, what the runs have in common, and the rows.
+
+    ``conditions`` are the ``key=value`` words that tell it from other sections of the same data set and budget.
+    """
 
     name: str
     fields: dict[str, Any]
     rows: list[Row]
+    conditions: list[str]
 
     def differing(self) -> list[str]:
         """Those of ``SHARED`` in which the rows differ."""
@@ -36,22 +44,42 @@ class Section(NamedTuple):
 
 
 def sections(runs: pd.DataFrame) -> list[Section]:
-    """The tables of a frame of runs: one per data set, imbalance, backbone and budget.
+    """The tables of a frame of runs: one per data set, imbalance, backbone, budget and further conditions.
 
     A name is data set and imbalance factor, then profile and backbone where that pair has several, then the budget
-    unless it is "paper".  Raises ValueError if two runs of one setting have the same seeds.
+    unless it is "paper", then the conditions in which sections of that name differ.  Raises ValueError if two runs of
+    one setting have the same seeds.
     """
     result = []
-    for _, pair in runs.groupby(["dataset", "imbalance_factor"], dropna=False):
+    runs = runs.assign(conditions=runs["settings"].map(conditions))
+    for _, pair in runs.groupby(KEY[:2], dropna=False):
         several = [key for key in ("imbalance_profile", "backbone") if pair[key].nunique() > 1]
-        for _, part in pair.groupby(["imbalance_profile", "backbone", "budget"]):
+        for _, part in pair.groupby(KEY[2:]):
             fields = {str(key): value for key, value in part.iloc[0].items()}
             factor = fields["imbalance_factor"]
             fields["imbalance"] = "native" if pd.isna(factor) else f"if{factor:g}"
             parts = [fields[key] for key in ("dataset", "imbalance", *several)]
             name = "_".join(parts if fields["budget"] == "paper" else [*parts, fields["budget"]])
-            result.append(Section(re.sub(r"[^\w.+-]+", "-", name), fields, _rows(part)))
-    return result
+            result.append(Section(slug(name), fields, _rows(part), []))
+    return _named_apart(result)
+
+
+def _named_apart(parts: list[Section]) -> list[Section]:
+    """The sections under names of their own: by their conditions, and by a hash where those leave names equal."""
+    namesakes: dict[str, list[int]] = defaultdict(list)
+    for position, part in enumerate(parts):
+        namesakes[part.name].append(position)
+    parts = list(parts)
+    for positions in namesakes.values():
+        labels = distinguish([parts[i].fields["conditions"] for i in positions])
+        for i, (suffix, words) in zip(positions, labels, strict=True):
+            parts[i] = parts[i]._replace(name=parts[i].name + suffix, conditions=words)
+    names = [part.name for part in parts]
+    return [part._replace(name=f"{part.name}_{_hash(part)}") if names.count(part.name) > 1 else part for part in parts]
+
+
+def _hash(section: Section) -> str:
+    return hashlib.sha256(json.dumps([section.fields[key] for key in KEY]).encode()).hexdigest()[:8]
 
 
 def _rows(part: pd.DataFrame) -> list[Row]:
@@ -96,7 +124,7 @@ def _differences(own: dict[str, Any], namesakes: list[dict[str, Any]]) -> dict[s
 
 
 def _brackets(details: dict[str, Any]) -> str:
-    words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in details.items()]
+    words = [f"{key}={word(value)}" for key, value in details.items()]
     return f" ({', '.join(words)})" if words else ""
 
 

@@ -76,12 +76,13 @@ def footnotes(section: Section) -> list[str]:
 
 
 def title(section: Section) -> str:
-    """Which runs a table is about, in words."""
+    """Which runs a table is about, in words: with the conditions, where they tell it from other tables."""
     fields = section.fields
     native = fields["imbalance"] == "native"
     imbalance = f"imbalance factor {fields['imbalance_factor']:g} ({fields['imbalance_profile']})"
     where = f"{fields['dataset']}, {'native imbalance' if native else imbalance}"
-    return f"{where}, backbone {fields['backbone']}, budget {fields['budget']}, {fields['evaluated_on']} split."
+    words = [f"backbone {fields['backbone']}", f"budget {fields['budget']}", f"{fields['evaluated_on']} split"]
+    return f"{', '.join([where, *words, *section.conditions])}."
 
 
 def _count(runs: pd.DataFrame) -> str:

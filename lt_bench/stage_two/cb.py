@@ -22,7 +22,6 @@ class ClassBalanced:
     """Classifier re-training (Kang et al., ICLR 2020, cRT): cross-entropy; the sampler does the balancing."""
 
     augment: bool = True
-    train_split: ClassVar[str] = "train"
     uses_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:

@@ -42,7 +42,6 @@ class LDAMDRW:
     scale: float = 30.0
     beta: float = 0.9999
     drw_start_epoch: int = 0
-    train_split: ClassVar[str] = "train"
     uses_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:

@@ -20,7 +20,6 @@ class _Untrained(Method):
 class KeepClassifier:
     """The rule that changes nothing."""
 
-    train_split: ClassVar[str] = "train"
     uses_classifier: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:

@@ -7,6 +7,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
 from weakref import WeakSet
 
 import torch
@@ -79,22 +82,56 @@ class OpCount(TorchDispatchMode):
 
 
 class HostReads(TorchDispatchMode):
-    """Kernels inside the block that make the host wait for a value on a device: scalars, data-dependent shapes."""
+    """What makes the host wait for a value on a device: kernels for scalars and data-dependent shapes, and conversions.
 
-    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "equal", "unique")
+    The conversions are seen on the CPU too, where they dispatch no kernel: inside the block ``torch.Tensor``'s methods
+    are watched.  A read through another read counts once.  Not seen: ``.to("cpu")`` and ``torch.tensor([a, b])``.
+    """
+
+    kernels = (
+        *("_local_scalar_dense", "nonzero", "masked_select", "bincount", "unique"),
+        *("equal", "allclose", "repeat_interleave"),
+    )
+    methods = ("tolist", "numpy", "__array__", "cpu", "__iter__")
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self._watched = ExitStack()
+
+    def __enter__(self) -> HostReads:
+        for name in self.methods:
+            self._watched.enter_context(patch.object(torch.Tensor, name, self._watch(name)))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._watched.close()
+        super().__exit__(*error)
+
+    def _watch(self, name: str) -> Callable[..., Any]:
+        """The method of that name, which notes its calls."""
+        method = getattr(torch.Tensor, name)
+
+        def watched(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            self.found.append(name)
+            count = len(self.found)
+            try:
+                return method(tensor, *args, **kwargs)
+            finally:
+                del self.found[count:]  # the same read, once more
+
+        return watched
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.overloadpacket.__name__
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
         by_mask = name in ("index", "index_put", "index_put_") and any(
-            index is not None and index.dtype == torch.bool for index in args[1]
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
         )
-        if by_mask or name.strip("_").startswith(tuple(word.strip("_") for word in self.waiting)):
+        listed = name.strip("_").startswith(tuple(word.strip("_") for word in self.kernels))
+        if by_mask or (listed and kwargs.get("output_size") is None):  # a known size needs no reading
             self.found.append(name)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def _storages(tree: object) -> set[torch.UntypedStorage]:

@@ -49,10 +49,17 @@ def test_both_back_ends_give_the_same_images():
 
 
 def test_chunks_cover_the_positions_in_order():
-    chunks = list(source().chunks("plain", CHOSEN, 4, generator()))
+    chunks = list(source().chunks("plain", CHOSEN, slice(None), 4, generator()))
     assert [len(chunk) for chunk in chunks] == [4, 2]
     whole = source().batch(CHOSEN, slice(0, 6), ("plain",), generator()).views[0]
     torch.testing.assert_close(torch.cat(chunks), whole)
+
+
+def test_an_augmented_view_does_not_depend_on_chunks_and_ranks():
+    whole = torch.cat(list(source().chunks("simclr", CHOSEN, slice(None), 100, generator())))
+    parts = [*source().chunks("simclr", CHOSEN, slice(0, 3), 2, generator())]
+    parts += [*source().chunks("simclr", CHOSEN, slice(3, 6), 2, generator())]
+    torch.testing.assert_close(torch.cat(parts), whole)
 
 
 def test_cached_features_stand_in_for_images():
@@ -60,4 +67,4 @@ def test_cached_features_stand_in_for_images():
     cached = CachedFeatures(features, LABELS)
     batch = cached.batch(CHOSEN, slice(2, 5), ("features",), generator())
     assert torch.equal(batch.views[0], features[CHOSEN[2:5]]) and torch.equal(batch.labels, LABELS[CHOSEN[2:5]])
-    assert torch.equal(torch.cat(list(cached.chunks("plain", CHOSEN, 4, generator()))), features[CHOSEN])
+    assert torch.equal(torch.cat(list(cached.chunks("plain", CHOSEN, slice(None), 4, generator()))), features[CHOSEN])

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from engine_parts import CPU, Constant, Vectors, stage, training
+from torch import nn
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineRun
@@ -33,8 +34,8 @@ class Noisy:
         mine = indices[rows]
         return Batch(tuple(INPUTS[mine] + 0.1 * one[rows] for one in noise), LABELS[mine], mine)
 
-    def chunks(self, view, indices, size, generator):
-        yield from INPUTS[indices].split(size)
+    def chunks(self, view, indices, rows, size, generator):
+        yield from INPUTS[indices[rows]].split(size)
 
 
 def build(name):
@@ -117,3 +118,33 @@ def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
             torch.testing.assert_close(
                 value, alone[key], rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
             )
+
+
+class Normed(Vectors):
+    """An encoder with batch norm, whose running statistics differ from rank to rank while it trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers.append(nn.BatchNorm1d(self.feature_dim))
+
+
+def normed_task(rank, folder):
+    torch.manual_seed(0)
+    method = SBCL(Normed(), TrainInfo(LABELS, 3, 4), projection_dim=5, warm_epochs=1, update_interval=2)
+    run = EngineRun(Processes(rank, 2, CPU), 3, Noisy())
+    (folder / f"rank{rank}").mkdir()
+    settings = training(4, 8, lr=0.05, momentum=0.9)
+    Trainer(method, Noisy(), settings, Constant(0.05), run, stage(folder / f"rank{rank}")).fit()
+    after_training = {f"model.{key}": value.clone() for key, value in method.state_dict().items()}
+    with torch.no_grad():
+        method.encoder.layers[-1].running_mean += rank  # as a batch that only this rank saw
+    embeddings = run.embed(method.embed)
+    return {**after_training, "embeddings": embeddings, "own": method.eval().embed(INPUTS).detach()}
+
+
+def test_batch_norm_statistics_are_those_of_all_ranks_when_they_are_used_or_saved():
+    first, second = on_two(normed_task)
+    for key, value in first.items():
+        if key != "model.kmeans_state":
+            torch.testing.assert_close(value, second[key], msg=lambda text, key=key: f"{key}: {text}")
+    torch.testing.assert_close(first["embeddings"], first["own"])

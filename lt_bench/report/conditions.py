@@ -1,0 +1,54 @@
+"""Conditions: what runs must agree in to share a table, and how tables under different conditions are told apart."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+GROUPS = ("dataset", "backbone", "evaluation", "imbalance", "budget")
+
+
+class Label(NamedTuple):
+    """What tells a section from its namesakes: a suffix for its name, and ``key=value`` words for its caption."""
+
+    suffix: str
+    words: list[str]
+
+
+def conditions(settings: str) -> str:
+    """Those of a run's settings (JSON text) that say on what it was measured, not how, as canonical JSON text."""
+    chosen = {key: value for key, value in json.loads(settings).items() if key.partition(".")[0] in GROUPS}
+    return json.dumps(chosen, sort_keys=True, ensure_ascii=False)
+
+
+def distinguish(namesakes: Sequence[str]) -> list[Label]:
+    """A label for the conditions of each of several sections, made of the keys in which any two of them differ.
+
+    The words name all these keys, the suffix only those that are set; both are empty where nothing differs.
+    """
+    parts = [json.loads(text) for text in namesakes]
+    keys = sorted({key for part in parts for key in part}, key=_place)
+    differing = [key for key in keys if len({json.dumps(part[key]) if key in part else None for part in parts}) > 1]
+    return [
+        Label(
+            "".join(f"_{key.rpartition('.')[2].strip('_')}-{slug(word(part[key]))}" for key in differing if key in part),
+            [f"{key}={word(part[key]) if key in part else 'default'}" for key in differing],
+        )
+        for part in parts
+    ]
+
+
+def word(value: Any) -> str:
+    """A setting's value as a reader would type it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def slug(text: str) -> str:
+    """Text as a part of a file's name."""
+    return re.sub(r"[^\w.+-]+", "-", text.strip('[]{}"'))
+
+
+def _place(key: str) -> tuple[int, str]:
+    return GROUPS.index(key.partition(".")[0]), key
