@@ -33,7 +33,9 @@ def distinguish(namesakes: Sequence[str]) -> list[Label]:
     differing = [key for key in keys if len({json.dumps(part[key]) if key in part else None for part in parts}) > 1]
     return [
         Label(
-            "".join(f"_{key.rpartition('.')[2].strip('_')}-{slug(word(part[key]))}" for key in differing if key in part),
+            "".join(
+                f"_{key.rpartition('.')[2].strip('_')}-{slug(word(part[key]))}" for key in differing if key in part
+            ),
             [f"{key}={word(part[key]) if key in part else 'default'}" for key in differing],
         )
         for part in parts

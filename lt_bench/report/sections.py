@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ METHODS = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "BCL", "PaCo"
 STAGES_TWO = ("–", "CB", "LDAM-DRW")
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
+USUAL = {"budget": "paper", "evaluated_on": "test"}  # what a table's name need not say
 ROW = ["method_name", "stage_two_name", "setting_id", "settings", *SHARED]
 
 
@@ -47,8 +47,8 @@ def sections(runs: pd.DataFrame) -> list[Section]:
     """The tables of a frame of runs: one per data set, imbalance, backbone, budget and further conditions.
 
     A name is data set and imbalance factor, then profile and backbone where that pair has several, then the budget
-    unless it is "paper", then the conditions in which sections of that name differ.  Raises ValueError if two runs of
-    one setting have the same seeds.
+    unless it is "paper", the split unless it is "test", and the conditions in which sections of that name differ.
+    Raises ValueError if two runs of one setting have the same seeds.
     """
     result = []
     runs = runs.assign(conditions=runs["settings"].map(conditions))
@@ -59,23 +59,24 @@ def sections(runs: pd.DataFrame) -> list[Section]:
             factor = fields["imbalance_factor"]
             fields["imbalance"] = "native" if pd.isna(factor) else f"if{factor:g}"
             parts = [fields[key] for key in ("dataset", "imbalance", *several)]
-            name = "_".join(parts if fields["budget"] == "paper" else [*parts, fields["budget"]])
-            result.append(Section(slug(name), fields, _rows(part), []))
+            parts += [fields[key] for key, usual in USUAL.items() if fields[key] != usual]
+            result.append(Section(slug("_".join(parts)), fields, _rows(part), []))
     return _named_apart(result)
 
 
 def _named_apart(parts: list[Section]) -> list[Section]:
     """The sections under names of their own: by their conditions, and by a hash where those leave names equal."""
-    namesakes: dict[str, list[int]] = defaultdict(list)
-    for position, part in enumerate(parts):
-        namesakes[part.name].append(position)
-    parts = list(parts)
-    for positions in namesakes.values():
-        labels = distinguish([parts[i].fields["conditions"] for i in positions])
-        for i, (suffix, words) in zip(positions, labels, strict=True):
-            parts[i] = parts[i]._replace(name=parts[i].name + suffix, conditions=words)
-    names = [part.name for part in parts]
-    return [part._replace(name=f"{part.name}_{_hash(part)}") if names.count(part.name) > 1 else part for part in parts]
+    result: list[Section] = []
+    for name in dict.fromkeys(part.name for part in parts):
+        namesakes = [part for part in parts if part.name == name]
+        labels = distinguish([part.fields["conditions"] for part in namesakes])
+        named = [
+            part._replace(name=name + suffix, conditions=words)
+            for part, (suffix, words) in zip(namesakes, labels, strict=True)
+        ]
+        result += sorted(named, key=lambda part: part.name)
+    names = [part.name for part in result]
+    return [part._replace(name=f"{part.name}_{_hash(part)}") if names.count(part.name) > 1 else part for part in result]
 
 
 def _hash(section: Section) -> str:

@@ -1,0 +1,69 @@
+"""The README tells the truth: its tables come from the committed records, its test command is what CI runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lt_bench.__main__ import main
+from lt_bench.compose import compose
+from lt_bench.launch.plan import plan
+from lt_bench.preflight import settle
+from lt_bench.record.record import read_records
+from lt_bench.report.__main__ import main as report
+from lt_bench.run_id import run_id
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BASELINES = ["--baseline", "CE / CB", "SBCL / CB"]
+
+
+def test_tables_are_made_from_the_committed_records(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(README, encoding="utf-8")
+    records = str(ROOT / "results" / "records")
+    assert report(["--runs", records, "--out", str(tmp_path / "tables"), *BASELINES, "--readme", str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == README
+    assert report(["--runs", records, "--out", str(tmp_path / "tables"), "--evaluated-on", "validation"]) == 0
+    made = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "tables").iterdir()}
+    kept = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "results" / "tables").iterdir()}
+    assert made == kept
+
+
+@pytest.mark.parametrize("name", ["digits_demo", "digits_tuning"])
+def test_records_are_those_of_the_experiment_under_the_identities_of_today(name):
+    records = read_records([ROOT / "results" / "records" / f"{name}.jsonl"])
+    assert {record.run_id for record in records} == {run.identity for run in plan([f"experiment={name}"])}
+
+
+def test_digits_recipes_are_the_best_of_the_tuning():
+    best = {}
+    for record in read_records([ROOT / "results" / "records" / "digits_tuning.jsonl"]):
+        key = (record.settings["train.lr"], record.settings["train.optimizer.weight_decay"])
+        best.setdefault(record.method, {}).setdefault(key, []).append(record.metrics["top1"])
+    for method, settings in best.items():
+        assert len(settings) == 9 and all(len(values) == 3 for values in settings.values())
+        train = settle(compose([f"method={method}", "dataset=digits_lt"])).train
+        chosen = max(settings, key=lambda key: sum(settings[key]))
+        assert chosen == (train.lr, train.optimizer.weight_decay)
+
+
+def test_ci_calls_the_test_command_of_the_readme():
+    (command,) = re.findall(r"^    (pip install -e '\.\[test\]' && python -m pytest)$", README, re.MULTILINE)
+    first, second = command.split(" && ")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert first in script and second in script.splitlines()[-1]
+
+
+def test_every_command_of_the_readme_names_what_is_there():
+    commands = re.findall(r"^    python -m lt_bench (?!-m )([^#\n]*)", README, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        words = shlex.split(command)
+        if "--help" in words:
+            assert main(words) == 0
+        else:
+            assert len(run_id(settle(compose(words)))) == 12
+    for command in re.findall(r"^    python -m lt_bench -m ([^#\n]*)", README, re.MULTILINE):
+        assert plan(shlex.split(command))
