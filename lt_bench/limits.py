@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.resources import files
 
 from hydra.utils import get_object
+from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
 from lt_bench.config import CHOICES, Config, flat, node
@@ -78,11 +80,17 @@ def _classifier(config: Config) -> Iterator[str]:
     # what is no literal in a class cannot be known here: it is taken to be possible
     provides = constant(config.method["_target_"], "provides_classifier", False)
     if constant(config.stage_two["_target_"], "uses_classifier", False) is True and not provides:
-        others = ", ".join(choice for choice in groups()["stage_two"] if choice != rule)
+        others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
         yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
     select = config.evaluation.select
     if select != "last" and rule != "none" and "train" not in config.stage_two:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _uses_classifier(rule: str) -> bool:
+    text = (files("lt_bench.conf") / "stage_two" / f"{rule}.yaml").read_text(encoding="utf-8")
+    target = OmegaConf.select(OmegaConf.create(text), "_target_")
+    return constant(target, "uses_classifier", False) is True
 
 
 def _fidelity(config: Config) -> Iterator[str]:

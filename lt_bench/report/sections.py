@@ -12,7 +12,7 @@ import pandas as pd
 from lt_bench.report.conditions import conditions, distinguish, slug, word
 
 METHODS = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "BCL", "PaCo", "GPaCo", "ProCo")
-STAGES_TWO = ("–", "CB", "LDAM-DRW")
+STAGES_TWO = ("–", "CB", "LDAM-DRW", "LWS", "τ-norm", "NCM")
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
 USUAL = {"budget": "paper", "evaluated_on": "test"}  # what a table's name need not say

@@ -6,6 +6,7 @@ import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
 from chain import tiny
+from torch import nn
 
 from lt_bench.compose import UsageError, compose, groups
 from lt_bench.contracts import TrainInfo
@@ -39,10 +40,11 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10):
     source._branch_free = True  # as on a GPU
     info = TrainInfo(labels, num_classes, 20)
     encoder = TinyEncoder()
+    classifier = nn.Linear(encoder.feature_dim, num_classes)  # of stage one, for the rules that go on from it
     if kind == "method":
         method, training = _build(config.method, "method", encoder, info), config.train
     else:
-        method = _build(config.stage_two, "stage_two").build(encoder, None, info)
+        method = _build(config.stage_two, "stage_two").build(encoder, classifier, info)
         training = stage_two_training(config)
     training.batch_size, training.epochs = batch_size, 20
     run = EngineRun(Processes(0, 1, CPU), 0, source)

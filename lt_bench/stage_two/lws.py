@@ -1,0 +1,56 @@
+"""LWS: one learnable scale per class on the frozen linear classifier of stage one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lt_bench.contracts import Method, Run, TrainInfo
+from lt_bench.stage_two.frozen import ClassifierOnFrozen
+from lt_bench.stage_two.linear import linear_of_stage_one
+
+
+class ScaledLinear(nn.Module):
+    """The logits of a frozen linear layer, bias included, times a learnable ``scales`` (C,) that begins at 1.
+
+    Source: Kang et al., ICLR 2020, section 4 (LWS), authors' code.  Deviation: none.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear.requires_grad_(False)
+        self.scales = nn.Parameter(torch.ones_like(linear.weight[:, 0]))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shapes: features (B, D) -> logits (B, C)."""
+        logits: Tensor = self.scales * self.linear(features)
+        return logits
+
+
+class _LWS(ClassifierOnFrozen):
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        return F.cross_entropy(logits, labels)
+
+
+@dataclass
+class LearnableWeightScaling:
+    """Learnable weight scaling (Kang et al., ICLR 2020, section 4): cross-entropy; the sampler does the balancing.
+
+    Deviation from the authors' code: the encoder stays in eval mode, so its batch-norm averages do not drift.
+    """
+
+    augment: bool = True
+    uses_classifier: ClassVar[bool] = True
+
+    def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
+        """Stage one's classifier with scales of 1; raises ValueError where it is not linear."""
+        return _LWS(encoder, ScaledLinear(linear_of_stage_one(classifier, "lws")), self.augment)
+
+    def finish(self, method: Method, run: Run) -> nn.Module:
+        """Stage one's classifier with the trained scales."""
+        assert method.classifier is not None
+        return method.classifier

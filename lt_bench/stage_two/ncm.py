@@ -1,0 +1,79 @@
+"""NCM: every image belongs to the class whose mean feature is nearest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lt_bench.contracts import Method, Run, TrainInfo
+
+Variant = Literal["raw", "l2", "centered_l2"]
+
+
+class NearestMean(nn.Module):
+    """Minus the squared Euclidean distances to the class means of features (N, D) with labels (N,), as logits.
+
+    ``raw`` takes features as they are, ``l2`` at unit length, ``centered_l2`` at unit length after the mean of all
+    training features is subtracted; the means themselves are not normalised again.
+    Source: Kang et al., ICLR 2020, section 4 (NCM), authors' code.  Deviation: sums are taken in double precision.
+    """
+
+    center: Tensor
+    means: Tensor
+
+    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, variant: Variant = "centered_l2") -> None:
+        super().__init__()
+        self.unit_length = variant != "raw"
+        center = features.double().mean(0) if variant == "centered_l2" else features.new_zeros(features.shape[1])
+        self.register_buffer("center", center.to(features.dtype))
+        # in double, so that on a GPU the order of the additions does not show in the means
+        rows = self.placed(features).double()
+        sums = rows.new_zeros(num_classes, rows.shape[1]).index_add_(0, labels, rows)
+        means = sums / torch.bincount(labels, minlength=num_classes)[:, None]
+        self.register_buffer("means", means.to(features.dtype))
+
+    def placed(self, features: Tensor) -> Tensor:
+        """Features (B, D) as the variant compares them, (B, D); a feature of zeros keeps its length."""
+        return F.normalize(features - self.center, dim=1) if self.unit_length else features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shapes: features (B, D) -> logits (B, C), at most 0."""
+        # differences, not |f|^2 - 2fm + |m|^2, which cancels where features are long and close together
+        return -torch.cdist(self.placed(features), self.means, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+class _Labelled(Method):
+    labels: Tensor
+
+    def __init__(self, encoder: nn.Module, info: TrainInfo) -> None:
+        super().__init__()
+        self.encoder, self.num_classes = encoder.requires_grad_(False), info.num_classes
+        self.register_buffer("labels", info.labels, persistent=False)
+
+
+@dataclass
+class NearestClassMean:
+    """Nearest class mean (Kang et al., ICLR 2020, section 4) on un-augmented training images; nothing is trained."""
+
+    variant: Variant = "centered_l2"
+    uses_classifier: ClassVar[bool] = False
+
+    def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
+        """The frozen encoder and the training labels; raises ValueError where a class has no image."""
+        empty = torch.nonzero(info.class_counts == 0)[:, 0].tolist()
+        if empty:
+            found = f"class {', '.join(map(str, empty[:5]))}{', ...' * (len(empty) > 5)}"
+            raise ValueError(
+                f"ncm takes the mean of every class, but {len(empty)} of {info.num_classes} classes ({found}) have no "
+                "training image; set a smaller imbalance.factor or hold out fewer images (dataset.validation_fraction)"
+            )
+        return _Labelled(encoder, info)
+
+    def finish(self, method: Method, run: Run) -> nn.Module:
+        """The class means of the train split's features, the same on every rank."""
+        assert isinstance(method, _Labelled)
+        return NearestMean(run.embed(method.encoder), method.labels, method.num_classes, self.variant)
