@@ -64,11 +64,13 @@ class Method(nn.Module):
     """Stage one or stage two of a run: networks, loss and buffers; ``state_dict()`` is its whole state.
 
     ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
-    ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything.
+    ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
+    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need.
     """
 
     views: tuple[str, ...] = ()
     provides_classifier: ClassVar[bool] = False
+    linear_classifier: ClassVar[bool] = True
     encoder: nn.Module
     classifier: nn.Module | None
 
@@ -92,6 +94,7 @@ class StageTwo(Protocol):
     """A rule that fits a classifier on a frozen encoder."""
 
     uses_classifier: bool
+    needs_linear_classifier: bool
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """The method that the engine trains; its encoder is frozen and stays in eval mode."""

@@ -82,6 +82,9 @@ def _classifier(config: Config) -> Iterator[str]:
     if constant(config.stage_two["_target_"], "uses_classifier", False) is True and not provides:
         others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
         yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
+    linear = constant(config.method["_target_"], "linear_classifier", True)
+    if provides and not linear and constant(config.stage_two["_target_"], "needs_linear_classifier", False) is True:
+        yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
     select = config.evaluation.select
     if select != "last" and rule != "none" and "train" not in config.stage_two:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"

@@ -21,6 +21,7 @@ sbcl_supcon sbcl_simclr sbcl_ccl sbcl_rank sbcl_step sbcl_numclusters sbcl_kmean
 sbcl_cluster_update sbcl_resnet32 sbcl_lr
 ldam_margins ldam_drw_weights ldam_loss ldam_step ldam_lr
 cb_sampler cb_weights cb_lr cb_shot_acc cb_lws cb_tau_norm cb_ncm
+bcl_logitadjust
 """.split()
 
 

@@ -136,3 +136,9 @@ def test_a_classifier_that_cannot_be_known_is_taken_to_be_there(value, refused, 
         assert "needs a classifier" in refusal(*words)
     else:
         settle(compose(words))
+
+
+@pytest.mark.parametrize("rule", ["lws", "tau_norm"])
+def test_rules_for_linear_classifiers_refuse_a_normalised_one(rule):
+    with pytest.raises(UsageError, match="needs a linear classifier.*set stage_two=cb"):
+        settle(compose(["method=ldam_drw", f"stage_two={rule}"]))

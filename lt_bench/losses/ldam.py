@@ -1,4 +1,4 @@
-"""Label-distribution-aware margin loss and class-balanced weights."""
+"""Label-distribution-aware margin loss, class-balanced weights, and the two together with deferred weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def _positive(counts: Tensor) -> Tensor:
@@ -49,3 +49,28 @@ def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, weights:
     target = labels[:, None]
     logits = logits.scatter_add(1, target, -margins.to(logits.dtype)[target])
     return F.cross_entropy(scale * logits, labels, None if weights is None else weights.to(logits.dtype))
+
+
+class DeferredLDAM(nn.Module):
+    """The LDAM loss of a training set, whose class weights are all one before epoch ``drw_start_epoch``.
+
+    Shapes: counts (C,) images per class. What it holds follows from ``counts``, so its state is empty.
+    Source: Cao et al., NeurIPS 2019, algorithm 1, epochs counted from 0.  Deviation: none.
+    Raises ValueError for a class without images, beta outside [0, 1), a scale that is not positive.
+    """
+
+    margins: Tensor
+    weights: Tensor
+
+    def __init__(self, counts: Tensor, max_margin: float, scale: float, beta: float, drw_start_epoch: int) -> None:
+        super().__init__()
+        if not 0 < scale < math.inf:
+            raise ValueError(f"expected a scale above 0, found {scale}; the authors' is 30")
+        self.scale, self.drw_start_epoch = scale, drw_start_epoch
+        self.register_buffer("margins", ldam_margins(counts, max_margin).float(), persistent=False)
+        self.register_buffer("weights", effective_number_weights(counts, beta).float(), persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Shapes: logits (B, C), ``scale`` times a cosine, labels (B,); returns a scalar."""
+        weights = self.weights if epoch >= self.drw_start_epoch else None
+        return ldam(logits / self.scale, labels, self.margins, self.scale, weights)

@@ -23,6 +23,7 @@ class ClassBalanced:
 
     augment: bool = True
     uses_classifier: ClassVar[bool] = False
+    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """A fresh linear classifier with PyTorch's initialisation."""

@@ -5,32 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Method, Run, TrainInfo, feature_dim
-from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
+from lt_bench.losses.ldam import DeferredLDAM
 from lt_bench.models.heads import NormalizedLinear
 from lt_bench.stage_two.frozen import ClassifierOnFrozen
 
 
 class _LDAM(ClassifierOnFrozen):
-    margins: Tensor
-    weights: Tensor
-
     def __init__(self, encoder: nn.Module, info: TrainInfo, rule: LDAMDRW) -> None:
         # the classifier gives scale * cosine, so that softmax(logits) is the model's probability
         classifier = NormalizedLinear(feature_dim(encoder), info.num_classes, rule.scale)
         super().__init__(encoder, classifier, rule.augment)
-        counts = info.class_counts
-        self.scale, self.start = rule.scale, rule.drw_start_epoch
-        margins, weights = ldam_margins(counts, rule.max_margin), effective_number_weights(counts, rule.beta)
-        self.register_buffer("margins", margins.float(), persistent=False)
-        self.register_buffer("weights", weights.float(), persistent=False)
+        self.criterion = DeferredLDAM(info.class_counts, rule.max_margin, rule.scale, rule.beta, rule.drw_start_epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        weights = self.weights if epoch >= self.start else torch.ones_like(self.weights)
-        return ldam(logits / self.scale, labels, self.margins, self.scale, weights)
+        loss: Tensor = self.criterion(logits, labels, epoch)
+        return loss
 
 
 @dataclass
@@ -43,6 +35,7 @@ class LDAMDRW:
     beta: float = 0.9999
     drw_start_epoch: int = 0
     uses_classifier: ClassVar[bool] = False
+    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """A fresh normalised classifier under the LDAM loss."""

@@ -45,6 +45,7 @@ class LearnableWeightScaling:
 
     augment: bool = True
     uses_classifier: ClassVar[bool] = True
+    needs_linear_classifier: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """Stage one's classifier with scales of 1; raises ValueError where it is not linear."""

@@ -61,6 +61,7 @@ class NearestClassMean:
 
     variant: Variant = "centered_l2"
     uses_classifier: ClassVar[bool] = False
+    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """The frozen encoder and the training labels; raises ValueError where a class has no image."""

@@ -21,6 +21,7 @@ class KeepClassifier:
     """The rule that changes nothing."""
 
     uses_classifier: ClassVar[bool] = True
+    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """Encoder and classifier of stage one; raises ValueError where there is no classifier."""

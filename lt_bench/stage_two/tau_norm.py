@@ -25,6 +25,7 @@ class TauNormalized:
 
     tau: float = 1.0
     uses_classifier: ClassVar[bool] = True
+    needs_linear_classifier: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau < math.inf:

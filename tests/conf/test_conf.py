@@ -53,9 +53,11 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
 
 def can_be(method, stage_two, fidelity):
     """What the classes themselves say, imported."""
-    trains_one = get_object(compose([f"method={method}"]).method._target_).provides_classifier
-    needs_one = get_object(compose([f"stage_two={stage_two}"]).stage_two._target_).uses_classifier
-    return (trains_one or not needs_one) and (fidelity == "clean" or f"{method}_official" in groups()["quirks"])
+    trained = get_object(compose([f"method={method}"]).method._target_)
+    rule = get_object(compose([f"stage_two={stage_two}"]).stage_two._target_)
+    has_one = trained.provides_classifier or not rule.uses_classifier
+    fits = trained.linear_classifier or not rule.needs_linear_classifier
+    return has_one and fits and (fidelity == "clean" or f"{method}_official" in groups()["quirks"])
 
 
 @pytest.mark.parametrize(("method", "dataset"), list(itertools.product(groups()["method"], groups()["dataset"])))

@@ -14,10 +14,12 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
+from lt_bench.methods.ldam_drw import LDAMDRW
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.methods.supcon import SupCon
-from lt_bench.stage_two.ldam_drw import LDAMDRW
+from lt_bench.stage_two.ldam_drw import LDAMDRW as LDAMDRWRule
 
 pytestmark = pytest.mark.slow
 LABELS = torch.arange(26) % 3
@@ -45,8 +47,12 @@ def build(name):
         return CE(Vectors(), info)
     if name == "supcon":
         return SupCon(Vectors(), info, projection_dim=5)
+    if name == "balanced_softmax":
+        return BalancedSoftmax(Vectors(), info)
     if name == "ldam_drw":
-        return LDAMDRW(augment=False).build(Vectors(feature_dim=6), None, info)  # inputs stand for features
+        return LDAMDRW(Vectors(), info, drw_start_epoch=2)
+    if name == "ldam_drw_rule":
+        return LDAMDRWRule(augment=False).build(Vectors(feature_dim=6), None, info)  # inputs stand for features
     return SBCL(Vectors(), info, projection_dim=5, warm_epochs=1, update_interval=2, minimum_size=3)
 
 
@@ -108,7 +114,7 @@ class TrainTask:
         return train(self.name, Processes(rank, 2, CPU), own)
 
 
-@pytest.mark.parametrize("name", ["ce", "supcon", "sbcl", "ldam_drw"])
+@pytest.mark.parametrize("name", ["ce", "balanced_softmax", "ldam_drw", "supcon", "sbcl", "ldam_drw_rule"])
 def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
     """Sixteen steps in float32: equal to 1e-5."""
     alone = train(name, Processes(0, 1, CPU), tmp_path)

@@ -1,0 +1,32 @@
+"""Cross-entropy whose logits carry the class prior while training."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def log_prior(counts: Tensor) -> Tensor:
+    """Log share of every class in the training images.
+
+    Shapes: counts (C,); returns (C,) float64. Raises ValueError for a class without images, whose prior has no log.
+    Source: Menon et al., ICLR 2021, with the empirical frequencies.  Deviation: none.
+    """
+    if counts.numel() == 0 or bool((counts < 1).any()):
+        raise ValueError(
+            f"expected at least one training image in every class, found counts {counts.tolist()}; lower "
+            "imbalance.factor= or set aside fewer images for validation"
+        )
+    counts = counts.double()
+    return counts.log() - counts.sum().log()
+
+
+def logit_adjusted_cross_entropy(logits: Tensor, labels: Tensor, log_prior: Tensor, tau: float) -> Tensor:
+    """Mean cross-entropy of logits + tau * log_prior; tau = 1 is Balanced Softmax, tau = 0 plain cross-entropy.
+
+    Shapes: logits (B, C), labels (B,), log_prior (C,); returns a scalar, at least float32.
+    Source: Menon et al., ICLR 2021; Ren et al., NeurIPS 2020, for tau = 1.  Deviation: none.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits + tau * log_prior.to(logits.dtype), labels)

@@ -1,0 +1,40 @@
+"""Balanced Softmax: cross-entropy with the class prior added to the logits while training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from lt_bench.methods.ce import CE
+
+
+class BalancedSoftmax(CE):
+    """Ren et al., NeurIPS 2020, and with ``tau`` other than 1 the loss of Menon et al., ICLR 2021.
+
+    The prior is no part of the classifier: at test time the logits are raw, which fits a balanced test set.
+    Raises ValueError for a negative or infinite ``tau`` and for a class without training images.
+    """
+
+    provides_classifier: ClassVar[bool] = True
+    log_prior: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, info: TrainInfo, *, tau: float = 1.0, views: Sequence[str] = ("crop_flip",)
+    ) -> None:
+        super().__init__(encoder, info, views=views)
+        if not 0 <= tau < math.inf:
+            raise ValueError(f"tau is 0 (plain cross-entropy) or more, not {tau}; set method.tau=1.0")
+        self.tau = tau
+        self.register_buffer("log_prior", log_prior(info.class_counts).float(), persistent=False)
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """Mean prior-adjusted cross-entropy of the first view, and the accuracy of the raw logits on this batch."""
+        logits = self.classifier(self.encoder(batch.views[0]))
+        accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
+        loss = logit_adjusted_cross_entropy(logits, batch.labels, self.log_prior, self.tau)
+        return {"loss": loss, "accuracy": accuracy}

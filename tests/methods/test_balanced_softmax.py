@@ -1,0 +1,59 @@
+"""Balanced Softmax: the prior while training, raw logits afterwards, and CE's recipe."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from engine_parts import Vectors, one_process
+
+from lt_bench.compose import compose
+from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.methods.balanced_softmax import BalancedSoftmax
+from lt_bench.methods.ce import CE
+from lt_bench.preflight import settle
+
+LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([20, 6, 2]))
+INPUTS = torch.randn(28, 6, generator=torch.Generator().manual_seed(1))
+BATCH = Batch((INPUTS,), LABELS, torch.arange(28))
+
+
+def built(kind=BalancedSoftmax, **settings):
+    torch.manual_seed(0)
+    return kind(Vectors(), TrainInfo(LABELS, 3, 10), **settings)
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.5])
+def test_loss_is_that_of_logits_plus_log_prior_and_the_classifier_gives_raw_logits(tau):
+    method = built(tau=tau)
+    terms = method(BATCH, 0, 0, one_process(None))
+    features = method.encoder(INPUTS)
+    raw = features @ method.classifier.weight.T + method.classifier.bias
+    prior = tau * torch.tensor([20 / 28, 6 / 28, 2 / 28]).log()
+    torch.testing.assert_close(terms["loss"], F.cross_entropy(raw + prior, LABELS))
+    torch.testing.assert_close(method.classifier(features), raw)
+    assert float(terms["accuracy"]) == float((raw.argmax(1) == LABELS).float().mean())
+    assert BalancedSoftmax.provides_classifier and not terms["accuracy"].requires_grad
+
+
+def test_without_tau_it_is_cross_entropy_with_the_same_state():
+    balanced, plain = built(tau=0.0), built(CE)
+    run = one_process(None)
+    torch.testing.assert_close(balanced(BATCH, 0, 0, run)["loss"], plain(BATCH, 0, 0, run)["loss"])
+    assert balanced.state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize("tau", [-1.0, float("nan"), float("inf")])
+def test_refuses_a_tau_that_is_no_strength(tau):
+    with pytest.raises(ValueError, match="method.tau="):
+        built(tau=tau)
+
+
+def test_refuses_a_class_without_images():
+    with pytest.raises(ValueError, match="imbalance.factor="):
+        BalancedSoftmax(Vectors(), TrainInfo(LABELS, 4, 10))
+
+
+@pytest.mark.parametrize("dataset", ["digits_lt", "cifar10_lt", "cifar100_lt", "fashion_mnist_lt"])
+def test_trains_as_cross_entropy_does(dataset):
+    balanced, plain = (settle(compose([f"method={name}", f"dataset={dataset}"])) for name in ("balanced_softmax", "ce"))
+    assert balanced.train == plain.train and balanced.stage_two["name"] == "none"
+    assert balanced.method["tau"] == 1.0
