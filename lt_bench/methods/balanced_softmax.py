@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.contracts import TrainInfo
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.methods.ce import CE
 
@@ -32,9 +32,6 @@ class BalancedSoftmax(CE):
         self.tau = tau
         self.register_buffer("log_prior", log_prior(info.class_counts).float(), persistent=False)
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
-        """Mean prior-adjusted cross-entropy of the first view, and the accuracy of the raw logits on this batch."""
-        logits = self.classifier(self.encoder(batch.views[0]))
-        accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
-        loss = logit_adjusted_cross_entropy(logits, batch.labels, self.log_prior, self.tau)
-        return {"loss": loss, "accuracy": accuracy}
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean prior-adjusted cross-entropy of raw logits (B, C) and labels (B,)."""
+        return logit_adjusted_cross_entropy(logits, labels, self.log_prior, self.tau)

@@ -26,8 +26,12 @@ class CE(Method):
         self.encoder = encoder
         self.classifier = nn.Linear(feature_dim(encoder), info.num_classes)
 
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (B, C) and labels (B,)."""
+        return F.cross_entropy(logits, labels)
+
     def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
-        """Mean cross-entropy of the first view, and the accuracy on this batch."""
+        """The loss of the first view, and the accuracy on this batch."""
         logits = self.classifier(self.encoder(batch.views[0]))
         accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
-        return {"loss": F.cross_entropy(logits, batch.labels), "accuracy": accuracy}
+        return {"loss": self.loss(logits, batch.labels), "accuracy": accuracy}
