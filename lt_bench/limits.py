@@ -83,6 +83,7 @@ def _classifier(config: Config) -> Iterator[str]:
         others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
         yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
     linear = constant(config.method["_target_"], "linear_classifier", True)
+    linear = linear and config.method.get("classifier") != "cosine"
     if provides and not linear and constant(config.stage_two["_target_"], "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
     select = config.evaluation.select

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from lt_bench.augment.pipeline import Op, Pipeline
     from lt_bench.config import Dataset
 
+WIDE = (0.08, 1.0)  # torchvision's default shares of the area in a random resized crop
+
 
 def _plain(dataset: Dataset) -> list[Op]:
     return []
@@ -21,14 +23,19 @@ def _crop_flip(dataset: Dataset) -> list[Op]:
 
 
 def _simclr(dataset: Dataset) -> list[Op]:
-    from lt_bench.augment.color import ColorJitter, Grayscale
-    from lt_bench.augment.crop import RandomResizedCrop
+    return _sim(dataset, tuple(dataset.crop_scale))
 
-    smallest, largest = dataset.crop_scale
+
+def _sim_wide(dataset: Dataset) -> list[Op]:
+    return _sim(dataset, WIDE)
+
+
+def _sim(dataset: Dataset, scale: tuple[float, ...]) -> list[Op]:
+    from lt_bench.augment.color import ColorJitter, Grayscale
+
     brightness, contrast, saturation, hue = dataset.color_jitter
     return [
-        RandomResizedCrop(dataset.image_size, scale=(smallest, largest)),
-        *_flip(dataset),
+        *_resized_crop_flip(dataset, scale),
         ColorJitter(brightness, contrast, saturation, hue, dataset.color_jitter_probability),
         Grayscale(dataset.grayscale_probability),
     ]
@@ -42,6 +49,46 @@ def _simclr_blur(dataset: Dataset) -> list[Op]:
     return [*_simclr(dataset), GaussianBlur(kernel, (0.1, 2.0), 0.5)]
 
 
+def _sim_blur(dataset: Dataset, probability: float = 0.5) -> list[Op]:
+    from lt_bench.augment.box_blur import BoxBlur
+
+    return [*_simclr(dataset), BoxBlur((0.1, 2.0), probability)]
+
+
+def _sim_blur_rare(dataset: Dataset) -> list[Op]:
+    return _sim_blur(dataset, 0.2)
+
+
+def _autoaugment_cutout(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.autoaugment import AutoAugment
+    from lt_bench.augment.cutout import Cutout
+
+    # the published hole of 16 pixels is half of CIFAR's 32
+    return [*_crop_flip(dataset), AutoAugment(), Cutout(dataset.image_size // 2)]
+
+
+def _cls(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.color import ColorJitter
+    from lt_bench.augment.randaugment import RandAugment
+
+    brightness, contrast, saturation, _ = dataset.color_jitter
+    jitter = ColorJitter(brightness, contrast, saturation, 0.0)
+    return [*_resized_crop_flip(dataset, WIDE), jitter, RandAugment(2, 10.0, 0.5)]
+
+
+def _rand(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.randaugment import RandAugment
+
+    return [*_sim_wide(dataset), RandAugment(2, 10.0, 0.5)]
+
+
+def _resized_crop_flip(dataset: Dataset, scale: tuple[float, ...]) -> list[Op]:
+    from lt_bench.augment.crop import RandomResizedCrop
+
+    smallest, largest = scale
+    return [RandomResizedCrop(dataset.image_size, scale=(smallest, largest)), *_flip(dataset)]
+
+
 def _flip(dataset: Dataset) -> list[Op]:
     from lt_bench.augment.crop import HorizontalFlip
 
@@ -53,6 +100,12 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "crop_flip": _crop_flip,
     "simclr": _simclr,
     "simclr_blur": _simclr_blur,
+    "sim_blur": _sim_blur,
+    "sim_blur_rare": _sim_blur_rare,
+    "sim_wide": _sim_wide,
+    "autoaugment_cutout": _autoaugment_cutout,
+    "cls": _cls,
+    "rand": _rand,
 }
 
 
@@ -60,8 +113,10 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     """The augmentation pipeline of a view for a data set.
 
     ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation; ``simclr`` is Chen et al.'s
-    (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds the blur. Raises ValueError for another
-    name.
+    (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur, ``sim_blur`` that of
+    BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes crops from 8 % of the area
+    on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
+    ``rand`` are those of their large-image recipes, with RandAugment. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 

@@ -8,16 +8,25 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(nn.Module):
-    """Linear - ReLU - Linear, then unit length.
+    """Linear - ReLU, ``hidden_layers`` times, then Linear, then unit length; ``layers`` is all but the last step.
 
-    Source: Chen et al., ICML 2020, as used by SBCL (64, 64, 128; with MoCo 2048, 2048, 128).  Deviation: none.
+    Source: Chen et al., ICML 2020. SBCL: 64, 64, 128 (with MoCo 2048, 2048, 128); BCL, ProCo and PaCo put a batch
+    norm before the ReLU; GPaCo has two hidden layers without.  Deviation: none.
     """
 
-    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
+    def __init__(
+        self, in_dim: int, hidden_dim: int, out_dim: int, hidden_layers: int = 1, batch_norm: bool = False
+    ) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(in_dim, hidden_dim), nn.ReLU(inplace=True), nn.Linear(hidden_dim, out_dim)
-        )
+        self.layers = nn.Sequential()
+        width = in_dim
+        for _ in range(hidden_layers):
+            self.layers.append(nn.Linear(width, hidden_dim))
+            if batch_norm:
+                self.layers.append(nn.BatchNorm1d(hidden_dim))
+            self.layers.append(nn.ReLU(inplace=True))
+            width = hidden_dim
+        self.layers.append(nn.Linear(width, out_dim))
 
     def forward(self, features: Tensor) -> Tensor:
         """Shapes: features (B, in_dim) -> embeddings (B, out_dim) of unit length."""

@@ -1,0 +1,72 @@
+"""What BCL and ProCo share: a classifier trained on one view, beside a contrastive branch on two others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.losses.logit_adjustment import log_prior
+from lt_bench.models.heads import NormalizedLinear, ProjectionHead
+
+Classifier = Literal["linear", "cosine"]
+COSINE_SCALE = 30.0  # authors' code of BCL
+
+
+class Branches(NamedTuple):
+    """Of all ranks' images: logits of the first view (B, C), unit embeddings of the others (B, 2, D), labels (B,)."""
+
+    logits: Tensor
+    embeddings: Tensor
+    labels: Tensor
+
+
+class TwoBranch(Method):
+    """Zhu et al., CVPR 2022: encoder, classifier and projection head; ``log_prior`` is that of the training set.
+
+    ``classifier`` is a linear one, or cosine with scale 30; ``projection_hidden`` null makes the head's hidden layer
+    as wide as the features. The first view goes to the classifier, the second and third to the contrastive loss.
+    """
+
+    provides_classifier: ClassVar[bool] = True
+    log_prior: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        classifier: Classifier,
+        projection_hidden: int | None,
+        projection_dim: int,
+        views: Sequence[str],
+    ) -> None:
+        super().__init__()
+        if len(views) != 3:
+            raise ValueError(f"expected three views, found {list(views)}; set method.views=[crop_flip,simclr,simclr]")
+        if classifier not in ("linear", "cosine"):
+            raise ValueError(f"classifier is linear or cosine, not {classifier!r}; set method.classifier=linear")
+        width = feature_dim(encoder)
+        self.views = tuple(views)
+        self.encoder = encoder
+        self.classifier: nn.Linear | NormalizedLinear = (
+            nn.Linear(width, info.num_classes)
+            if classifier == "linear"
+            else NormalizedLinear(width, info.num_classes, COSINE_SCALE)
+        )
+        self.head = ProjectionHead(width, projection_hidden or width, projection_dim, batch_norm=True)
+        self.register_buffer("log_prior", log_prior(info.class_counts).float(), persistent=False)
+
+    def branches(self, batch: Batch, run: Run) -> Branches:
+        """All three views in one forward pass, so that they share batch-norm statistics, also in the head."""
+        features = self.encoder(torch.cat(batch.views))
+        count = len(batch.labels)
+        _, *contrastive = self.head(features).split(count)
+        return Branches(
+            logits=run.gather(self.classifier(features[:count])),
+            embeddings=run.gather(torch.stack(contrastive, dim=1)),
+            labels=run.gather(batch.labels),
+        )
