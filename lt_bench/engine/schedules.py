@@ -107,12 +107,22 @@ class Steps:
 
     ``milestones`` are the first epochs, counted from 0 and ascending, that run at the lower rate; equal ones, which
     a small budget makes, count twice.
-    Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Raises ValueError for values out of
-    range.
+    Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Deviation: PaCo's authors' code ramps
+    one epoch longer, to lr * (1 + 1 / warm_epochs); ``warm_mode="official"`` keeps that.
+    Raises ValueError for values out of range.
     """
 
-    def __init__(self, lr: float, milestones: Sequence[int], gamma: float = 0.1, warm_epochs: int = 0) -> None:
+    def __init__(
+        self,
+        lr: float,
+        milestones: Sequence[int],
+        gamma: float = 0.1,
+        warm_epochs: int = 0,
+        warm_mode: Literal["clean", "official"] = "clean",
+    ) -> None:
         _check(lr, warm_epochs)
+        if warm_mode not in ("clean", "official"):
+            raise ValueError(f"warm_mode is clean or official, not {warm_mode!r}")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma is above 0 and at most 1, not {gamma:g}")
         if list(milestones) != sorted(milestones) or any(milestone < 1 for milestone in milestones):
@@ -121,9 +131,10 @@ class Steps:
         self.milestones = tuple(milestones)
         self.gamma = gamma
         self.warm_epochs = warm_epochs
+        self.late = 1 if warm_mode == "official" and warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an epoch counted from 0, the same for all its steps."""
-        if epoch < self.warm_epochs:
+        if epoch < self.warm_epochs + self.late:
             return self.lr * (epoch + 1) / self.warm_epochs
         return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)

@@ -71,20 +71,46 @@ def test_cosine_covers_classifier_retraining(name):
         np.testing.assert_allclose(rates, data[f"{name}_{key}"], rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize(
-    ("name", "schedule"),
-    [
-        ("bcl_imagenet_90", Cosine(0.1, 90, span="open")),
-        ("paco_lt_400_lr002", Cosine(0.02, 400, warm_epochs=10, span="open")),
-        ("paco_places_30", Cosine(0.02, 30, warm_epochs=5, span="open")),
-        ("bcl_cifar_200", Steps(0.15, [160, 180], warm_epochs=5)),
-        ("bcl_cifar_400", Steps(0.15, [360, 380], warm_epochs=10)),
-        ("proco_cifar_100", Steps(0.3, [80, 90], warm_epochs=2)),
-    ],
-)
-def test_open_cosine_and_steps_cover_bcl_paco_and_proco(name, schedule):
+PACO_CIFAR = {"lr": 0.05, "milestones": [321, 361], "warm_epochs": 10}
+PUBLISHED = {
+    "bcl_imagenet_90": Cosine(0.1, 90, span="open"),
+    "bcl_inat_100": Cosine(0.2, 100, span="open"),
+    "bcl_cifar_200": Steps(0.15, [160, 180], warm_epochs=5),
+    "bcl_cifar_400": Steps(0.15, [360, 380], warm_epochs=10),
+    "paco_cifar_400": Steps(**PACO_CIFAR, warm_mode="official"),
+    "paco_lt_400_lr002": Cosine(0.02, 400, warm_epochs=10, span="open"),
+    "paco_lt_400_lr003": Cosine(0.03, 400, warm_epochs=10, span="open"),
+    "paco_places_30": Cosine(0.02, 30, warm_epochs=5, span="open"),
+    "paco_full_400": Cosine(0.04, 400, warm_epochs=10, span="open"),
+    "gpaco_lt_400_lr004": Cosine(0.04, 400, warm_epochs=10, span="open"),
+    "gpaco_lt_400_lr006": Cosine(0.06, 400, warm_epochs=10, span="open"),
+    "gpaco_places_30": Cosine(0.02, 30, warm_epochs=5, span="open"),
+    "gpaco_full_400": Cosine(0.08, 400, warm_epochs=10, span="open"),
+    "gpaco_cifar_400": Steps(**PACO_CIFAR, warm_mode="official"),
+    "proco_cifar_100": Steps(0.3, [80, 90], warm_epochs=2),
+    "proco_cifar_200": Steps(0.3, [160, 180], warm_epochs=5),
+    "proco_cifar_400": Steps(0.3, [360, 380], warm_epochs=10),
+    "proco_imagenet_90": Cosine(0.1, 90, span="open"),
+    "proco_imagenet_180": Cosine(0.1, 180, span="open"),
+    "proco_inat_90": Cosine(0.2, 90, span="open"),
+}
+
+
+def test_every_published_schedule_is_there():
+    assert sorted(PUBLISHED) == sorted(np.load(GOLDEN / "lr_schedules.npz").files)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_bcl_paco_and_proco_match_their_published_schedules(name):
     expected = np.load(GOLDEN / "lr_schedules.npz")[name]
-    np.testing.assert_allclose(per_epoch(schedule, len(expected)), expected, rtol=1e-6)
+    np.testing.assert_allclose(per_epoch(PUBLISHED[name], len(expected)), expected, rtol=1e-6)
+
+
+def test_the_clean_warm_up_of_paco_ends_at_the_rate_itself():
+    expected = np.load(GOLDEN / "lr_schedules.npz")["paco_cifar_400"].copy()
+    expected[10] = 0.05
+    np.testing.assert_allclose(per_epoch(Steps(**PACO_CIFAR), 400), expected, rtol=1e-6)
+    assert per_epoch(Steps(0.1, [3], warm_mode="official"), 2) == [0.1, 0.1]  # no warm-up, nothing to prolong
 
 
 @pytest.mark.parametrize(
@@ -129,6 +155,7 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
         (lambda: Steps(0.1, [0]), "epochs from 1 on"),
         (lambda: Steps(0.1, [3], gamma=10), "gamma is above 0 and at most 1"),
         (lambda: Steps(0.1, [3], warm_epochs=-2), "warm_epochs is 0 or more"),
+        (lambda: Steps(0.1, [3], warm_mode="late"), "clean or official, not 'late'"),
     ],
 )
 def test_values_out_of_range_are_refused(make, message):
