@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_bench.augment.resample import Boxes, resample
+from lt_bench.augment.resample import Boxes, Interpolation, resample
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability
 
 # torchvision's RandomResizedCrop gives up after ten tries and takes the centre
@@ -41,21 +41,25 @@ class FlipParams(NamedTuple):
 
 
 class RandomResizedCrop:
-    """A box of random area and shape, resized by bilinear interpolation.
+    """A box of random area and shape, resized by bilinear or bicubic interpolation.
 
     ``scale`` bounds the share of the image's area, ``ratio`` width / height (log-uniform).
     Source: Szegedy et al., CVPR 2015, section 6; law and resampling of torchvision's RandomResizedCrop on tensors.
     """
 
     def __init__(
-        self, size: int, scale: tuple[float, float] = (0.2, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
+        self,
+        size: int,
+        scale: tuple[float, float] = (0.2, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         if size < 1 or not 0 < scale[0] <= scale[1] or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(
                 f"RandomResizedCrop expects size >= 1 and 0 < low <= high in scale and ratio, found size {size}, "
                 f"scale {scale}, ratio {ratio}; type e.g. RandomResizedCrop(32, scale=(0.2, 1.0))"
             )
-        self.size, self.scale, self.ratio = size, scale, ratio
+        self.size, self.scale, self.ratio, self.interpolation = size, scale, ratio, interpolation
 
     def draw(self, count: int, generator: torch.Generator) -> ResizedCropParams:
         """Ten candidate shapes and one place per image."""
@@ -85,11 +89,15 @@ class RandomResizedCrop:
 
     def grouped(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None = None) -> Tensor:
         """Crop, then mirror where flipped (B,); images (B, C, H, W), returns (B, C, size, size)."""
-        return resample(images, self.boxes(params, *images.shape[2:]), self.size, flipped)
+        return self._cut(images, params, flipped, gather=False)
 
     def branch_free(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None = None) -> Tensor:
         """Crop as ``grouped`` does, by gathering alone."""
-        return resample(images, self.boxes(params, *images.shape[2:]), self.size, flipped, gather=True)
+        return self._cut(images, params, flipped, gather=True)
+
+    def _cut(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None, gather: bool) -> Tensor:
+        boxes = self.boxes(params, *images.shape[2:])
+        return resample(images, boxes, self.size, flipped, gather, self.interpolation)
 
     def _central(self, height: int, width: int) -> tuple[int, int]:
         if width / height < self.ratio[0]:
