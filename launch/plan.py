@@ -72,7 +72,8 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
         for grid in grids or [{}]:
             axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
-            end = [*one_run, "sweep=[]"] if grid else one_run  # the run that is typed names no further runs
+            # the run that is typed names no further runs, even where its experiment does
+            end = [*one_run, "sweep=[]"] if grid or "sweep" in keys else one_run
             combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
     return combinations
 

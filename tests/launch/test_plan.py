@@ -47,6 +47,12 @@ def test_every_way_to_write_a_sweep(word, expected):
     assert expand([word]) == [[text] for text in expected]
 
 
+def test_an_experiment_without_its_grids_is_swept_as_typed():
+    runs = plan(["experiment=digits_tuning", "sweep=[]", "seed=1,2"])
+    assert [run.config.seed for run in runs] == [1, 2]
+    assert all(run.overrides[-1] == "sweep=[]" and run.config.evaluation.split == "validation" for run in runs)
+
+
 def test_a_shuffled_sweep_has_every_value():
     assert sorted(expand(["seed=shuffle(range(5))"])) == [[f"seed={seed}"] for seed in range(5)]
 
