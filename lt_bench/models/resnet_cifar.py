@@ -8,6 +8,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lt_bench.models.resnet import resnet50
+
 Initialisation = Literal["kaiming_fan_in", "kaiming_fan_out", "default"]
 Shortcut = Literal["padding", "projection"]
 
@@ -119,3 +121,16 @@ def resnet18_cifar(initialisation: Initialisation = "kaiming_fan_out") -> CifarR
 def resnet34_cifar(initialisation: Initialisation = "kaiming_fan_out") -> CifarResNet:
     """As ``resnet18_cifar`` with 3, 4, 6, 3 blocks: 21,276,992 parameters."""
     return CifarResNet((3, 4, 6, 3), (64, 128, 256, 512), "projection", initialisation)
+
+
+def resnet50_cifar() -> nn.Module:
+    """ResNet-50 with a 3 x 3 stem and no max-pool: stages of bottlenecks, 2,048 features, 23,500,352 parameters.
+
+    Source: Cui et al., TPAMI 2023 (GPaCo), authors' code for the full CIFAR-100.  Deviation: none known; the
+    initialisation is that of the large-image network.
+    """
+    network = resnet50()
+    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return network

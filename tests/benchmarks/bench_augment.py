@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from harness import alternate, describe, report
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
+from lt_bench.augment.autoaugment import AutoAugment
+from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.cutout import Cutout
 from lt_bench.augment.pipeline import Op, Pipeline
 from lt_bench.engine.memory import keep_freed_memory
 
@@ -22,7 +26,10 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 class Case(NamedTuple):
-    """A view, the same for both sides, its batch size, the ratio asked for and how the images are stored."""
+    """A view, the same for both sides, its batch size, the ratio asked for and how the images are stored.
+
+    ``theirs`` works on PIL images, ``on_tensors`` after the conversion and before normalisation.
+    """
 
     title: str
     ours: list[Op]
@@ -30,6 +37,32 @@ class Case(NamedTuple):
     batch: int
     goal: float | None
     layout: torch.memory_format = torch.contiguous_format
+    on_tensors: tuple = ()
+
+
+class PilBlur:
+    """The blur of SimCLR-type views in the published code: Pillow's, with a strength drawn for the image."""
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The image, blurred."""
+        return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
+
+
+class TensorCutout:
+    """DeVries & Taylor's cutout of one image: a mask made with numpy."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The image (3, H, W) with a hole."""
+        height, width = image.shape[1:]
+        row, column = np.random.randint(height), np.random.randint(width)
+        top, bottom = np.clip([row - self.length // 2, row + self.length // 2], 0, height)
+        left, right = np.clip([column - self.length // 2, column + self.length // 2], 0, width)
+        mask = np.ones((height, width), np.float32)
+        mask[top:bottom, left:right] = 0.0
+        return image * torch.from_numpy(mask).expand_as(image)
 
 
 def simclr(batch: int) -> Case:
@@ -49,12 +82,33 @@ def simclr(batch: int) -> Case:
     return Case(f"SimCLR view, batch {batch}", ours, theirs, batch, 8)
 
 
+def blurred(batch: int) -> Case:
+    """The contrastive views of BCL and PaCo on CIFAR."""
+    plain = simclr(batch)
+    theirs = [*plain.theirs, transforms.RandomApply([PilBlur()], p=0.5)]
+    return Case(f"sim view with blur, batch {batch}", [*plain.ours, BoxBlur((0.1, 2.0), p=0.5)], theirs, batch, 6)
+
+
+def classified(batch: int) -> Case:
+    """The view of the classification branch of BCL, PaCo and ProCo on CIFAR."""
+    ours: list[Op] = [CropWithPadding(32, 4), HorizontalFlip(0.5), AutoAugment(), Cutout(16)]
+    theirs = [
+        transforms.RandomCrop(32, padding=4),
+        transforms.RandomHorizontalFlip(),
+        transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10, fill=128),
+    ]
+    title = f"view 1 of BCL, PaCo, ProCo: crop, flip, AutoAugment, Cutout, batch {batch}"
+    return Case(title, ours, theirs, batch, 6, on_tensors=(TensorCutout(16),))
+
+
 def cases() -> list[Case]:
     """All comparisons."""
     theirs = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
     return [
         simclr(512),
         simclr(256),
+        blurred(512),
+        classified(512),
         Case("crop with padding and flip, batch 512", [CropWithPadding(32, 4), HorizontalFlip(0.5)], theirs, 512, 8),
         Case("evaluation, batch 512, split stored plane by plane", [], [], 512, None),
         Case("evaluation, batch 512, split stored channels_last", [], [], 512, 30, torch.channels_last),
@@ -72,7 +126,9 @@ def compare(case: Case) -> bool:
     images = smooth_images(case.batch).contiguous(memory_format=case.layout)
     arrays = list(np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()))
     view, generator = Pipeline(case.ours, MEAN, STD), torch.Generator().manual_seed(0)
-    per_image = transforms.Compose([*case.theirs, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    per_image = transforms.Compose(
+        [*case.theirs, transforms.ToTensor(), *case.on_tensors, transforms.Normalize(MEAN, STD)]
+    )
     names = {"pil": "torchvision on PIL, image by image", "batch": "lt_bench, whole batch"}
     seconds = alternate(
         {

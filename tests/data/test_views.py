@@ -2,30 +2,80 @@
 
 import pytest
 
+from lt_bench.augment.autoaugment import AutoAugment
 from lt_bench.augment.blur import GaussianBlur
+from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.cutout import Cutout
+from lt_bench.augment.randaugment import RandAugment
 from lt_bench.compose import compose
 from lt_bench.data.views import VIEWS, build_view
 from lt_bench.preflight import settle
 
 
-def kinds(view, dataset):
-    return [type(op) for op in VIEWS[view](settle(compose([f"dataset={dataset}"])).dataset)]
+def dataset(name):
+    return settle(compose([f"dataset={name}"])).dataset
 
 
-def test_views_of_cifar():
-    jitter = [RandomResizedCrop, HorizontalFlip, ColorJitter, Grayscale]
-    assert kinds("plain", "cifar100_lt") == []
-    assert kinds("crop_flip", "cifar100_lt") == [CropWithPadding, HorizontalFlip]
-    assert kinds("simclr", "cifar100_lt") == jitter
-    assert kinds("simclr_blur", "cifar100_lt") == [*jitter, GaussianBlur]
+def described(ops):
+    return [(type(op), vars(op)) for op in ops]
 
 
-def test_digits_are_never_mirrored():
-    assert not any(HorizontalFlip in kinds(view, "digits_lt") for view in VIEWS)
+FLIP = HorizontalFlip(0.5)
+COLOR = [ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grayscale(0.2)]
+SIM = [RandomResizedCrop(32, (0.2, 1.0)), FLIP, *COLOR]
+SIM_WIDE = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, *COLOR]
+CIFAR = {
+    "plain": [],
+    "crop_flip": [CropWithPadding(32, 4), FLIP],
+    "simclr": SIM,
+    "simclr_blur": [*SIM, GaussianBlur(3, (0.1, 2.0), 0.5)],
+    # SDCLR, GH and boosted contrastive learning; the second as in GH's authors' code
+    "ssl": [RandomResizedCrop(32, (0.1, 1.0), interpolation="bicubic"), FLIP, *COLOR],
+    "ssl_bilinear": [RandomResizedCrop(32, (0.1, 1.0), interpolation="bilinear"), FLIP, *COLOR],
+    # BCL's views 2 and 3, PaCo's view 2, both views of GPaCo on balanced data
+    "sim_blur": [*SIM, BoxBlur((0.1, 2.0), 0.5)],
+    # GPaCo's view 2 on long-tailed data
+    "sim_blur_rare": [*SIM, BoxBlur((0.1, 2.0), 0.2)],
+    # ProCo's views 2 and 3
+    "sim_wide": SIM_WIDE,
+    # view 1 of BCL, ProCo and PaCo
+    "autoaugment_cutout": [CropWithPadding(32, 4), FLIP, AutoAugment(), Cutout(16)],
+    # large-image recipes: jitter always and without hue; rand-n2-m10-mstd0.5
+    "cls": [
+        RandomResizedCrop(32, (0.08, 1.0)),
+        FLIP,
+        ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0),
+        RandAugment(2, 10.0, 0.5),
+    ],
+    "rand": [*SIM_WIDE, RandAugment(2, 10.0, 0.5)],
+}
+
+
+def test_every_view_is_described_here():
+    assert set(CIFAR) == set(VIEWS)
+
+
+@pytest.mark.parametrize("name", ["cifar10_lt", "cifar100_lt"])
+@pytest.mark.parametrize("view", CIFAR)
+def test_views_of_cifar(view, name):
+    pipeline = build_view(view, dataset(name))
+    assert described(pipeline.ops) == described(CIFAR[view])
+    assert (pipeline.mean, pipeline.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_digits_are_never_mirrored(view):
+    pipeline = build_view(view, dataset("digits_lt"))
+    assert not any(isinstance(op, HorizontalFlip) for op in pipeline.ops)
+
+
+def test_the_hole_is_half_of_the_image():
+    lengths = [build_view("autoaugment_cutout", dataset(name)).ops[-1].length for name in ("digits_lt", "cifar10_lt")]
+    assert lengths == [4, 16]
 
 
 def test_an_unknown_view_names_the_known():
-    with pytest.raises(ValueError, match="plain, crop_flip, simclr"):
-        build_view("cutout", settle(compose([])).dataset)
+    with pytest.raises(ValueError, match="unknown view 'cutout'; there are plain, crop_flip, simclr"):
+        build_view("cutout", dataset("digits_lt"))

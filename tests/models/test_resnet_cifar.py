@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fingerprints import BACKBONES, SIZES, assert_fingerprint, fill_hashed, image_batch, sizes
 from torch import nn
 
 from lt_bench.models.heads import ProjectionHead
@@ -15,6 +16,7 @@ from lt_bench.models.resnet_cifar import (
     resnet18_cifar,
     resnet32_cifar,
     resnet34_cifar,
+    resnet50_cifar,
     resnet_cifar,
 )
 
@@ -92,40 +94,26 @@ def test_resnet32_has_the_published_size():
     assert parameters(nn.Linear(encoder.feature_dim, 10)) == SBCL["count_linear_c10"]
 
 
-def hashed(offset, shape):
-    """The stored networks' deterministic numbers in (-1, 1): a 32-bit hash of the flat index."""
-    numbers = offset + np.arange(np.prod(shape), dtype=np.uint64)
-    mask = np.uint64(2**32 - 1)
-    numbers = (numbers * np.uint64(2654435761)) & mask
-    numbers = ((numbers ^ (numbers >> np.uint64(15))) * np.uint64(2246822519)) & mask
-    numbers ^= numbers >> np.uint64(13)
-    return torch.from_numpy(2 * (numbers / 2**32) - 1).reshape(shape)
-
-
-def fill_hashed(network):
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.data = np.sqrt(6 / module.weight[0].numel()) * hashed(0, module.weight.shape)
-        elif isinstance(module, nn.BatchNorm2d):
-            shape = module.weight.shape
-            module.weight.data = 0.5 + 0.1 * hashed(0, shape)
-            module.bias.data = 0.1 * hashed(1000, shape)
-            module.running_mean = 0.1 * hashed(2000, shape)
-            module.running_var = 1 + 0.1 * hashed(4000, shape)
-    return network
-
-
 def test_resnet32_matches_the_fingerprint_of_bcl_and_paco():
-    data = np.load(GOLDEN / "bcl_paco_backbones.npz")
-    np.testing.assert_allclose(hashed(3000, (4,)), data["sym_check_off3000"])
-    encoder = fill_hashed(resnet32_cifar().double())
-    features = encoder.eval()(hashed(7000, (2, 3, 32, 32))).detach()
-    np.testing.assert_allclose(features, data["resnet32_encoder_out0"], rtol=1e-8)
-    features = encoder.train()(hashed(7000, (4, 3, 32, 32))).detach()
-    np.testing.assert_allclose(features, data["resnet32_encoder_train_out0"], rtol=1e-8)
+    encoder = fill_hashed(resnet32_cifar())
+    assert sizes(encoder) == SIZES["resnet32_encoder"]
+    assert_fingerprint("resnet32_encoder", encoder.eval()(image_batch(2, 32)))
+    features = encoder.train()(image_batch(4, 32)).detach()
+    np.testing.assert_allclose(features, BACKBONES["resnet32_encoder_train_out0"], rtol=1e-8)
     norm = encoder.stem[1]
-    np.testing.assert_allclose(norm.running_mean, data["resnet32_encoder_train_bn1_running_mean"], rtol=1e-8)
-    np.testing.assert_allclose(norm.running_var, data["resnet32_encoder_train_bn1_running_var"], rtol=1e-8)
+    np.testing.assert_allclose(norm.running_mean, BACKBONES["resnet32_encoder_train_bn1_running_mean"], rtol=1e-8)
+    np.testing.assert_allclose(norm.running_var, BACKBONES["resnet32_encoder_train_bn1_running_var"], rtol=1e-8)
+
+
+def test_resnet50_keeps_the_resolution_until_the_second_stage():
+    encoder = resnet50_cifar().eval()
+    assert parameters(encoder) == 23_500_352
+    stem = encoder.relu(encoder.bn1(encoder.conv1(torch.rand(1, 3, 32, 32))))
+    maps = encoder.layer1(encoder.maxpool(stem))
+    assert (stem.shape, maps.shape) == ((1, 64, 32, 32), (1, 256, 32, 32))
+    assert [stage[0].conv2.stride[0] for stage in (encoder.layer2, encoder.layer3, encoder.layer4)] == [2, 2, 2]
+    assert encoder(torch.rand(1, 3, 8, 8)).shape == (1, encoder.feature_dim) == (1, 2048)
+    assert encoder.conv1.weight.std().item() == pytest.approx(np.sqrt(2 / (64 * 9)), rel=0.05)
 
 
 @pytest.mark.parametrize(("make", "name"), [(resnet18_cifar, "resnet18"), (resnet34_cifar, "resnet34")])

@@ -1,0 +1,53 @@
+"""Residual networks for large images: torchvision's, without their linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+
+def bottleneck_resnet(blocks: Sequence[int], groups: int = 1, width_per_group: int = 64) -> nn.Module:
+    """7 x 7 stem with max-pool, four stages of bottlenecks, global average pool: (B, 3, H, W) -> (B, 2048).
+
+    ``blocks`` has one entry per stage; the stride sits in the 3 x 3 convolution. Convolutions start Kaiming normal,
+    fan-out, batch-norm from weight 1, bias 0. Images of any size; 224 pixels are usual.
+    Source: He et al., CVPR 2016; Xie et al., CVPR 2017; torchvision's ResNet.  Deviation: without the linear layer on
+    top, so that torchvision's weights load but for ``fc``.
+    """
+    from torchvision.models.resnet import Bottleneck, ResNet  # slow to import, and only these networks need it
+
+    network = ResNet(Bottleneck, list(blocks), num_classes=1, groups=groups, width_per_group=width_per_group)
+    network.feature_dim = network.fc.in_features
+    network.fc = nn.Identity()
+    return network
+
+
+def resnet50() -> nn.Module:
+    """ResNet-50: 2,048 features, 23,508,032 parameters."""
+    return bottleneck_resnet((3, 4, 6, 3))
+
+
+def resnet101() -> nn.Module:
+    """ResNet-101: 2,048 features, 42,500,160 parameters."""
+    return bottleneck_resnet((3, 4, 23, 3))
+
+
+def resnet152() -> nn.Module:
+    """ResNet-152: 2,048 features, 58,143,808 parameters."""
+    return bottleneck_resnet((3, 8, 36, 3))
+
+
+def resnet200() -> nn.Module:
+    """ResNet-200: 2,048 features, 62,624,832 parameters; torchvision has no such network of its own."""
+    return bottleneck_resnet((3, 24, 36, 3))
+
+
+def resnext50_32x4d() -> nn.Module:
+    """ResNeXt-50 with 32 groups of width 4: 2,048 features, 22,979,904 parameters."""
+    return bottleneck_resnet((3, 4, 6, 3), groups=32, width_per_group=4)
+
+
+def resnext101_32x4d() -> nn.Module:
+    """ResNeXt-101 with 32 groups of width 4: 2,048 features, 42,128,704 parameters."""
+    return bottleneck_resnet((3, 4, 23, 3), groups=32, width_per_group=4)
