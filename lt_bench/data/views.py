@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lt_bench.augment.pipeline import Op, Pipeline
+    from lt_bench.augment.resample import Interpolation
     from lt_bench.config import Dataset
 
+SSL = (0.1, 1.0)  # shares of the area in the self-supervised views of the long-tail literature
 WIDE = (0.08, 1.0)  # torchvision's default shares of the area in a random resized crop
 
 
@@ -30,12 +32,20 @@ def _sim_wide(dataset: Dataset) -> list[Op]:
     return _sim(dataset, WIDE)
 
 
-def _sim(dataset: Dataset, scale: tuple[float, ...]) -> list[Op]:
+def _ssl(dataset: Dataset) -> list[Op]:
+    return _sim(dataset, SSL, "bicubic")
+
+
+def _ssl_bilinear(dataset: Dataset) -> list[Op]:
+    return _sim(dataset, SSL)
+
+
+def _sim(dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear") -> list[Op]:
     from lt_bench.augment.color import ColorJitter, Grayscale
 
     brightness, contrast, saturation, hue = dataset.color_jitter
     return [
-        *_resized_crop_flip(dataset, scale),
+        *_resized_crop_flip(dataset, scale, interpolation),
         ColorJitter(brightness, contrast, saturation, hue, dataset.color_jitter_probability),
         Grayscale(dataset.grayscale_probability),
     ]
@@ -82,11 +92,14 @@ def _rand(dataset: Dataset) -> list[Op]:
     return [*_sim_wide(dataset), RandAugment(2, 10.0, 0.5)]
 
 
-def _resized_crop_flip(dataset: Dataset, scale: tuple[float, ...]) -> list[Op]:
+def _resized_crop_flip(
+    dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear"
+) -> list[Op]:
     from lt_bench.augment.crop import RandomResizedCrop
 
     smallest, largest = scale
-    return [RandomResizedCrop(dataset.image_size, scale=(smallest, largest)), *_flip(dataset)]
+    crop = RandomResizedCrop(dataset.image_size, scale=(smallest, largest), interpolation=interpolation)
+    return [crop, *_flip(dataset)]
 
 
 def _flip(dataset: Dataset) -> list[Op]:
@@ -100,6 +113,8 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "crop_flip": _crop_flip,
     "simclr": _simclr,
     "simclr_blur": _simclr_blur,
+    "ssl": _ssl,
+    "ssl_bilinear": _ssl_bilinear,
     "sim_blur": _sim_blur,
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
@@ -116,7 +131,9 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur, ``sim_blur`` that of
     BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes crops from 8 % of the area
     on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
-    ``rand`` are those of their large-image recipes, with RandAugment. Raises ValueError for another name.
+    ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the self-supervised view of SDCLR, GH
+    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). Raises ValueError for
+    another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 
