@@ -25,7 +25,7 @@ def similarities(embeddings: Tensor, temperature: float) -> Tensor:
 
 
 def exclude_self(scores: Tensor) -> Tensor:
-    """Set the diagonal of (n, n) scores to minus infinity, in place, for use under ``logsumexp`` only.
+    """Set the diagonal of scores (A, n), A <= n, to minus infinity, in place, for use under ``logsumexp`` only.
 
     The fill stays out of the graph: ``logsumexp`` gives these entries a zero gradient by itself.
     """
