@@ -24,6 +24,44 @@ def test_projections_have_unit_length_and_follow_the_formula():
     torch.testing.assert_close(head(features).norm(dim=1), torch.ones(7, dtype=torch.float64))
 
 
+def test_batch_norm_stands_before_every_relu_and_normalises_the_batch():
+    head = ProjectionHead(6, 5, 4, batch_norm=True).double()
+    features = torch.randn(7, 6, dtype=torch.float64)
+    first, norm, _, last = head.layers
+    hidden = features @ first.weight.T + first.bias
+    hidden = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()
+    plain = hidden.clamp(min=0) @ last.weight.T + last.bias
+    torch.testing.assert_close(head(features), plain / plain.norm(dim=1, keepdim=True))
+    assert head.eval()(features[:1]).isfinite().all()  # one row has no statistics of its own
+
+
+def test_hidden_layers_follow_one_another():
+    head = ProjectionHead(6, 5, 4, hidden_layers=2).double()
+    features = torch.randn(7, 6, dtype=torch.float64)
+    first, second, last = (layer for layer in head.layers if isinstance(layer, torch.nn.Linear))
+    assert [tuple(layer.weight.shape) for layer in (first, second, last)] == [(5, 6), (5, 5), (4, 5)]
+    hidden = (features @ first.weight.T + first.bias).clamp(min=0)
+    hidden = (hidden @ second.weight.T + second.bias).clamp(min=0)
+    plain = hidden @ last.weight.T + last.bias
+    torch.testing.assert_close(head(features), plain / plain.norm(dim=1, keepdim=True))
+    norms = [m for m in ProjectionHead(6, 5, 4, 3, batch_norm=True).layers if isinstance(m, torch.nn.BatchNorm1d)]
+    assert len(norms) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "head"),
+    [
+        ("proco_resnet32_c10_linear", torch.nn.Linear(64, 10), ProjectionHead(64, 512, 128, batch_norm=True)),
+        ("paco_resnet32_c100_encoder_q", torch.nn.Identity(), ProjectionHead(64, 64, 32, batch_norm=True)),
+        ("gpaco_resnet32_c100", torch.nn.Linear(64, 100), ProjectionHead(64, 64, 32, hidden_layers=2)),
+    ],
+)
+def test_heads_of_the_cifar_recipes_have_the_published_number_of_parameters(name, beside, head):
+    with np.load(GOLDEN / "bcl_paco_backbones.npz") as arrays:
+        published = dict(zip(arrays["names"].tolist(), arrays["params"].tolist(), strict=True))
+    assert parameters(head) + parameters(beside) == published[name] - published["resnet32_encoder"]
+
+
 def test_sizes_are_the_published_ones():
     assert parameters(ProjectionHead(2048, 2048, 128)) == np.load(GOLDEN / "cb_param_counts.npz")["resnet50_moco_head"]
     assert parameters(NormalizedLinear(64, 100)) == np.load(GOLDEN / "sbcl_resnet32.npz")["count_normed_linear_c100"]

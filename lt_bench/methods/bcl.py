@@ -1,0 +1,75 @@
+"""Balanced contrastive learning: class prototypes join every batch, and every class weighs the same in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Run, TrainInfo, feature_dim
+from lt_bench.losses.bcl import balanced_contrastive
+from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
+from lt_bench.methods.two_branch import TwoBranch
+from lt_bench.models.heads import ProjectionHead
+
+
+class BCL(TwoBranch):
+    """Zhu et al., CVPR 2022: ``alpha`` times a prior-adjusted cross-entropy plus ``beta`` times a contrastive loss.
+
+    The first view goes to the cross-entropy, the second and third to the balanced contrastive loss. Its prototypes are
+    the classifier's class vectors, not normalised, through a head of their own whose batch is the classes.
+    Raises ValueError for a temperature that is not positive and a negative ``alpha`` or ``beta``.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        temperature: float = 0.1,
+        alpha: float = 2.0,
+        beta: float = 0.6,
+        own_class_denominator: Literal["positives", "size"] = "positives",
+        classifier: Literal["linear", "cosine"] = "linear",
+        projection_hidden: int | None = 512,
+        projection_dim: int = 128,
+        views: Sequence[str] = ("autoaugment_cutout", "sim_blur", "sim_blur"),
+    ) -> None:
+        super().__init__(
+            encoder,
+            info,
+            classifier=classifier,
+            projection_hidden=projection_hidden,
+            projection_dim=projection_dim,
+            views=views,
+        )
+        if not temperature > 0:
+            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.1")
+        if not (alpha >= 0 and beta >= 0):
+            raise ValueError(f"expected alpha >= 0 and beta >= 0, found {alpha} and {beta}")
+        self.temperature, self.alpha, self.beta = temperature, alpha, beta
+        self.own_class_denominator = own_class_denominator
+        width = feature_dim(encoder)
+        self.prototype_head = ProjectionHead(width, projection_hidden or width, projection_dim, batch_norm=True)
+
+    def prototypes(self) -> Tensor:
+        """Unit-length prototypes of all classes, (C, projection_dim)."""
+        weight = self.classifier.weight
+        # a cosine classifier holds its class vectors as columns
+        embeddings: Tensor = self.prototype_head(weight if isinstance(self.classifier, nn.Linear) else weight.T)
+        return embeddings
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """The loss of the joined batch of all ranks, its two parts, and the accuracy on the first view."""
+        logits, embeddings, labels = self.branches(batch, run)
+        cross_entropy = logit_adjusted_cross_entropy(logits, labels, self.log_prior, tau=1.0)
+        contrastive = balanced_contrastive(
+            embeddings, self.prototypes(), labels, self.temperature, self.own_class_denominator
+        )
+        return {
+            "loss": self.alpha * cross_entropy + self.beta * contrastive,
+            "cross_entropy": cross_entropy.detach(),
+            "contrastive": contrastive.detach(),
+            "accuracy": (logits.detach().argmax(1) == labels).float().mean(),
+        }

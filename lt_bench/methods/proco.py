@@ -1,0 +1,94 @@
+"""Probabilistic contrastive learning: features are compared with distributions of classes, not with a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.geometry.vmf import mean_direction_and_kappa, random_means, update_means
+from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
+from lt_bench.losses.proco import contrastive_logits
+from lt_bench.methods.two_branch import TwoBranch
+
+USED, CURRENT = 0, 1  # the two sets of statistics
+
+
+class ProCo(TwoBranch):
+    """Du et al., TPAMI 2024: a prior-adjusted cross-entropy plus ``alpha`` times that of the contrastive logits.
+
+    Every class is a von Mises-Fisher distribution of embeddings, estimated from two sets of running statistics:
+    ``current`` begins anew in every epoch, ``used`` goes on from the whole epoch before and gives the logits. A batch
+    joins both before its own logits, the second view after the first. A class without images so far has a random
+    direction and competes, or with ``unseen="masked"`` it does not.
+    Raises ValueError for a temperature that is not positive and a negative ``alpha``.
+    """
+
+    means: Tensor
+    counts: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        temperature: float = 0.1,
+        alpha: float = 1.0,
+        classifier: Literal["linear", "cosine"] = "linear",
+        bessel: Literal["asymptotic", "official"] = "asymptotic",
+        kappa_estimator: Literal["code", "sra"] = "code",
+        unseen: Literal["random", "masked"] = "random",
+        projection_hidden: int | None = 512,
+        projection_dim: int = 128,
+        views: Sequence[str] = ("autoaugment_cutout", "sim_wide", "sim_wide"),
+    ) -> None:
+        super().__init__(
+            encoder,
+            info,
+            classifier=classifier,
+            projection_hidden=projection_hidden,
+            projection_dim=projection_dim,
+            views=views,
+        )
+        if not temperature > 0:
+            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.1")
+        if not alpha >= 0:
+            raise ValueError(f"alpha is 0 or more, not {alpha}; set method.alpha=1.0")
+        if unseen not in ("random", "masked"):
+            raise ValueError(f"unseen is random or masked, not {unseen!r}; set method.unseen=random")
+        self.temperature, self.alpha = temperature, alpha
+        self.bessel, self.kappa_estimator, self.unseen = bessel, kappa_estimator, unseen
+        self.register_buffer("means", random_means(info.num_classes, projection_dim).repeat(2, 1, 1))
+        self.register_buffer("counts", torch.zeros(2, info.num_classes))
+
+    def on_epoch_start(self, epoch: int, run: Run) -> None:
+        """The statistics of the epoch that has ended are used from now on, and new ones begin."""
+        for statistics in (self.means, self.counts):
+            statistics[USED] = statistics[CURRENT]
+        _, num_classes, dim = self.means.shape
+        self.means[CURRENT] = random_means(num_classes, dim, run.generator("proco", epoch))
+        self.counts[CURRENT] = 0
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """The loss of the joined batch of all ranks, its two parts, and the accuracy on the first view."""
+        logits, embeddings, labels = self.branches(batch, run)
+        cross_entropy = logit_adjusted_cross_entropy(logits, labels, self.log_prior, tau=1.0)
+        contrastive = torch.stack([self._contrastive(view, labels) for view in embeddings.unbind(1)]).mean()
+        return {
+            "loss": cross_entropy + self.alpha * contrastive,
+            "cross_entropy": cross_entropy.detach(),
+            "contrastive": contrastive.detach(),
+            "accuracy": (logits.detach().argmax(1) == labels).float().mean(),
+        }
+
+    def _contrastive(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """One view, (B, D), joins the statistics and is then classified by them."""
+        update_means(self.means, self.counts, embeddings.detach(), labels)
+        directions, kappa = mean_direction_and_kappa(self.means[USED], self.kappa_estimator)
+        logits = contrastive_logits(embeddings, directions, kappa, self.temperature, self.bessel)
+        if self.unseen == "masked":
+            logits = logits.masked_fill(self.counts[USED] == 0, -torch.inf)
+        return logit_adjusted_cross_entropy(logits, labels, self.log_prior, tau=1.0)
