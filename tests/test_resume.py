@@ -34,7 +34,8 @@ def test_every_method_and_every_rule_is_in_some_pair():
 
 @pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, tmp_path, monkeypatch):
-    words = (f"method={method}", f"stage_two={rule}", "checkpoint.every_steps=2")
+    # three steps an epoch, so that also a recipe of few epochs dies more than once
+    words = (f"method={method}", f"stage_two={rule}", "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3")
     undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
     config = tiny(tmp_path / "killed", *words)
     deaths = 0
