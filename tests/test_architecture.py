@@ -21,7 +21,10 @@ sbcl_supcon sbcl_simclr sbcl_ccl sbcl_rank sbcl_step sbcl_numclusters sbcl_kmean
 sbcl_cluster_update sbcl_resnet32 sbcl_lr
 ldam_margins ldam_drw_weights ldam_loss ldam_step ldam_lr
 cb_sampler cb_weights cb_lr cb_shot_acc cb_lws cb_tau_norm cb_ncm
-bcl_logitadjust
+bcl_logitadjust bcl_balscl bcl_step bcl_paco_backbones lr_schedules
+paco_loss_lt paco_loss_full paco_loss_extreme paco_step
+gpaco_loss gpaco_step gpaco_multitask_lt gpaco_multitask_balanced
+proco_bessel proco_loss_a proco_loss_b proco_loss_c
 """.split()
 
 

@@ -33,28 +33,6 @@ class ProjectionHead(nn.Module):
         return F.normalize(self.layers(features), dim=1)
 
 
-class BatchNormHead(nn.Module):
-    """Linear - batch norm - ReLU - linear without bias - batch norm; the result is not normalised.
-
-    Source: authors' code of GH, SDCLR and boosted contrastive learning.  Deviation: none.
-    """
-
-    def __init__(self, in_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(in_dim, in_dim),
-            nn.BatchNorm1d(in_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(in_dim, out_dim, bias=False),
-            nn.BatchNorm1d(out_dim),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Shapes: features (B, in_dim) -> embeddings (B, out_dim)."""
-        embeddings: Tensor = self.layers(features)
-        return embeddings
-
-
 class NormalizedLinear(nn.Module):
     """Cosine classifier: ``scale`` times the cosine of a feature and a class's column of ``weight`` (in_dim, C).
 
