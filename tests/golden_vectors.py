@@ -13,10 +13,11 @@ DOUBLE_LOSS = {"rtol": 1e-6, "atol": 0.0}
 PRECISIONS = [(torch.float64, DOUBLE), (torch.float32, SINGLE)]
 
 
-def golden(file: str, case: str) -> dict[str, Tensor]:
+def golden(file: str, case: str = "") -> dict[str, Tensor]:
     """All arrays of a file whose names begin with ``<case>_``, without that beginning; text is left out."""
+    beginning = f"{case}_" if case else ""
     with np.load(FOLDER / f"{file}.npz") as arrays:
-        found = {name.removeprefix(f"{case}_"): arrays[name] for name in arrays.files if name.startswith(f"{case}_")}
+        found = {name.removeprefix(beginning): arrays[name] for name in arrays.files if name.startswith(beginning)}
     return {name: torch.from_numpy(np.asarray(array)) for name, array in found.items() if array.dtype.kind != "U"}
 
 
