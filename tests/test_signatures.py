@@ -45,9 +45,21 @@ def found(target=f"{MINE}.Mine"):
     return {name: parameter.default for name, parameter in parameters(target).items()}
 
 
+def python_parameters(target):
+    """All keywords that a class or function takes, those that it passes on to its ancestors included."""
+    taken, found = get_object(target), {}
+    for owner in taken.__mro__ if isinstance(taken, type) else [taken]:
+        words = dict(inspect.signature(owner).parameters)
+        passed_on = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_KEYWORD]
+        found = {name: word for name, word in words.items() if name not in passed_on} | found
+        if not passed_on:
+            break
+    return found
+
+
 @pytest.mark.parametrize("target", targets())
 def test_as_python_sees_it(target):
-    expected = inspect.signature(get_object(target)).parameters
+    expected = python_parameters(target)
     read = parameters(target)
     assert set(read) == set(expected) - SUPPLIED
     for name, parameter in read.items():
