@@ -142,3 +142,9 @@ def test_a_classifier_that_cannot_be_known_is_taken_to_be_there(value, refused, 
 def test_rules_for_linear_classifiers_refuse_a_normalised_one(rule):
     with pytest.raises(UsageError, match="needs a linear classifier.*set stage_two=cb"):
         settle(compose(["method=ldam_drw", f"stage_two={rule}"]))
+
+
+@pytest.mark.parametrize("method", ["bcl", "proco"])
+def test_a_method_with_a_cosine_classifier_has_no_linear_one(method):
+    settle(compose([f"method={method}", "stage_two=lws"]))
+    assert "needs a linear classifier" in refusal(f"method={method}", "method.classifier=cosine", "stage_two=lws")
