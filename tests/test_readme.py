@@ -31,22 +31,27 @@ def test_tables_are_made_from_the_committed_records(tmp_path):
     assert made == kept
 
 
-@pytest.mark.parametrize("name", ["digits_demo", "digits_tuning"])
+@pytest.mark.parametrize("name", ["digits_demo", "digits_tuning", "fashion_study", "fashion_tuning"])
 def test_records_are_those_of_the_experiment_under_the_identities_of_today(name):
     records = read_records([ROOT / "results" / "records" / f"{name}.jsonl"])
     assert {record.run_id for record in records} == {run.identity for run in plan([f"experiment={name}"])}
 
 
-def test_digits_recipes_are_the_best_of_the_tuning():
-    best = {}
-    for record in read_records([ROOT / "results" / "records" / "digits_tuning.jsonl"]):
+@pytest.mark.parametrize(("dataset", "tried", "runs"), [("digits_lt", 9, 3), ("fashion_mnist_lt", 4, 1)])
+def test_recipes_are_the_best_of_the_tuning(dataset, tried, runs):
+    best, short = {}, dataset.split("_")[0]
+    for record in read_records([ROOT / "results" / "records" / f"{short}_tuning.jsonl"]):
         key = (record.settings["train.lr"], record.settings["train.optimizer.weight_decay"])
-        best.setdefault(record.method, {}).setdefault(key, []).append(record.metrics["top1"])
-    for method, settings in best.items():
-        assert len(settings) == 9 and all(len(values) == 3 for values in settings.values())
-        train = settle(compose([f"method={method}", "dataset=digits_lt"])).train
+        row = (record.method, record.settings.get("method.views", "") == ["autoaugment_cutout"])
+        best.setdefault(row, {}).setdefault(key, []).append(record.metrics["top1"])
+    for (method, other_view), settings in best.items():
+        assert len(settings) == tried and all(len(values) == runs for values in settings.values())
         chosen = max(settings, key=lambda key: sum(settings[key]))
-        assert chosen == (train.lr, train.optimizer.weight_decay)
+        trains = [settle(compose([f"method={method}", f"dataset={dataset}"])).train]
+        if other_view:
+            study = plan([f"experiment={short}_study"])
+            trains = [run.config.train for run in study if run.config.method.get("views") == ["autoaugment_cutout"]]
+        assert {chosen} == {(train.lr, train.optimizer.weight_decay) for train in trains}
 
 
 def test_ci_calls_the_test_command_of_the_readme():
