@@ -96,11 +96,21 @@ def _of_dataclass(node: ast.ClassDef, module: _Module) -> dict[str, Parameter]:
 
 def _parameter(default: ast.expr | None, annotation: ast.expr | None, module: _Module) -> Parameter:
     if isinstance(annotation, ast.Name):  # an alias such as ``Law = Literal[...]`` stands for its value
-        aliases = [item for item in module.tree.body if isinstance(item, ast.Assign)]
-        annotation = next((a.value for a in aliases if ast.unparse(a.targets[0]) == annotation.id), annotation)
+        annotation = _alias(annotation.id, module) or annotation
     if default is None or ast.unparse(default) == "MISSING":  # a config's word for: must be given
         return Parameter(REQUIRED, annotation)
     return Parameter(canonical(_literal(default), annotation), annotation)
+
+
+def _alias(name: str, module: _Module | None) -> ast.expr | None:
+    """What a module assigns to a name, or the module that the name is imported from; None where nothing does."""
+    if module is None:
+        return None
+    for item in module.tree.body:
+        if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == name:
+            return item.value
+    origin, _, name = _absolute(name, module).rpartition(".")
+    return None if origin == module.name else _alias(name, _module(origin))
 
 
 def _literal(node: ast.expr) -> Any:

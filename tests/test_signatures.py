@@ -131,6 +131,13 @@ def test_an_alias_stands_for_its_value(write):
     assert annotation is not None and annotation.value.id == "Literal"
 
 
+def test_an_alias_of_another_module_stands_for_its_value_too():
+    for name, words in {"classifier": "linear", "bessel": "asymptotic", "kappa_estimator": "code"}.items():
+        annotation = parameters("lt_bench.methods.proco.ProCo")[name].annotation
+        assert annotation is not None and annotation.value.id == "Literal"
+        assert words in [word.value for word in annotation.slice.elts]
+
+
 def test_constants(write):
     write("class Base:\n    a = True\n    b: int = 3\n    c: str\n    d = 1 / 3\nclass Mine(Base):\n    b = 4")
     assert [constant(f"{MINE}.Mine", name, "default") for name in "abcde"] == [True, 4, "default", OPAQUE, "default"]

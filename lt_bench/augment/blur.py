@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import reduce
 from typing import NamedTuple
 
@@ -19,22 +20,18 @@ class BlurParams(NamedTuple):
     applied: Tensor
 
 
-class GaussianBlur:
-    """Blur with a sigma uniform in the given range, with probability p.
+class Blur:
+    """Blur with a sigma uniform in the given range, with probability p; a subclass says how in ``_blur``.
 
-    The kernel has ``kernel_size`` taps per direction (odd): exp(-d^2 / (2 sigma^2)) at whole distances d, scaled to
-    sum 1, however large sigma is; edges are reflected without repeating the edge pixel.
-    Source: torchvision's GaussianBlur inside RandomApply. Deviation: none.
+    Raises ValueError for a range that is not 0 < low <= high, and for a probability outside [0, 1].
     """
 
-    def __init__(self, kernel_size: int, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> None:
-        if kernel_size < 1 or kernel_size % 2 == 0 or not 0 < sigma[0] <= sigma[1]:
-            raise ValueError(
-                f"GaussianBlur expects an odd kernel_size and 0 < low <= high in sigma, found {kernel_size}, {sigma}; "
-                "type e.g. GaussianBlur(3, sigma=(0.1, 2.0), p=0.5)"
-            )
-        self.kernel_size, self.sigma = kernel_size, sigma
-        self.p = require_probability("GaussianBlur", p)
+    def __init__(self, sigma: tuple[float, float], p: float) -> None:
+        name = type(self).__name__
+        if not 0 < sigma[0] <= sigma[1]:
+            raise ValueError(f"{name} expects 0 < low <= high in sigma, found {sigma}; type e.g. sigma=(0.1, 2.0)")
+        self.sigma = sigma
+        self.p = require_probability(name, p)
 
     def draw(self, count: int, generator: torch.Generator) -> BlurParams:
         """Strengths of ``count`` images, and which of them are blurred."""
@@ -48,6 +45,25 @@ class GaussianBlur:
     def branch_free(self, images: Tensor, params: BlurParams) -> Tensor:
         """Blur all images and choose; (B, C, H, W) to the same shape."""
         return torch.where(per_image(params.applied), self._blur(images, params.sigma), images)
+
+    @abstractmethod
+    def _blur(self, images: Tensor, sigma: Tensor) -> Tensor:
+        """Images (B, C, H, W) with strengths sigma (B,)."""
+
+
+class GaussianBlur(Blur):
+    """Blur with a sigma uniform in the given range, with probability p.
+
+    The kernel has ``kernel_size`` taps per direction (odd): exp(-d^2 / (2 sigma^2)) at whole distances d, scaled to
+    sum 1, however large sigma is; edges are reflected without repeating the edge pixel.
+    Source: torchvision's GaussianBlur inside RandomApply. Deviation: none.
+    """
+
+    def __init__(self, kernel_size: int, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> None:
+        super().__init__(sigma, p)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"GaussianBlur expects an odd kernel_size, found {kernel_size}; type e.g. GaussianBlur(3)")
+        self.kernel_size = kernel_size
 
     def _blur(self, images: Tensor, sigma: Tensor) -> Tensor:
         """One direction after the other, which is the same as the square kernel."""

@@ -7,13 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from lt_bench.augment.blur import BlurParams
-from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability
+from lt_bench.augment.blur import Blur
 
 PASSES = 3  # as in Pillow's GaussianBlur
 
 
-class BoxBlur:
+class BoxBlur(Blur):
     """Three moving averages per direction instead of a Gaussian, sigma uniform in the given range, with probability p.
 
     An average takes whole pixels up to its radius and a share of the next one; the outermost pixels are repeated.
@@ -22,26 +21,8 @@ class BoxBlur:
     """
 
     def __init__(self, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> None:
-        if not 0 < sigma[0] <= sigma[1]:
-            raise ValueError(
-                f"BoxBlur expects 0 < low <= high in sigma, found {sigma}; type e.g. BoxBlur((0.1, 2.0), p=0.5)"
-            )
-        self.sigma = sigma
-        self.p = require_probability("BoxBlur", p)
+        super().__init__(sigma, p)
         self.margin = math.ceil(box_radius(torch.tensor(sigma[1])).item())
-
-    def draw(self, count: int, generator: torch.Generator) -> BlurParams:
-        """Strengths of ``count`` images, and which of them are blurred."""
-        return BlurParams(draw_uniform((count,), self.sigma, generator), draw_applied(count, self.p, generator))
-
-    def grouped(self, images: Tensor, params: BlurParams) -> Tensor:
-        """Blur the chosen images only; (B, C, H, W) to the same shape."""
-        rows = params.applied.nonzero().squeeze(1)
-        return change_rows(images, rows, lambda chosen: self._blur(chosen, params.sigma[rows]))
-
-    def branch_free(self, images: Tensor, params: BlurParams) -> Tensor:
-        """Blur all images and choose; (B, C, H, W) to the same shape."""
-        return torch.where(per_image(params.applied), self._blur(images, params.sigma), images)
 
     def _blur(self, images: Tensor, sigma: Tensor) -> Tensor:
         """All passes of a direction are one matrix per image, which also holds what happens at the edges."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Run, TrainInfo, feature_dim
-from lt_bench.losses.bcl import balanced_contrastive
+from lt_bench.losses.bcl import OwnClassDenominator, balanced_contrastive
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
-from lt_bench.methods.two_branch import TwoBranch
+from lt_bench.methods.two_branch import Classifier, TwoBranch
 from lt_bench.models.heads import ProjectionHead
 
 
@@ -30,8 +29,8 @@ class BCL(TwoBranch):
         temperature: float = 0.1,
         alpha: float = 2.0,
         beta: float = 0.6,
-        own_class_denominator: Literal["positives", "size"] = "positives",
-        classifier: Literal["linear", "cosine"] = "linear",
+        own_class_denominator: OwnClassDenominator = "positives",
+        classifier: Classifier = "linear",
         projection_hidden: int | None = 512,
         projection_dim: int = 128,
         views: Sequence[str] = ("autoaugment_cutout", "sim_blur", "sim_blur"),

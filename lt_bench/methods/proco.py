@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Run, TrainInfo
-from lt_bench.geometry.vmf import mean_direction_and_kappa, random_means, update_means
+from lt_bench.geometry.vmf import KappaEstimator, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
-from lt_bench.losses.proco import contrastive_logits
-from lt_bench.methods.two_branch import TwoBranch
+from lt_bench.losses.proco import Bessel, contrastive_logits
+from lt_bench.methods.two_branch import Classifier, TwoBranch
 
+Unseen = Literal["random", "masked"]
 USED, CURRENT = 0, 1  # the two sets of statistics
 
 
@@ -37,10 +38,10 @@ class ProCo(TwoBranch):
         *,
         temperature: float = 0.1,
         alpha: float = 1.0,
-        classifier: Literal["linear", "cosine"] = "linear",
-        bessel: Literal["asymptotic", "official"] = "asymptotic",
-        kappa_estimator: Literal["code", "sra"] = "code",
-        unseen: Literal["random", "masked"] = "random",
+        classifier: Classifier = "linear",
+        bessel: Bessel = "asymptotic",
+        kappa_estimator: KappaEstimator = "code",
+        unseen: Unseen = "random",
         projection_hidden: int | None = 512,
         projection_dim: int = 128,
         views: Sequence[str] = ("autoaugment_cutout", "sim_wide", "sim_wide"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from harness import OpCount, PeakMemory, alternate, describe, report
+from harness import compare_losses, describe
 from torch import Tensor
 
 from lt_bench.losses.bcl import balanced_contrastive
@@ -48,32 +48,12 @@ def main() -> int:
     torch.set_num_threads(1)
     print(describe())
     features, prototypes, labels = long_tailed_batch(torch.Generator().manual_seed(0))
-    baseline, ours = "equations with masks", "balanced_contrastive"
     losses: dict[str, Callable[[], Tensor]] = {
-        baseline: lambda: masked_equations(features, prototypes, labels),
-        ours: lambda: balanced_contrastive(features, prototypes, labels, TEMPERATURE),
+        "equations with masks": lambda: masked_equations(features, prototypes, labels),
+        "balanced_contrastive": lambda: balanced_contrastive(features, prototypes, labels, TEMPERATURE),
     }
-    steps, gradients, peaks = {}, {}, {}
-    for name, loss in losses.items():
-        steps[name] = lambda loss=loss: torch.autograd.grad(loss(), (features, prototypes))
-        gradients[name] = steps[name]()
-    for found, expected in zip(gradients[ours], gradients[baseline], strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-
-    title = f"BCL loss, forward and backward, {2 * BATCH} embeddings x {WIDTH}, {CLASSES} classes"
-    time_ratio = report(title, alternate(steps, rounds=9), baseline, ours, TIME_GOAL)
-    print("\npeak memory and kernels of one forward and backward")
-    for name, step in steps.items():
-        with PeakMemory() as memory:
-            step()
-        with OpCount() as kernels:
-            step()
-        peaks[name] = memory.peak
-        print(f"  {name:<40} {memory.peak / 2**20:10.1f} MiB {kernels.count:6d} kernels")
-    memory_ratio = peaks[baseline] / peaks[ours]
-    met = memory_ratio >= MEMORY_GOAL
-    print(f"  {'ratio':<40} {memory_ratio:10.2f} x   goal {MEMORY_GOAL:g}: {'met' if met else 'MISSED'}")
-    return 0 if met and time_ratio >= TIME_GOAL else 1
+    title = f"BCL loss, {2 * BATCH} embeddings x {WIDTH}, {CLASSES} classes"
+    return 0 if compare_losses(title, losses, (features, prototypes), (TIME_GOAL, MEMORY_GOAL)) else 1
 
 
 if __name__ == "__main__":

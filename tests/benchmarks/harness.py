@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -46,6 +46,38 @@ def report(title: str, seconds: dict[str, list[float]], baseline: str, ours: str
     wanted = "" if goal is None else f"   goal {goal:g}: {'met' if ratio >= goal else 'MISSED'}"
     print(f"  {'ratio':<40} {ratio:10.2f} x{wanted}")
     return ratio
+
+
+def compare_losses(
+    title: str,
+    losses: dict[str, Callable[[], torch.Tensor]],
+    inputs: Sequence[torch.Tensor],
+    goals: tuple[float, float],
+    rounds: int = 9,
+    rtol: float = 1e-4,
+) -> bool:
+    """Time, peak memory and kernels of losses with their gradients; whether time and memory meet their goals.
+
+    The first loss is the baseline, the second ours; their gradients must agree.
+    """
+    baseline, ours, *_ = losses
+    steps = {name: lambda loss=loss: torch.autograd.grad(loss(), inputs) for name, loss in losses.items()}
+    for found, expected in zip(steps[ours](), steps[baseline](), strict=True):
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-6)
+    time_ratio = report(f"{title}, forward and backward", alternate(steps, rounds), baseline, ours, goals[0])
+    print("\npeak memory and kernels of one forward and backward")
+    peaks = {}
+    for name, step in steps.items():
+        with PeakMemory() as memory:
+            step()
+        with OpCount() as kernels:
+            step()
+        peaks[name] = memory.peak
+        print(f"  {name:<40} {memory.peak / 2**20:10.1f} MiB {kernels.count:6d} kernels")
+    memory_ratio = peaks[baseline] / peaks[ours]
+    met = memory_ratio >= goals[1]
+    print(f"  {'ratio':<40} {memory_ratio:10.2f} x   goal {goals[1]:g}: {'met' if met else 'MISSED'}")
+    return met and time_ratio >= goals[0]
 
 
 class PeakMemory(TorchDispatchMode):
