@@ -1,14 +1,10 @@
 """Two gloo processes: gather and its gradient, broadcasts, embeddings, and the training of one process."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from engine_parts import CPU, Constant, Vectors, stage, training
 from torch import nn
+from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineRun
@@ -64,22 +60,8 @@ def train(name, processes, folder):
     return {key: value for key, value in method.state_dict().items()}
 
 
-def worker(rank, folder, task, box):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    torch.save(task(rank, Path(folder)), Path(folder) / f"result{rank}.pt")
-    dist.destroy_process_group()
-
-
-def on_two(task):
-    """The task's results on both ranks."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, (folder, task, None), nprocs=2)
-        return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
-
-
-def gather_task(rank, folder):
-    run = EngineRun(Processes(rank, 2, CPU), 0, Noisy())
+def gather_task(processes, folder):
+    rank, run = processes.rank, EngineRun(processes, 0, Noisy())
     rows = (torch.arange(6.0).reshape(3, 2) + 10 * rank).requires_grad_()
     everything = run.gather(rows)
     # every rank computes the joint loss; parameter gradients are averaged over ranks, so rows get twice their gradient
@@ -108,10 +90,10 @@ class TrainTask:
     def __init__(self, name):
         self.name = name
 
-    def __call__(self, rank, folder):
-        own = folder / f"rank{rank}"
+    def __call__(self, processes, folder):
+        own = folder / f"rank{processes.rank}"
         own.mkdir()
-        return train(self.name, Processes(rank, 2, CPU), own)
+        return train(self.name, processes, own)
 
 
 @pytest.mark.parametrize("name", ["ce", "balanced_softmax", "ldam_drw", "supcon", "sbcl", "ldam_drw_rule"])
@@ -134,10 +116,11 @@ class Normed(Vectors):
         self.layers.append(nn.BatchNorm1d(self.feature_dim))
 
 
-def normed_task(rank, folder):
+def normed_task(processes, folder):
     torch.manual_seed(0)
+    rank = processes.rank
     method = SBCL(Normed(), TrainInfo(LABELS, 3, 4), projection_dim=5, warm_epochs=1, update_interval=2)
-    run = EngineRun(Processes(rank, 2, CPU), 3, Noisy())
+    run = EngineRun(processes, 3, Noisy())
     (folder / f"rank{rank}").mkdir()
     settings = training(4, 8, lr=0.05, momentum=0.9)
     Trainer(method, Noisy(), settings, Constant(0.05), run, stage(folder / f"rank{rank}")).fit()

@@ -1,16 +1,12 @@
 """BCL: three steps of the authors' training, prototypes, what reaches which branch, two processes as one."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
 from golden_vectors import FOLDER, golden
 from torch import nn
+from two_processes import on_two
 
 from lt_bench.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
@@ -240,19 +236,10 @@ def one_step(processes, folder):
     return found
 
 
-def worker(rank, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    torch.save(one_step(Processes(rank, 2, CPU), Path(folder)), Path(folder) / f"result{rank}.pt")
-    dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_two_processes_have_the_loss_and_gradients_of_one_on_the_joined_batch(tmp_path):
     alone = one_step(Processes(0, 1, CPU), tmp_path)
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, (folder,), nprocs=2)
-        results = [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
+    results = on_two(one_step)
     for result in results:
         assert result.keys() == alone.keys()
         for name, value in result.items():

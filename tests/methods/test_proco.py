@@ -1,16 +1,12 @@
 """ProCo: the authors' epochs through the real method, both sets of statistics, both branches, two processes as one."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from engine_parts import CPU, Constant, Vectors, one_process, stage, training
 from golden_vectors import golden
 from torch import nn
+from two_processes import on_two
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.contracts import Batch, TrainInfo
@@ -247,19 +243,10 @@ def an_epoch(processes, folder):
     return found
 
 
-def worker(rank, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    torch.save(an_epoch(Processes(rank, 2, CPU), Path(folder)), Path(folder) / f"result{rank}.pt")
-    dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_two_processes_have_the_loss_and_statistics_of_one_on_the_joined_batch(tmp_path):
     alone = an_epoch(Processes(0, 1, CPU), tmp_path)
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, (folder,), nprocs=2)
-        results = [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
+    results = on_two(an_epoch)
     assert alone["1: counts"].tolist() == [[16, 8, 4, 4], [8, 4, 2, 2]]
     for name, value in alone.items():
         for result in results:

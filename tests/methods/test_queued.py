@@ -1,16 +1,12 @@
 """PaCo, GPaCo and its multi-task baseline: the authors' training steps, the queue, several processes."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
 from golden_vectors import FOLDER
 from torch import nn
+from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineRun
@@ -263,33 +259,28 @@ def train(name, processes, folder, in_batch="global"):
     return {**method.state_dict(), "first loss": losses[0].detach()}
 
 
-def task(rank, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.set_num_threads(1)
+def task(processes, folder):
     results = {}
     for name in PLAIN:
         for in_batch in ("global", "local"):
-            own = Path(folder) / f"{name}_{in_batch}_{rank}"
+            own = folder / f"{name}_{in_batch}_{processes.rank}"
             own.mkdir()
-            results[f"{name} {in_batch}"] = train(name, Processes(rank, 2, CPU), own, in_batch)
-    torch.save(results, Path(folder) / f"result{rank}.pt")
-    dist.destroy_process_group()
+            results[f"{name} {in_batch}"] = train(name, processes, own, in_batch)
+    return results
 
 
 @pytest.fixture(scope="module")
-def on_two():
+def both_ranks():
     """What both ranks have, by method and ``in_batch``."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(task, (folder,), nprocs=2)
-        return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return on_two(task)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN)
-def test_two_processes_train_as_one_on_the_joined_batch(name, on_two, tmp_path):
+def test_two_processes_train_as_one_on_the_joined_batch(name, both_ranks, tmp_path):
     """Loss, queue, labels, pointer, and the weights that sixteen gradients lead to."""
     alone = train(name, Processes(0, 1, CPU), tmp_path)
-    for results in on_two:
+    for results in both_ranks:
         found = results[f"{name} global"]
         assert found.keys() == alone.keys()
         for key, value in found.items():
@@ -300,8 +291,8 @@ def test_two_processes_train_as_one_on_the_joined_batch(name, on_two, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_local_loss_sees_its_own_images_and_the_queue_of_all(name, on_two, tmp_path):
-    first, second = (results[f"{name} local"] for results in on_two)
+def test_a_local_loss_sees_its_own_images_and_the_queue_of_all(name, both_ranks, tmp_path):
+    first, second = (results[f"{name} local"] for results in both_ranks)
     for key, value in first.items():
         assert key == "first loss" or torch.equal(value, second[key])
     run, method = EngineRun(Processes(0, 1, CPU), 3, Noisy()), build(PLAIN[name])
@@ -310,5 +301,5 @@ def test_a_local_loss_sees_its_own_images_and_the_queue_of_all(name, on_two, tmp
         rows = slice(4 * rank, 4 * rank + 4)
         share = Noisy().batch(order[:8], rows, method.views, run.generator("augment", 0, 0))
         torch.testing.assert_close(step_of(build(PLAIN[name]).double(), share)[0], found["first loss"])
-    joined = on_two[0][f"{name} global"]
+    joined = both_ranks[0][f"{name} global"]
     assert not torch.allclose(first["queue.rows"], joined["queue.rows"])

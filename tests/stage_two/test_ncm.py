@@ -1,18 +1,14 @@
 """NCM: the authors' distances in three variants, a slow reference, several processes, classes without images."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from engine_parts import CPU, FixedBatches, Vectors, one_process
+from engine_parts import FixedBatches, Vectors, one_process
 from golden_vectors import SINGLE, golden
+from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineRun
-from lt_bench.engine.distributed import Processes
 from lt_bench.stage_two.ncm import NearestClassMean, NearestMean
 
 VARIANTS = {"raw": "un", "l2": "l2n", "centered_l2": "cl2n"}
@@ -97,20 +93,15 @@ def test_finish_takes_the_features_of_the_train_split(variant):
     assert method.state_dict().keys() == {f"encoder.{name}" for name in method.encoder.state_dict()}
 
 
-def meet(rank, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    classifier, _ = finished(EngineRun(Processes(rank, 2, CPU), 0, Steady()))
-    torch.save(classifier.state_dict(), Path(folder) / f"rank{rank}.pt")
-    dist.destroy_process_group()
+def means(processes, folder):
+    classifier, _ = finished(EngineRun(processes, 0, Steady()))
+    return classifier.state_dict()
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_means_of_one(tmp_path):
-    mp.spawn(meet, (tmp_path,), nprocs=2)
+def test_two_processes_have_the_means_of_one():
     alone, _ = finished(one_process(Steady()))
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
+    for found in on_two(means):
         for name, value in alone.state_dict().items():
             torch.testing.assert_close(found[name], value)
 

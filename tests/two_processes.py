@@ -1,0 +1,26 @@
+"""A task on two gloo processes."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from lt_bench.engine.distributed import Processes
+
+
+def on_two(task: Callable[[Processes, Path], Any]) -> list[Any]:
+    """What a function of the process and a folder returns on both ranks; it stands at the top of a module."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(_worker, (folder, task), nprocs=2)
+        return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def _worker(rank: int, folder: str, task: Callable[[Processes, Path], Any]) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    torch.save(task(Processes(rank, 2, torch.device("cpu")), Path(folder)), Path(folder) / f"result{rank}.pt")
+    dist.destroy_process_group()
