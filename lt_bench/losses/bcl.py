@@ -40,7 +40,8 @@ def balanced_contrastive(
     own_sizes = sizes[labels]
 
     embeddings = features.transpose(0, 1)  # all images of the first view, then all of the next
-    positives = (embeddings * (sums[labels] - embeddings)).sum(2) / (own_sizes - 1)
+    # not sums[labels], whose gradient on a CPU depends on which thread is first
+    positives = (embeddings * (sums.index_select(0, labels) - embeddings)).sum(2) / (own_sizes - 1)
     anchors = embeddings.flatten(0, 1)
     log_weights = -torch.cat([own_sizes.repeat(views), sizes]).log()
     with torch.autocast(features.device.type, enabled=False):

@@ -73,7 +73,8 @@ def positive_sums(embeddings: Tensor, labels: Tensor, anchors: int, num_classes:
     sums = embeddings.new_zeros(num_classes + 1, embeddings.shape[1]).index_add(0, groups, embeddings)
     counts = embeddings.new_zeros(num_classes + 1).index_add(0, groups, embeddings.new_ones(len(labels)))
     queries, own = embeddings[:anchors], groups[:anchors]
-    return (queries * (sums[own] - queries)).sum(1), counts[own] - 1
+    # not sums[own], whose gradient on a CPU depends on which thread is first
+    return (queries * (sums.index_select(0, own) - queries)).sum(1), counts[own] - 1
 
 
 def add_epsilon(log_denominator: Tensor, largest: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ def group_sums(features: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.searchsorted(ordered, groups)  # position of the group's first member: an id below B
     counts = torch.searchsorted(ordered, groups, right=True) - first
     images = features.sum(1)
-    return torch.zeros_like(images).index_add(0, first, images)[first], counts
+    # not sums[first], whose gradient on a CPU depends on which thread is first
+    return torch.zeros_like(images).index_add(0, first, images).index_select(0, first), counts
 
 
 def similarities(embeddings: Tensor, temperature: float) -> Tensor:

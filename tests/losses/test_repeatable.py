@@ -1,0 +1,39 @@
+"""Gradients are the same bits every time, also with several threads: exact resume rests on it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lt_bench.losses.bcl import balanced_contrastive
+from lt_bench.losses.gpaco_multitask import gpaco_multitask
+from lt_bench.losses.paco import PaCoSettings, paco
+from lt_bench.losses.supcon import supcon
+
+CLASSES = 10
+GENERATOR = torch.Generator().manual_seed(0)
+LABELS = torch.randint(CLASSES, (512,), generator=GENERATOR)
+FEATURES = F.normalize(torch.randn(512, 2, 128, generator=GENERATOR), dim=2).requires_grad_()
+PROTOTYPES = F.normalize(torch.randn(CLASSES, 128, generator=GENERATOR), dim=1)
+LOGITS, PRIOR = torch.randn(512, CLASSES, generator=GENERATOR), torch.zeros(CLASSES)
+ROWS, ROW_LABELS = FEATURES.transpose(0, 1).flatten(0, 1), LABELS.repeat(2)
+
+LOSSES = {
+    "supcon": lambda: supcon(FEATURES, LABELS, 0.1, 0.1),
+    "bcl": lambda: balanced_contrastive(FEATURES, PROTOTYPES, LABELS, 0.1),
+    "paco": lambda: paco(LOGITS, ROWS, ROW_LABELS, PRIOR, PaCoSettings(0.05, 0.01)),
+    "gpaco_multitask": lambda: gpaco_multitask(LOGITS, ROWS, ROW_LABELS, PRIOR, torch.ones(CLASSES), 0.07, 0.5),
+}
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_gradient_is_the_same_bits_every_time(name, four_threads):
+    first, *others = (torch.autograd.grad(LOSSES[name](), FEATURES, retain_graph=True)[0] for _ in range(20))
+    assert all(torch.equal(first, other) for other in others)
