@@ -63,7 +63,7 @@ def out_of_range(config: Config) -> Iterator[str]:
             yield f"{key}={shown(value)}: {key}= takes numbers above 0"
     single = config.method.get("cluster_view")
     for key, views in (("views", config.method.get("views")), ("cluster_view", [single] if single else [])):
-        for view in views or []:
+        for view in dict.fromkeys(views or []):
             if view not in VIEWS:
                 wanted = "a list of " if key == "views" else ""
                 yield f"method.{key}: unknown view {view!r}; method.{key}= takes {wanted}{', '.join(VIEWS)}"

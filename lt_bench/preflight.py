@@ -85,6 +85,9 @@ def _no_value(key: str) -> str:
 
 def _misplaced(config: Config) -> Iterator[str]:
     """Unknown keys, values of the wrong kind and missing ones, in the nodes that the schema leaves open."""
+    if training := _useless_training(config):
+        yield training
+        return
     for key in (*TYPED, *TARGETS):
         values = node(config, key)
         if key.startswith("stage_two.train") and "train" not in config.stage_two:
@@ -100,6 +103,16 @@ def _misplaced(config: Config) -> Iterator[str]:
         parameters(config.dataset._target_)
     except TargetError as error:
         yield f"dataset.{error}"
+
+
+def _useless_training(config: Config) -> str | None:
+    """What to say where training is set up for a stage-two rule whose file has none: a closed form."""
+    name = config.stage_two.get("name", "")
+    if "train" in config.stage_two and name in groups()["stage_two"]:
+        text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
+        if "train" not in OmegaConf.create(text):
+            return f"stage_two={name} trains nothing; leave stage_two.train out"
+    return None
 
 
 def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:

@@ -167,7 +167,13 @@ class Laboratory:
             trainer = Trainer(method, source, training, schedule, run, stage, score)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        position = trainer.fit()
+        try:
+            position = trainer.fit()
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            advice = "set a larger train.batch_size, or train.drop_last=true if it is the last batch"
+            raise UsageError(f"batch norm cannot train on a batch of one image; {advice}") from error
         distributed.barrier()  # the last checkpoint is there for all before anyone goes on
         return position
 

@@ -129,3 +129,8 @@ def test_a_class_in_a_file_of_the_current_folder_is_checked_without_importing_it
     ):
         refused = dry_run(word)
         assert refused.returncode == 2 and said in refused.stderr
+
+
+def test_training_of_a_closed_form_is_refused():
+    with pytest.raises(UsageError, match="stage_two=tau_norm trains nothing"):
+        settle(compose(["method=ce", "stage_two=tau_norm", "stage_two.train.lr=0.1"]))

@@ -187,3 +187,8 @@ def test_two_processes_under_torchrun_make_one_record(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("SBCL on digits_lt") == 1
     assert {read_record(path).kind for path in tmp_path.glob("*/record.json")} == {"run", "stage_one"}
+
+
+def test_a_batch_of_one_image_under_batch_norm_is_refused_with_what_to_set(tmp_path):
+    with pytest.raises(UsageError, match="train.drop_last=true"):
+        execute(tiny(tmp_path, "method=paco", "train.batch_size=1"))

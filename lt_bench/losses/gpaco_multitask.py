@@ -21,7 +21,8 @@ def gpaco_multitask(
 ) -> Tensor:
     """Prior-adjusted cross-entropy plus ``alpha`` times the mean supervised contrastive term over a labelled set.
 
-    An anchor's contrastive term is multiplied by its class's weight; without a positive it is zero.
+    An anchor's contrastive term is multiplied by its class's weight; without a positive it is zero. The set holds at
+    least one labelled row beside an anchor, as two views of an image are.
     Shapes: logits (A, C) of the anchors, embeddings (n, D) unit length whose first A rows are the anchors, labels (n,),
     -1 for rows that are left out, log_prior (C,), zeros for none, class_weights (C,); returns a scalar, at least
     float32.

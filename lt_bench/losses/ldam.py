@@ -33,7 +33,7 @@ def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     Source: Cui et al., CVPR 2019, eq. (2).  Deviation: 1 - beta^count is taken with ``expm1``, exact for beta near 1.
     """
     if not 0 <= beta < 1:
-        raise ValueError(f"expected beta in [0, 1), found {beta}; 0 switches the weights off")
+        raise ValueError(f"expected beta in [0, 1), found {beta}; 0.9999 is usual, and 0 switches the weights off")
     log_beta = math.log(beta) if beta > 0 else -math.inf
     weights = -1 / torch.expm1(_positive(counts) * log_beta)
     return weights * (len(counts) / weights.sum())
@@ -56,7 +56,7 @@ class DeferredLDAM(nn.Module):
 
     Shapes: counts (C,) images per class. What it holds follows from ``counts``, so its state is empty.
     Source: Cao et al., NeurIPS 2019, algorithm 1, epochs counted from 0.  Deviation: none.
-    Raises ValueError for a class without images, beta outside [0, 1), a scale that is not positive.
+    Raises ValueError for a class without images and for values out of range.
     """
 
     margins: Tensor
@@ -65,7 +65,11 @@ class DeferredLDAM(nn.Module):
     def __init__(self, counts: Tensor, max_margin: float, scale: float, beta: float, drw_start_epoch: int) -> None:
         super().__init__()
         if not 0 < scale < math.inf:
-            raise ValueError(f"expected a scale above 0, found {scale}; the authors' is 30")
+            raise ValueError(f"scale is above 0, not {scale}; set scale=30, as published")
+        if not 0 <= max_margin < math.inf:
+            raise ValueError(f"max_margin is 0 or more, not {max_margin}; set max_margin=0.5, as published")
+        if drw_start_epoch < 0:
+            raise ValueError(f"drw_start_epoch is 0 (at once) or more, not {drw_start_epoch}")
         self.scale, self.drw_start_epoch = scale, drw_start_epoch
         self.register_buffer("margins", ldam_margins(counts, max_margin).float(), persistent=False)
         self.register_buffer("weights", effective_number_weights(counts, beta).float(), persistent=False)

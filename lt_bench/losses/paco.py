@@ -34,12 +34,15 @@ class PaCoSettings:
     smooth: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "base_temperature", "beta", "gamma", "supt"):
+        usual = {"temperature": "0.05", "base_temperature": "null", "beta": "1.0", "gamma": "1.0", "supt": "1.0"}
+        for name, advice in usual.items():
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is above 0, not {value}; set method.{name}=1.0")
-        if not 0 <= self.alpha < math.inf or not 0 <= self.smooth < 1:
-            raise ValueError(f"expected alpha >= 0 and smooth in [0, 1), found {self.alpha} and {self.smooth}")
+                raise ValueError(f"{name} is above 0, not {value}; set method.{name}={advice}")
+        if not 0 <= self.alpha < math.inf:
+            raise ValueError(f"alpha is 0 or more, not {self.alpha}; set method.alpha=0.01")
+        if not 0 <= self.smooth < 1:
+            raise ValueError(f"smooth is at least 0 and below 1, not {self.smooth}; set method.smooth=0.0")
 
 
 def official_log_prior(counts: Tensor) -> Tensor:

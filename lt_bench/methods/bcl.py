@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Run, TrainInfo
 from lt_bench.losses.bcl import OwnClassDenominator, balanced_contrastive
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
-from lt_bench.methods.two_branch import Classifier, TwoBranch
-from lt_bench.models.heads import ProjectionHead
+from lt_bench.methods.two_branch import TwoBranch
 
 
 class BCL(TwoBranch):
@@ -18,7 +18,7 @@ class BCL(TwoBranch):
 
     The first view goes to the cross-entropy, the second and third to the balanced contrastive loss. Its prototypes are
     the classifier's class vectors, not normalised, through a head of their own whose batch is the classes.
-    Raises ValueError for a temperature that is not positive and a negative ``alpha`` or ``beta``.
+    Further options are those of ``TwoBranch``. Raises ValueError for a negative ``alpha`` or ``beta``.
     """
 
     def __init__(
@@ -26,31 +26,19 @@ class BCL(TwoBranch):
         encoder: nn.Module,
         info: TrainInfo,
         *,
-        temperature: float = 0.1,
         alpha: float = 2.0,
         beta: float = 0.6,
         own_class_denominator: OwnClassDenominator = "positives",
-        classifier: Classifier = "linear",
-        projection_hidden: int | None = 512,
-        projection_dim: int = 128,
         views: Sequence[str] = ("autoaugment_cutout", "sim_blur", "sim_blur"),
+        **options: Any,
     ) -> None:
-        super().__init__(
-            encoder,
-            info,
-            classifier=classifier,
-            projection_hidden=projection_hidden,
-            projection_dim=projection_dim,
-            views=views,
-        )
-        if not temperature > 0:
-            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.1")
-        if not (alpha >= 0 and beta >= 0):
-            raise ValueError(f"expected alpha >= 0 and beta >= 0, found {alpha} and {beta}")
-        self.temperature, self.alpha, self.beta = temperature, alpha, beta
+        super().__init__(encoder, info, views=views, **options)
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if not value >= 0:
+                raise ValueError(f"{name} is 0 or more, not {value}; set method.{name}=1.0")
+        self.alpha, self.beta = alpha, beta
         self.own_class_denominator = own_class_denominator
-        width = feature_dim(encoder)
-        self.prototype_head = ProjectionHead(width, projection_hidden or width, projection_dim, batch_norm=True)
+        self.prototype_head = self.new_head()
 
     def prototypes(self) -> Tensor:
         """Unit-length prototypes of all classes, (C, projection_dim)."""

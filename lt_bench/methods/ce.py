@@ -20,8 +20,8 @@ class CE(Method):
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
         super().__init__()
-        if not views:
-            raise ValueError("expected at least one view, found none; set method.views=[crop_flip]")
+        if len(views) != 1:
+            raise ValueError(f"expected one view, found {list(views)}; set method.views=[crop_flip]")
         self.views = tuple(views)
         self.encoder = encoder
         self.classifier = nn.Linear(feature_dim(encoder), info.num_classes)

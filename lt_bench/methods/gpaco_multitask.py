@@ -33,8 +33,10 @@ class GPaCoMultiTask(OneNetwork):
         **options: Any,
     ) -> None:
         super().__init__(encoder, info, **options)
-        if alpha < 0 or temperature <= 0:
-            raise ValueError(f"expected alpha >= 0 and temperature > 0, found {alpha} and {temperature}")
+        if not alpha >= 0:
+            raise ValueError(f"alpha is 0 or more, not {alpha}; set method.alpha=0.5")
+        if not temperature > 0:
+            raise ValueError(f"temperature is above 0, not {temperature}; set method.temperature=0.07")
         self.alpha, self.temperature = alpha, temperature
         weights = effective_number_weights(info.class_counts, class_weight_beta)
         self.register_buffer("class_weights", weights.float(), persistent=False)

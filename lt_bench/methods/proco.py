@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from lt_bench.contracts import Batch, Run, TrainInfo
 from lt_bench.geometry.vmf import KappaEstimator, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
 from lt_bench.losses.proco import Bessel, contrastive_logits
-from lt_bench.methods.two_branch import Classifier, TwoBranch
+from lt_bench.methods.two_branch import TwoBranch
 
 Unseen = Literal["random", "masked"]
 USED, CURRENT = 0, 1  # the two sets of statistics
@@ -25,7 +25,7 @@ class ProCo(TwoBranch):
     ``current`` begins anew in every epoch, ``used`` goes on from the whole epoch before and gives the logits. A batch
     joins both before its own logits, the second view after the first. A class without images so far has a random
     direction and competes, or with ``unseen="masked"`` it does not.
-    Raises ValueError for a temperature that is not positive and a negative ``alpha``.
+    Further options are those of ``TwoBranch``. Raises ValueError for values out of range.
     """
 
     means: Tensor
@@ -36,31 +36,22 @@ class ProCo(TwoBranch):
         encoder: nn.Module,
         info: TrainInfo,
         *,
-        temperature: float = 0.1,
         alpha: float = 1.0,
-        classifier: Classifier = "linear",
         bessel: Bessel = "asymptotic",
         kappa_estimator: KappaEstimator = "code",
         unseen: Unseen = "random",
-        projection_hidden: int | None = 512,
         projection_dim: int = 128,
         views: Sequence[str] = ("autoaugment_cutout", "sim_wide", "sim_wide"),
+        **options: Any,
     ) -> None:
-        super().__init__(
-            encoder,
-            info,
-            classifier=classifier,
-            projection_hidden=projection_hidden,
-            projection_dim=projection_dim,
-            views=views,
-        )
-        if not temperature > 0:
-            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.1")
+        super().__init__(encoder, info, views=views, projection_dim=projection_dim, **options)
         if not alpha >= 0:
             raise ValueError(f"alpha is 0 or more, not {alpha}; set method.alpha=1.0")
         if unseen not in ("random", "masked"):
             raise ValueError(f"unseen is random or masked, not {unseen!r}; set method.unseen=random")
-        self.temperature, self.alpha = temperature, alpha
+        if bessel == "official" and projection_dim % 2:
+            raise ValueError(f"bessel=official needs an even projection_dim, not {projection_dim}; set it to 128")
+        self.alpha = alpha
         self.bessel, self.kappa_estimator, self.unseen = bessel, kappa_estimator, unseen
         self.register_buffer("means", random_means(info.num_classes, projection_dim).repeat(2, 1, 1))
         self.register_buffer("counts", torch.zeros(2, info.num_classes))

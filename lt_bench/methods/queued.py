@@ -59,7 +59,7 @@ class Queued(Method):
         self.in_batch, self.official_epsilon = in_batch, official_epsilon
         self.encoder = encoder
         self.classifier = nn.Linear(width, info.num_classes)
-        hidden = projection_hidden or width
+        hidden = width if projection_hidden is None else projection_hidden
         self.head = ProjectionHead(width, hidden, projection_dim, self.hidden_layers, self.batch_norm)
         self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, queue_init)
         shares = (official_log_prior if official_epsilon else log_prior)(info.class_counts)

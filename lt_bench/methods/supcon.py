@@ -38,7 +38,8 @@ class SupCon(Method):
         self.views = tuple(views)
         self.temperature, self.base_temperature = temperature, base_temperature
         self.encoder = encoder
-        self.head = ProjectionHead(features, projection_hidden or features, projection_dim)
+        hidden = features if projection_hidden is None else projection_hidden
+        self.head = ProjectionHead(features, hidden, projection_dim)
 
     def embed(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to unit-length embeddings (B, D)."""

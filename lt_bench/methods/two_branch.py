@@ -29,6 +29,7 @@ class TwoBranch(Method):
 
     ``classifier`` is a linear one, or cosine with scale 30; ``projection_hidden`` null makes the head's hidden layer
     as wide as the features. The first view goes to the classifier, the second and third to the contrastive loss.
+    Raises ValueError for another number of views, another classifier and a temperature that is not positive.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -39,26 +40,35 @@ class TwoBranch(Method):
         encoder: nn.Module,
         info: TrainInfo,
         *,
-        classifier: Classifier,
-        projection_hidden: int | None,
-        projection_dim: int,
         views: Sequence[str],
+        temperature: float = 0.1,
+        classifier: Classifier = "linear",
+        projection_hidden: int | None = 512,
+        projection_dim: int = 128,
     ) -> None:
         super().__init__()
         if len(views) != 3:
             raise ValueError(f"expected three views, found {list(views)}; set method.views=[crop_flip,simclr,simclr]")
         if classifier not in ("linear", "cosine"):
             raise ValueError(f"classifier is linear or cosine, not {classifier!r}; set method.classifier=linear")
+        if not temperature > 0:
+            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.1")
         width = feature_dim(encoder)
         self.views = tuple(views)
+        self.temperature = temperature
         self.encoder = encoder
         self.classifier: nn.Linear | NormalizedLinear = (
             nn.Linear(width, info.num_classes)
             if classifier == "linear"
             else NormalizedLinear(width, info.num_classes, COSINE_SCALE)
         )
-        self.head = ProjectionHead(width, projection_hidden or width, projection_dim, batch_norm=True)
+        self.head_sizes = (width, width if projection_hidden is None else projection_hidden, projection_dim)
+        self.head = self.new_head()
         self.register_buffer("log_prior", log_prior(info.class_counts).float(), persistent=False)
+
+    def new_head(self) -> ProjectionHead:
+        """A fresh projection head with batch norm: features (B, width) to unit embeddings (B, projection_dim)."""
+        return ProjectionHead(*self.head_sizes, batch_norm=True)
 
     def branches(self, batch: Batch, run: Run) -> Branches:
         """All three views in one forward pass, so that they share batch-norm statistics, also in the head."""

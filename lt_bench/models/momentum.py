@@ -20,7 +20,7 @@ class MomentumEncoder(nn.Module):
     def __init__(self, *modules: nn.Module, momentum: float) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
-            raise ValueError(f"expected a momentum in [0, 1), found {momentum}; the published value is 0.999")
+            raise ValueError(f"expected a momentum in [0, 1), found {momentum}; set method.momentum=0.999")
         self.momentum = momentum
         self.layers = copy.deepcopy(nn.Sequential(*modules)).requires_grad_(False)
 
@@ -28,7 +28,7 @@ class MomentumEncoder(nn.Module):
     def update(self, *modules: nn.Module) -> None:
         """Move every parameter by 1 - momentum towards that of ``modules``, which are those of the constructor.
 
-        One kernel however many parameters there are.
+        One dispatched operation however many parameters there are.
         """
         sources = tuple(chain.from_iterable(module.parameters() for module in modules))
         torch._foreach_lerp_(tuple(self.layers.parameters()), sources, 1 - self.momentum)

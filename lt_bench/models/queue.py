@@ -25,9 +25,9 @@ class LabelledQueue(nn.Module):
     def __init__(self, size: int, dim: int, num_classes: int, init: Literal["masked", "official"] = "masked") -> None:
         super().__init__()
         if size < 1:
-            raise ValueError(f"expected a queue of at least one entry, found {size}")
+            raise ValueError(f"expected a queue of at least one entry, found {size}; set method.queue_size=1024")
         if init not in ("masked", "official"):
-            raise ValueError(f"a queue's init is masked or official, not {init!r}")
+            raise ValueError(f"a queue's init is masked or official, not {init!r}; set method.queue_init=masked")
         if init == "masked":
             rows, labels = torch.zeros(size, dim), torch.full((size,), -1)
         else:

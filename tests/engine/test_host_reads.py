@@ -30,8 +30,16 @@ def trained():
     return names
 
 
-def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10):
-    config = tiny(tmp_path, "method=ce", f"{kind}={name}", "dataset=cifar10_lt", "stage_two=cb")
+# options under which a step takes another way than by default
+OTHER_WAYS = {
+    **{name.removesuffix("_official"): ("fidelity=official",) for name in groups()["quirks"]},
+    "bcl": ("method.classifier=cosine", "method.own_class_denominator=size"),
+}
+FURTHER = [("gpaco", "method.bn_views=joint"), ("paco", "method.in_batch=local"), ("proco", "method.unseen=masked")]
+
+
+def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()):
+    config = tiny(tmp_path, "method=ce", f"{kind}={name}", "dataset=cifar10_lt", "stage_two=cb", *words)
     if kind == "stage_two":
         config = tiny(tmp_path, "method=ce", f"stage_two={name}", "dataset=cifar10_lt")
     labels = torch.arange(4 * batch_size) % num_classes  # no class is empty
@@ -65,6 +73,13 @@ def test_no_host_read_and_no_loop_over_images_or_classes(kind, name, epoch, tmp_
     assert reads == []
     assert one_step(kind, name, tmp_path, epoch, batch_size=24) == ([], kernels)
     assert one_step(kind, name, tmp_path, epoch, num_classes=30) == ([], kernels)
+
+
+@pytest.mark.parametrize(("name", "words"), [*OTHER_WAYS.items(), *((name, (word,)) for name, word in FURTHER)])
+def test_no_host_read_under_other_options(name, words, tmp_path):
+    reads, kernels = one_step("method", name, tmp_path, 15, words=words)
+    assert reads == []
+    assert one_step("method", name, tmp_path, 15, batch_size=24, words=words) == ([], kernels)
 
 
 def test_the_pairs_are_not_empty():

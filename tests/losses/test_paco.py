@@ -201,5 +201,5 @@ def test_reads_nothing_on_the_host_and_loops_over_nothing():
 @pytest.mark.parametrize("values", [{"temperature": 0}, {"base_temperature": -1.0}, {"alpha": -0.1}, {"beta": 0},
                                     {"gamma": 0}, {"supt": math.inf}, {"smooth": 1}])  # fmt: skip
 def test_settings_out_of_range_are_refused(values):
-    with pytest.raises(ValueError, match="above 0|expected"):
+    with pytest.raises(ValueError, match="set method."):
         PaCoSettings(**({"temperature": 0.1, "alpha": 0.1} | values))

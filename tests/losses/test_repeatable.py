@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.paco import PaCoSettings, paco
+from lt_bench.losses.proco import contrastive_logits
+from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.supcon import supcon
 
 CLASSES = 10
@@ -15,11 +17,14 @@ LABELS = torch.randint(CLASSES, (512,), generator=GENERATOR)
 FEATURES = F.normalize(torch.randn(512, 2, 128, generator=GENERATOR), dim=2).requires_grad_()
 PROTOTYPES = F.normalize(torch.randn(CLASSES, 128, generator=GENERATOR), dim=1)
 LOGITS, PRIOR = torch.randn(512, CLASSES, generator=GENERATOR), torch.zeros(CLASSES)
+SUBCLASSES = 10 * LABELS + torch.randint(10, (512,), generator=GENERATOR)
 ROWS, ROW_LABELS = FEATURES.transpose(0, 1).flatten(0, 1), LABELS.repeat(2)
 
 LOSSES = {
     "supcon": lambda: supcon(FEATURES, LABELS, 0.1, 0.1),
     "bcl": lambda: balanced_contrastive(FEATURES, PROTOTYPES, LABELS, 0.1),
+    "sbcl": lambda: subclass_balancing(FEATURES, LABELS, SUBCLASSES, 0.1, torch.full((CLASSES,), 0.1), 0.25, 0.07),
+    "proco": lambda: contrastive_logits(ROWS, PROTOTYPES, torch.full((CLASSES,), 50.0), 0.1).square().mean(),
     "paco": lambda: paco(LOGITS, ROWS, ROW_LABELS, PRIOR, PaCoSettings(0.05, 0.01)),
     "gpaco_multitask": lambda: gpaco_multitask(LOGITS, ROWS, ROW_LABELS, PRIOR, torch.ones(CLASSES), 0.07, 0.5),
 }

@@ -248,7 +248,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one_on_the_joined_batch(tm
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"alpha": -1.0}, {"beta": float("nan")}])
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="positive|expected alpha"):
+    with pytest.raises(ValueError, match="set method."):
         small(**settings)
 
 

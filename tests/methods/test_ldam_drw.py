@@ -90,8 +90,14 @@ def test_on_digits_the_weights_begin_where_the_rate_first_falls():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
 def test_refuses_a_scale_that_is_not_positive(scale):
-    with pytest.raises(ValueError, match="scale above 0"):
+    with pytest.raises(ValueError, match="scale is above 0"):
         built(scale=scale)
+
+
+@pytest.mark.parametrize("options", [{"max_margin": -1.0}, {"max_margin": float("inf")}, {"drw_start_epoch": -1}])
+def test_refuses_a_margin_and_an_epoch_below_zero(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is 0"):
+        built(**options)
 
 
 def test_refuses_a_class_without_images():

@@ -297,3 +297,8 @@ def test_official_fidelity_brings_the_authors_recurrence_and_nothing_else():
     clean, official = (settle(compose(["method=proco", f"fidelity={name}"])) for name in ("clean", "official"))
     changed = {key: value for key, value in official.method.items() if clean.method.get(key) != value}
     assert changed == {"bessel": "official"} and official.train == clean.train
+
+
+def test_the_recurrence_is_refused_where_it_has_no_odd_dimension():
+    with pytest.raises(ValueError, match="even projection_dim"):
+        small(bessel="official", projection_dim=15)

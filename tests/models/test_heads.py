@@ -97,3 +97,9 @@ def test_gradients_pass_both_normalisations():
     # the cosine does not change with the length, so no gradient points along the feature or the column
     torch.testing.assert_close((features.grad * features).sum(), torch.zeros((), dtype=torch.float64))
     torch.testing.assert_close((layer.weight.grad * layer.weight).sum(), torch.zeros((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("hidden", "out", "key"), [(0, 4, "hidden"), (-8, 4, "hidden"), (4, 0, "dim")])
+def test_a_projection_without_outputs_is_refused(hidden, out, key):
+    with pytest.raises(ValueError, match=f"method.projection_{key}=128"):
+        ProjectionHead(6, hidden, out)

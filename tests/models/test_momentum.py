@@ -1,4 +1,4 @@
-"""The momentum encoder: the moving average, what does not follow, one kernel, its state."""
+"""The momentum encoder: the moving average, what does not follow, one operation, its state."""
 
 import copy
 
@@ -67,7 +67,7 @@ def test_nothing_of_it_is_trained():
     assert not momentum(torch.randn(4, 3, 8, 8)).requires_grad
 
 
-def test_the_update_is_one_kernel_whatever_the_network():
+def test_the_update_is_one_dispatched_operation_whatever_the_network():
     for encoder in (nn.Linear(3, 64), TinyEncoder(), resnet32_cifar()):
         head = ProjectionHead(64, 64, 32, batch_norm=True)
         momentum = MomentumEncoder(encoder, head, momentum=0.999)
