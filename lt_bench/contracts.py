@@ -65,12 +65,14 @@ class Method(nn.Module):
 
     ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
-    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need.
+    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
+    ``self_supervised`` method never reads labels, and neither may anything that its training depends on.
     """
 
     views: tuple[str, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
+    self_supervised: ClassVar[bool] = False
     encoder: nn.Module
     classifier: nn.Module | None
 

@@ -71,7 +71,7 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    for check in (_classifier, _fidelity, _tail, _validation, _input_pool, _schedules):
+    for check in (_classifier, _labels, _fidelity, _tail, _validation, _input_pool, _schedules):
         yield from check(config)
 
 
@@ -89,6 +89,12 @@ def _classifier(config: Config) -> Iterator[str]:
     select = config.evaluation.select
     if select != "last" and rule != "none" and "train" not in config.stage_two:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _labels(config: Config) -> Iterator[str]:
+    sampler, name = config.train.sampler, config.method["name"]
+    if sampler != "shuffle" and constant(config.method["_target_"], "self_supervised", False) is True:
+        yield f"train.sampler={sampler} goes by labels and method={name} never reads labels; set train.sampler=shuffle"
 
 
 def _uses_classifier(rule: str) -> bool:

@@ -245,9 +245,13 @@ class Laboratory:
 
 
 def _build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
-    """The object that a config node describes; its constructor's complaints become a usage error."""
+    """The object that a config node describes, parts first; a constructor's complaints become a usage error."""
     beside = {*TARGETS.get(key, frozenset()), "_target_"}
-    values = {name: value for name, value in settings.items() if name not in beside}
+    values = {
+        name: _build(value, f"{key}.{name}") if f"{key}.{name}" in TARGETS and value is not None else value
+        for name, value in settings.items()
+        if name not in beside
+    }
     try:
         return get_object(settings["_target_"])(*supplied, **values)
     except ValueError as error:

@@ -37,6 +37,22 @@ class ProjectionHead(nn.Module):
         return F.normalize(self.layers(features), dim=1)
 
 
+class SimCLRHead(nn.Sequential):
+    """Linear - batch norm - ReLU - linear without bias - batch norm: (B, in_dim) -> (B, out_dim), of any length.
+
+    Source: the self-supervised long-tail literature (SDCLR, GH, boosted contrastive learning).  Deviation: none.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
+        super().__init__(
+            nn.Linear(in_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden_dim, out_dim, bias=False),
+            nn.BatchNorm1d(out_dim),
+        )
+
+
 class NormalizedLinear(nn.Module):
     """Cosine classifier: ``scale`` times the cosine of a feature and a class's column of ``weight`` (in_dim, C).
 
