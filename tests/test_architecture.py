@@ -26,7 +26,8 @@ paco_loss_lt paco_loss_full paco_loss_extreme paco_step
 gpaco_loss gpaco_step gpaco_multitask_lt gpaco_multitask_balanced
 proco_bessel proco_loss_a proco_loss_b proco_loss_c
 simclr_nt_xent focal_nt_xent simclr_view_batching gh_backbones
-gh_prior_cifar gh_prior_imagenet
+simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_imagenet gh_schedules
+gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 """.split()
 
 

@@ -92,6 +92,10 @@ class Harmonization(nn.Module):
         into = epoch + 1 - settings.warm_epochs
         return settings.weight * min(1.0, (into + settings.ramp_lead) / settings.ramp_epochs) if into > 0 else 0.0
 
+    def momentum(self, epoch: int) -> float:
+        """What the memory keeps of its values in an epoch counted from 0."""
+        return self.settings.momentum if epoch < self.settings.warm_epochs else self.settings.late_momentum
+
     def renews_prior(self, epoch: int) -> bool:
         """Whether the prior is renewed at the end of an epoch counted from 0."""
         number, settings = epoch + 1 + self.settings.prior_lead, self.settings
@@ -119,8 +123,7 @@ class Harmonization(nn.Module):
             return
         scores = scores.to(self.memory.dtype)
         if epoch + 1 > settings.memory_start:
-            momentum = settings.momentum if epoch < settings.warm_epochs else settings.late_momentum
-            scores = torch.lerp(scores, self.memory[indices], momentum)
+            scores = torch.lerp(scores, self.memory[indices], self.momentum(epoch))
         self.memory.index_copy_(0, indices, scores)
 
     def forward(self, first: Tensor, second: Tensor, indices: Tensor, epoch: int) -> Tensor:
