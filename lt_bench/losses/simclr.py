@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lt_bench.losses.supcon import exclude_self, similarities
+from lt_bench.losses.supcon import exclude_self, logsumexp_in_place, similarities
 
 
 def instance_losses(first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -21,7 +21,7 @@ def instance_losses(first: Tensor, second: Tensor, temperature: float) -> Tensor
         raise ValueError(f"expected two views of one shape (B, D), found {tuple(first.shape)}, {tuple(second.shape)}")
     dtype = torch.promote_types(first.dtype, torch.float32)
     first, second = F.normalize(first.to(dtype), dim=1), F.normalize(second.to(dtype), dim=1)
-    denominators = exclude_self(similarities(torch.cat([first, second]), temperature)).logsumexp(1)
+    denominators = logsumexp_in_place(exclude_self(similarities(torch.cat([first, second]), temperature)))
     return denominators.view(2, -1) - (first * second).sum(1) / temperature
 
 
