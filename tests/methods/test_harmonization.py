@@ -187,3 +187,19 @@ def test_its_keys_are_checked_like_those_of_any_class():
 
 def test_it_can_be_switched_off():
     assert settle(compose(["method=simclr_gh", "method.harmonization=null"])).method["harmonization"] is None
+
+
+def test_the_official_form_of_its_options():
+    official = settle(compose(["method=simclr_gh", "dataset=cifar100_lt", "fidelity=official"])).method
+    assert (official["views"], official["default_weights"]) == (["ssl_bilinear", "ssl_bilinear"], True)
+    kept = official["harmonization"]
+    assert (kept["construction"], kept["prior_refresh"], kept["target_dim"]) == ("official", "step", 100)
+
+
+def test_the_fair_experiment_gives_baselines_the_learning_rates_of_harmonized_runs():
+    words = ["dataset=cifar100_lt", "backbone=resnet18_cifar"]
+    for method in ("simclr", "focal"):
+        fair = settle(compose(["experiment=gh_fair_schedule", f"method={method}", *words]))
+        harmonized = settle(compose([f"method={method}_gh", *words]))
+        assert fair.train == harmonized.train != settle(compose([f"method={method}", *words])).train
+        assert "harmonization" not in fair.method
