@@ -67,12 +67,14 @@ class Method(nn.Module):
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
     and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on.
+    ``smallest_share`` is how many images of a batch a process needs; a smaller last batch is left out.
     """
 
     views: tuple[str, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
     self_supervised: ClassVar[bool] = False
+    smallest_share: ClassVar[int] = 1
     encoder: nn.Module
     classifier: nn.Module | None
 

@@ -223,8 +223,11 @@ class Trainer:
 
     def _count_steps(self) -> int:
         size, images = self.training.batch_size, len(self.order)
+        smallest = self.method.smallest_share * self.run.world_size
+        if size < smallest:
+            raise ValueError(f"a batch needs at least {smallest} images, not {size}; set a larger batch size")
         steps, rest = divmod(images, size)
-        if rest >= self.run.world_size and not self.training.drop_last:
+        if rest >= smallest and not self.training.drop_last:
             steps += 1
         if steps == 0:
             raise ValueError(

@@ -29,6 +29,7 @@ class SimCLR(Method):
     """
 
     self_supervised: ClassVar[bool] = True
+    smallest_share: ClassVar[int] = 2  # for the head's batch norm; one image has no contrast
 
     def __init__(
         self,

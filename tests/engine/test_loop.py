@@ -93,6 +93,16 @@ def test_drop_last_and_a_cap_on_the_steps(tmp_path):
         trainer(tmp_path, settings=settings)
 
 
+def test_a_last_batch_that_is_too_small_for_the_method_is_left_out(tmp_path):
+    class Pairs(Recorder):
+        smallest_share = 2
+
+    counts = {size: trainer(tmp_path, Pairs(), settings=training(1, size)).steps_per_epoch for size in (3, 4, 9)}
+    assert counts == {3: 3, 4: 3, 9: 1}  # of ten images
+    with pytest.raises(ValueError, match="needs at least 2 images, not 1; set a larger batch size"):
+        trainer(tmp_path, Pairs(), settings=training(1, 1))
+
+
 def test_steps_are_those_of_sgd_with_the_schedule(tmp_path):
     method, source = Recorder(), Slices()
     rates = []

@@ -120,6 +120,13 @@ def test_a_relative_gets_every_loss_of_the_joined_batch_with_its_image():
     torch.testing.assert_close(losses.mean(), loss.detach())
 
 
+def test_a_single_last_image_is_left_out_of_an_epoch(tmp_path):
+    source = Noisy()
+    trainer = Trainer(built().double(), source, training(1, 5), Constant(0.1), one_process(source), stage(tmp_path))
+    assert trainer.steps_per_epoch == 5  # 26 images
+    trainer.fit()
+
+
 def test_labels_are_not_looked_at():
     batch = batch_of(torch.arange(8))
     losses = [loss_of(built(), batch._replace(labels=labels)) for labels in (batch.labels, 7 - batch.labels)]
