@@ -47,6 +47,9 @@ class SimCLR(Method):
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.2")
+        for name, value in (("hidden", projection_hidden), ("dim", projection_dim)):
+            if value is not None and value < 1:
+                raise ValueError(f"a projection has at least one output, not {value}; set method.projection_{name}=128")
         if view_batching not in ("separate", "joint"):
             raise ValueError(
                 f"view_batching is separate or joint, not {view_batching!r}; set method.view_batching=joint"

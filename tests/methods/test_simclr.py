@@ -146,6 +146,8 @@ def test_pytorchs_own_initial_weights_on_request():
     ("settings", "said"),
     [
         ({"temperature": 0.0}, "temperature is positive, not 0.0"),
+        ({"projection_hidden": 0}, "at least one output, not 0; set method.projection_hidden=128"),
+        ({"projection_dim": -1}, "at least one output, not -1; set method.projection_dim=128"),
         ({"view_batching": "both"}, "separate or joint, not 'both'"),
         ({"views": ("ssl",)}, "expected two views"),
     ],
