@@ -222,7 +222,8 @@ def train(name, processes, folder):
     method.image_losses = lambda *words: losses.append(plain(*words)) or losses[-1]
     run = EngineRun(processes, 3, source)
     folder.mkdir()
-    Trainer(method, source, training(4, 8, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
+    # of 26 images the last four are a batch of their own, two for each process
+    Trainer(method, source, training(4, 22, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
     return {**method.state_dict(), "first losses": losses[0].detach()}
 
 
