@@ -11,9 +11,10 @@ from lt_bench.contracts import Batch, Run, TrainInfo
 from lt_bench.geometry.pruning import check_fractions, magnitude_masks
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.input_normalization import InputNormalization
-from lt_bench.models.pruned import PrunedBranch
+from lt_bench.models.pruned import PrunedBranch, PrunedEncoder
 
 BatchNormUpdates = Literal[1, 2]
+Branch = Literal["dense", "pruned"]
 
 
 class SDCLR(SimCLR):
@@ -25,7 +26,8 @@ class SDCLR(SimCLR):
     Deviation: one backward pass for both views, where the authors' code makes two with the other view held constant;
     the gradient is the same. Theirs passes the second view twice, so that the averages of the pruned batch norms move
     twice per step: ``pruned_bn_updates=2``. GH's authors' code normalises the images of SDCLR a second time, with
-    ImageNet's mean and deviation: ``double_normalisation``.
+    ImageNet's mean and deviation: ``double_normalisation``. While training it evaluates the pruned branch, of which its
+    CIFAR figures may be: ``evaluated_branch``.
     Raises ValueError for values out of range, both views in one pass, and an encoder without convolutions.
     """
 
@@ -38,19 +40,26 @@ class SDCLR(SimCLR):
         random_prune_percent: float = 0.0,
         pruned_bn_updates: BatchNormUpdates = 1,
         double_normalisation: bool = False,
+        evaluated_branch: Branch = "dense",
         **options: Any,
     ) -> None:
         super().__init__(InputNormalization(encoder) if double_normalisation else encoder, info, **options)
         check_fractions(prune_percent, random_prune_percent)
         if pruned_bn_updates not in (1, 2):
             raise ValueError(f"pruned_bn_updates is 1 or 2, not {pruned_bn_updates}")
+        if evaluated_branch not in ("dense", "pruned"):
+            raise ValueError(f"evaluated_branch is dense or pruned, not {evaluated_branch!r}")
         if self.view_batching != "separate":
             raise ValueError("each view has a branch of its own; set method.view_batching=separate")
         self.prune_percent, self.random_prune_percent = prune_percent, random_prune_percent
-        self.pruned_bn_updates = pruned_bn_updates
+        self.pruned_bn_updates, self.evaluated_branch = pruned_bn_updates, evaluated_branch
         self.pruned_encoder, self.pruned_head = PrunedBranch(self.encoder), PrunedBranch(self.head)
         if not self.pruned_encoder.masks():
             raise ValueError("convolutions are pruned and this encoder has none; set backbone=resnet18_cifar")
+
+    def evaluated_encoder(self) -> nn.Module:
+        """The dense branch, or the pruned one with the masks of the last epoch."""
+        return self.encoder if self.evaluated_branch == "dense" else PrunedEncoder(self.encoder, self.pruned_encoder)
 
     def embed_pruned(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to embeddings (B, D) of the pruned branch, not normalised."""

@@ -53,3 +53,17 @@ class PrunedBranch(nn.Module):
                 replaced[f"{place}.{name}"] = tensor
         outputs: Tensor = functional_call(network, replaced, (inputs,))
         return outputs
+
+
+class PrunedEncoder(nn.Module):
+    """An encoder in its pruned branch, as a network of its own; ``feature_dim`` is the encoder's."""
+
+    def __init__(self, encoder: nn.Module, branch: PrunedBranch) -> None:
+        super().__init__()
+        self.encoder, self.branch = encoder, branch
+        self.feature_dim: int = encoder.feature_dim  # type: ignore[assignment]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shapes: (B, 3, H, W) -> (B, feature_dim)."""
+        features: Tensor = self.branch(self.encoder, images)
+        return features

@@ -16,6 +16,7 @@ from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.input_normalization import IMAGENET_MEAN, IMAGENET_STD
 from lt_bench.models.pruned import PrunedBranch
 from lt_bench.models.tiny import TinyEncoder
+from lt_bench.stage_two.cb import ClassBalanced
 
 LABELS = torch.arange(26) % 3
 IMAGES = torch.randn(26, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -155,9 +156,23 @@ def test_images_are_normalised_a_second_time_in_both_branches_and_for_stage_two(
     torch.testing.assert_close(twice.eval().encoder(BATCH.views[0]), features)
 
 
+@pytest.mark.parametrize("branch", ["dense", "pruned"])
+def test_stage_two_builds_on_the_branch_that_is_asked_for(branch):
+    method = started(evaluated_branch=branch)
+    losses_of(method, BATCH)
+    rule = ClassBalanced(augment=False).build(method.evaluated_encoder(), None, TrainInfo(LABELS, 3, 5))
+    images, method = BATCH.views[0], method.eval()
+    dense, pruned = method.encoder(images), method.pruned_encoder(method.encoder, images)
+    assert not torch.allclose(dense, pruned)
+    assert torch.equal(rule.train().encoder(images), dense if branch == "dense" else pruned)
+    assert rule.classifier.in_features == 64
+    assert any("mask" in name for name in rule.state_dict()) == (branch == "pruned")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"evaluated_branch": "both"}, "dense or pruned, not 'both'"),
         ({"prune_percent": 1.5}, "prune_percent=1.5"),
         ({"prune_percent": 0.1, "random_prune_percent": 0.2}, "random_prune_percent=0.2"),
         ({"pruned_bn_updates": 3}, "1 or 2, not 3"),
@@ -187,6 +202,8 @@ class Convolution(nn.Module):
 
 
 class Plain(SDCLR):
+    smallest_share = 1
+
     def __init__(self, encoder, info, **options):
         super().__init__(encoder, info, **options)
         self.head = nn.Linear(6, 5)
@@ -237,7 +254,7 @@ def test_two_processes_train_as_one_on_the_joined_batch(tmp_path):
 def normed_task(processes, folder):
     (folder / f"rank{processes.rank}").mkdir()
     method, run = build(), EngineRun(processes, 3, Noisy())
-    settings = training(2, 13, lr=0.05, momentum=0.9)
+    settings = training(2, 8, lr=0.05, momentum=0.9)
     Trainer(method, Noisy(), settings, Constant(0.05), run, stage(folder / f"rank{processes.rank}")).fit()
     return method.state_dict()
 
