@@ -82,6 +82,10 @@ class Method(nn.Module):
         super().__init__()
         self.classifier = None
 
+    def evaluated_encoder(self) -> nn.Module:
+        """The encoder that stage two builds on: ``encoder``, where a method offers no other."""
+        return self.encoder
+
     def on_epoch_start(self, epoch: int, run: Run) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
 

@@ -190,7 +190,7 @@ class Laboratory:
         self._seed("stage_two")
         rule: StageTwo = _build(self.config.stage_two, "stage_two")
         try:
-            method = rule.build(stage_one.encoder, stage_one.classifier, info)
+            method = rule.build(stage_one.evaluated_encoder(), stage_one.classifier, info)
         except ValueError as error:
             raise UsageError(f"stage_two: {error}") from error
         return rule, method.to(self.processes.device)

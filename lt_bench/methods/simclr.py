@@ -20,9 +20,9 @@ class SimCLR(Method):
     """Chen et al., ICML 2020, as in the authors' code of GH (Zhou et al., NeurIPS 2023), optionally with GH.
 
     ``view_batching`` says whether each view passes the encoder by itself, with its own batch-norm statistics, or both
-    together. ``projection_hidden`` null makes the head's hidden layer as wide as the features. ``default_weights``
-    starts the encoder's convolutions from PyTorch's own distribution instead of the backbone's. With a
-    ``harmonization``, its loss is added.
+    together. ``projection_hidden`` null makes the head's hidden layers as wide as the features; there is one, and two
+    in the authors' code of SDCLR. ``default_weights`` starts the encoder's convolutions from PyTorch's own distribution
+    instead of the backbone's. With a ``harmonization``, its loss is added.
 
     A relative overrides ``embed_views``, ``image_losses`` or ``on_losses``; the loss is that of all ranks' batch.
     Raises ValueError for values out of range.
@@ -39,6 +39,7 @@ class SimCLR(Method):
         temperature: float = 0.2,
         view_batching: ViewBatching = "separate",
         projection_hidden: int | None = None,
+        projection_hidden_layers: int = 1,
         projection_dim: int = 128,
         default_weights: bool = False,
         harmonization: HarmonizationSettings | None = None,
@@ -54,6 +55,8 @@ class SimCLR(Method):
             raise ValueError(
                 f"view_batching is separate or joint, not {view_batching!r}; set method.view_batching=joint"
             )
+        if projection_hidden_layers < 0:
+            raise ValueError(f"projection_hidden_layers is 0 or more, not {projection_hidden_layers}")
         if len(views) != 2:
             raise ValueError(f"expected two views, found {list(views)}; set method.views=[ssl,ssl]")
         width = feature_dim(encoder)
@@ -64,7 +67,7 @@ class SimCLR(Method):
             for module in encoder.modules():
                 if isinstance(module, nn.Conv2d):
                     module.reset_parameters()
-        self.head = SimCLRHead(width, projection_hidden or width, projection_dim)
+        self.head = SimCLRHead(width, projection_hidden or width, projection_dim, projection_hidden_layers)
         self.harmonization: Harmonization | None = None
         if harmonization is not None:
             self.harmonization = Harmonization(harmonization, len(info.labels), projection_dim)

@@ -12,13 +12,16 @@ from lt_bench.engine.loop import Position, Trainer
 from lt_bench.engine.schedules import GHTwoStage, WarmupCosine
 from lt_bench.methods.focal import Focal
 from lt_bench.methods.harmonization import HarmonizationSettings
+from lt_bench.methods.sdclr import SDCLR
 from lt_bench.methods.simclr import SimCLR
 
 KINDS = {
     "gh_step_simclr": SimCLR,
     "gh_step_focal": Focal,
+    "gh_step_sdclr": SDCLR,
     "gh_step_simclr_gh": SimCLR,
     "gh_step_focal_gh": Focal,
+    "gh_step_sdclr_gh": SDCLR,
 }
 PLACES = {"fc1": "0", "bn1": "1", "fc2": "3", "bn2": "4"}  # of the head
 
@@ -37,16 +40,39 @@ class Pictures(nn.Module):
         return self.bn(self.conv(images)).relu().mean(dim=(2, 3))
 
 
+class TwoConvolutions(nn.Module):
+    """The encoder of SDCLR's vectors: two convolutions with batch norm and ReLU, global average."""
+
+    feature_dim = 4
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, 2, padding=1, bias=False), nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        maps = self.bn1(self.conv1(images)).relu()
+        return self.bn2(self.conv2(maps)).relu().mean(dim=(2, 3))
+
+
 def state(case, moment):
     """The vectors' parameters (and buffers) at a moment, under our names."""
-    found = {}
-    for name, value in case.items():
-        theirs = name.removeprefix(f"{moment}__").split("__")
-        if name.startswith(f"{moment}__head__"):
-            found[".".join(["head", PLACES[theirs[1]], *theirs[2:]])] = value
-        elif name.startswith(f"{moment}__"):
-            found[".".join(["encoder", *theirs])] = value
-    return found
+    return {
+        ours(name.removeprefix(f"{moment}__")): value for name, value in case.items() if name.startswith(f"{moment}__")
+    }
+
+
+def ours(name):
+    """Our name of what is in the vectors the head (SDCLR: backbone.fc) or the encoder (SDCLR: the rest of backbone)."""
+    part, *rest = name.removeprefix("backbone__").replace("fc__", "head__", 1).split("__")
+    if part != "head":
+        part, rest = "encoder", [part, *rest]
+    layer, *inner = rest
+    if inner[:1] == ["bn_list"]:  # SDCLR: 0 is the dense branch, 1 the pruned one
+        copy, inner = inner[1], inner[2:]
+        if copy == "1":
+            return ".".join([f"pruned_{part}.norms", str(int(layer[-1]) - 1), *inner])
+    return ".".join([part, PLACES[layer] if part == "head" else layer, *inner])
 
 
 def gh_settings(case):
@@ -76,14 +102,17 @@ def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path)
             losses[indices] = beta * losses[indices] + (1 - beta) * found
 
     options = {"harmonization": gh_settings(case)} if harmonized else {}
+    if KINDS[file] is SDCLR:
+        options |= {"prune_percent": float(case["prune_fraction"]), "pruned_bn_updates": 2}
     info = TrainInfo(torch.zeros(len(case["order"]), dtype=torch.int64), 1, int(case["epochs"]))
-    method = Recorded(Pictures(), info, projection_dim=case["target"].shape[1], **options).double()
+    encoder = TwoConvolutions() if KINDS[file] is SDCLR else Pictures()
+    method = Recorded(encoder, info, projection_dim=case["target"].shape[1], **options).double()
     initial = state(case, "init")
     if harmonized:
         memory, prior, directions = case["score_memory_before"], case["prior"], case["target"]
         initial |= {f"harmonization.{name}": value for name, value in
                     (("memory", memory), ("prior", prior), ("directions", directions))}  # fmt: skip
-    method.load_state_dict(initial)
+    method.load_state_dict(initial | {name: value for name, value in method.state_dict().items() if ".mask" in name})
 
     orders = case["order"].split(size)
     batches = [
@@ -123,7 +152,11 @@ def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path)
         assert method.harmonization.weight(epoch) == pytest.approx(float(case["gh_weight"]))
         assert_near(method.harmonization.memory, case["score_memory_after"], 1e-6)
     assert_near(losses, case["loss_memory_after"], 1e-6)
+    for number, mask in enumerate(method.pruned_encoder.masks() if KINDS[file] is SDCLR else []):
+        assert torch.equal(mask, case[f"mask__backbone__conv{number + 1}"].bool())
     final = state(case, "final")
-    assert final.keys() == {name for name in method.state_dict() if not name.startswith("harmonization.")}
+    assert final.keys() == {
+        name for name in method.state_dict() if not name.startswith("harmonization.") and ".mask" not in name
+    }
     for name, value in final.items():
         assert_near(method.state_dict()[name], value, 2e-5)
