@@ -25,6 +25,7 @@ bcl_logitadjust bcl_balscl bcl_step bcl_paco_backbones lr_schedules
 paco_loss_lt paco_loss_full paco_loss_extreme paco_step
 gpaco_loss gpaco_step gpaco_multitask_lt gpaco_multitask_balanced
 proco_bessel proco_loss_a proco_loss_b proco_loss_c
+gh_probe gh_groups
 """.split()
 
 

@@ -138,3 +138,26 @@ class Steps:
         if epoch < self.warm_epochs + self.late:
             return self.lr * (epoch + 1) / self.warm_epochs
         return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+class Exponential:
+    """``lr`` times the same factor every epoch, which would be at ``final_lr`` after the last of ``epochs``.
+
+    The rate of epoch e, counted from 0, is lr * (final_lr / lr)^(e / epochs).
+    Source: Zhou et al., NeurIPS 2023, and Zhou et al., ICML 2022, authors' code of the linear probe.  Deviation: none.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(self, lr: float, epochs: int, final_lr: float) -> None:
+        _check(lr, warm_epochs=0)
+        if not 0 < final_lr <= lr:
+            raise ValueError(f"final_lr is above 0 and at most lr={lr:g}, not {final_lr:g}")
+        if epochs < 1:
+            raise ValueError(f"epochs is at least 1, not {epochs}")
+        self.lr = lr
+        self.epochs = epochs
+        self.final_lr = final_lr
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of an epoch counted from 0, the same for all its steps."""
+        return self.lr * (self.final_lr / self.lr) ** (epoch / self.epochs)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import lt_bench.data.load as module
 from lt_bench.compose import compose
 from lt_bench.data.imbalance import class_counts
 from lt_bench.data.load import load_data
@@ -41,6 +42,33 @@ def test_a_long_tailed_validation_part_leaves_small_classes_alone():
     held_out = np.array(whole.split.class_counts) - parted.split.class_counts
     assert torch.bincount(parted.validation.labels, minlength=10).tolist() == held_out.tolist()
     assert (held_out[np.array(whole.split.class_counts) < 5] == 0).all() and held_out[0] == 24
+
+
+def test_a_rule_gets_the_split_it_asks_for_and_shots_of_it():
+    data = load("dataset.validation_per_class=20")
+    assert data.labelled("train").images() is data.train and data.labelled("train").labels is data.train.labels
+    balanced = data.labelled("balanced")
+    assert torch.bincount(balanced.labels).tolist() == [100] * 10
+    assert torch.equal(balanced.images().labels, balanced.labels)
+    few = data.labelled("balanced", shots=3, shot_seed=1)
+    assert torch.bincount(few.labels).tolist() == [3] * 10 and len(few.images().images) == 30
+    kept = set(map(bytes, balanced.images().images.numpy()))
+    assert all(bytes(image) in kept for image in few.images().images.numpy())
+    rare = data.labelled("train", shots=2)
+    assert torch.bincount(rare.labels).tolist() == [2] * 10
+    with pytest.raises(ValueError, match="unknown train_split 'test'; there are train, balanced"):
+        data.labelled("test")
+
+
+def test_images_beyond_the_train_split_are_read_only_when_they_are_asked_for(monkeypatch):
+    read = []
+    monkeypatch.setattr("lt_bench.data.load._read", lambda config, real=module._read: read.append(1) or real(config))
+    data = load()
+    balanced = data.labelled("balanced")
+    assert len(balanced.labels) == 1200 and read == [1]
+    assert len(balanced.images().images) == 1200 and read == [1, 1]
+    native = load("imbalance=native")
+    assert native.labelled("balanced").images() is native.train and read == [1, 1, 1]
 
 
 def test_the_split_seed_chooses_other_images_and_the_seed_does_not():
