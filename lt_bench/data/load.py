@@ -50,19 +50,32 @@ class Data(NamedTuple):
     def labelled(self, split: str, shots: int | None = None, shot_seed: int = 0) -> Labelled:
         """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
 
-        Raises ValueError for another name, and where a class has too few images.
+        Where the split comes with lists of so many shots, list number ``shot_seed`` takes the place of a draw from the
+        balanced split.  Raises ValueError for another name, and where a class has too few images.
         """
         splits = {"train": self.split.train, "balanced": self.split.balanced}
         if split not in splits:
             raise ValueError(f"unknown train_split {split!r}; there are {', '.join(splits)}")
         positions = splits[split]
         if shots is not None:
-            num_classes = len(self.split.class_counts)
-            positions = positions[draw_shots(self.labels[positions], num_classes, shots, shot_seed)]
+            positions = self._shots(positions, shots, shot_seed, listed=split == "balanced")
         if np.array_equal(positions, self.split.train):
             return Labelled(self.train.labels, lambda: self.train)
         labels = torch.from_numpy(self.labels[positions]).to(self.train.labels.device)
         return Labelled(labels, partial(self.at, positions))
+
+    def _shots(self, positions: NDArray[np.int64], shots: int, seed: int, listed: bool) -> NDArray[np.int64]:
+        """``shots`` images of every class of those at ``positions``, or the list of them with that number."""
+        lists = [name for name in self.split.lists if name.endswith(f"/probe_{shots}shot")] if listed else []
+        name = f"split{seed}/probe_{shots}shot"
+        if lists and name not in lists:
+            raise ValueError(
+                f"stage_two.shot_seed={seed}: dataset.split_dir has no list {name}, but {', '.join(sorted(lists))}; "
+                "set stage_two.shot_seed to the number of one"
+            )
+        if lists:
+            return self.split.lists[name]
+        return positions[draw_shots(self.labels[positions], len(self.split.class_counts), shots, seed)]
 
 
 def load_data(config: Config, device: torch.device) -> Data:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import Repr
 
@@ -25,12 +25,14 @@ class Split:
     """Positions in the training images: train (M,), validation (V,), balanced (P,); class_counts (C,) of train.
 
     ``balanced`` is every image of the pool that is not held out for validation, whether the tail's cut kept it or not.
+    ``lists`` are the lists that the split was read from, by name, and those of few-shot probes beside them.
     """
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     class_counts: list[int]
     balanced: NDArray[np.int64]
+    lists: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def make_split(

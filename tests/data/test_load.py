@@ -1,5 +1,7 @@
 """From a data set's name to tensors: digits, with every way of cutting them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,20 @@ def test_a_rule_gets_the_split_it_asks_for_and_shots_of_it():
     assert torch.bincount(rare.labels).tolist() == [2] * 10
     with pytest.raises(ValueError, match="unknown train_split 'test'; there are train, balanced"):
         data.labelled("test")
+
+
+def test_lists_of_shots_take_the_place_of_a_draw():
+    data = load()
+    names = {"split1/probe_5shot": np.arange(30, 80), "split2/probe_5shot": np.arange(90, 140)}
+    listed = data._replace(split=replace(data.split, lists={"train": data.split.train, **names}))
+    for number, name in enumerate(names, start=1):
+        found = listed.labelled("balanced", shots=5, shot_seed=number)
+        assert found.labels.tolist() == data.labels[names[name]].tolist()
+        assert torch.equal(found.images().images, data.at(names[name]).images)
+    with pytest.raises(ValueError, match="shot_seed=0: .* no list split0/probe_5shot, but split1/.*, split2/probe_5sh"):
+        listed.labelled("balanced", shots=5)
+    for other in ({"split": "balanced", "shots": 4}, {"split": "train", "shots": 2}):  # no list of these: drawn
+        assert torch.equal(listed.labelled(**other).labels, data.labelled(**other).labels)
 
 
 def test_images_beyond_the_train_split_are_read_only_when_they_are_asked_for(monkeypatch):
