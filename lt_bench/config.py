@@ -12,6 +12,7 @@ FIDELITIES = ("clean", "official")
 PROFILES = ("exponential", "step")
 GROUP_RULES = ("count_100_20", "thirds")
 SAMPLERS = ("shuffle", "class_aware")
+OPTIMIZERS = ("sgd", "adam")
 SPLITS = ("test", "validation")
 SELECTIONS = ("last", "best_validation", "best_test")
 DEVICES = ("auto", "cpu", "cuda")
@@ -52,8 +53,9 @@ class Imbalance:
 
 @dataclass
 class Optimizer:
-    """Stochastic gradient descent; weight decay acts on all parameters."""
+    """Stochastic gradient descent, or Adam, whose first beta is ``momentum``; weight decay acts on all parameters."""
 
+    name: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 0.0
     nesterov: bool = False
@@ -153,6 +155,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.group_rule": GROUP_RULES,
     "imbalance.profile": PROFILES,
     "train.sampler": SAMPLERS,
+    "train.optimizer.name": OPTIMIZERS,
     "evaluation.split": SPLITS,
     "evaluation.select": SELECTIONS,
     "fidelity": FIDELITIES,

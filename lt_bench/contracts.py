@@ -99,16 +99,27 @@ class Method(nn.Module):
 
 
 class StageTwo(Protocol):
-    """A rule that fits a classifier on a frozen encoder."""
+    """A rule that fits a classifier on a frozen encoder; a rule that names it as its base has these defaults.
 
-    uses_classifier: bool
-    needs_linear_classifier: bool
+    ``train_split`` is "train", the long-tailed images, or "balanced", every training image that is not held out;
+    ``shots`` takes that many labelled images of each class of it, drawn with ``shot_seed``. ``train_view`` is how the
+    encoder sees the images where their features are computed once.
+    """
+
+    uses_classifier: ClassVar[bool] = False
+    needs_linear_classifier: ClassVar[bool] = False
+    train_split: str = "train"
+    train_view: str = "plain"
+    shots: int | None = None
+    shot_seed: int = 0
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """The method that the engine trains; its encoder is frozen and stays in eval mode."""
 
     def finish(self, method: Method, run: Run) -> nn.Module:
-        """The classifier (features -> logits) that is evaluated."""
+        """The classifier (features -> logits) that is evaluated: the method's, unless a rule makes another of it."""
+        assert method.classifier is not None
+        return method.classifier
 
 
 class Schedule(Protocol):

@@ -71,7 +71,8 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    for check in (_classifier, _labels, _fidelity, _tail, _validation, _input_pool, _schedules):
+    checks = (_classifier, _labels, _fidelity, _tail, _validation, _input_pool, _optimizers, _schedules)
+    for check in checks:
         yield from check(config)
 
 
@@ -133,6 +134,14 @@ def _input_pool(config: Config) -> Iterator[str]:
     if size % pool or size // pool < 4:
         fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
         yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
+
+
+def _optimizers(config: Config) -> Iterator[str]:
+    for key in ("train.optimizer", "stage_two.train.optimizer"):
+        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.nesterov"):
+            yield f"{key}.nesterov=true is a kind of momentum that Adam does not have; set {key}.nesterov=false"
+        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.momentum") == 1:
+            yield f"{key}.momentum=1: Adam's first beta is below 1; set {key}.momentum=0.9"
 
 
 def _schedules(config: Config) -> Iterator[str]:

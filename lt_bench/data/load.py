@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,33 +11,77 @@ import numpy as np
 import torch
 from hydra.utils import get_object
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lt_bench.config import Config
 from lt_bench.data.small import SmallImages
-from lt_bench.data.split import Split, make_split, manifest
+from lt_bench.data.sources.common import ImageArrays
+from lt_bench.data.split import Split, draw_shots, make_split, manifest
 from lt_bench.data.views import build_view
 
 
+class Labelled(NamedTuple):
+    """Training images that a stage-two rule is fitted on: their labels (N,), and the images when they are asked for."""
+
+    labels: Tensor
+    images: Callable[[], SmallImages]
+
+
 class Data(NamedTuple):
-    """The train split, the images that are evaluated on, and what identifies the split."""
+    """The train split, the images that are evaluated on, and what identifies the split.
+
+    ``labels`` (S,) are those of all training images of the source; ``at`` puts its images at some positions on the
+    device. It reads them anew: only a probe asks for more than the train split, and no other run should hold it.
+    """
 
     train: SmallImages
     test: SmallImages
     validation: SmallImages
     split: Split
     manifest: dict[str, Any]
+    labels: NDArray[np.int64]
+    at: Callable[[NDArray[np.int64]], SmallImages]
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
         """Training images per class, (C,)."""
         return np.asarray(self.split.class_counts, dtype=np.int64)
 
+    def labelled(self, split: str, shots: int | None = None, shot_seed: int = 0) -> Labelled:
+        """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
+
+        Where the split comes with lists of so many shots, list number ``shot_seed`` takes the place of a draw from the
+        balanced split.  Raises ValueError for another name, and where a class has too few images.
+        """
+        splits = {"train": self.split.train, "balanced": self.split.balanced}
+        if split not in splits:
+            raise ValueError(f"unknown train_split {split!r}; there are {', '.join(splits)}")
+        positions = splits[split]
+        if shots is not None:
+            positions = self._shots(positions, shots, shot_seed, listed=split == "balanced")
+        if np.array_equal(positions, self.split.train):
+            return Labelled(self.train.labels, lambda: self.train)
+        labels = torch.from_numpy(self.labels[positions]).to(self.train.labels.device)
+        return Labelled(labels, partial(self.at, positions))
+
+    def _shots(self, positions: NDArray[np.int64], shots: int, seed: int, listed: bool) -> NDArray[np.int64]:
+        """``shots`` images of every class of those at ``positions``, or the list of them with that number."""
+        lists = [name for name in self.split.lists if name.endswith(f"/probe_{shots}shot")] if listed else []
+        name = f"split{seed}/probe_{shots}shot"
+        if lists and name not in lists:
+            raise ValueError(
+                f"stage_two.shot_seed={seed}: dataset.split_dir has no list {name}, but {', '.join(sorted(lists))}; "
+                "set stage_two.shot_seed to the number of one"
+            )
+        if lists:
+            return self.split.lists[name]
+        return positions[draw_shots(self.labels[positions], len(self.split.class_counts), shots, seed)]
+
 
 def load_data(config: Config, device: torch.device) -> Data:
     """Read a data set, cut the long tail and put it on the device; raises ValueError, DataError with what to do."""
     dataset, imbalance = config.dataset, config.imbalance
-    root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
-    arrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
+    arrays = _read(config)
     found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
     for key, value in found.items():
         if getattr(dataset, key) != value:
@@ -55,6 +101,10 @@ def load_data(config: Config, device: torch.device) -> Data:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
         return SmallImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
 
+    def at(positions: NDArray[np.int64]) -> SmallImages:
+        again = _read(config)
+        return images(again.train_images[positions], again.train_labels[positions])
+
     facts = manifest(
         split,
         dataset=dataset.name,
@@ -70,4 +120,13 @@ def load_data(config: Config, device: torch.device) -> Data:
         images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
         split,
         facts,
+        arrays.train_labels,
+        at,
     )
+
+
+def _read(config: Config) -> ImageArrays:
+    dataset = config.dataset
+    root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
+    arrays: ImageArrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
+    return arrays

@@ -20,6 +20,7 @@ from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
+from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.progress import Progress
 
@@ -214,12 +215,8 @@ class Trainer:
         self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        settings = self.training.optimizer
         trainable = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        # the schedule sets the rate of every step
-        return torch.optim.SGD(
-            trainable, self.training.lr, settings.momentum, 0.0, settings.weight_decay, settings.nesterov
-        )
+        return build_optimizer(trainable, self.training)
 
     def _count_steps(self) -> int:
         size, images = self.training.batch_size, len(self.order)

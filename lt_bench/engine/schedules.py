@@ -214,3 +214,26 @@ class GHTwoStage(WarmupCosine):
 def _fall(highest: float, lowest: float, begin: float, end: float, done: float) -> float:
     """Half a cosine between two moments of a run."""
     return lowest + (highest - lowest) * _half_cosine((done - begin) / max(end - begin, 1))
+
+
+class Exponential:
+    """``lr`` times the same factor every epoch, which would be at ``final_lr`` after the last of ``epochs``.
+
+    The rate of epoch e, counted from 0, is lr * (final_lr / lr)^(e / epochs).
+    Source: Zhou et al., NeurIPS 2023, and Zhou et al., ICML 2022, authors' code of the linear probe.  Deviation: none.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(self, lr: float, epochs: int, final_lr: float) -> None:
+        _check(lr, warm_epochs=0)
+        if not 0 < final_lr <= lr:
+            raise ValueError(f"final_lr is above 0 and at most lr={lr:g}, not {final_lr:g}")
+        if epochs < 1:
+            raise ValueError(f"epochs is at least 1, not {epochs}")
+        self.lr = lr
+        self.epochs = epochs
+        self.final_lr = final_lr
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of an epoch counted from 0, the same for all its steps."""
+        return self.lr * (self.final_lr / self.lr) ** (epoch / self.epochs)

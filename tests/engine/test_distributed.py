@@ -16,6 +16,7 @@ from lt_bench.methods.ldam_drw import LDAMDRW
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.methods.supcon import SupCon
 from lt_bench.stage_two.ldam_drw import LDAMDRW as LDAMDRWRule
+from lt_bench.stage_two.linear_probe import LinearProbe
 
 pytestmark = pytest.mark.slow
 LABELS = torch.arange(26) % 3
@@ -47,6 +48,8 @@ def build(name):
         return BalancedSoftmax(Vectors(), info)
     if name == "ldam_drw":
         return LDAMDRW(Vectors(), info, drw_start_epoch=2)
+    if name == "linear_probe":
+        return LinearProbe().build(Vectors(feature_dim=6), None, info)
     if name == "ldam_drw_rule":
         return LDAMDRWRule(augment=False).build(Vectors(feature_dim=6), None, info)  # inputs stand for features
     return SBCL(Vectors(), info, projection_dim=5, warm_epochs=1, update_interval=2, minimum_size=3)
@@ -56,7 +59,8 @@ def train(name, processes, folder):
     source, method = Noisy(), build(name)
     run = EngineRun(processes, 3, source)
     # 26 images in batches of 8: the last batch of 2 is shared out too
-    Trainer(method, source, training(4, 8, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
+    settings = training(4, 8, lr=0.05, momentum=0.9, name="adam" if name == "linear_probe" else "sgd")
+    Trainer(method, source, settings, Constant(0.05), run, stage(folder)).fit()
     return {key: value for key, value in method.state_dict().items()}
 
 
@@ -96,7 +100,9 @@ class TrainTask:
         return train(self.name, processes, own)
 
 
-@pytest.mark.parametrize("name", ["ce", "balanced_softmax", "ldam_drw", "supcon", "sbcl", "ldam_drw_rule"])
+@pytest.mark.parametrize(
+    "name", ["ce", "balanced_softmax", "ldam_drw", "supcon", "sbcl", "ldam_drw_rule", "linear_probe"]
+)
 def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
     """Sixteen steps in float32: equal to 1e-5."""
     alone = train(name, Processes(0, 1, CPU), tmp_path)

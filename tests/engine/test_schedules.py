@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_bench.engine.schedules import Cosine, GHTwoStage, SBCLCosine, Steps, WarmupCosine
+from lt_bench.engine.schedules import Cosine, Exponential, GHTwoStage, SBCLCosine, Steps, WarmupCosine
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -231,3 +231,29 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
 def test_values_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_exponential_falls_by_one_factor_to_a_step_before_its_end():
+    rates = per_epoch(Exponential(0.01, 500, 1e-6), 500)
+    factor = (1e-6 / 1e-2) ** (1 / 500)
+    expected = 0.01
+    for rate in rates:  # the authors multiply the rate after every epoch
+        assert rate == pytest.approx(expected, rel=1e-9)
+        expected *= factor
+    assert expected == pytest.approx(1e-6)
+    assert per_epoch(Exponential(0.3, 1, 0.1), 1) == [0.3]
+    assert per_epoch(Exponential(0.3, 3, 0.3), 3) == [0.3] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0.0, 5, 1e-6), "lr is positive"),
+        ((0.1, 0, 1e-6), "epochs is at least 1"),
+        ((0.1, 5, 0.0), "final_lr is above 0"),
+        ((0.1, 5, 0.2), "final_lr is above 0 and at most lr=0.1, not 0.2"),
+    ],
+)
+def test_exponential_refuses_what_it_cannot_be(values, message):
+    with pytest.raises(ValueError, match=message):
+        Exponential(*values)
