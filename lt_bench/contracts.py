@@ -85,6 +85,14 @@ class Method(nn.Module):
     def on_epoch_start(self, epoch: int, run: Run) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
 
+    def strength(self) -> Tensor | None:
+        """How strongly boosted views augment each image of the train split, (N,) in [0, 1]; None: not at all.
+
+        Read at the start of every epoch and when a run resumes inside one, so it is a buffer that ``on_epoch_start``
+        alone changes.
+        """
+        return None
+
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""
         return ()

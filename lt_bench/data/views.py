@@ -92,6 +92,20 @@ def _rand(dataset: Dataset) -> list[Op]:
     return [*_sim_wide(dataset), RandAugment(2, 10.0, 0.5)]
 
 
+def _boosted(dataset: Dataset) -> list[Op]:
+    return _boost(dataset, 1, 10, random=False)
+
+
+def _boosted_twice(dataset: Dataset) -> list[Op]:
+    return _boost(dataset, 2, 5, random=True)
+
+
+def _boost(dataset: Dataset, k: int, floor: float, random: bool) -> list[Op]:
+    from lt_bench.augment.boosted import BoostedRandAugment
+
+    return [*_ssl(dataset), BoostedRandAugment(k, floor, random)]
+
+
 def _resized_crop_flip(
     dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear"
 ) -> list[Op]:
@@ -115,6 +129,8 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "simclr_blur": _simclr_blur,
     "ssl": _ssl,
     "ssl_bilinear": _ssl_bilinear,
+    "boosted": _boosted,
+    "boosted_twice": _boosted_twice,
     "sim_blur": _sim_blur,
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
@@ -132,8 +148,8 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes crops from 8 % of the area
     on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
     ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the self-supervised view of SDCLR, GH
-    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). Raises ValueError for
-    another name.
+    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code); ``boosted`` adds one
+    operation of the image's own strength to it, ``boosted_twice`` two. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 
