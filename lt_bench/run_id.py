@@ -17,6 +17,9 @@ IRRELEVANT = (
     "dataset.root", "dataset.download", "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
 )  # fmt: skip
 
+# Paths that decide by being given; what they hold is compared with the run folder's split manifest.
+GIVEN = ("dataset.split_dir",)
+
 
 def decisive(config: Config) -> dict[str, Any]:
     """Dotted keys that decide the result, with their values, less every key that has its default.
@@ -35,7 +38,7 @@ def decisive(config: Config) -> dict[str, Any]:
             if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
                 defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
     return {
-        key: value
+        key: "given" if key in GIVEN else value
         for key, value in sorted(flat(asdict(config)).items())
         if decides(key) and not (key in defaults and _same(defaults[key], value))
     }

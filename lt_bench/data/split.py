@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import Repr
 
@@ -21,11 +21,17 @@ _VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Positions in the source's training images: train (M,), validation (V,); class_counts (C,) of train."""
+    """Positions in the training images: train (M,), validation (V,), balanced (P,); class_counts (C,) of train.
+
+    ``balanced`` is every image of the pool that is not held out for validation, whether the tail's cut kept it or not.
+    ``lists`` are the lists that the split was read from, by name, and those of few-shot probes beside them.
+    """
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     class_counts: list[int]
+    balanced: NDArray[np.int64]
+    lists: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def make_split(
@@ -64,7 +70,8 @@ def make_split(
     held_out = _validation_mask(labels[selected], num_classes, validation_fraction, seed)
     train = selected[~held_out]
     validation = np.concatenate([aside, selected[held_out]])
-    return Split(train, validation, np.bincount(labels[train], minlength=num_classes).tolist())
+    counts = np.bincount(labels[train], minlength=num_classes).tolist()
+    return Split(train, validation, counts, np.setdiff1d(np.concatenate(pool), validation))
 
 
 def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> NDArray[np.int64]:
@@ -93,6 +100,7 @@ def manifest(
     split: Split, *, dataset: str, factor: float | None, profile: str, seed: int, test_images: int
 ) -> dict[str, object]:
     """What identifies a split, as plain JSON values: settings, counts, SHA-256 of the positions as '<i8' bytes."""
+    lists = {"lists": {name: _sha256(positions) for name, positions in split.lists.items()}} if split.lists else {}
     return {
         "dataset": dataset,
         "imbalance_factor": factor,
@@ -104,6 +112,7 @@ def manifest(
         "validation_images": len(split.validation),
         "validation_sha256": _sha256(split.validation),
         "test_images": test_images,
+        **lists,
     }
 
 

@@ -90,7 +90,7 @@ def describe(result, **changes):
 
 
 def test_the_manifest_holds_counts_settings_and_digests():
-    result = Split(np.array([5, 300]), np.array([7]), [1, 1])
+    result = Split(np.array([5, 300]), np.array([7]), [1, 1], np.array([5, 6, 300]))
     assert describe(result) == {
         "dataset": "toy",
         "imbalance_factor": 10.0,
