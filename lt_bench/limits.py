@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
 from lt_bench.config import CHOICES, Config, flat, node, wants_validation
-from lt_bench.data.views import VIEWS
+from lt_bench.data.views import BOOSTED, VIEWS
 from lt_bench.signatures import constant
 
 # Smallest and largest allowed values; of a list, of every number in it.
@@ -71,7 +71,7 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    for check in (_classifier, _labels, _fidelity, _tail, _validation, _lists, _input_pool, _schedules):
+    for check in (_classifier, _labels, _strengths, _fidelity, _tail, _validation, _lists, _input_pool, _schedules):
         yield from check(config)
 
 
@@ -95,6 +95,17 @@ def _labels(config: Config) -> Iterator[str]:
     sampler, name = config.train.sampler, config.method["name"]
     if sampler != "shuffle" and constant(config.method["_target_"], "self_supervised", False) is True:
         yield f"train.sampler={sampler} goes by labels and method={name} never reads labels; set train.sampler=shuffle"
+
+
+def _strengths(config: Config) -> Iterator[str]:
+    method = config.method
+    gives = constant(method["_target_"], "gives_strength", False)
+    for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
+        for view in set(views) & set(BOOSTED) if key == "cluster_view" or gives is False else ():
+            yield (
+                f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
+                "views are for method=boosted_cl, and the same without RandAugment is the view ssl"
+            )
 
 
 def _uses_classifier(rule: str) -> bool:

@@ -28,7 +28,6 @@ proco_bessel proco_loss_a proco_loss_b proco_loss_c
 simclr_nt_xent focal_nt_xent simclr_view_batching gh_backbones
 simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_imagenet gh_schedules
 gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
-boosted_cl_strength boosted_cl_randaugment
 boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
 """.split()
 

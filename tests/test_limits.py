@@ -99,6 +99,11 @@ def test_the_edge_of_a_range_is_in_it(word):
         (["evaluation.select=best_validation"], "a validation part is asked for but there is none"),
         (["dataset.validation_fraction=0.2", "dataset.validation_per_class=3"], "exclude each other"),
         (["dataset.validation_fraction=1"], "leaves nothing to train on; set it below 1"),
+        (
+            ["method=simclr", "method.views=[ssl,boosted]"],
+            "method.views: the view boosted needs a strength for every im",
+        ),
+        (["method.cluster_view=boosted_twice"], "method.cluster_view: the view boosted_twice needs a strength"),
         (["dataset.split_dir=lists"], "split_seed=0: dataset.split_dir has the splits split1, split2, ...; set split"),
         (
             ["dataset.split_dir=a", "split_seed=1", "dataset.pool_per_class=9"],
@@ -122,6 +127,7 @@ def test_impossible_together(words, said):
         ["dataset.validation_per_class=20", "evaluation.split=validation", "evaluation.select=best_validation"],
         ["dataset.validation_fraction=0.2", "evaluation.select=best_validation"],
         ["dataset.split_dir=lists", "split_seed=1", "evaluation.split=validation"],
+        ["method=boosted_cl", "method.views=[boosted_twice,ssl]"],
         ["fidelity=official"],
         ["imbalance.profile=step"],
         ["backbone.input_pool=2"],

@@ -124,7 +124,7 @@ class Trainer:
         while self.position.step < self.steps_per_epoch:
             step = self.position.step
             lr = self.schedule(segment, step, self.steps_per_epoch)
-            self.means.add(self._step(order, strength, epoch, step, lr), step)
+            self.means.add(self._step(order, epoch, step, lr, strength), step)
             self.position.step += 1
             progress.advance()
             if self.position.step % LOG_EVERY_STEPS == 0:
@@ -136,7 +136,9 @@ class Trainer:
         progress.show(values, lr)
         return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
-    def _step(self, order: Tensor, strength: Tensor | None, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
+    def _step(
+        self, order: Tensor, epoch: int, step: int, lr: float, strength: Tensor | None = None
+    ) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         size, ranks = self.training.batch_size, self.run.world_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +20,8 @@ class BoostedCL(SimCLR):
     Deviation: the correction, without which the images of a smaller last batch count as easy.
     Raises ValueError for values out of range.
     """
+
+    gives_strength: ClassVar[bool] = True
 
     def __init__(
         self,

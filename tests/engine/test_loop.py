@@ -113,7 +113,7 @@ def test_strengths_are_read_once_an_epoch_and_restored_inside_one(tmp_path):
     assert source.strengths == [[0.0] * 10] * 3 + [[1.0] * 10] * 3
     killed = trainer(tmp_path / "killed", Boosting(), Slices(), every_steps=5)
     step = killed._step
-    killed._step = lambda *words: step(*words) if words[2:4] != (1, 2) else 1 / 0
+    killed._step = lambda *words: step(*words) if words[1:3] != (1, 2) else 1 / 0
     with pytest.raises(ZeroDivisionError):
         killed.fit()
     method, source = Boosting(), Slices()

@@ -152,10 +152,10 @@ def test_killed_inside_an_epoch_and_resumed_ends_with_the_same_bits(tmp_path):
     one = trainer(ALONE, tmp_path / "killed", every_steps=1)
     step = one._step
 
-    def dying(order, strength, epoch, number, lr):
+    def dying(order, epoch, number, *words):
         if (epoch, number) == (1, 1):
             raise KeyboardInterrupt
-        return step(order, strength, epoch, number, lr)
+        return step(order, epoch, number, *words)
 
     one._step = dying
     with pytest.raises(KeyboardInterrupt):
