@@ -20,7 +20,10 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass
 class Dataset:
-    """A data set, how its images are augmented, and how its classes are grouped in tables."""
+    """A data set, how its images are augmented, and how its classes are grouped in tables.
+
+    ``split_dir`` holds lists of images that replace the selection by class counts; ``split_seed`` chooses among them.
+    """
 
     name: str = MISSING
     title: str = MISSING
@@ -41,6 +44,7 @@ class Dataset:
     pool_per_class: int | None = None
     validation_fraction: float = 0.0
     validation_per_class: int = 0
+    split_dir: str | None = None
 
 
 @dataclass
@@ -161,6 +165,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "fidelity": FIDELITIES,
     "device": DEVICES,
 }
+
+
+def wants_validation(config: Config) -> bool:
+    """Whether a validation part is evaluated on or chooses the epoch."""
+    return bool({"validation", "best_validation"} & {config.evaluation.split, config.evaluation.select})
 
 
 def node(config: Config, key: str) -> Any:

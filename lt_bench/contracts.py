@@ -66,8 +66,9 @@ class Method(nn.Module):
     ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
     and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
-    ``self_supervised`` method never reads labels, and neither may anything that its training depends on.
-    ``smallest_share`` is how many images of a batch a process needs; a smaller last batch is left out.
+    ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
+    ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
+    last batch is left out.
     """
 
     views: tuple[str, ...] = ()
@@ -75,6 +76,7 @@ class Method(nn.Module):
     linear_classifier: ClassVar[bool] = True
     self_supervised: ClassVar[bool] = False
     smallest_share: ClassVar[int] = 1
+    gives_strength: ClassVar[bool] = False
     encoder: nn.Module
     classifier: nn.Module | None
 
@@ -88,6 +90,14 @@ class Method(nn.Module):
 
     def on_epoch_start(self, epoch: int, run: Run) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
+
+    def strength(self) -> Tensor | None:
+        """How strongly boosted views augment each image of the train split, (N,) in [0, 1]; None: not at all.
+
+        Read at the start of every epoch and when a run resumes inside one, so it is a buffer that ``on_epoch_start``
+        alone changes.
+        """
+        return None
 
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""

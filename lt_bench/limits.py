@@ -11,8 +11,8 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
-from lt_bench.config import CHOICES, Config, flat, node
-from lt_bench.data.views import VIEWS
+from lt_bench.config import CHOICES, Config, flat, node, wants_validation
+from lt_bench.data.views import BOOSTED, VIEWS
 from lt_bench.signatures import constant
 
 # Smallest and largest allowed values; of a list, of every number in it.
@@ -71,8 +71,8 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    checks = (_classifier, _labels, _fidelity, _tail, _validation, _input_pool, _optimizers, _schedules)
-    for check in checks:
+    of_method = (_classifier, _labels, _strengths, _fidelity)
+    for check in (*of_method, _tail, _validation, _lists, _input_pool, _optimizers, _schedules):
         yield from check(config)
 
 
@@ -98,6 +98,17 @@ def _labels(config: Config) -> Iterator[str]:
         yield f"train.sampler={sampler} goes by labels and method={name} never reads labels; set train.sampler=shuffle"
 
 
+def _strengths(config: Config) -> Iterator[str]:
+    method = config.method
+    gives = constant(method["_target_"], "gives_strength", False)
+    for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
+        for view in set(views) & set(BOOSTED) if key == "cluster_view" or gives is False else ():
+            yield (
+                f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
+                "views are for method=boosted_cl, and the same without RandAugment is the view ssl"
+            )
+
+
 def _uses_classifier(rule: str) -> bool:
     text = (files("lt_bench.conf") / "stage_two" / f"{rule}.yaml").read_text(encoding="utf-8")
     target = OmegaConf.select(OmegaConf.create(text), "_target_")
@@ -117,16 +128,27 @@ def _tail(config: Config) -> Iterator[str]:
 
 
 def _validation(config: Config) -> Iterator[str]:
-    data, asked = config.dataset, {config.evaluation.split, config.evaluation.select}
+    data = config.dataset
     if data.validation_fraction == 1:
         yield "dataset.validation_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
     if data.validation_fraction and data.validation_per_class:
         yield "dataset.validation_fraction and dataset.validation_per_class exclude each other; set one of them to 0"
-    if not data.validation_fraction and not data.validation_per_class and {"validation", "best_validation"} & asked:
+    there_is_one = data.validation_fraction or data.validation_per_class or data.split_dir
+    if not there_is_one and wants_validation(config):
         yield (
             "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
             "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
         )
+
+
+def _lists(config: Config) -> Iterator[str]:
+    if config.dataset.split_dir is None:
+        return
+    if config.split_seed < 1:
+        yield f"split_seed={config.split_seed}: dataset.split_dir has the splits split1, split2, ...; set split_seed=1"
+    for key in ("pool_per_class", "validation_fraction", "validation_per_class"):
+        if getattr(config.dataset, key):
+            yield f"dataset.{key} and dataset.split_dir exclude each other: lists say which images there are; set one"
 
 
 def _input_pool(config: Config) -> Iterator[str]:

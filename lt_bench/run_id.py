@@ -23,6 +23,8 @@ IRRELEVANT = (
 
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
+# Paths that decide by being given; what they hold is compared with the run folder's split manifest.
+GIVEN = ("dataset.split_dir",)
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def decisive(config: Config) -> dict[str, Any]:
             if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
                 defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
     return {
-        key: value
+        key: "given" if key in GIVEN else value
         for key, value in sorted(flat(asdict(config)).items())
         if decides(key) and not (key in defaults and _same(defaults[key], value))
     }

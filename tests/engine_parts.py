@@ -25,7 +25,7 @@ class FixedBatches:
         self.labels = batches[0].labels if labels is None else labels
         self.given = 0
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         self.given += 1
         return self.batches[(self.given - 1) % len(self.batches)]
 

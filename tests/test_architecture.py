@@ -29,6 +29,7 @@ simclr_nt_xent focal_nt_xent simclr_view_batching gh_backbones gh_probe gh_group
 simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_imagenet gh_schedules
 gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 sdclr_masks sdclr_dual_bn gh_step_sdclr gh_step_sdclr_gh boosted_cl_backbones
+boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
 """.split()
 
 

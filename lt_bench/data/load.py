@@ -13,10 +13,11 @@ from hydra.utils import get_object
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_bench.config import Config
+from lt_bench.config import Config, wants_validation
 from lt_bench.data.small import SmallImages
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.split import Split, draw_shots, make_split, manifest
+from lt_bench.data.split_lists import read_split
 from lt_bench.data.views import build_view
 
 
@@ -86,16 +87,7 @@ def load_data(config: Config, device: torch.device) -> Data:
     for key, value in found.items():
         if getattr(dataset, key) != value:
             raise ValueError(f"dataset.{key}={getattr(dataset, key)}: {dataset.name} has {value}")
-    split = make_split(
-        arrays.train_labels,
-        arrays.num_classes,
-        factor=imbalance.factor,
-        profile=imbalance.profile,  # type: ignore[arg-type]  # checked before
-        seed=config.split_seed,
-        pool_per_class=dataset.pool_per_class,
-        validation_fraction=dataset.validation_fraction,
-        validation_per_class=dataset.validation_per_class,
-    )
+    split = _split(config, arrays)
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> SmallImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
@@ -130,3 +122,24 @@ def _read(config: Config) -> ImageArrays:
     root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
     arrays: ImageArrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
     return arrays
+
+
+def _split(config: Config, arrays: ImageArrays) -> Split:
+    """Read from lists, or cut by class counts."""
+    dataset = config.dataset
+    tail: dict[str, Any] = {"factor": config.imbalance.factor, "profile": config.imbalance.profile}
+    if dataset.split_dir is not None:
+        folder = Path(dataset.split_dir).expanduser()
+        split = read_split(folder, config.split_seed, arrays.train_labels, arrays.num_classes, **tail)
+        if not len(split.validation) and wants_validation(config):
+            raise ValueError(f"a validation part is asked for, but {folder} has no list validation")
+        return split
+    return make_split(
+        arrays.train_labels,
+        arrays.num_classes,
+        **tail,
+        seed=config.split_seed,
+        pool_per_class=dataset.pool_per_class,
+        validation_fraction=dataset.validation_fraction,
+        validation_per_class=dataset.validation_per_class,
+    )

@@ -8,7 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lt_bench.augment.boosted import Boost
 from lt_bench.augment.pipeline import Pipeline, slice_params
+from lt_bench.augment.selection import draw_uniform
 from lt_bench.contracts import Batch
 
 
@@ -17,8 +19,15 @@ class TrainSource(Protocol):
 
     labels: Tensor
 
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
-        """This rank's ``rows`` of the global batch ``indices``, one tensor per view."""
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
+        """This rank's ``rows`` of the global batch ``indices``, one tensor per view; ``strength``: a method's, (N,)."""
 
     def chunks(
         self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
@@ -43,15 +52,25 @@ class SmallImages:
             self._pipelines[name] = self._build_view(name)
         return self._pipelines[name]
 
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
         """This rank's ``rows`` of the global batch ``indices`` (B,), each view with fresh parameters per image.
 
-        Parameters are drawn for the whole global batch, so any number of processes sees the same images.
+        Parameters are drawn for the whole global batch, so any number of processes sees the same images. All views of
+        an image share its ``strength`` (N,) and the random number that goes with it.
         """
         mine = indices[rows]
-        images = self.images[mine]
+        images, boost = self.images[mine], None
+        if strength is not None:
+            boost = Boost(strength[indices], draw_uniform((len(indices),), (0.0, 1.0), generator))
         augmented = tuple(
-            self.view(name)(images, generator, rows, len(indices), branch_free=self._branch_free) for name in views
+            self.view(name)(images, generator, rows, len(indices), self._branch_free, boost) for name in views
         )
         return Batch(augmented, self.labels[mine], mine)
 
@@ -78,7 +97,14 @@ class CachedFeatures:
         self.features = features
         self.labels = labels
 
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
         """This rank's ``rows`` of the global batch; every view is the same features."""
         mine = indices[rows]
         return Batch(tuple(self.features[mine] for _ in views), self.labels[mine], mine)

@@ -117,6 +117,7 @@ def manifest(
     split: Split, *, dataset: str, factor: float | None, profile: str, seed: int, test_images: int
 ) -> dict[str, object]:
     """What identifies a split, as plain JSON values: settings, counts, SHA-256 of the positions as '<i8' bytes."""
+    lists = {"lists": {name: _sha256(positions) for name, positions in split.lists.items()}} if split.lists else {}
     return {
         "dataset": dataset,
         "imbalance_factor": factor,
@@ -128,6 +129,7 @@ def manifest(
         "validation_images": len(split.validation),
         "validation_sha256": _sha256(split.validation),
         "test_images": test_images,
+        **lists,
     }
 
 

@@ -92,6 +92,24 @@ def _rand(dataset: Dataset) -> list[Op]:
     return [*_sim_wide(dataset), RandAugment(2, 10.0, 0.5)]
 
 
+def _boosted(dataset: Dataset) -> list[Op]:
+    return [*_ssl(dataset), *_boost(1)]
+
+
+def _boosted_twice(dataset: Dataset) -> list[Op]:
+    return [*_ssl(dataset), *_boost(2)]
+
+
+def _simclr_boosted(dataset: Dataset) -> list[Op]:
+    return [*_simclr(dataset), *_boost(1)]
+
+
+def _boost(k: int) -> list[Op]:
+    from lt_bench.augment.boosted import BoostedRandAugment
+
+    return [BoostedRandAugment(k, floor=10 if k == 1 else 5, random=k > 1)]
+
+
 def _resized_crop_flip(
     dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear"
 ) -> list[Op]:
@@ -115,6 +133,9 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "simclr_blur": _simclr_blur,
     "ssl": _ssl,
     "ssl_bilinear": _ssl_bilinear,
+    "boosted": _boosted,
+    "boosted_twice": _boosted_twice,
+    "simclr_boosted": _simclr_boosted,
     "sim_blur": _sim_blur,
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
@@ -122,6 +143,9 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "cls": _cls,
     "rand": _rand,
 }
+
+# views that need a strength for every image
+BOOSTED = tuple(name for name in VIEWS if "boosted" in name)
 
 
 def build_view(name: str, dataset: Dataset) -> Pipeline:
@@ -132,8 +156,9 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes crops from 8 % of the area
     on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
     ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the self-supervised view of SDCLR, GH
-    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). Raises ValueError for
-    another name.
+    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). ``boosted`` is ``ssl``
+    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` is
+    ``simclr`` with one. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 

@@ -121,11 +121,11 @@ class Trainer:
                 self.optimizer = self._new_optimizer()
             self.method.on_epoch_start(epoch, self.run)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
-        order = self.order(epoch)
+        strength, order = self.method.strength(), self.order(epoch)
         while self.position.step < self.steps_per_epoch:
             step = self.position.step
             lr = self.schedule(segment, step, self.steps_per_epoch)
-            self.means.add(self._step(order, epoch, step, lr), step)
+            self.means.add(self._step(order, epoch, step, lr, strength), step)
             self.position.step += 1
             progress.advance()
             if self.position.step % LOG_EVERY_STEPS == 0:
@@ -137,7 +137,9 @@ class Trainer:
         progress.show(values, lr)
         return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
-    def _step(self, order: Tensor, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
+    def _step(
+        self, order: Tensor, epoch: int, step: int, lr: float, strength: Tensor | None = None
+    ) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         size, ranks = self.training.batch_size, self.run.world_size
@@ -145,7 +147,8 @@ class Trainer:
         share = len(indices) // ranks  # several processes leave out the few images that do not share out evenly
         indices = indices[: share * ranks]
         rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
-        batch = self.source.batch(indices, rows, self.method.views, self.run.generator("augment", epoch, step))
+        generator = self.run.generator("augment", epoch, step)
+        batch = self.source.batch(indices, rows, self.method.views, generator, strength)
         terms: dict[str, Tensor] = self.network(batch, epoch, step, self.run)
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
