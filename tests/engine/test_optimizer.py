@@ -35,7 +35,7 @@ class Slices:
     def __init__(self):
         self.asked = []
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         self.asked.append(indices)
         return Batch((INPUTS[indices],), LABELS[indices], indices)
 

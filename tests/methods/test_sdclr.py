@@ -215,7 +215,7 @@ class Noisy:
 
     labels = LABELS
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         noise = [torch.randn(len(indices), 3, 8, 8, generator=generator) for _ in views]
         mine = indices[rows]
         return Batch(tuple(IMAGES[mine] + 0.3 * one[rows] for one in noise), LABELS[mine], mine)
