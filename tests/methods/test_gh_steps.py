@@ -135,7 +135,7 @@ def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path)
         return update()
 
     trainer.network, trainer.optimizer.step = forward, watched
-    trainer._step = lambda *words: used.append(words[-1]) or step(*words)  # the last is the rate
+    trainer._step = lambda order, epoch, at, lr, *more: used.append(lr) or step(order, epoch, at, lr, *more)
     trainer.fit()
 
     torch.testing.assert_close(torch.tensor(used, dtype=torch.float64), case["learning_rate"], rtol=1e-6, atol=0)
