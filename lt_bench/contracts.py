@@ -68,7 +68,8 @@ class Method(nn.Module):
     and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
     ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
-    last batch is left out.
+    last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
+    that ``replicated`` names: they have the same rows on every process.
     """
 
     views: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class Method(nn.Module):
     self_supervised: ClassVar[bool] = False
     smallest_share: ClassVar[int] = 1
     gives_strength: ClassVar[bool] = False
+    replicated: ClassVar[tuple[str, ...]] = ()
     encoder: nn.Module
     classifier: nn.Module | None
 

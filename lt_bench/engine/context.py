@@ -49,8 +49,6 @@ class EngineRun:
         share = -(-len(indices) // self.world_size)
         padded = torch.cat([indices, indices[:1].expand(share * self.world_size - len(indices))])
         mine = slice(self.rank * share, (self.rank + 1) * share)
-        if self.module is not None:
-            distributed.average_statistics(self.module)
         with evaluating(self.module), torch.no_grad():
             chunks = self.source.chunks(view, padded, mine, self.batch_size, self.generator("embed", self.epoch))
             embeddings = self.gather(torch.cat([function(images) for images in chunks]))[: len(indices)]

@@ -16,13 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 from lt_bench.config import Budget, Checkpoint, Training
 from lt_bench.contracts import Method, Schedule
 from lt_bench.data.small import TrainSource
-from lt_bench.engine import checkpoint, distributed
+from lt_bench.engine import checkpoint
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.progress import Progress
+from lt_bench.models.sync_batch_norm import synchronise
 
 # Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -84,6 +85,7 @@ class Trainer:
         run.module, run.source = method, source
         self.network: nn.Module = method
         if run.world_size > 1:
+            synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
         self._mark = time.perf_counter()
@@ -169,7 +171,6 @@ class Trainer:
 
     def _finish_epoch(self, stop: StopRequest) -> None:
         """At an epoch's end: score, save if it is due, give way if asked to."""
-        distributed.average_statistics(self.method)
         if self.score is not None:
             value = self.score()
             if not self.position.best or value > self.position.best["score"]:
@@ -191,7 +192,6 @@ class Trainer:
 
     def _save(self) -> None:
         self.means.check(self.position.epoch)  # never keep weights that a non-finite loss has touched
-        distributed.average_statistics(self.method)
         self._count_seconds()
         if self.run.rank == 0:
             state = {

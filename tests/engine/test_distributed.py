@@ -3,7 +3,6 @@
 import pytest
 import torch
 from engine_parts import CPU, Constant, Vectors, stage, training
-from torch import nn
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
@@ -112,34 +111,3 @@ def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
             torch.testing.assert_close(
                 value, alone[key], rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
             )
-
-
-class Normed(Vectors):
-    """An encoder with batch norm, whose running statistics differ from rank to rank while it trains."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers.append(nn.BatchNorm1d(self.feature_dim))
-
-
-def normed_task(processes, folder):
-    torch.manual_seed(0)
-    rank = processes.rank
-    method = SBCL(Normed(), TrainInfo(LABELS, 3, 4), projection_dim=5, warm_epochs=1, update_interval=2)
-    run = EngineRun(processes, 3, Noisy())
-    (folder / f"rank{rank}").mkdir()
-    settings = training(4, 8, lr=0.05, momentum=0.9)
-    Trainer(method, Noisy(), settings, Constant(0.05), run, stage(folder / f"rank{rank}")).fit()
-    after_training = {f"model.{key}": value.clone() for key, value in method.state_dict().items()}
-    with torch.no_grad():
-        method.encoder.layers[-1].running_mean += rank  # as a batch that only this rank saw
-    embeddings = run.embed(method.embed)
-    return {**after_training, "embeddings": embeddings, "own": method.eval().embed(INPUTS).detach()}
-
-
-def test_batch_norm_statistics_are_those_of_all_ranks_when_they_are_used_or_saved():
-    first, second = on_two(normed_task)
-    for key, value in first.items():
-        if key != "model.kmeans_state":
-            torch.testing.assert_close(value, second[key], msg=lambda text, key=key: f"{key}: {text}")
-    torch.testing.assert_close(first["embeddings"], first["own"])
