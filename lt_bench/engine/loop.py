@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lt_bench.config import Budget, Checkpoint, Training
-from lt_bench.contracts import Method, Schedule
+from lt_bench.contracts import Batch, Method, Schedule
 from lt_bench.data.small import TrainSource
 from lt_bench.engine import checkpoint
 from lt_bench.engine.context import EngineRun
@@ -22,7 +23,9 @@ from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
+from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
+from lt_bench.engine.schedules import rate_factor
 from lt_bench.models.sync_batch_norm import synchronise
 
 # Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
@@ -88,6 +91,8 @@ class Trainer:
             synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
+        self.precision = Precision(resolve(training.precision, run.device), run.device)
+        self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
 
     def fit(self) -> Position:
@@ -126,7 +131,7 @@ class Trainer:
         strength, order = self.method.strength(), self.order(epoch)
         while self.position.step < self.steps_per_epoch:
             step = self.position.step
-            lr = self.schedule(segment, step, self.steps_per_epoch)
+            lr = self.rate_factor * self.schedule(segment, step, self.steps_per_epoch)
             self.means.add(self._step(order, epoch, step, lr, strength), step)
             self.position.step += 1
             progress.advance()
@@ -151,12 +156,28 @@ class Trainer:
         rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
         generator = self.run.generator("augment", epoch, step)
         batch = self.source.batch(indices, rows, self.method.views, generator, strength)
-        terms: dict[str, Tensor] = self.network(batch, epoch, step, self.run)
         self.optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        self.optimizer.step()
+        terms = self._add_gradients(batch, epoch, step)
+        self.precision.step(self.optimizer)
         self.position.images += len(indices)
-        return {name: value.detach() for name, value in terms.items()}
+        return terms
+
+    def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
+        """The mean terms of a batch, taken in one pass or in micro-batches; their gradients are added up."""
+        totals: dict[str, Tensor] = {}
+        parts = split(batch, self.training.microbatch, self.run.world_size)
+        for number, part in enumerate(parts, start=1):
+            waits = isinstance(self.network, DistributedDataParallel) and number < len(parts)
+            with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]  # one exchange a step
+                with self.precision.autocast():
+                    terms: dict[str, Tensor] = self.network(part, epoch, step, self.run)
+                if len(parts) > 1:
+                    share = len(part.labels) / len(batch.labels)
+                    terms = {name: share * value for name, value in terms.items()}
+                self.precision.backward(terms["loss"])
+            for name, value in terms.items():
+                totals[name] = totals[name] + value.detach() if name in totals else value.detach()
+        return totals
 
     def _after_step(self, stop: StopRequest) -> None:
         """Inside an epoch: save if it is due, give way if asked to."""
@@ -199,6 +220,7 @@ class Trainer:
                 "model": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
+                "precision": self.precision.state(),
             }
             checkpoint.save(self.stage.checkpoint, state)
 
@@ -208,6 +230,7 @@ class Trainer:
             self.method.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
+            self.precision.restore(state.get("precision", {}))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
             raise checkpoint.CheckpointError(f"{what}; delete it to start anew") from error
@@ -234,3 +257,14 @@ class Trainer:
                 f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false"
             )
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)
+
+
+def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:
+    """A rank's share of a batch in passes of ``size`` images over all ranks, or a little less; whole for None."""
+    share = len(batch.labels)
+    if size is None:
+        return [batch]
+    passes = -(-share * ranks // size)
+    rows = max(1, -(-share // passes))
+    views = zip(*(view.split(rows) for view in batch.views), strict=True)
+    return [Batch(*parts) for parts in zip(views, batch.labels.split(rows), batch.indices.split(rows), strict=True)]

@@ -245,3 +245,17 @@ def test_only_parameters_with_gradients_are_trained(tmp_path):
     method.frozen = nn.Linear(2, 2).requires_grad_(False)
     one = trainer(tmp_path, method)
     assert len(one.optimizer.param_groups[0]["params"]) == 2
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_every_rate_follows_the_batch_size_by_the_rule(tmp_path, rule, factor):
+    settings = training(2, 4)
+    settings.lr_scaling, settings.lr_base_batch = rule, 1
+    one = trainer(tmp_path, settings=settings, schedule=lambda epoch, step, steps: 0.1 * (epoch + 1))
+    rates = []
+    step = one._step
+    one._step = lambda *words: rates.append(words[-1]) or step(*words)
+    one.fit()
+    assert rates == pytest.approx([0.1 * factor] * 3 + [0.2 * factor] * 3)
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["lr"] == pytest.approx(0.2 * factor)

@@ -1,4 +1,4 @@
-"""Gradients are the same bits every time, also with several threads: exact resume rests on it."""
+"""Gradients are the same bits every time, with several threads (exact resume rests on it) and under autocast."""
 
 import pytest
 import torch
@@ -46,3 +46,12 @@ def four_threads():
 def test_a_gradient_is_the_same_bits_every_time(name, four_threads):
     first, *others = (torch.autograd.grad(LOSSES[name](), FEATURES, retain_graph=True)[0] for _ in range(20))
     assert all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_nothing_inside_a_loss_is_in_reduced_precision(name):
+    expected = torch.autograd.grad(LOSSES[name](), FEATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = LOSSES[name]()
+    assert loss.dtype == torch.float32
+    assert torch.equal(torch.autograd.grad(loss, FEATURES)[0], expected[0])
