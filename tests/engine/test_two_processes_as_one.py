@@ -74,6 +74,6 @@ def test_ten_steps_on_two_processes_are_those_of_one(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bcl"])
+@pytest.mark.parametrize("name", ["bcl", "sbcl_moco"])
 def test_and_in_single_precision_to_five_digits(name, tmp_path):
     assert_one_training(Ten(name, torch.float32, lr=0.01), tmp_path, 1e-5)
