@@ -111,3 +111,39 @@ def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
             torch.testing.assert_close(
                 value, alone[key], rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
             )
+
+
+class Visits:
+    """Which images a rank is given at every step of two epochs of 9 to a batch, whose last batch has 8 or fewer."""
+
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def __call__(self, processes, folder):
+        source = Noisy()
+        settings = training(2, 9, lr=0.05)
+        settings.sampler = self.sampler
+        visited = []
+        (folder / f"rank{processes.rank}").mkdir()
+        where = stage(folder / f"rank{processes.rank}")
+        method = build("ce")
+        method.register_forward_pre_hook(lambda module, words: visited.append(words[0].indices))
+        trainer = Trainer(method, source, settings, Constant(0.05), EngineRun(processes, 3, source), where)
+        trainer.fit()
+        return {"visited": visited, "length": len(trainer.order)}
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "class_aware"])
+def test_two_processes_share_out_what_one_visits(sampler, tmp_path):
+    """But for the last image of a batch of an odd number."""
+    alone = Visits(sampler)(Processes(0, 1, CPU), tmp_path)
+    first, second = on_two(Visits(sampler))
+    assert first["length"] == second["length"] == alone["length"]
+    steps = -(-alone["length"] // 9)
+    assert len(alone["visited"]) == len(first["visited"]) == len(second["visited"]) == 2 * steps
+    for whole, *shares in zip(alone["visited"], first["visited"], second["visited"], strict=True):
+        assert [len(share) for share in shares] == 2 * [len(whole) // 2]
+        assert torch.equal(torch.cat(shares), whole[: len(whole) // 2 * 2])
+    if sampler == "class_aware":
+        drawn = LABELS[torch.cat(alone["visited"])]
+        assert torch.bincount(drawn).max() - torch.bincount(drawn).min() <= 4  # images of a visit of a class
