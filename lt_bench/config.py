@@ -11,7 +11,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 FIDELITIES = ("clean", "official")
 PROFILES = ("exponential", "step")
 GROUP_RULES = ("count_100_20", "thirds")
-SAMPLERS = ("shuffle", "class_aware")
+SAMPLERS = ("shuffle", "class_aware", "class_aware_cut")
 OPTIMIZERS = ("sgd", "adam")
 SPLITS = ("test", "validation")
 SELECTIONS = ("last", "best_validation", "best_test")

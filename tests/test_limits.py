@@ -38,7 +38,7 @@ def test_every_limited_key_is_a_key():
         ("train.optimizer.momentum=1.5", "train.optimizer.momentum= takes numbers from 0 to 1"),
         ("train.optimizer.name=lars", "train.optimizer.name= takes sgd, adam"),
         ("stage_two.train.optimizer.name=lars", "stage_two.train.optimizer.name= takes sgd, adam"),
-        ("train.sampler=x", "train.sampler= takes shuffle, class_aware"),
+        ("train.sampler=x", "train.sampler= takes shuffle, class_aware, class_aware_cut"),
         ("train.precision=half", "train.precision= takes float32, bf16, fp16, auto"),
         ("train.lr_scaling=log", "train.lr_scaling= takes none, linear, sqrt"),
         (

@@ -133,7 +133,7 @@ class Visits:
         return {"visited": visited, "length": len(trainer.order)}
 
 
-@pytest.mark.parametrize("sampler", ["shuffle", "class_aware"])
+@pytest.mark.parametrize("sampler", ["shuffle", "class_aware", "class_aware_cut"])
 def test_two_processes_share_out_what_one_visits(sampler, tmp_path):
     """But for the last image of a batch of an odd number."""
     alone = Visits(sampler)(Processes(0, 1, CPU), tmp_path)

@@ -10,8 +10,8 @@ from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.losses.proco import contrastive_logits
 from lt_bench.losses.sbcl import subclass_balancing
-from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
+from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.supcon import supcon
 
 CLASSES = 10
