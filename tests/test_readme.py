@@ -16,7 +16,12 @@ from lt_bench.run_id import run_id
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BASELINES = ["--baseline", "CE / CB", "SBCL / CB"]
+RECORDED = [
+    *("digits_demo", "digits_tuning"),
+    *("fashion_study", "fashion_controls", "fashion_tuning"),
+    *("fashion_ssl_study", "fashion_ssl_tuning"),
+]
+BASELINES = ["--baseline", "CE / CB", "SBCL / CB", "SimCLR / Linear (train.lr=0.1)"]
 
 
 def test_tables_are_made_from_the_committed_records(tmp_path):
@@ -31,18 +36,19 @@ def test_tables_are_made_from_the_committed_records(tmp_path):
     assert made == kept
 
 
-@pytest.mark.parametrize(
-    "name", ["digits_demo", "digits_tuning", "fashion_study", "fashion_controls", "fashion_tuning"]
-)
+@pytest.mark.parametrize("name", RECORDED)
 def test_records_are_those_of_the_experiment_under_the_identities_of_today(name):
     records = read_records([ROOT / "results" / "records" / f"{name}.jsonl"])
     assert {record.run_id for record in records} == {run.identity for run in plan([f"experiment={name}"])}
 
 
-@pytest.mark.parametrize(("dataset", "tried", "runs"), [("digits_lt", 9, 3), ("fashion_mnist_lt", 4, 1)])
-def test_recipes_are_the_best_of_the_tuning(dataset, tried, runs):
-    best, short = {}, dataset.split("_")[0]
-    for record in read_records([ROOT / "results" / "records" / f"{short}_tuning.jsonl"]):
+@pytest.mark.parametrize(
+    ("study", "dataset", "tried", "runs"),
+    [("digits", "digits_lt", 9, 3), ("fashion", "fashion_mnist_lt", 4, 1), ("fashion_ssl", "fashion_mnist_lt", 4, 1)],
+)
+def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
+    best = {}
+    for record in read_records([ROOT / "results" / "records" / f"{study}_tuning.jsonl"]):
         key = (record.settings["train.lr"], record.settings["train.optimizer.weight_decay"])
         row = (record.method, record.settings.get("method.views", "") == ["autoaugment_cutout"])
         best.setdefault(row, {}).setdefault(key, []).append(record.metrics["top1"])
@@ -51,8 +57,10 @@ def test_recipes_are_the_best_of_the_tuning(dataset, tried, runs):
         chosen = max(settings, key=lambda key: sum(settings[key]))
         trains = [settle(compose([f"method={method}", f"dataset={dataset}"])).train]
         if other_view:
-            study = plan([f"experiment={short}_study"])
-            trains = [run.config.train for run in study if run.config.method.get("views") == ["autoaugment_cutout"]]
+            runs_of_study = plan([f"experiment={study}_study"])
+            trains = [
+                run.config.train for run in runs_of_study if run.config.method.get("views") == ["autoaugment_cutout"]
+            ]
         assert {chosen} == {(train.lr, train.optimizer.weight_decay) for train in trains}
 
 

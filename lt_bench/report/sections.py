@@ -12,7 +12,9 @@ import pandas as pd
 from lt_bench.report.conditions import conditions, distinguish, slug, word
 from lt_bench.report.frame import METRICS
 
-METHODS = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "BCL", "PaCo", "GPaCo", "ProCo")
+SUPERVISED = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "SBCL (MoCo)", "BCL", "PaCo", "GPaCo", "ProCo")
+WITHOUT_LABELS = ("SimCLR", "Focal", "SDCLR", "Boosted CL", "Boosted SDCLR")
+METHODS = (*SUPERVISED, *(title for name in WITHOUT_LABELS for title in (name, f"{name}+GH")))
 STAGES_TWO = ("–", "CB", "LDAM-DRW", "LWS", "τ-norm", "NCM", "Linear")
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise

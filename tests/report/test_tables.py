@@ -90,8 +90,9 @@ def test_rows_follow_the_order_of_methods_and_stages_two() -> None:
         ("SBCL", "LDAM-DRW"),
         ("SBCL", "LWS"),
         ("ProCo", "–"),
-        ("SDCLR", "–"),
         ("SimCLR+GH", "–"),
+        ("SDCLR", "–"),
+        ("Boosted CL", "–"),
     ]
     records = [sample(setting_id=f"{m}{s}", method_name=m, stage_two_name=s) for m, s in reversed(wanted)]
     assert labels(records) == [f"{method} / {stage}" for method, stage in wanted]
