@@ -13,13 +13,19 @@ PROFILES = ("exponential", "step")
 GROUP_RULES = ("count_100_20", "thirds")
 SAMPLERS = ("shuffle", "class_aware")
 SPLITS = ("test", "validation")
+BAD_IMAGE = ("stop", "skip")
 SELECTIONS = ("last", "best_validation", "best_test")
 DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass
 class Dataset:
-    """A data set, how its images are augmented, and how its classes are grouped in tables."""
+    """A data set, how its images are augmented, and how its classes are grouped in tables.
+
+    A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops. ``list_dir`` and what follows is
+    for data sets of image files: names of the lists, what the published lists count, processes that read images
+    (null: one per core), and what to do about an image that cannot be read.
+    """
 
     name: str = MISSING
     title: str = MISSING
@@ -31,7 +37,7 @@ class Dataset:
     mean: list[float] = MISSING
     std: list[float] = MISSING
     horizontal_flip: bool = True
-    crop_padding: int = 4
+    crop_padding: int | None = 4
     crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])
     color_jitter: list[float] = field(default_factory=lambda: [0.4, 0.4, 0.4, 0.1])
     color_jitter_probability: float = 0.8
@@ -40,6 +46,16 @@ class Dataset:
     pool_per_class: int | None = None
     validation_fraction: float = 0.0
     validation_per_class: int = 0
+    list_dir: str | None = None
+    train_list: str | None = None
+    validation_list: str | None = None
+    test_list: str | None = None
+    train_images: int | None = None
+    validation_images: int | None = None
+    test_images: int | None = None
+    class_sizes: list[int] | None = None
+    workers: int | None = None
+    on_bad_image: str = "stop"
 
 
 @dataclass
@@ -151,6 +167,7 @@ class Config:
 # The allowed words of plain keys; groups and classes are checked by what there is.
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.group_rule": GROUP_RULES,
+    "dataset.on_bad_image": BAD_IMAGE,
     "imbalance.profile": PROFILES,
     "train.sampler": SAMPLERS,
     "evaluation.split": SPLITS,

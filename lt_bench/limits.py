@@ -28,6 +28,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "dataset.pool_per_class": (1, math.inf),
     "dataset.validation_fraction": (0, 1),
     "dataset.validation_per_class": (0, math.inf),
+    "dataset.train_images": (1, math.inf),
+    "dataset.validation_images": (1, math.inf),
+    "dataset.test_images": (1, math.inf),
+    "dataset.class_sizes": (1, math.inf),
+    "dataset.workers": (0, math.inf),
     "train.epochs": (1, math.inf),
     "train.batch_size": (1, math.inf),
     "train.optimizer.momentum": (0, 1),
@@ -43,7 +48,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "split_seed": (0, math.inf),
 }
 POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale")
-LENGTHS = {"dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4}
+LENGTHS = {
+    "dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4, "dataset.class_sizes": 2,
+}  # fmt: skip
 
 
 def out_of_range(config: Config) -> Iterator[str]:
@@ -54,7 +61,7 @@ def out_of_range(config: Config) -> Iterator[str]:
         least, most = RANGES.get(like, (-math.inf, math.inf))
         if like in CHOICES and value not in CHOICES[like]:
             yield f"{key}={shown(value)}: {key}= takes {', '.join(CHOICES[like])}"
-        elif like in LENGTHS and len(value) != LENGTHS[like]:
+        elif like in LENGTHS and value is not None and len(value) != LENGTHS[like]:
             yield f"{key}={shown(value)}: {key}= takes a list of {LENGTHS[like]} numbers"
         elif not all(math.isfinite(x) and least <= x <= most for x in numbers):
             bounds = f" from {least:g}" * (least > -math.inf) + f" to {most:g}" * (most < math.inf)
@@ -115,7 +122,13 @@ def _validation(config: Config) -> Iterator[str]:
         yield "dataset.validation_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
     if data.validation_fraction and data.validation_per_class:
         yield "dataset.validation_fraction and dataset.validation_per_class exclude each other; set one of them to 0"
-    if not data.validation_fraction and not data.validation_per_class and {"validation", "best_validation"} & asked:
+    if (data.validation_fraction or data.validation_per_class) and data.validation_list:
+        yield (
+            f"{data.name} has a validation list, and a part of the training images is to be set aside as well; set "
+            "dataset.validation_list=null, or dataset.validation_fraction=0 and dataset.validation_per_class=0"
+        )
+    there_is_one = data.validation_fraction or data.validation_per_class or data.validation_list
+    if not there_is_one and {"validation", "best_validation"} & asked:
         yield (
             "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
             "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.utils import get_object
 from numpy.typing import NDArray
 
 from lt_bench.config import Config
 from lt_bench.data.small import SmallImages
+from lt_bench.data.source import read_source
 from lt_bench.data.split import Split, make_split, manifest
 from lt_bench.data.views import build_view
 
@@ -34,8 +33,7 @@ class Data(NamedTuple):
 def load_data(config: Config, device: torch.device) -> Data:
     """Read a data set, cut the long tail and put it on the device; raises ValueError, DataError with what to do."""
     dataset, imbalance = config.dataset, config.imbalance
-    root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
-    arrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
+    arrays = read_source(config)
     found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
     for key, value in found.items():
         if getattr(dataset, key) != value:

@@ -21,6 +21,8 @@ def _plain(dataset: Dataset) -> list[Op]:
 def _crop_flip(dataset: Dataset) -> list[Op]:
     from lt_bench.augment.crop import CropWithPadding
 
+    if dataset.crop_padding is None:
+        return _resized_crop_flip(dataset, WIDE)
     return [CropWithPadding(dataset.image_size, dataset.crop_padding), *_flip(dataset)]
 
 
@@ -127,13 +129,14 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
 def build_view(name: str, dataset: Dataset) -> Pipeline:
     """The augmentation pipeline of a view for a data set.
 
-    ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation; ``simclr`` is Chen et al.'s
-    (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur, ``sim_blur`` that of
-    BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes crops from 8 % of the area
-    on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
-    ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the self-supervised view of SDCLR, GH
-    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). Raises ValueError for
-    another name.
+    ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation, or, where ``crop_padding`` is
+    null, a random resized crop of 8 % to 100 % of the area and a flip, as is usual on large images; ``simclr`` is
+    Chen et al.'s (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur,
+    ``sim_blur`` that of BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes
+    crops from 8 % of the area on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and
+    ProCo; ``cls`` and ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the
+    self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's
+    authors' code). Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 
