@@ -16,6 +16,7 @@ from torch import nn
 from lt_bench.compose import UsageError
 from lt_bench.config import Config, Training
 from lt_bench.contracts import Method, StageTwo, TrainInfo
+from lt_bench.data.large import LargeImages
 from lt_bench.data.load import Data, load_data
 from lt_bench.data.small import CachedFeatures, TrainSource
 from lt_bench.data.split import check_manifest
@@ -115,7 +116,7 @@ class Laboratory:
             "seconds": round(position.seconds, 3),
             "images_per_second": round(position.images / max(position.seconds, 1e-9), 1),
         }
-        return self._record(folder, "stage_one", {}, cost)
+        return self._record(folder, "stage_one", {}, {**cost, **self._skipped()})
 
     def stage_two(self, folder: RunFolder, below: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
@@ -150,7 +151,7 @@ class Laboratory:
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
-        return self._record(folder, "run", dict(metrics_from_file(predictions)), cost)
+        return self._record(folder, "run", dict(metrics_from_file(predictions)), {**cost, **self._skipped()})
 
     def _train(
         self, folder: RunFolder, method: Method, source: TrainSource, training: Training, name: str, best: bool
@@ -204,6 +205,12 @@ class Laboratory:
         run = EngineRun(self.processes, seed, source, self.config.evaluation.batch_size)
         run.module = method
         return run
+
+    def _skipped(self) -> dict[str, int]:
+        """How many training images the processes found unreadable and did without, where that is allowed."""
+        if self.config.dataset.on_bad_image == "stop" or not isinstance(self.data.train, LargeImages):
+            return {}
+        return {"skipped_images": int(distributed.union(self.data.train.skipped_mask()).sum())}
 
     def _seed(self, stage: str) -> None:
         """The initial weights are a function of (seed, stage) alone."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,13 +13,26 @@ from lt_bench.augment.pipeline import Pipeline, slice_params
 from lt_bench.contracts import Batch
 
 
+class Share(NamedTuple):
+    """This rank's share of a step: ``batch`` cuts the step's images out of an epoch's order, ``rows`` ours of them."""
+
+    step: int
+    batch: slice
+    rows: slice
+
+
 class TrainSource(Protocol):
     """Where the engine gets its batches from."""
 
     labels: Tensor
 
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
-        """This rank's ``rows`` of the global batch ``indices``, one tensor per view."""
+    def batches(
+        self, order: Tensor, shares: Iterable[Share], views: Sequence[str], generator: Callable[[int], torch.Generator]
+    ) -> Iterator[Batch]:
+        """The batch of every share of an epoch's ``order``, one tensor per view; ``generator`` is that of a step.
+
+        A source may prepare batches ahead of being asked for them.
+        """
 
     def chunks(
         self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
@@ -26,7 +40,22 @@ class TrainSource(Protocol):
         """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
 
 
-class SmallImages:
+class AtOnce:
+    """A source whose batches are there at once, and made when they are asked for."""
+
+    def batches(
+        self, order: Tensor, shares: Iterable[Share], views: Sequence[str], generator: Callable[[int], torch.Generator]
+    ) -> Iterator[Batch]:
+        """The batch of every share, one after the other."""
+        for share in shares:
+            yield self.batch(order[share.batch], share.rows, views, generator(share.step))
+
+    @abstractmethod
+    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+        """This rank's ``rows`` of the global batch ``indices``, one tensor per view."""
+
+
+class SmallImages(AtOnce):
     """Images (N, 3, H, W) uint8 and labels (N,) on one device, and the views that are built for them on demand."""
 
     def __init__(self, images: Tensor, labels: Tensor, build_view: Callable[[str], Pipeline]) -> None:
@@ -71,7 +100,7 @@ class SmallImages:
             yield pipeline.apply(images, slice_params(drawn, part), branch_free=self._branch_free)
 
 
-class CachedFeatures:
+class CachedFeatures(AtOnce):
     """Features (N, D) of a frozen encoder, computed once, in the place of images."""
 
     def __init__(self, features: Tensor, labels: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lt_bench.config import Budget, Checkpoint, Training
-from lt_bench.contracts import Method, Schedule
-from lt_bench.data.small import TrainSource
+from lt_bench.contracts import Batch, Method, Schedule
+from lt_bench.data.small import Share, TrainSource
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
@@ -120,11 +120,10 @@ class Trainer:
                 self.optimizer = self._new_optimizer()
             self.method.on_epoch_start(epoch, self.run)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
-        order = self.order(epoch)
-        while self.position.step < self.steps_per_epoch:
+        for batch in self.batches(epoch):
             step = self.position.step
             lr = self.schedule(segment, step, self.steps_per_epoch)
-            self.means.add(self._step(order, epoch, step, lr), step)
+            self.means.add(self._step(batch, epoch, step, lr), step)
             self.position.step += 1
             progress.advance()
             if self.position.step % LOG_EVERY_STEPS == 0:
@@ -136,20 +135,28 @@ class Trainer:
         progress.show(values, lr)
         return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
-    def _step(self, order: Tensor, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """This rank's batches of an epoch from the step at hand on."""
+        order, size, ranks = self.order(epoch), self.training.batch_size, self.run.world_size
+        shares = []
+        for step in range(self.position.step, self.steps_per_epoch):
+            start = step * size
+            # several processes leave out the few images that do not share out evenly
+            share = min(size, len(order) - start) // ranks
+            rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
+            shares.append(Share(step, slice(start, start + share * ranks), rows))
+        return self.source.batches(
+            order, shares, self.method.views, lambda step: self.run.generator("augment", epoch, step)
+        )
+
+    def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        size, ranks = self.training.batch_size, self.run.world_size
-        indices = order[step * size : (step + 1) * size]
-        share = len(indices) // ranks  # several processes leave out the few images that do not share out evenly
-        indices = indices[: share * ranks]
-        rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
-        batch = self.source.batch(indices, rows, self.method.views, self.run.generator("augment", epoch, step))
         terms: dict[str, Tensor] = self.network(batch, epoch, step, self.run)
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         self.optimizer.step()
-        self.position.images += len(indices)
+        self.position.images += len(batch.labels) * self.run.world_size
         return {name: value.detach() for name, value in terms.items()}
 
     def _after_step(self, stop: StopRequest) -> None:
