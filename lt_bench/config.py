@@ -23,8 +23,9 @@ class Dataset:
     """A data set, how its images are augmented, and how its classes are grouped in tables.
 
     A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops. ``list_dir`` and what follows is
-    for data sets of image files: names of the lists, what the published lists count, processes that read images
-    (null: one per core), and what to do about an image that cannot be read.
+    for data sets of image files: names of the lists, what the published lists count, the form in which images are
+    stored (short side and JPEG quality; null: as they are), a packed copy of them in this form, processes that read
+    images (null: one per core), and what to do about an image that cannot be read.
     """
 
     name: str = MISSING
@@ -54,6 +55,9 @@ class Dataset:
     validation_images: int | None = None
     test_images: int | None = None
     class_sizes: list[int] | None = None
+    short_side: int | None = None
+    jpeg_quality: int | None = None
+    packed: str | None = None
     workers: int | None = None
     on_bad_image: str = "stop"
 

@@ -32,6 +32,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "dataset.validation_images": (1, math.inf),
     "dataset.test_images": (1, math.inf),
     "dataset.class_sizes": (1, math.inf),
+    "dataset.short_side": (8, math.inf),
+    "dataset.jpeg_quality": (1, 100),
     "dataset.workers": (0, math.inf),
     "train.epochs": (1, math.inf),
     "train.batch_size": (1, math.inf),

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -45,3 +46,36 @@ def decode(data: bytes, name: str) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(f"{name} is no whole image ({error})".replace(" <_io.BytesIO object>", "")) from error
+
+
+class StoredForm(NamedTuple):
+    """What is made of an image before anything else: made smaller, and saved as JPEG; null: neither."""
+
+    short_side: int | None = None
+    jpeg_quality: int | None = None
+
+    def shrink(self, image: Image.Image) -> Image.Image:
+        """The image with at most ``short_side`` pixels on its short side; none is enlarged.
+
+        Source: torchvision's Resize on a PIL image.
+        """
+        width, height = image.size
+        if self.short_side is None or min(width, height) <= self.short_side:
+            return image
+        size = [int(self.short_side * side / min(width, height)) for side in (width, height)]
+        return image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+
+    def encode(self, image: Image.Image) -> bytes:
+        """The image as a JPEG file."""
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=self.jpeg_quality)
+        return stream.getvalue()
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """What is read back from a copy in this form."""
+        small = self.shrink(image)
+        return small if self.jpeg_quality is None else decode(self.encode(small), "JPEG")
+
+    def words(self) -> str:
+        """The settings of this form as they are typed."""
+        return " ".join(f"dataset.{key}={'null' if value is None else value}" for key, value in self._asdict().items())

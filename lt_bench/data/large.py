@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from lt_bench.augment.pipeline import Params, Pipeline, slice_params
 from lt_bench.contracts import Batch
 from lt_bench.data.crops import SplitView
-from lt_bench.data.reader import Images, Loaded, Reader, Task, as_it_is, shield
+from lt_bench.data.images import Images
+from lt_bench.data.reader import Loaded, Reader, Task, as_it_is, shield
 from lt_bench.data.small import Share
 from lt_bench.data.sources.common import DataError
 

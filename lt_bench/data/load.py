@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from lt_bench.config import Config
-from lt_bench.data.check import default_workers
+from lt_bench.data.images import open_images
 from lt_bench.data.large import LargeImages
-from lt_bench.data.reader import FileImages
+from lt_bench.data.parallel import default_workers
 from lt_bench.data.small import SmallImages
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
@@ -77,7 +77,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
 
     def images(files: ImageFiles, skip: bool = False) -> LargeImages:
         return LargeImages(
-            FileImages(lists.root, files.names),
+            open_images(config, lists.root, files.names),
             torch.from_numpy(files.labels).to(device),
             lambda view: build_view(view, dataset),
             dataset.image_size,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from types import FrameType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lt_bench.data.crops import Crops, Pixels
-from lt_bench.data.image_file import BadImage, decode, read_below, real_root
+from lt_bench.data.image_file import BadImage
+from lt_bench.data.images import Images
 
 
 class Task(NamedTuple):
@@ -34,26 +34,6 @@ class Loaded(NamedTuple):
     positions: Tensor
     skipped: Tensor
     problem: str
-
-
-class Images(Protocol):
-    """Where pixels come from."""
-
-    def __getitem__(self, position: int) -> Pixels:
-        """The image at a position; raises BadImage, which names it."""
-
-
-class FileImages:
-    """Images in files below a root."""
-
-    def __init__(self, root: Path, names: list[str]) -> None:
-        self.root = real_root(root)
-        self.names = np.array([name.encode() for name in names], dtype=np.bytes_)  # one block, which processes share
-
-    def __getitem__(self, position: int) -> Pixels:
-        """The image at a position, decoded whole; raises BadImage, which names it."""
-        name = self.names[position].decode()
-        return np.asarray(decode(read_below(self.root, name), name))
 
 
 class Reader:

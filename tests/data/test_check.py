@@ -9,7 +9,7 @@ import pytest
 from command_line import without_torch
 
 from lt_bench.data.__main__ import main
-from lt_bench.data.check import in_parallel
+from lt_bench.data.parallel import in_parallel
 
 
 @pytest.fixture
