@@ -15,6 +15,8 @@ SAMPLERS = ("shuffle", "class_aware")
 SPLITS = ("test", "validation")
 BAD_IMAGE = ("stop", "skip")
 SELECTIONS = ("last", "best_validation", "best_test")
+# the networks that torchvision has published weights for
+TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -102,10 +104,16 @@ class Named:
 
 @dataclass
 class Backbone:
-    """What stands beside the parameters of a backbone: images are averaged over squares of ``input_pool`` pixels."""
+    """What stands beside the parameters of a backbone.
+
+    Images are averaged over squares of ``input_pool`` pixels. ``pretrained`` is a file of weights, or torchvision;
+    with ``trainable_convolutions`` all other convolutions keep the weights they start from (null: all are trained).
+    """
 
     name: str = MISSING
     input_pool: int = 1
+    pretrained: str | None = None
+    trainable_convolutions: list[str] | None = None
 
 
 @dataclass

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
-from lt_bench.config import CHOICES, Config, flat, node
+from lt_bench.config import CHOICES, TORCHVISION, Config, flat, node
 from lt_bench.data.views import VIEWS
 from lt_bench.signatures import constant
 
@@ -80,7 +81,7 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    for check in (_classifier, _fidelity, _tail, _validation, _input_pool, _schedules):
+    for check in (_classifier, _fidelity, _tail, _validation, _input_pool, _pretrained, _schedules):
         yield from check(config)
 
 
@@ -142,6 +143,17 @@ def _input_pool(config: Config) -> Iterator[str]:
     if size % pool or size // pool < 4:
         fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
         yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
+
+
+def _pretrained(config: Config) -> Iterator[str]:
+    name, pretrained = config.backbone["name"], config.backbone.get("pretrained")
+    if pretrained == "torchvision" and name not in TORCHVISION:
+        yield (
+            f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
+            "backbone.pretrained=FILE"
+        )
+    elif pretrained is not None and pretrained != "torchvision" and not Path(pretrained).expanduser().is_file():
+        yield f"backbone.pretrained={pretrained}: no such file; set it to a file of weights, or to torchvision"
 
 
 def _schedules(config: Config) -> Iterator[str]:

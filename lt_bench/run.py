@@ -30,6 +30,7 @@ from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
 from lt_bench.models.pool import build_encoder
+from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
 from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.folder import RunFolder, environment, finished
@@ -181,10 +182,23 @@ class Laboratory:
     def _new_method(self) -> tuple[Method, TrainInfo]:
         config = self.config
         self._seed("stage_one")
-        encoder: nn.Module = build_encoder(_build(config.backbone, "backbone"), config.backbone.get("input_pool", 1))
+        encoder = self._new_encoder()
         info = TrainInfo(self.data.train.labels, config.dataset.num_classes, config.train.epochs)
         method: Method = _build(config.method, "method", encoder, info)
         return method.to(self.processes.device, memory_format=torch.channels_last), info  # type: ignore[call-overload]
+
+    def _new_encoder(self) -> nn.Module:
+        backbone = self.config.backbone
+        encoder: nn.Module = _build(backbone, "backbone")
+        pretrained, trainable = backbone.get("pretrained"), backbone.get("trainable_convolutions")
+        try:
+            if pretrained is not None:
+                load_pretrained(encoder, pretrained, backbone["name"])
+            if trainable is not None:
+                freeze_convolutions(encoder, trainable)
+        except ValueError as error:
+            raise UsageError(f"backbone: {error}") from error
+        return build_encoder(encoder, backbone.get("input_pool", 1))
 
     def _new_rule(self, stage_one: Method, info: TrainInfo) -> tuple[StageTwo, Method]:
         """The stage-two rule and its method on an encoder; the initial weights are a function of the seed."""
