@@ -24,7 +24,8 @@ DEVICES = ("auto", "cpu", "cuda")
 class Dataset:
     """A data set, how its images are augmented, and how its classes are grouped in tables.
 
-    A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops. ``list_dir`` and what follows is
+    A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops; RandAugment does so many operations
+    with such a magnitude. ``list_dir`` and what follows is
     for data sets of image files: names of the lists, what the published lists count, the form in which images are
     stored (short side and JPEG quality; null: as they are), a packed copy of them in this form, processes that read
     images (null: one per core), and what to do about an image that cannot be read.
@@ -45,6 +46,8 @@ class Dataset:
     color_jitter: list[float] = field(default_factory=lambda: [0.4, 0.4, 0.4, 0.1])
     color_jitter_probability: float = 0.8
     grayscale_probability: float = 0.2
+    randaugment_operations: int = 2
+    randaugment_magnitude: float = 10.0
     group_rule: str = "count_100_20"
     pool_per_class: int | None = None
     validation_fraction: float = 0.0

@@ -26,6 +26,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "dataset.color_jitter": (0, math.inf),
     "dataset.color_jitter_probability": (0, 1),
     "dataset.grayscale_probability": (0, 1),
+    "dataset.randaugment_operations": (1, math.inf),
+    "dataset.randaugment_magnitude": (0, math.inf),
     "dataset.pool_per_class": (1, math.inf),
     "dataset.validation_fraction": (0, 1),
     "dataset.validation_per_class": (0, math.inf),

@@ -52,12 +52,14 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
     assert set(groups()["quirks"]) <= {f"{method}_official" for method in groups()["method"]}
 
 
-def can_be(method, stage_two, fidelity):
-    """What the classes themselves say, imported."""
-    trained = get_object(compose([f"method={method}"]).method._target_)
+def can_be(method, dataset, stage_two, fidelity):
+    """What the classes themselves say, imported, and the recipe's word on the classifier."""
+    settings = compose([f"method={method}", f"dataset={dataset}"]).method
+    trained = get_object(settings._target_)
     rule = get_object(compose([f"stage_two={stage_two}"]).stage_two._target_)
     has_one = trained.provides_classifier or not rule.uses_classifier
-    fits = trained.linear_classifier or not rule.needs_linear_classifier
+    linear = trained.linear_classifier and settings.get("classifier") != "cosine"
+    fits = linear or not rule.needs_linear_classifier
     return has_one and fits and (fidelity == "clean" or f"{method}_official" in groups()["quirks"])
 
 
@@ -65,7 +67,7 @@ def can_be(method, stage_two, fidelity):
 def test_everything_that_is_possible_composes_and_settles(method, dataset):
     for stage_two, fidelity in itertools.product(groups()["stage_two"], groups()["fidelity"]):
         words = [f"dataset={dataset}", f"method={method}", f"stage_two={stage_two}", f"fidelity={fidelity}"]
-        if can_be(method, stage_two, fidelity):
+        if can_be(method, dataset, stage_two, fidelity):
             config = settle(compose([*words, *OWN.get(dataset, [])]))
             assert (config.method["name"], config.dataset.name) == (method, dataset)
         else:
