@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["check", "prepare"])
     parser.add_argument("overrides", nargs="*", metavar="key=value")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
     try:
         flags = parser.parse_args(argv)
         config = settle(compose(flags.overrides))
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"lt_bench.data: {line}", file=sys.stderr)
         return USAGE
-    except (DataError, OSError) as error:
+    except (DataError, OSError, BrokenExecutor) as error:
         print(f"lt_bench.data: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -1,9 +1,13 @@
 """The packed copy: the pixels of the files in the same form, found damage, and never a half-written copy."""
 
+import subprocess
+import sys
+
 import image_trees
 import numpy as np
 import pytest
 from chain import assert_identical, execute, results, tiny
+from command_line import wait_for
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.data.__main__ import main
@@ -164,3 +168,17 @@ def test_a_copy_in_another_form_is_wrong_usage(tree, tmp_path):
     words = [*image_trees.words(tree), "method=ce", f"dataset.packed={packed}"]
     with pytest.raises(UsageError, match="dataset.short_side=256"):
         execute(tiny(tmp_path / "runs", *words))
+
+
+def test_a_termination_leaves_nothing(tree):
+    words = [*image_trees.words(tree), f"dataset.packed={tree.parent / 'packed'}"]
+    script = "import sys, time\nimport lt_bench.data.packed as packed\nrecord = packed._record\n"
+    script += "packed._record = lambda *words: (time.sleep(0.5), record(*words))[1]\n"
+    script += "from lt_bench.data.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
+    (tree.parent / "slow.py").write_text(script)
+    command = [sys.executable, str(tree.parent / "slow.py"), "prepare", *words, "dataset.workers=0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: list(tree.parent.glob(".packed-*/images.bin")))
+        process.terminate()
+        assert process.wait() == 130 and "interrupted" in process.stderr.read()
+    assert sorted(entry.name for entry in tree.parent.iterdir()) == ["data", "slow.py"]

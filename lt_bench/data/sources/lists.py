@@ -75,7 +75,7 @@ def read_files(
             named = classes is not None or not all(_is_number(row.label) for row in rows)
         else:
             rows, named = list(_text_rows(path, problems)), False
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a list of images ({error})") from error
     if named and classes is None:
         classes = sorted({row.label for row in rows})

@@ -37,6 +37,17 @@ def test_folders_of_classes(dataset, folder, tmp_path):
     assert lists.train.names[0] == "train/n0000/n0000_0.JPEG" and lists.test.labels.tolist() == sorted([*range(8)] * 2)
 
 
+def test_csv_lists_whose_classes_have_names(tmp_path):
+    image_trees.write_classes(tmp_path / "all", (3, 2))
+    (tmp_path / "train.csv").write_text(
+        "path,label\nall/n0001/n0001_0.JPEG,zebra\nall/n0000/n0000_0.JPEG,ape\nall/n0000/n0000_1.JPEG,ape\n"
+    )
+    (tmp_path / "test.csv").write_text("path,label\nall/n0001/n0001_1.JPEG,zebra\n")
+    words = ["dataset.train_list=train.csv", "dataset.test_list=test.csv", "dataset.num_classes=2"]
+    lists = read("dataset=image_folder", f'dataset.root="{tmp_path}"', *words)
+    assert lists.problems == [] and lists.train.labels.tolist() == [1, 0, 0] and lists.test.labels.tolist() == [1]
+
+
 def test_what_the_published_lists_count_is_required(tmp_path):
     words = image_trees.words(image_trees.image_lists(tmp_path))
     lists = read(*words, "dataset.train_images=81", "dataset.class_sizes=[5,24]", "dataset.test_images=24")

@@ -80,6 +80,13 @@ def test_a_list_that_is_no_text_or_not_there(tmp_path):
             read(tmp_path / name)
 
 
+def test_a_folder_of_classes_outside_the_root(tmp_path):
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    (tmp_path / "other" / "a" / "1.jpg").touch()
+    with pytest.raises(DataError, match="other cannot be read as a list of images"):
+        read_files(tmp_path / "other", tmp_path / "root", 3, None)
+
+
 @pytest.mark.parametrize("name", ["/a", "..", "a/..", "../a", "a/../../b", "\\a", "..\\a", "C:\\a", "C:a", "a\0b"])
 def test_paths_that_leave_the_root(name):
     assert leaves_root(name)
