@@ -12,6 +12,7 @@ FIDELITIES = ("clean", "official")
 PROFILES = ("exponential", "step")
 GROUP_RULES = ("count_100_20", "thirds")
 SAMPLERS = ("shuffle", "class_aware")
+OPTIMIZERS = ("sgd", "adam")
 SPLITS = ("test", "validation")
 BAD_IMAGE = ("stop", "skip")
 SELECTIONS = ("last", "best_validation", "best_test")
@@ -24,11 +25,12 @@ DEVICES = ("auto", "cpu", "cuda")
 class Dataset:
     """A data set, how its images are augmented, and how its classes are grouped in tables.
 
+    ``split_dir`` holds lists of images that replace the selection by class counts; ``split_seed`` chooses among them.
     A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops; RandAugment does so many operations
-    with such a magnitude. ``list_dir`` and what follows is
-    for data sets of image files: names of the lists, what the published lists count, the form in which images are
-    stored (short side and JPEG quality; null: as they are), a packed copy of them in this form, processes that read
-    images (null: one per core), and what to do about an image that cannot be read.
+    with such a magnitude. ``list_dir`` and what follows is for data sets of image files: names of the lists, what the
+    published lists count, the form in which images are stored (short side and JPEG quality; null: as they are), a
+    packed copy of them in this form, processes that read images (null: one per core), and what to do about an image
+    that cannot be read.
     """
 
     name: str = MISSING
@@ -52,6 +54,7 @@ class Dataset:
     pool_per_class: int | None = None
     validation_fraction: float = 0.0
     validation_per_class: int = 0
+    split_dir: str | None = None
     list_dir: str | None = None
     train_list: str | None = None
     validation_list: str | None = None
@@ -77,8 +80,9 @@ class Imbalance:
 
 @dataclass
 class Optimizer:
-    """Stochastic gradient descent; weight decay acts on all parameters."""
+    """Stochastic gradient descent, or Adam, whose first beta is ``momentum``; weight decay acts on all parameters."""
 
+    name: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 0.0
     nesterov: bool = False
@@ -185,11 +189,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.on_bad_image": BAD_IMAGE,
     "imbalance.profile": PROFILES,
     "train.sampler": SAMPLERS,
+    "train.optimizer.name": OPTIMIZERS,
     "evaluation.split": SPLITS,
     "evaluation.select": SELECTIONS,
     "fidelity": FIDELITIES,
     "device": DEVICES,
 }
+
+
+def wants_validation(config: Config) -> bool:
+    """Whether a validation part is evaluated on or chooses the epoch."""
+    return bool({"validation", "best_validation"} & {config.evaluation.split, config.evaluation.select})
 
 
 def node(config: Config, key: str) -> Any:

@@ -65,12 +65,18 @@ class Method(nn.Module):
 
     ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
-    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need.
+    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
+    ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
+    ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
+    last batch is left out.
     """
 
     views: tuple[str, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
+    self_supervised: ClassVar[bool] = False
+    smallest_share: ClassVar[int] = 1
+    gives_strength: ClassVar[bool] = False
     encoder: nn.Module
     classifier: nn.Module | None
 
@@ -78,8 +84,20 @@ class Method(nn.Module):
         super().__init__()
         self.classifier = None
 
+    def evaluated_encoder(self) -> nn.Module:
+        """The encoder that stage two builds on: ``encoder``, where a method offers no other."""
+        return self.encoder
+
     def on_epoch_start(self, epoch: int, run: Run) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
+
+    def strength(self) -> Tensor | None:
+        """How strongly boosted views augment each image of the train split, (N,) in [0, 1]; None: not at all.
+
+        Read at the start of every epoch and when a run resumes inside one, so it is a buffer that ``on_epoch_start``
+        alone changes.
+        """
+        return None
 
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""
@@ -91,16 +109,27 @@ class Method(nn.Module):
 
 
 class StageTwo(Protocol):
-    """A rule that fits a classifier on a frozen encoder."""
+    """A rule that fits a classifier on a frozen encoder; a rule that names it as its base has these defaults.
 
-    uses_classifier: bool
-    needs_linear_classifier: bool
+    ``train_split`` is "train", the long-tailed images, or "balanced", every training image that is not held out;
+    ``shots`` takes that many labelled images of each class of it, drawn with ``shot_seed``. ``train_view`` is how the
+    encoder sees the images where their features are computed once.
+    """
+
+    uses_classifier: ClassVar[bool] = False
+    needs_linear_classifier: ClassVar[bool] = False
+    train_split: str = "train"
+    train_view: str = "plain"
+    shots: int | None = None
+    shot_seed: int = 0
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """The method that the engine trains; its encoder is frozen and stays in eval mode."""
 
     def finish(self, method: Method, run: Run) -> nn.Module:
-        """The classifier (features -> logits) that is evaluated."""
+        """The classifier (features -> logits) that is evaluated: the method's, unless a rule makes another of it."""
+        assert method.classifier is not None
+        return method.classifier
 
 
 class Schedule(Protocol):

@@ -12,8 +12,8 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
-from lt_bench.config import CHOICES, TORCHVISION, Config, flat, node
-from lt_bench.data.views import VIEWS
+from lt_bench.config import CHOICES, TORCHVISION, Config, flat, node, wants_validation
+from lt_bench.data.views import BOOSTED, VIEWS
 from lt_bench.signatures import constant
 
 # Smallest and largest allowed values; of a list, of every number in it.
@@ -83,7 +83,8 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    for check in (_classifier, _fidelity, _tail, _validation, _input_pool, _pretrained, _schedules):
+    of_method = (_classifier, _labels, _strengths, _fidelity)
+    for check in (*of_method, _tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules):
         yield from check(config)
 
 
@@ -101,6 +102,23 @@ def _classifier(config: Config) -> Iterator[str]:
     select = config.evaluation.select
     if select != "last" and rule != "none" and "train" not in config.stage_two:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _labels(config: Config) -> Iterator[str]:
+    sampler, name = config.train.sampler, config.method["name"]
+    if sampler != "shuffle" and constant(config.method["_target_"], "self_supervised", False) is True:
+        yield f"train.sampler={sampler} goes by labels and method={name} never reads labels; set train.sampler=shuffle"
+
+
+def _strengths(config: Config) -> Iterator[str]:
+    method = config.method
+    gives = constant(method["_target_"], "gives_strength", False)
+    for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
+        for view in set(views) & set(BOOSTED) if key == "cluster_view" or gives is False else ():
+            yield (
+                f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
+                "views are for method=boosted_cl, and the same without RandAugment is the view ssl"
+            )
 
 
 def _uses_classifier(rule: str) -> bool:
@@ -122,7 +140,7 @@ def _tail(config: Config) -> Iterator[str]:
 
 
 def _validation(config: Config) -> Iterator[str]:
-    data, asked = config.dataset, {config.evaluation.split, config.evaluation.select}
+    data = config.dataset
     if data.validation_fraction == 1:
         yield "dataset.validation_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
     if data.validation_fraction and data.validation_per_class:
@@ -132,12 +150,22 @@ def _validation(config: Config) -> Iterator[str]:
             f"{data.name} has a validation list, and a part of the training images is to be set aside as well; set "
             "dataset.validation_list=null, or dataset.validation_fraction=0 and dataset.validation_per_class=0"
         )
-    there_is_one = data.validation_fraction or data.validation_per_class or data.validation_list
-    if not there_is_one and {"validation", "best_validation"} & asked:
+    parts = (data.validation_fraction, data.validation_per_class, data.validation_list, data.split_dir)
+    if not any(parts) and wants_validation(config):
         yield (
             "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
             "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
         )
+
+
+def _lists(config: Config) -> Iterator[str]:
+    if config.dataset.split_dir is None:
+        return
+    if config.split_seed < 1:
+        yield f"split_seed={config.split_seed}: dataset.split_dir has the splits split1, split2, ...; set split_seed=1"
+    for key in ("pool_per_class", "validation_fraction", "validation_per_class"):
+        if getattr(config.dataset, key):
+            yield f"dataset.{key} and dataset.split_dir exclude each other: lists say which images there are; set one"
 
 
 def _input_pool(config: Config) -> Iterator[str]:
@@ -156,6 +184,14 @@ def _pretrained(config: Config) -> Iterator[str]:
         )
     elif pretrained is not None and pretrained != "torchvision" and not Path(pretrained).expanduser().is_file():
         yield f"backbone.pretrained={pretrained}: no such file; set it to a file of weights, or to torchvision"
+
+
+def _optimizers(config: Config) -> Iterator[str]:
+    for key in ("train.optimizer", "stage_two.train.optimizer"):
+        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.nesterov"):
+            yield f"{key}.nesterov=true is a kind of momentum that Adam does not have; set {key}.nesterov=false"
+        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.momentum") == 1:
+            yield f"{key}.momentum=1: Adam's first beta is below 1; set {key}.momentum=0.9"
 
 
 def _schedules(config: Config) -> Iterator[str]:

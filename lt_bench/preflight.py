@@ -19,11 +19,15 @@ from lt_bench.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parame
 # Nodes that name a class, with what stands in them beside its parameters.
 TARGETS: dict[str, Mapping[str, Parameter]] = {
     "method": parameters("lt_bench.config.Named"),
+    "method.harmonization": {},
     "backbone": parameters("lt_bench.config.Backbone"),
     "stage_two": {**parameters("lt_bench.config.Named"), "train": Parameter(OPAQUE, None)},
     "train.schedule": {},
     "stage_two.train.schedule": {},
 }
+
+# Of these, the ones that need not be there.
+OPTIONAL = ("method.harmonization",)
 
 # Nodes of stage two that have the keys of stage one's.
 TYPED = {
@@ -106,6 +110,8 @@ def _misplaced(config: Config) -> Iterator[str]:
         values = node(config, key)
         if key.startswith("stage_two.train") and "train" not in config.stage_two:
             continue
+        if key in OPTIONAL and values is None:
+            continue
         if not isinstance(values, dict):
             yield no_single_value(key)
             return
@@ -124,7 +130,7 @@ def _useless_training(config: Config) -> str | None:
     name = config.stage_two.get("name", "")
     if "train" in config.stage_two and name in groups()["stage_two"]:
         text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
-        if "train" not in OmegaConf.create(text):
+        if not {"train", "defaults"} & OmegaConf.create(text).keys():  # with defaults: builds on a rule that is trained
             return f"stage_two={name} trains nothing; leave stage_two.train out"
     return None
 

@@ -17,7 +17,7 @@ from lt_bench.compose import UsageError
 from lt_bench.config import Config, Training
 from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.data.large import LargeImages
-from lt_bench.data.load import Data, load_data
+from lt_bench.data.load import Data, Labelled, load_data
 from lt_bench.data.small import CachedFeatures, TrainSource
 from lt_bench.data.split import check_manifest
 from lt_bench.engine import checkpoint, distributed
@@ -100,7 +100,7 @@ class Laboratory:
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
-        self._new_rule(*self._new_method())  # what it refuses is refused before hours of stage one
+        self._new_rule(self._new_method())  # what it refuses is refused before hours of stage one
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_say_waiting) as below:
             done = _agreed(finished, self.config.output_dir, identity)
@@ -109,7 +109,7 @@ class Laboratory:
 
     def stage_one(self, folder: RunFolder) -> RunRecord:
         """Train the encoder (and classifier, if the method has one); the checkpoint holds them."""
-        method, info = self._new_method()
+        method = self._new_method()
         select = self.config.evaluation.select
         keeps = self.config.stage_two["name"] == "none" and select != "last"
         position = self._train(folder, method, self.data.train, self.config.train, "stage one", keeps)
@@ -122,19 +122,20 @@ class Laboratory:
     def stage_two(self, folder: RunFolder, below: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
         config = self.config
-        stage_one, info = self._new_method()
+        stage_one = self._new_method()
         state = checkpoint.load(below / "checkpoint.pt", self.processes.device)
         stage_one.load_state_dict(state["position"]["best"].get("model", state["model"]))
-        rule, method = self._new_rule(stage_one, info)
+        rule, method, labelled = self._new_rule(stage_one)
         training, seconds = stage_two_training(config), 0.0
-        source: TrainSource = self.data.train
-        if method.views == ("features",):
-            source = CachedFeatures(self._features(method.encoder, "train"), self.data.train.labels)
+        source: TrainSource = labelled.images()
         run = self._engine_run("stage_two", source, method)
+        if method.views == ("features",):
+            source = run.source = CachedFeatures(run.embed(method.encoder, rule.train_view), labelled.labels)
         if training is not None:
             best = config.evaluation.select != "last"
             seconds = self._train(folder, method, source, training, "stage two", best).seconds
-        logits = classify(rule.finish(method, run), self._features(method.encoder, "held out"))
+        features = embed_plain(method.encoder, self.held_out, config.evaluation.batch_size)
+        logits = classify(rule.finish(method, run), features)
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLoss(f"logits on the {config.evaluation.split} split are not finite; {NonFiniteLoss.advice}")
         predictions = folder.path / "predictions.npz"
@@ -179,13 +180,13 @@ class Laboratory:
         distributed.barrier()  # the last checkpoint is there for all before anyone goes on
         return position
 
-    def _new_method(self) -> tuple[Method, TrainInfo]:
+    def _new_method(self) -> Method:
         config = self.config
         self._seed("stage_one")
         encoder = self._new_encoder()
         info = TrainInfo(self.data.train.labels, config.dataset.num_classes, config.train.epochs)
         method: Method = _build(config.method, "method", encoder, info)
-        return method.to(self.processes.device, memory_format=torch.channels_last), info  # type: ignore[call-overload]
+        return method.to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _new_encoder(self) -> nn.Module:
         backbone = self.config.backbone
@@ -200,19 +201,18 @@ class Laboratory:
             raise UsageError(f"backbone: {error}") from error
         return build_encoder(encoder, backbone.get("input_pool", 1))
 
-    def _new_rule(self, stage_one: Method, info: TrainInfo) -> tuple[StageTwo, Method]:
-        """The stage-two rule and its method on an encoder; the initial weights are a function of the seed."""
+    def _new_rule(self, stage_one: Method) -> tuple[StageTwo, Method, Labelled]:
+        """The stage-two rule, its method on an encoder, and its images; initial weights are a function of the seed."""
+        config = self.config
         self._seed("stage_two")
-        rule: StageTwo = _build(self.config.stage_two, "stage_two")
+        rule: StageTwo = _build(config.stage_two, "stage_two")
         try:
-            method = rule.build(stage_one.encoder, stage_one.classifier, info)
+            labelled = self.data.labelled(rule.train_split, rule.shots, rule.shot_seed)
+            info = TrainInfo(labelled.labels, config.dataset.num_classes, config.train.epochs)
+            method = rule.build(stage_one.evaluated_encoder(), stage_one.classifier, info)
         except ValueError as error:
             raise UsageError(f"stage_two: {error}") from error
-        return rule, method.to(self.processes.device)
-
-    def _features(self, encoder: nn.Module, part: str) -> torch.Tensor:
-        images = self.data.train if part == "train" else self.held_out
-        return embed_plain(encoder, images, self.config.evaluation.batch_size)
+        return rule, method.to(self.processes.device), labelled
 
     def _engine_run(self, stage: str, source: TrainSource, method: Method) -> EngineRun:
         seed = derived_seed(self.config.seed, stage)
@@ -234,6 +234,8 @@ class Laboratory:
         config = self.config
         names = ("method.name", "dataset.name", "backbone.name", "stage_two.name")
         settings = {key: value for key, value in unseeded(config).items() if key not in names}
+        if "shot_seed" in config.stage_two:
+            settings["stage_two.shot_seed"] = config.stage_two["shot_seed"]
         return RunRecord(
             kind=kind,
             run_id=folder.identity,
@@ -266,9 +268,13 @@ class Laboratory:
 
 
 def _build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
-    """The object that a config node describes; its constructor's complaints become a usage error."""
+    """The object that a config node describes, parts first; a constructor's complaints become a usage error."""
     beside = {*TARGETS.get(key, frozenset()), "_target_"}
-    values = {name: value for name, value in settings.items() if name not in beside}
+    values = {
+        name: _build(value, f"{key}.{name}") if f"{key}.{name}" in TARGETS and value is not None else value
+        for name, value in settings.items()
+        if name not in beside
+    }
     try:
         return get_object(settings["_target_"])(*supplied, **values)
     except ValueError as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lt_bench.compose import UsageError
-from lt_bench.config import Config, flat, node
+from omegaconf import OmegaConf
+
+from lt_bench.compose import UsageError, groups
+from lt_bench.config import Config, Dataset, flat, node
 from lt_bench.preflight import TARGETS
 from lt_bench.signatures import REQUIRED, parameters
 
@@ -23,6 +26,10 @@ IRRELEVANT = (
 )  # fmt: skip
 
 PRETRAINED = "backbone.pretrained"
+# Runs that differ in nothing else are repetitions of each other.
+SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
+# Paths that decide by being given; what they hold is compared with the run folder's split manifest.
+GIVEN = ("dataset.split_dir",)
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -46,7 +53,7 @@ def decisive(config: Config) -> dict[str, Any]:
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _content(pretrained)
     return {
-        key: value
+        key: "given" if key in GIVEN else value
         for key, value in sorted(values.items())
         if decides(key) and not (key in defaults and _same(defaults[key], value))
     }
@@ -95,16 +102,26 @@ def unseeded(config: Config) -> dict[str, Any]:
     """``decisive`` less the seeds, and less parameters that follow the split seed, such as SBCL's ``kmeans_seed``."""
     values = decisive(config)
     following = {key for key, value in values.items() if key.endswith("_seed") and value == config.split_seed}
-    return {key: value for key, value in values.items() if key not in {"seed", "split_seed", *following}}
+    return {key: value for key, value in values.items() if key not in {*SEEDS, *following}}
 
 
 def stage_one_id(config: Config) -> str:
     """The identity of the stage one below a run; all stage-two rules on top of it share it."""
+    config = replace(config, dataset=replace(config.dataset, group_rule=_own_group_rule(config.dataset.name)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
     dropped = ("stage_two",) if keep else ("stage_two", "evaluation")
     values = {key: value for key, value in decisive(config).items() if not _under(key, dropped)}
     return _digest({"kind": "stage_one", **values})
+
+
+def _own_group_rule(dataset: str) -> str:
+    """The group rule in a data set's own file; tables may group its classes otherwise, an encoder does not see it."""
+    if dataset not in groups()["dataset"]:
+        return Dataset.group_rule
+    text = (files("lt_bench.conf") / "dataset" / f"{dataset}.yaml").read_text(encoding="utf-8")
+    rule: str = OmegaConf.select(OmegaConf.create(text), "dataset.group_rule", default=Dataset.group_rule)
+    return rule
 
 
 def _under(key: str, prefixes: tuple[str, ...]) -> bool:

@@ -121,13 +121,18 @@ def _literal(node: ast.expr) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _ancestry(source: _Source) -> Iterator[_Source]:
-    """The class and its bases, nearest first, as far as their source is found."""
+def _ancestry(source: _Source) -> list[_Source]:
+    """The class and its bases as far as their source is found, nearest first, a base after all that derive from it."""
+    line = list(_line(source))
+    return [owner for place, owner in enumerate(line) if owner not in line[place + 1 :]]
+
+
+def _line(source: _Source) -> Iterator[_Source]:
     yield source
     for base in getattr(source.node, "bases", []):
         name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
         try:
-            yield from _ancestry(_find(_absolute(name, source.module)))
+            yield from _line(_find(_absolute(name, source.module)))
         except TargetError:
             continue
 

@@ -15,13 +15,14 @@ def summary(record: RunRecord, folder: Path) -> str:
     if record.kind == "stage_one":
         return f"{head}: stage one done in {record.cost['seconds']:.1f} s\n{folder / 'record.json'}"
     metrics = record.metrics
-    columns = ("many", "medium", "few", "all")
-    values = [metrics[name] for name in ("many", "medium", "few", "top1")]
+    shown = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}
+    shown |= {"std": "group_std"} if record.is_probe else {}  # over the groups
+    values = [metrics[name] for name in shown.values()]
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
     how = f"{sum(metrics['train_counts'])} training images; {record.fidelity}, budget {record.budget}"
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
-        "  " + "".join(f"{name:>8}" for name in columns),
+        "  " + "".join(f"{name:>8}" for name in shown),
         "  "
         + "".join(f"{cell:>8}" for cell in cells)
         + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",

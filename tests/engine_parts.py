@@ -26,7 +26,7 @@ class FixedBatches(AtOnce):
         self.labels = batches[0].labels if labels is None else labels
         self.given = 0
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         self.given += 1
         return self.prepared[(self.given - 1) % len(self.prepared)]
 

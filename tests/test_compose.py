@@ -112,8 +112,11 @@ def test_epochs_are_scaled_by_the_budget():
         (["datset=digits_lt"], "unknown key datset (did you mean dataset?); keys there are: dataset, imbalance"),
         (["+label=1"], "unknown key label; keys there are: dataset"),
         (["dataset.nme=3"], "unknown key dataset.nme (did you mean name?); keys of dataset: name, title"),
-        (["train.optimizer.lr=3"], "unknown key train.optimizer.lr; keys of train.optimizer: momentum, weight_decay"),
-        (["train={optimizer:{lr:3}}"], "unknown key train.optimizer.lr; keys of train.optimizer: momentum"),
+        (
+            ["train.optimizer.lr=3"],
+            "unknown key train.optimizer.lr; keys of train.optimizer: name, momentum, weight_decay",
+        ),
+        (["train={optimizer:{lr:3}}"], "unknown key train.optimizer.lr; keys of train.optimizer: name"),
         (["dataset.name.x=3"], "unknown key dataset.name.x: dataset.name is a single value; set it as dataset.name="),
         (["seed=abc"], "seed=abc is of the wrong kind; seed= takes a whole number"),
         (["seed=1.5"], "seed=1.5 is of the wrong kind; seed= takes a whole number"),

@@ -7,8 +7,8 @@ import pytest
 from command_line import without_torch
 
 from lt_bench.compose import UsageError, compose
-from lt_bench.config import Training
-from lt_bench.preflight import TARGETS, settle, stage_two_training
+from lt_bench.config import Training, node
+from lt_bench.preflight import OPTIONAL, TARGETS, settle, stage_two_training
 
 
 def refusal(*words):
@@ -34,12 +34,10 @@ def test_stage_two_has_every_key_of_a_training():
 
 
 def test_targets_are_the_nodes_that_name_a_class():
-    config = settle(compose())
+    with_all = settle(compose(["method=simclr_gh"]))
     for key in TARGETS:
-        node = config
-        for part in key.split("."):
-            node = node[part] if isinstance(node, dict) else getattr(node, part)
-        assert node["_target_"].startswith("lt_bench.")
+        assert node(with_all, key)["_target_"].startswith("lt_bench.")
+    assert [key for key in TARGETS if node(settle(compose()), key) is None] == list(OPTIONAL)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ def test_tables_are_made_from_the_committed_records(tmp_path):
     assert made == kept
 
 
-@pytest.mark.parametrize("name", ["digits_demo", "digits_tuning", "fashion_study", "fashion_tuning"])
+@pytest.mark.parametrize(
+    "name", ["digits_demo", "digits_tuning", "fashion_study", "fashion_controls", "fashion_tuning"]
+)
 def test_records_are_those_of_the_experiment_under_the_identities_of_today(name):
     records = read_records([ROOT / "results" / "records" / f"{name}.jsonl"])
     assert {record.run_id for record in records} == {run.identity for run in plan([f"experiment={name}"])}

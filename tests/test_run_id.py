@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from lt_bench import run_id as module
-from lt_bench.compose import compose
-from lt_bench.config import Config, Dataset
+from lt_bench.compose import compose, groups
+from lt_bench.config import GROUP_RULES, Config, Dataset
 from lt_bench.preflight import settle
 from lt_bench.run_id import decides, decisive, run_id, setting_id, stage_one_id, unseeded
 
@@ -38,6 +38,8 @@ def test_identities_that_runs_on_disk_have():
         "backbone=tiny",
         "stage_two=cb",
         "train.sampler=shuffle",
+        "train.optimizer.name=sgd",
+        "stage_two.train.optimizer.name=sgd",
         "method.beta=0.25",
         "method.base_temperature=0.07",
         "method.subclass_temperature=null",
@@ -100,6 +102,7 @@ def test_where_and_how_a_run_is_done_changes_nothing(word):
         "backbone.input_pool=2",
         "train.lr=0.123",
         "train.optimizer.nesterov=true",
+        "train.optimizer.name=adam",
         "train.schedule.lr=0.123",
         "dataset.crop_padding=2",
         "dataset.pool_per_class=50",
@@ -116,6 +119,12 @@ def test_what_decides_the_encoder_changes_run_and_stage_one(word):
     "words",
     [
         ["stage_two=ldam_drw"],
+        ["stage_two=linear_probe"],
+        ["stage_two=linear_probe", "stage_two.train_split=train"],
+        ["stage_two=linear_probe", "stage_two.train_view=crop_flip"],
+        ["stage_two=linear_probe", "stage_two.train.optimizer.name=sgd"],
+        ["stage_two=few_shot_probe", "stage_two.shots=50"],
+        ["stage_two=few_shot_probe", "stage_two.shot_seed=3"],
         ["stage_two.train.lr=0.2"],
         ["stage_two.augment=false"],
         ["evaluation.select=best_test"],
@@ -127,6 +136,28 @@ def test_stage_one_is_shared_by_what_comes_after_it(words):
     base = identities(*(word for word in words if word.startswith("dataset.")))
     changed = identities(*words)
     assert changed[0] != base[0] and changed[2] == base[2]
+
+
+@pytest.mark.parametrize("dataset", groups()["dataset"])
+def test_how_tables_group_the_classes_is_no_matter_of_the_encoder(dataset):
+    words = (f"dataset={dataset}", "dataset.num_classes=10")  # which only the user of image_folder knows
+    rules = [identities(*words, f"dataset.group_rule={rule}") for rule in GROUP_RULES]
+    own = identities(*words)
+    assert {below for _, _, below in rules} == {own[2]} and len({run for run, _, _ in rules}) == 2
+    assert own in rules
+
+
+def test_a_data_set_without_a_file_has_the_usual_group_rule():
+    named = [identities("dataset.name=mine", f"dataset.group_rule={rule}") for rule in GROUP_RULES]
+    assert named[0][2] == named[1][2] and named[0][0] != named[1][0]
+
+
+def test_draws_of_the_shots_are_runs_of_one_setting():
+    probe = ("method=ce", "stage_two=few_shot_probe")
+    draws = [identities(*probe, f"stage_two.shot_seed={seed}", "split_seed=1") for seed in range(3)]
+    assert len({run for run, _, _ in draws}) == 3
+    assert len({(setting, below) for _, setting, below in draws}) == 1
+    assert identities(*probe, "stage_two.shots=50")[1] != draws[0][1]
 
 
 def test_stage_one_is_shared_by_all_rules_and_is_no_run():

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from hydra.utils import get_object
+from omegaconf import DictConfig
 
 from lt_bench.compose import compose, groups
 from lt_bench.signatures import OPAQUE, REQUIRED, SUPPLIED, TargetError, constant, parameters
@@ -21,6 +22,7 @@ def targets():
         for choice in groups()[group]:
             config = compose([f"{group}={choice}"])
             found |= {config[group]._target_, config.train.schedule._target_}
+            found |= {part._target_ for part in config.method.values() if isinstance(part, DictConfig)}
             found |= {config.stage_two.train.schedule._target_} if "train" in config.stage_two else set()
     return sorted(found)
 

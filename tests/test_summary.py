@@ -26,6 +26,14 @@ def test_a_smoke_run_says_that_its_numbers_mean_nothing():
     assert "native counts" in summary(sample(cost=cost, imbalance_factor=None), Path("x"))
 
 
+def test_a_probe_shows_the_deviation_over_groups():
+    cost = {"seconds": 1, "stage_one_seconds": 1, "images_per_second": 1}
+    probe = {"stage_two": "linear_probe", "stage_two_name": "Linear", "cost": cost}
+    lines = summary(sample(**probe, metrics=metrics(groups=(0.9, 0.6, 0.3))), Path("x")).splitlines()
+    assert lines[1].split() == ["many", "medium", "few", "all", "std"]
+    assert lines[2].split()[:5] == ["90.0", "60.0", "30.0", "50.0", "24.5"]
+
+
 def test_a_stage_one_has_no_accuracies():
     record = sample(kind="stage_one", stage_one_id=None, metrics={}, cost={"seconds": 1.25})
     assert "stage one done in 1.2 s" in summary(record, Path("x"))

@@ -47,5 +47,10 @@ class Cutout:
     def _cut(self, center: Tensor, size: int) -> Tensor:
         """Which of ``size`` lines the hole covers, (B, size) bool; float32 rounding cannot reach line ``size``."""
         start = (center * size).floor() - self.length // 2
-        distance = torch.arange(size, device=center.device) - start[:, None]
-        return (distance >= 0) & (distance < self.length)
+        return lines_between(start, start + (self.length - 1), size)
+
+
+def lines_between(first: Tensor, last: Tensor, size: int) -> Tensor:
+    """Which of ``size`` lines lie between two lines, themselves included; (...,) each -> (..., size) bool."""
+    lines = torch.arange(size, device=first.device)
+    return (lines >= first[..., None]) & (lines <= last[..., None])

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lt_bench.augment.boosted import Boost, BoostedRandAugment
 from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.selection import take
 
@@ -61,9 +62,12 @@ class Pipeline:
             if isinstance(op, RandomResizedCrop) and isinstance(following, HorizontalFlip)
         }
 
-    def draw(self, count: int, generator: torch.Generator) -> list[Params]:
-        """Fresh parameters for ``count`` images, one entry per operation."""
-        return [op.draw(count, generator) for op in self.ops]
+    def draw(self, count: int, generator: torch.Generator, boost: Boost | None = None) -> list[Params]:
+        """Fresh parameters for ``count`` images, one entry per operation; ``boost`` is for those that need one."""
+        return [
+            op.draw(count, generator, boost) if isinstance(op, BoostedRandAugment) else op.draw(count, generator)
+            for op in self.ops
+        ]
 
     def apply(self, images: Tensor, params: list[Params], branch_free: bool = False) -> Tensor:
         """Augment and normalise: uint8 (B, 3, H, W) to float32 (B, 3, S, S) in channels_last memory format.
@@ -130,13 +134,14 @@ class Pipeline:
         rows: slice | None = None,
         total: int | None = None,
         branch_free: bool = False,
+        boost: Boost | None = None,
     ) -> Tensor:
         """Draw for the global batch of ``total`` images and augment this process's share, the images at ``rows`` of it.
 
         So several processes see the augmentation that one process sees on the joined batch. Default: the whole batch.
-        The generator is on the device of the images.
+        The generator is on the device of the images; a ``boost`` is that of the global batch.
         """
-        drawn = self.draw(len(images) if total is None else total, generator)
+        drawn = self.draw(len(images) if total is None else total, generator, boost)
         params = drawn if rows is None else slice_params(drawn, rows)
         return self.apply(images, params, branch_free)
 

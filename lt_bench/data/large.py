@@ -17,7 +17,7 @@ from lt_bench.contracts import Batch
 from lt_bench.data.crops import SplitView
 from lt_bench.data.images import Images
 from lt_bench.data.reader import Loaded, Reader, Task, as_it_is, shield
-from lt_bench.data.small import Share
+from lt_bench.data.small import Share, draw_boost
 from lt_bench.data.sources.common import DataError
 
 PREFETCH = 2  # tasks that every worker is ahead
@@ -69,7 +69,12 @@ class LargeImages:
         return self._views[name]
 
     def batches(
-        self, order: Tensor, shares: Iterable[Share], views: Sequence[str], generator: Callable[[int], torch.Generator]
+        self,
+        order: Tensor,
+        shares: Iterable[Share],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, read ahead by workers that stay for the next epoch; see ``TrainSource``.
 
@@ -78,7 +83,16 @@ class LargeImages:
         positions, parts = order.cpu(), tuple(map(self.view, views))
         if self._trainer is None:
             self._trainer = _Pool(self.reader, self._workers, self.labels.device)
-        due = (self._due(positions[share.batch], share.rows, parts, generator(share.step)) for share in shares)
+        due = (
+            self._due(
+                positions[share.batch],
+                share.rows,
+                parts,
+                generator(share.step),
+                None if strength is None else strength[order[share.batch]],
+            )
+            for share in shares
+        )
         for augmented, where in self._results(self._trainer, due):
             yield Batch(augmented, self.labels[where], where)
 
@@ -98,12 +112,23 @@ class LargeImages:
         finally:
             pool.close()
 
-    def _due(self, batch: Tensor, rows: slice, views: tuple[SplitView, ...], generator: torch.Generator) -> _Due:
-        """What is to be done for this rank's ``rows`` of a batch whose parameters are drawn as a whole."""
+    def _due(
+        self,
+        batch: Tensor,
+        rows: slice,
+        views: tuple[SplitView, ...],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> _Due:
+        """What is to be done for this rank's ``rows`` of a batch whose parameters are drawn as a whole.
+
+        ``strength`` is that of the batch (B,): all views of an image share it.
+        """
         crops = _for_workers(generator)
+        boost = None if strength is None else draw_boost(strength, generator)
         count = len(batch)
         cuts = tuple(view.draw(count, crops).take(rows) for view in views)
-        params = tuple(slice_params(view.on_device.draw(count, generator), rows) for view in views)
+        params = tuple(slice_params(view.on_device.draw(count, generator, boost), rows) for view in views)
         return _Due(Task(batch[rows].numpy(), cuts), views, params)
 
     def _results(self, pool: _Pool, due: Iterable[_Due]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lt_bench.config import Config
+from lt_bench.config import Config, wants_validation
 from lt_bench.data.images import open_images
 from lt_bench.data.large import LargeImages
 from lt_bench.data.parallel import default_workers
@@ -17,25 +21,69 @@ from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
-from lt_bench.data.split import Split, make_split, manifest
+from lt_bench.data.split import Split, draw_shots, make_split, manifest
+from lt_bench.data.split_lists import read_split
 from lt_bench.data.views import build_view
 
 Images = SmallImages | LargeImages
 
 
+class Labelled(NamedTuple):
+    """Training images that a stage-two rule is fitted on: their labels (N,), and the images when they are asked for."""
+
+    labels: Tensor
+    images: Callable[[], Images]
+
+
 class Data(NamedTuple):
-    """The train split, the images that are evaluated on, and what identifies the split."""
+    """The train split, the images that are evaluated on, and what identifies the split.
+
+    ``labels`` (S,) are those of all training images of the source; ``at`` puts its images at some positions on the
+    device. It reads them anew: only a probe asks for more than the train split, and no other run should hold it.
+    """
 
     train: Images
     test: Images
     validation: Images
     split: Split
     manifest: dict[str, Any]
+    labels: NDArray[np.int64]
+    at: Callable[[NDArray[np.int64]], Images]
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
         """Training images per class, (C,)."""
         return np.asarray(self.split.class_counts, dtype=np.int64)
+
+    def labelled(self, split: str, shots: int | None = None, shot_seed: int = 0) -> Labelled:
+        """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
+
+        Where the split comes with lists of so many shots, list number ``shot_seed`` takes the place of a draw from the
+        balanced split.  Raises ValueError for another name, and where a class has too few images.
+        """
+        splits = {"train": self.split.train, "balanced": self.split.balanced}
+        if split not in splits:
+            raise ValueError(f"unknown train_split {split!r}; there are {', '.join(splits)}")
+        positions = splits[split]
+        if shots is not None:
+            positions = self._shots(positions, shots, shot_seed, listed=split == "balanced")
+        if np.array_equal(positions, self.split.train):
+            return Labelled(self.train.labels, lambda: self.train)
+        labels = torch.from_numpy(self.labels[positions]).to(self.train.labels.device)
+        return Labelled(labels, partial(self.at, positions))
+
+    def _shots(self, positions: NDArray[np.int64], shots: int, seed: int, listed: bool) -> NDArray[np.int64]:
+        """``shots`` images of every class of those at ``positions``, or the list of them with that number."""
+        lists = [name for name in self.split.lists if name.endswith(f"/probe_{shots}shot")] if listed else []
+        name = f"split{seed}/probe_{shots}shot"
+        if lists and name not in lists:
+            raise ValueError(
+                f"stage_two.shot_seed={seed}: dataset.split_dir has no list {name}, but {', '.join(sorted(lists))}; "
+                "set stage_two.shot_seed to the number of one"
+            )
+        if lists:
+            return self.split.lists[name]
+        return positions[draw_shots(self.labels[positions], len(self.split.class_counts), shots, seed)]
 
 
 def load_data(config: Config, device: torch.device) -> Data:
@@ -59,6 +107,10 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
         return SmallImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
 
+    def at(positions: NDArray[np.int64]) -> SmallImages:
+        again = read_source(config)
+        return images(again.train_images[positions], again.train_labels[positions])
+
     return Data(
         images(arrays.train_images[split.train], arrays.train_labels[split.train]),
         # read in slices and never augmented: normalising is twice as fast from channels_last
@@ -66,6 +118,8 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
         split,
         _facts(config, split, len(arrays.test_labels)),
+        arrays.train_labels,
+        at,
     )
 
 
@@ -85,8 +139,11 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
             skip,
         )
 
+    def at(positions: NDArray[np.int64]) -> LargeImages:
+        return images(lists.train.take(positions), dataset.on_bad_image == "skip")
+
     return Data(
-        images(lists.train.take(split.train), dataset.on_bad_image == "skip"),
+        at(split.train),
         images(lists.test),  # accuracies over fewer images would be other accuracies: nothing is skipped
         images(lists.validation or lists.train.take(split.validation)),
         split,
@@ -94,17 +151,25 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
             **_facts(config, split, len(lists.test.names)),
             "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
         },
+        lists.train.labels,
+        at,
     )
 
 
 def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
-    """The long-tailed split of training images with these labels."""
-    dataset, imbalance = config.dataset, config.imbalance
+    """The split of training images with these labels: read from lists, or cut by class counts."""
+    dataset = config.dataset
+    tail: dict[str, Any] = {"factor": config.imbalance.factor, "profile": config.imbalance.profile}
+    if dataset.split_dir is not None:
+        folder = Path(dataset.split_dir).expanduser()
+        split = read_split(folder, config.split_seed, labels, dataset.num_classes, **tail)
+        if not len(split.validation) and wants_validation(config):
+            raise ValueError(f"a validation part is asked for, but {folder} has no list validation")
+        return split
     return make_split(
         labels,
         dataset.num_classes,
-        factor=imbalance.factor,
-        profile=imbalance.profile,  # type: ignore[arg-type]  # checked before
+        **tail,
         seed=config.split_seed,
         pool_per_class=dataset.pool_per_class,
         validation_fraction=dataset.validation_fraction,

@@ -9,7 +9,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from lt_bench.augment.boosted import Boost
 from lt_bench.augment.pipeline import Pipeline, slice_params
+from lt_bench.augment.selection import draw_uniform
 from lt_bench.contracts import Batch
 
 
@@ -27,11 +29,16 @@ class TrainSource(Protocol):
     labels: Tensor
 
     def batches(
-        self, order: Tensor, shares: Iterable[Share], views: Sequence[str], generator: Callable[[int], torch.Generator]
+        self,
+        order: Tensor,
+        shares: Iterable[Share],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
     ) -> Iterator[Batch]:
         """The batch of every share of an epoch's ``order``, one tensor per view; ``generator`` is that of a step.
 
-        A source may prepare batches ahead of being asked for them.
+        A source may prepare batches ahead of being asked for them. ``strength`` is a method's, (N,).
         """
 
     def chunks(
@@ -44,15 +51,32 @@ class AtOnce:
     """A source whose batches are there at once, and made when they are asked for."""
 
     def batches(
-        self, order: Tensor, shares: Iterable[Share], views: Sequence[str], generator: Callable[[int], torch.Generator]
+        self,
+        order: Tensor,
+        shares: Iterable[Share],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
     ) -> Iterator[Batch]:
         """The batch of every share, one after the other."""
         for share in shares:
-            yield self.batch(order[share.batch], share.rows, views, generator(share.step))
+            yield self.batch(order[share.batch], share.rows, views, generator(share.step), strength)
 
     @abstractmethod
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
-        """This rank's ``rows`` of the global batch ``indices``, one tensor per view."""
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
+        """This rank's ``rows`` of the global batch ``indices``, one tensor per view; ``strength``: a method's, (N,)."""
+
+
+def draw_boost(weight: Tensor, generator: torch.Generator) -> Boost:
+    """A method's strengths of a batch (B,), and the random numbers that go with them."""
+    return Boost(weight, draw_uniform((len(weight),), (0.0, 1.0), generator))
 
 
 class SmallImages(AtOnce):
@@ -72,15 +96,25 @@ class SmallImages(AtOnce):
             self._pipelines[name] = self._build_view(name)
         return self._pipelines[name]
 
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
         """This rank's ``rows`` of the global batch ``indices`` (B,), each view with fresh parameters per image.
 
-        Parameters are drawn for the whole global batch, so any number of processes sees the same images.
+        Parameters are drawn for the whole global batch, so any number of processes sees the same images. All views of
+        an image share its ``strength`` (N,) and the random number that goes with it.
         """
         mine = indices[rows]
-        images = self.images[mine]
+        images, boost = self.images[mine], None
+        if strength is not None:
+            boost = draw_boost(strength[indices], generator)
         augmented = tuple(
-            self.view(name)(images, generator, rows, len(indices), branch_free=self._branch_free) for name in views
+            self.view(name)(images, generator, rows, len(indices), self._branch_free, boost) for name in views
         )
         return Batch(augmented, self.labels[mine], mine)
 
@@ -107,7 +141,14 @@ class CachedFeatures(AtOnce):
         self.features = features
         self.labels = labels
 
-    def batch(self, indices: Tensor, rows: slice, views: Sequence[str], generator: torch.Generator) -> Batch:
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
         """This rank's ``rows`` of the global batch; every view is the same features."""
         mine = indices[rows]
         return Batch(tuple(self.features[mine] for _ in views), self.labels[mine], mine)

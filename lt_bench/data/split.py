@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import Repr
 
@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 from lt_bench.data.imbalance import Profile, class_counts, positions_by_class, select
 
 _MIN_CLASS_FOR_VALIDATION = 5
+_SHOTS_STREAM = 3
 _BALANCED_STREAM = 2
 _VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not depend on the validation fraction
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Positions in the source's training images: train (M,), validation (V,); class_counts (C,) of train."""
+    """Positions in the training images: train (M,), validation (V,), balanced (P,); class_counts (C,) of train.
+
+    ``balanced`` is every image of the pool that is not held out for validation, whether the tail's cut kept it or not.
+    ``lists`` are the lists that the split was read from, by name, and those of few-shot probes beside them.
+    """
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     class_counts: list[int]
+    balanced: NDArray[np.int64]
+    lists: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def make_split(
@@ -64,7 +71,24 @@ def make_split(
     held_out = _validation_mask(labels[selected], num_classes, validation_fraction, seed)
     train = selected[~held_out]
     validation = np.concatenate([aside, selected[held_out]])
-    return Split(train, validation, np.bincount(labels[train], minlength=num_classes).tolist())
+    counts = np.bincount(labels[train], minlength=num_classes).tolist()
+    return Split(train, validation, counts, np.setdiff1d(np.concatenate(pool), validation))
+
+
+def draw_shots(labels: NDArray[np.integer], num_classes: int, shots: int, seed: int) -> NDArray[np.int64]:
+    """Positions of ``shots`` images of every class, ascending, in ``labels`` (N,): a function of the arguments alone.
+
+    Raises ValueError where a class has fewer.
+    """
+    by_class = positions_by_class(labels, num_classes)
+    fewest = min(range(num_classes), key=lambda label: len(by_class[label]))
+    if shots > len(by_class[fewest]):
+        raise ValueError(
+            f"stage_two.shots={shots}, but class {fewest} has {len(by_class[fewest])} images that are not held out; "
+            f"set stage_two.shots to at most {len(by_class[fewest])}"
+        )
+    random = np.random.RandomState((seed, _SHOTS_STREAM))
+    return np.sort(np.concatenate([random.permutation(positions)[:shots] for positions in by_class]))
 
 
 def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> NDArray[np.int64]:
@@ -93,6 +117,7 @@ def manifest(
     split: Split, *, dataset: str, factor: float | None, profile: str, seed: int, test_images: int
 ) -> dict[str, object]:
     """What identifies a split, as plain JSON values: settings, counts, SHA-256 of the positions as '<i8' bytes."""
+    lists = {"lists": {name: _sha256(positions) for name, positions in split.lists.items()}} if split.lists else {}
     return {
         "dataset": dataset,
         "imbalance_factor": factor,
@@ -104,6 +129,7 @@ def manifest(
         "validation_images": len(split.validation),
         "validation_sha256": _sha256(split.validation),
         "test_images": test_images,
+        **lists,
     }
 
 

@@ -118,6 +118,24 @@ def _randaugment(dataset: Dataset) -> Op:
     return RandAugment(dataset.randaugment_operations, dataset.randaugment_magnitude, 0.5)
 
 
+def _boosted(dataset: Dataset) -> list[Op]:
+    return [*_ssl(dataset), *_boost(1)]
+
+
+def _boosted_twice(dataset: Dataset) -> list[Op]:
+    return [*_ssl(dataset), *_boost(2)]
+
+
+def _simclr_boosted(dataset: Dataset) -> list[Op]:
+    return [*_simclr(dataset), *_boost(1)]
+
+
+def _boost(k: int) -> list[Op]:
+    from lt_bench.augment.boosted import BoostedRandAugment
+
+    return [BoostedRandAugment(k, floor=10 if k == 1 else 5, random=k > 1)]
+
+
 def _resized_crop_flip(
     dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear"
 ) -> list[Op]:
@@ -141,6 +159,9 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "simclr_blur": _simclr_blur,
     "ssl": _ssl,
     "ssl_bilinear": _ssl_bilinear,
+    "boosted": _boosted,
+    "boosted_twice": _boosted_twice,
+    "simclr_boosted": _simclr_boosted,
     "sim_blur": _sim_blur,
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
@@ -151,6 +172,9 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "sim_always": _sim_always,
     "ssl_wide_blur": _ssl_wide_blur,
 }
+
+# views that need a strength for every image
+BOOSTED = tuple(name for name in VIEWS if "boosted" in name)
 
 
 def build_view(name: str, dataset: Dataset) -> Pipeline:
@@ -164,8 +188,9 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     ProCo; ``cls`` and ``rand`` are those of their large-image recipes, with RandAugment; ``sim_always`` and
     ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment.
     ``ssl`` is the self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops
-    (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. Raises ValueError for
-    another name.
+    (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
+    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` is
+    ``simclr`` with one. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 

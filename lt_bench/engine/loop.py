@@ -20,6 +20,7 @@ from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
+from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.progress import Progress
 
@@ -137,7 +138,8 @@ class Trainer:
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """This rank's batches of an epoch from the step at hand on."""
-        order, size, ranks = self.order(epoch), self.training.batch_size, self.run.world_size
+        strength, order = self.method.strength(), self.order(epoch)
+        size, ranks = self.training.batch_size, self.run.world_size
         shares = []
         for step in range(self.position.step, self.steps_per_epoch):
             start = step * size
@@ -146,7 +148,7 @@ class Trainer:
             rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
             shares.append(Share(step, slice(start, start + share * ranks), rows))
         return self.source.batches(
-            order, shares, self.method.views, lambda step: self.run.generator("augment", epoch, step)
+            order, shares, self.method.views, lambda step: self.run.generator("augment", epoch, step), strength
         )
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
@@ -221,17 +223,16 @@ class Trainer:
         self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        settings = self.training.optimizer
         trainable = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        # the schedule sets the rate of every step
-        return torch.optim.SGD(
-            trainable, self.training.lr, settings.momentum, 0.0, settings.weight_decay, settings.nesterov
-        )
+        return build_optimizer(trainable, self.training)
 
     def _count_steps(self) -> int:
         size, images = self.training.batch_size, len(self.order)
+        smallest = self.method.smallest_share * self.run.world_size
+        if size < smallest:
+            raise ValueError(f"a batch needs at least {smallest} images, not {size}; set a larger batch size")
         steps, rest = divmod(images, size)
-        if rest >= self.run.world_size and not self.training.drop_last:
+        if rest >= smallest and not self.training.drop_last:
             steps += 1
         if steps == 0:
             raise ValueError(

@@ -138,3 +138,102 @@ class Steps:
         if epoch < self.warm_epochs + self.late:
             return self.lr * (epoch + 1) / self.warm_epochs
         return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+class WarmupCosine:
+    """Half a cosine from ``lr`` to ``lowest`` in the last epoch or step, after a linear warm-up from 0.
+
+    The rate is constant within an epoch (GH), or with ``per="step"`` follows every step (SDCLR, boosted contrastive
+    learning). Both are functions of the epochs done when the present epoch or step will be over.
+    Source: Zhou et al., NeurIPS 2023, and Zhou et al., ICML 2022, authors' code.  Deviation: a run of one epoch has no
+    warm-up, because a small budget rounds both lengths up to one.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        epochs: int,
+        warm_epochs: int = 10,
+        lowest: float = 1e-6,
+        per: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        _check(lr, warm_epochs)
+        if not 0 <= lowest <= lr:
+            raise ValueError(f"lowest is from 0 to lr={lr:g}, not {lowest:g}")
+        if per not in ("epoch", "step"):
+            raise ValueError(f"per is epoch or step, not {per!r}")
+        if epochs < 1 or (epochs > 1 and warm_epochs >= epochs):
+            raise ValueError(f"epochs is at least 1 and above warm_epochs={warm_epochs}, not {epochs}")
+        self.lr, self.lowest, self.per = lr, lowest, per
+        self.epochs = epochs
+        self.warm_epochs = warm_epochs if epochs > 1 else 0
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate at a step, both counted from 0."""
+        done = epoch + (1.0 if self.per == "epoch" else (step + 1) / steps_per_epoch)
+        if done < self.warm_epochs:
+            return self.lr * done / self.warm_epochs
+        return self._after_warmup(done)
+
+    def _after_warmup(self, done: float) -> float:
+        return _fall(self.lr, self.lowest, self.warm_epochs, self.epochs, done)
+
+
+class GHTwoStage(WarmupCosine):
+    """``WarmupCosine`` in two parts: one cosine to ``switch_share`` of ``lr``, from ``switch_epoch`` on one from there.
+
+    Source: Zhou et al., NeurIPS 2023, authors' code: a share of 0.6 on CIFAR, 0.2 on large images.  Deviation: that of
+    ``WarmupCosine``.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        epochs: int,
+        switch_epoch: int,
+        switch_share: float = 0.6,
+        warm_epochs: int = 10,
+        lowest: float = 1e-6,
+        per: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        super().__init__(lr, epochs, warm_epochs, lowest, per)
+        if not self.warm_epochs <= switch_epoch <= epochs:
+            raise ValueError(f"switch_epoch is from warm_epochs={warm_epochs} to epochs={epochs}, not {switch_epoch}")
+        if not lowest / lr <= switch_share <= 1:
+            raise ValueError(f"switch_share is at most 1 and no rate below lowest={lowest:g}, not {switch_share:g}")
+        self.switch_epoch, self.middle = switch_epoch, switch_share * lr
+
+    def _after_warmup(self, done: float) -> float:
+        if done < self.switch_epoch:
+            return _fall(self.lr, self.middle, self.warm_epochs, self.switch_epoch, done)
+        return _fall(self.middle, self.lowest, self.switch_epoch, self.epochs, done)
+
+
+def _fall(highest: float, lowest: float, begin: float, end: float, done: float) -> float:
+    """Half a cosine between two moments of a run."""
+    return lowest + (highest - lowest) * _half_cosine((done - begin) / max(end - begin, 1))
+
+
+class Exponential:
+    """``lr`` times the same factor every epoch, which would be at ``final_lr`` after the last of ``epochs``.
+
+    The rate of epoch e, counted from 0, is lr * (final_lr / lr)^(e / epochs).
+    Source: Zhou et al., NeurIPS 2023, and Zhou et al., ICML 2022, authors' code of the linear probe.  Deviation: none.
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(self, lr: float, epochs: int, final_lr: float) -> None:
+        _check(lr, warm_epochs=0)
+        if not 0 < final_lr <= lr:
+            raise ValueError(f"final_lr is above 0 and at most lr={lr:g}, not {final_lr:g}")
+        if epochs < 1:
+            raise ValueError(f"epochs is at least 1, not {epochs}")
+        self.lr = lr
+        self.epochs = epochs
+        self.final_lr = final_lr
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of an epoch counted from 0, the same for all its steps."""
+        return self.lr * (self.final_lr / self.lr) ** (epoch / self.epochs)

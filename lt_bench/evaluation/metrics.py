@@ -13,15 +13,18 @@ from lt_bench.evaluation.shots import shot_groups
 class Metrics(TypedDict):
     """Everything computed from one set of logits, ready for JSON; lists are indexed by class id.
 
-    ``top1`` counts images alike, ``macro`` classes alike; a group without tested classes and the accuracy of a class
-    without test images are None.
+    ``top1`` and ``top5`` count images alike, ``macro`` classes alike; ``group_std`` is the population standard
+    deviation over the three groups, the lower the more balanced. None are ``top5`` of at most five classes, a group
+    without tested classes (and then ``group_std``) and the accuracy of a class without test images.
     """
 
     top1: float
+    top5: float | None
     macro: float
     many: float | None
     medium: float | None
     few: float | None
+    group_std: float | None
     ece: float
     per_class_accuracy: list[float | None]
     test_counts: list[int]
@@ -72,6 +75,25 @@ def _mean(accuracies: np.ndarray) -> float | None:
     return float(known.mean()) if known.size else None
 
 
+def group_std(many: float | None, medium: float | None, few: float | None) -> float | None:
+    """Population standard deviation (ddof 0) of the three group accuracies, None where a group has none.
+
+    Source: Jiang et al., ICML 2021, and Zhou et al., NeurIPS 2023, authors' code ("std").  Deviation: none.
+    """
+    accuracies = (many, medium, few)
+    return None if None in accuracies else float(np.std(np.array(accuracies, dtype=np.float64)))
+
+
+def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Fraction of images whose class is among the ``k`` largest logits; of equal logits the smaller class id counts.
+
+    Shapes: logits (M, C), labels (M,).
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    return float((((logits > own) | before).sum(axis=1) < k).mean())
+
+
 def evaluate(logits: np.ndarray, labels: np.ndarray, train_counts: np.ndarray, group_rule: str) -> Metrics:
     """All metrics of a test set; logits are rounded to float32, the precision in which they are saved.
 
@@ -86,10 +108,12 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, train_counts: np.ndarray, g
     groups = {name: _mean(accuracies[ids]) for name, ids in shot_groups(train_counts, group_rule).items()}
     return Metrics(
         top1=float(correct.mean()),
+        top5=top_k_accuracy(logits, labels, 5) if logits.shape[1] > 5 else None,
         macro=float(np.nanmean(accuracies)),
         many=groups["many"],
         medium=groups["medium"],
         few=groups["few"],
+        group_std=group_std(**groups),
         ece=expected_calibration_error(confidences(logits), correct),
         per_class_accuracy=[None if np.isnan(accuracy) else float(accuracy) for accuracy in accuracies],
         test_counts=np.bincount(labels, minlength=len(train_counts)).tolist(),

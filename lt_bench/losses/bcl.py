@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lt_bench.losses.supcon import exclude_self
+from lt_bench.losses.supcon import exclude_self, logsumexp_in_place
 
 OwnClassDenominator = Literal["positives", "size"]
 
@@ -48,7 +48,7 @@ def balanced_contrastive(
         scores = torch.addmm(log_weights, anchors / temperature, torch.cat([anchors, prototypes]).T)
     if own_class_denominator == "positives":
         _raise_own_class(scores, labels, (own_sizes / (own_sizes - 1)).log())
-    return _logsumexp_in_place(exclude_self(scores)).mean() - positives.mean() / temperature
+    return logsumexp_in_place(exclude_self(scores)).mean() - positives.mean() / temperature
 
 
 def _raise_own_class(scores: Tensor, labels: Tensor, amounts: Tensor) -> None:
@@ -61,12 +61,3 @@ def _raise_own_class(scores: Tensor, labels: Tensor, amounts: Tensor) -> None:
     # one mask of the images serves every pair of views
     contrast.view(views, images, views, images).add_(((labels[:, None] == labels) * amounts)[:, None])
     prototypes.scatter_add_(1, labels.repeat(views)[:, None], amounts.repeat(views)[:, None])
-
-
-def _logsumexp_in_place(scores: Tensor) -> Tensor:
-    """Log-sum-exp of every row, (n, m) -> (n,); scores are overwritten: half the peak memory of ``logsumexp``.
-
-    The backward pass reads the exponentials that stand there instead of computing them anew.
-    """
-    highest = scores.detach().amax(1, keepdim=True)
-    return scores.sub_(highest).exp_().sum(1).log() + highest.squeeze(1)

@@ -37,6 +37,24 @@ class ProjectionHead(nn.Module):
         return F.normalize(self.layers(features), dim=1)
 
 
+class SimCLRHead(nn.Sequential):
+    """Linear - batch norm - ReLU, ``hidden_layers`` times, then linear - batch norm: (B, in_dim) -> (B, out_dim).
+
+    The first linear layer alone has a bias; embeddings have any length.
+    Source: the self-supervised long-tail literature (GH, boosted contrastive learning); the authors' code of SDCLR has
+    two hidden layers.  Deviation: none.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, hidden_layers: int = 1) -> None:
+        super().__init__()
+        width = in_dim
+        for number in range(hidden_layers):
+            hidden = nn.Linear(width, hidden_dim, bias=number == 0)
+            self.extend([hidden, nn.BatchNorm1d(hidden_dim), nn.ReLU(inplace=True)])
+            width = hidden_dim
+        self.extend([nn.Linear(width, out_dim, bias=False), nn.BatchNorm1d(out_dim)])
+
+
 class NormalizedLinear(nn.Module):
     """Cosine classifier: ``scale`` times the cosine of a feature and a class's column of ``weight`` (in_dim, C).
 

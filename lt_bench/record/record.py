@@ -10,9 +10,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from lt_bench.evaluation.metrics import Metrics
+from lt_bench.evaluation.metrics import Metrics, group_std
 
-SCHEMA = 1
+SCHEMA = 2
+PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 
 
@@ -26,8 +27,9 @@ class RunRecord:
 
     ``setting_id`` is shared by all seeds and split seeds of one setting; ``stage_one_id`` names the run that trained
     the encoder, if another one did; ``imbalance_factor`` is None for a data set's own counts; ``settings`` holds the
-    dotted keys that decide the result and differ from their defaults, less the seeds; ``metrics`` is a ``Metrics``,
-    empty for a stage one.  Building a record raises ValueError for values of the wrong type or out of range.
+    dotted keys that decide the result and differ from their defaults, less the seeds of training and split; ``metrics``
+    is a ``Metrics``, empty for a stage one.
+    Building a record raises ValueError for values of the wrong type or out of range.
     """
 
     schema: int = SCHEMA
@@ -67,6 +69,11 @@ class RunRecord:
         if self.kind == "run":
             _check_metrics(self.metrics)
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether a classifier was fitted on labels that stage one did not see, to judge its features."""
+        return self.stage_two in PROBES
+
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values, ready for JSON."""
         return asdict(self)
@@ -80,8 +87,10 @@ class RunRecord:
         """Build a record from plain values; ValueError naming ``source`` and the key at fault."""
         if not isinstance(values, Mapping):
             raise ValueError(f"{source}: expected an object with the keys of a record, found {type(values).__name__}")
+        if values.get("schema") == 1:
+            values = _of_schema_1(values)
         if values.get("schema") != SCHEMA:
-            raise ValueError(f"{source}: key 'schema': expected {SCHEMA}, found {values.get('schema')!r}")
+            raise ValueError(f"{source}: key 'schema': expected 1 or {SCHEMA}, found {values.get('schema')!r}")
         names = {item.name for item in fields(cls)}
         for problem, keys in (("missing", names - values.keys()), ("unknown", values.keys() - names)):
             if keys:
@@ -90,6 +99,17 @@ class RunRecord:
             return cls(**values)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
+
+
+def _of_schema_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A record from before top-5 accuracy, which it cannot know, and the deviation over groups, which follows."""
+    metrics = values.get("metrics")
+    if not isinstance(metrics, Mapping) or not metrics:
+        return {**values, "schema": SCHEMA}
+    groups = [metrics.get(name) for name in ("many", "medium", "few")]
+    known = all(_is_fraction(value, optional=True) for value in groups)
+    new = {"top5": None, "group_std": group_std(*groups) if known else None}
+    return {**values, "metrics": {**metrics, **new}, "schema": SCHEMA}
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -107,8 +127,9 @@ def _check_metrics(metrics: Mapping[str, Any]) -> None:
     """ValueError naming the key if these are not the metrics of a run."""
     if odd := metrics.keys() ^ Metrics.__required_keys__:
         raise ValueError(f"key 'metrics': missing or unknown key(s) {', '.join(map(repr, sorted(odd)))}")
-    for key in ("top1", "macro", "ece", "many", "medium", "few"):
-        if not _is_fraction(metrics[key], optional=key in ("many", "medium", "few")):
+    optional = ("top5", "many", "medium", "few", "group_std")
+    for key in ("top1", "macro", "ece", *optional):
+        if not _is_fraction(metrics[key], optional=key in optional):
             raise ValueError(f"key 'metrics.{key}': expected a fraction in [0, 1], found {metrics[key]!r}")
     lists = ("per_class_accuracy", "test_counts", "train_counts")
     if not all(isinstance(metrics[key], list) for key in lists) or len({len(metrics[key]) for key in lists}) != 1:

@@ -10,15 +10,18 @@ import pandas as pd
 from lt_bench.record.record import RunRecord
 
 ACCURACIES = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}  # column of a table: metric
-METRICS = ["top1", "macro", "many", "medium", "few", "ece"]
+METRICS = ["top1", "macro", "many", "medium", "few", "group_std", "ece"]
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
-ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id", "split_seed", "seed", "run_id"]
+ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id"]
+ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 
 
 def _row(record: RunRecord) -> dict[str, object]:
     values = record.to_dict()
     metrics, cost = values.pop("metrics"), values.pop("cost")
     del values["environment"]
+    values["probe"] = record.is_probe
+    values["shot_seed"] = values["settings"].pop("stage_two.shot_seed", 0)
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
     return values | {key: metrics.get(key) for key in METRICS} | {key: cost.get(key) for key in COST}
 
@@ -26,8 +29,9 @@ def _row(record: RunRecord) -> dict[str, object]:
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Every record as a row, in an order that depends on the records alone.
 
-    Columns: the record's fields less the lists and the environment; ``settings`` as JSON text; metrics as fractions,
-    NaN where a group is empty; the native imbalance factor is NaN.
+    Columns: the record's fields less the lists and the environment; ``settings`` as JSON text, less the seed of a
+    few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics as fractions, NaN where
+    a group is empty; the native imbalance factor is NaN.
     """
     rows = pd.DataFrame([_row(record) for record in records])
     if rows.empty:

@@ -9,10 +9,9 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from lt_bench.report.frame import ACCURACIES
-from lt_bench.report.sections import Row, Section
+from lt_bench.report.sections import SEEDS, Row, Section
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
 
-SEEDS = ["split_seed", "seed"]
 COMPARED = {column: ACCURACIES[column] for column in ("few", "all")}
 
 

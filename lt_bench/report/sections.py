@@ -10,17 +10,22 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lt_bench.report.conditions import conditions, distinguish, slug, word
+from lt_bench.report.frame import METRICS
 
 METHODS = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "BCL", "PaCo", "GPaCo", "ProCo")
-STAGES_TWO = ("–", "CB", "LDAM-DRW", "LWS", "τ-norm", "NCM")
+STAGES_TWO = ("–", "CB", "LDAM-DRW", "LWS", "τ-norm", "NCM", "Linear")
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
 USUAL = {"budget": "paper", "evaluated_on": "test"}  # what a table's name need not say
 ROW = ["method_name", "stage_two_name", "setting_id", "settings", *SHARED]
+SEEDS = ["split_seed", "seed"]
 
 
 class Row(NamedTuple):
-    """One setting: its label, unique in the table, what its runs have in common (``ROW``), and its runs."""
+    """One setting: its label, unique in the table, what its runs have in common (``ROW``), and its runs.
+
+    Few-shot probes of one model, which differ in ``shot_seed``, are one run with their mean; ``draws`` counts them.
+    """
 
     label: str
     fields: dict[str, Any]
@@ -46,19 +51,21 @@ class Section(NamedTuple):
 def sections(runs: pd.DataFrame) -> list[Section]:
     """The tables of a frame of runs: one per data set, imbalance, backbone, budget and further conditions.
 
-    A name is data set and imbalance factor, then profile and backbone where that pair has several, then the budget
-    unless it is "paper", the split unless it is "test", and the conditions in which sections of that name differ.
-    Raises ValueError if two runs of one setting have the same seeds.
+    Probes have tables of their own, because their classifier is fitted on other labels than all others.
+    A name is data set and imbalance factor, then profile and backbone where that pair has several, "probe" for probes,
+    then the budget unless it is "paper", the split unless it is "test", and the conditions in which sections of that
+    name differ.  Raises ValueError if two runs of one setting have the same seeds.
     """
     result = []
     runs = runs.assign(conditions=runs["settings"].map(conditions))
     for _, pair in runs.groupby(KEY[:2], dropna=False):
         several = [key for key in ("imbalance_profile", "backbone") if pair[key].nunique() > 1]
-        for _, part in pair.groupby(KEY[2:]):
+        for _, part in pair.groupby([*KEY[2:], "probe"]):
             fields = {str(key): value for key, value in part.iloc[0].items()}
             factor = fields["imbalance_factor"]
             fields["imbalance"] = "native" if pd.isna(factor) else f"if{factor:g}"
             parts = [fields[key] for key in ("dataset", "imbalance", *several)]
+            parts += ["probe"] if fields["probe"] else []
             parts += [fields[key] for key, usual in USUAL.items() if fields[key] != usual]
             result.append(Section(slug("_".join(parts)), fields, _rows(part), []))
     return _named_apart(result)
@@ -86,14 +93,23 @@ def _hash(section: Section) -> str:
 def _rows(part: pd.DataFrame) -> list[Row]:
     groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
     for fields, runs in groups:
-        if (twins := runs[runs.duplicated(["seed", "split_seed"], keep=False)]).size:
+        if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
             raise ValueError(
                 f"setting {fields['setting_id']} has several runs with the same seeds: {', '.join(twins['run_id'])}; "
                 "leave all but one out of --runs"
             )
     labels = _labels([fields for fields, _ in groups])
-    rows = [Row(label, fields, runs) for label, (fields, runs) in zip(labels, groups, strict=True)]
+    rows = [Row(label, fields, _models(runs)) for label, (fields, runs) in zip(labels, groups, strict=True)]
     return sorted(rows, key=_rank)
+
+
+def _models(runs: pd.DataFrame) -> pd.DataFrame:
+    """One line per model: the runs that differ in ``shot_seed`` alone, with the mean of their metrics."""
+    by_seeds = runs.groupby(SEEDS, sort=False)
+    first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy())
+    if (first["draws"] > 1).any():
+        first[METRICS] = by_seeds[METRICS].mean().to_numpy()  # one split has the same empty groups in every draw
+    return first
 
 
 def _rank(row: Row) -> tuple[object, ...]:

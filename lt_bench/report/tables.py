@@ -14,6 +14,7 @@ from lt_bench.report.sections import SHARED, Row, Section
 
 LABEL = "method / stage two"
 MEASURED = [*ACCURACIES.values(), "ece"]
+BALANCE = {"std": "group_std"}  # its column, in the tables of probes
 SHARED_NAMES = dict(zip(SHARED, ("fidelity", "checkpoint", "groups"), strict=True))
 SMOKE = "**Budget smoke: these numbers mean nothing, they only show that the runs work.**"
 BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters the row."
@@ -61,12 +62,14 @@ def leading(section: Section, row: Row) -> dict[str, str]:
 
 
 def rules(section: Section) -> list[str]:
-    """The rules that all rows of the section share, in words."""
+    """The rules that all rows of the section share, in words, and how several draws of the shots count."""
     fields, differing = section.rows[0].fields, section.differing()
     words = {key: fields[key] for key in reversed(SHARED) if key not in differing}
     if words.get("group_rule") in RULES:
         words["group_rule"] += f" ({RULES[words['group_rule']].description})"
-    return [f"{SHARED_NAMES[key]}: {text}" for key, text in words.items()]
+    several = max(int(row.runs["draws"].max()) for row in section.rows) > 1
+    draws = ["draws of the shots on one model count as one run, with their mean"] * several
+    return [*draws, *(f"{SHARED_NAMES[key]}: {text}" for key, text in words.items())]
 
 
 def footnotes(section: Section) -> list[str]:
@@ -93,12 +96,14 @@ def _count(runs: pd.DataFrame) -> str:
 def accuracy_table(section: Section, with_ece: bool = False) -> Table:
     """Accuracy in percent per setting: many, medium, few, all, and the expected calibration error if wished.
 
+    Tables of probes also have the standard deviation over the three groups, in percentage points.
     A cell is mean ± sample standard deviation (ddof 1) over the setting's runs; unknown numbers are dashes.
     """
-    shown = {**ACCURACIES, **({"ECE": "ece"} if with_ece else {})}
+    shown = {**ACCURACIES, **(BALANCE if section.fields["probe"] else {}), **({"ECE": "ece"} if with_ece else {})}
+    measured = list(dict.fromkeys([*MEASURED, *shown.values()]))
     cells, values = [], []
     for row in section.rows:
-        percent = 100 * row.runs[MEASURED]
+        percent = 100 * row.runs[measured]
         mean, std = percent.mean(skipna=False), percent.std(ddof=1, skipna=False)
         texts = {column: _cell(mean[metric], std[metric]) for column, metric in shown.items()}
         cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
@@ -118,4 +123,5 @@ def _explain(section: Section, shown: dict[str, str]) -> str:
     what = "Top-1 accuracy and expected calibration error" if "ECE" in shown else "Top-1 accuracy"
     grid = " (seeds × split seeds)" if any("×" in _count(row.runs) for row in section.rows) else ""
     spread = f"{what} in %, mean ± sample standard deviation over n runs{grid}"
-    return f"{'; '.join([spread, *rules(section)])}."
+    balance = ["std: population standard deviation over the three groups"] * ("std" in shown)
+    return f"{'; '.join([spread, *balance, *rules(section)])}."

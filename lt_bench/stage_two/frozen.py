@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, Run
@@ -46,3 +47,11 @@ class ClassifierOnFrozen(Method):
         labels = run.gather(batch.labels)
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": self.loss(logits, labels, epoch), "accuracy": accuracy}
+
+
+class CrossEntropyOnFrozen(ClassifierOnFrozen):
+    """Plain cross-entropy: what is balanced, the sampler or the choice of the images balances."""
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Mean cross-entropy of logits (B, C) under labels (B,)."""
+        return F.cross_entropy(logits, labels)

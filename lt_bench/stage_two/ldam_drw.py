@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Method, StageTwo, TrainInfo, feature_dim
 from lt_bench.losses.ldam import DeferredLDAM
 from lt_bench.models.heads import NormalizedLinear
 from lt_bench.stage_two.frozen import ClassifierOnFrozen
@@ -26,7 +25,7 @@ class _LDAM(ClassifierOnFrozen):
 
 
 @dataclass
-class LDAMDRW:
+class LDAMDRW(StageTwo):
     """Cao et al., NeurIPS 2019, on a frozen encoder; re-weighting begins at ``drw_start_epoch`` (0: at once)."""
 
     augment: bool = True
@@ -34,14 +33,7 @@ class LDAMDRW:
     scale: float = 30.0
     beta: float = 0.9999
     drw_start_epoch: int = 0
-    uses_classifier: ClassVar[bool] = False
-    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """A fresh normalised classifier under the LDAM loss."""
         return _LDAM(encoder, info, self)
-
-    def finish(self, method: Method, run: Run) -> nn.Module:
-        """The trained classifier, which gives scale * cosine without margins."""
-        assert method.classifier is not None
-        return method.classifier

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Method, Run, TrainInfo
-from lt_bench.stage_two.frozen import ClassifierOnFrozen
+from lt_bench.contracts import Method, StageTwo, TrainInfo
+from lt_bench.stage_two.frozen import CrossEntropyOnFrozen
 from lt_bench.stage_two.linear import linear_of_stage_one
 
 
@@ -31,13 +30,8 @@ class ScaledLinear(nn.Module):
         return logits
 
 
-class _LWS(ClassifierOnFrozen):
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        return F.cross_entropy(logits, labels)
-
-
 @dataclass
-class LearnableWeightScaling:
+class LearnableWeightScaling(StageTwo):
     """Learnable weight scaling (Kang et al., ICLR 2020, section 4): cross-entropy; the sampler does the balancing.
 
     Deviation from the authors' code: the encoder stays in eval mode, so its batch-norm averages do not drift.
@@ -49,9 +43,4 @@ class LearnableWeightScaling:
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """Stage one's classifier with scales of 1; raises ValueError where it is not linear."""
-        return _LWS(encoder, ScaledLinear(linear_of_stage_one(classifier, "lws")), self.augment)
-
-    def finish(self, method: Method, run: Run) -> nn.Module:
-        """Stage one's classifier with the trained scales."""
-        assert method.classifier is not None
-        return method.classifier
+        return CrossEntropyOnFrozen(encoder, ScaledLinear(linear_of_stage_one(classifier, "lws")), self.augment)

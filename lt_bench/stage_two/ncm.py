@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Method, Run, TrainInfo
+from lt_bench.contracts import Method, Run, StageTwo, TrainInfo
 
 Variant = Literal["raw", "l2", "centered_l2"]
 
@@ -56,12 +56,10 @@ class _Labelled(Method):
 
 
 @dataclass
-class NearestClassMean:
+class NearestClassMean(StageTwo):
     """Nearest class mean (Kang et al., ICLR 2020, section 4) on un-augmented training images; nothing is trained."""
 
     variant: Variant = "centered_l2"
-    uses_classifier: ClassVar[bool] = False
-    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """The frozen encoder and the training labels; raises ValueError where a class has no image."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from lt_bench.contracts import Method, Run, TrainInfo
+from lt_bench.contracts import Method, StageTwo, TrainInfo
 
 
 class _Untrained(Method):
@@ -17,19 +17,13 @@ class _Untrained(Method):
 
 
 @dataclass
-class KeepClassifier:
+class KeepClassifier(StageTwo):
     """The rule that changes nothing."""
 
     uses_classifier: ClassVar[bool] = True
-    needs_linear_classifier: ClassVar[bool] = False
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """Encoder and classifier of stage one; raises ValueError where there is no classifier."""
         if classifier is None:
             raise ValueError("stage_two=none needs a method that trains a classifier; set stage_two=cb")
         return _Untrained(encoder, classifier)
-
-    def finish(self, method: Method, run: Run) -> nn.Module:
-        """Stage one's classifier."""
-        assert method.classifier is not None
-        return method.classifier

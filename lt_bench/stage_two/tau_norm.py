@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from lt_bench.contracts import Method, Run, TrainInfo
+from lt_bench.contracts import Method, Run, StageTwo, TrainInfo
 from lt_bench.stage_two.linear import linear_of_stage_one
 from lt_bench.stage_two.none import KeepClassifier
 
 
 @dataclass
-class TauNormalized:
+class TauNormalized(StageTwo):
     """τ-normalised classifier (Kang et al., ICLR 2020, section 4): w_j / |w_j|^tau, without bias; nothing is trained.
 
     ``tau`` 0 keeps the weights, 1 makes them unit vectors. It is to be chosen on a validation part, never on the test

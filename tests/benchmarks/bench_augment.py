@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from harness import alternate, describe, report
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
 from lt_bench.augment.autoaugment import AutoAugment
+from lt_bench.augment.boosted import TABLE, Boost, BoostedRandAugment
 from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
@@ -46,6 +47,53 @@ class PilBlur:
     def __call__(self, image: Image.Image) -> Image.Image:
         """The image, blurred."""
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
+
+
+def _moved(image: Image.Image, coefficients: tuple[float, ...]) -> Image.Image:
+    return image.transform(image.size, Image.Transform.AFFINE, coefficients)
+
+
+def _cut_out(image: Image.Image, value: float) -> Image.Image:
+    (width, height), side = image.size, value * image.width
+    left, top = (int(max(0, random.uniform(0, size) - side / 2)) for size in image.size)
+    ImageDraw.Draw(image).rectangle((left, top, min(width, left + side), min(height, top + side)), (125, 123, 114))
+    return image
+
+
+# in the order of lt_bench's table
+PIL_OPERATIONS = (
+    lambda image, v: _moved(image, (1, v, 0, 0, 1, 0)),
+    lambda image, v: _moved(image, (1, 0, 0, v, 1, 0)),
+    lambda image, v: _moved(image, (1, 0, v * image.width, 0, 1, 0)),
+    lambda image, v: _moved(image, (1, 0, 0, 0, 1, v * image.height)),
+    lambda image, v: image.rotate(v),
+    lambda image, _: ImageOps.autocontrast(image),
+    lambda image, _: ImageOps.invert(image),
+    lambda image, _: ImageOps.equalize(image),
+    ImageOps.solarize,
+    lambda image, v: ImageOps.posterize(image, int(v)),
+    lambda image, v: ImageEnhance.Contrast(image).enhance(v),
+    lambda image, v: ImageEnhance.Color(image).enhance(v),
+    lambda image, v: ImageEnhance.Brightness(image).enhance(v),
+    lambda image, v: ImageEnhance.Sharpness(image).enhance(v),
+    _cut_out,
+)
+
+
+class PilBoosted:
+    """Boosted RandAugment of one image: ``k`` operations, each with a probability of a half."""
+
+    def __init__(self, k: int, floor: float) -> None:
+        self.k, self.strength = k, floor + (30 - floor) / 2
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The image after the operations that are applied."""
+        for row in random.choices(range(len(TABLE)), k=self.k):
+            low, high, _, signed = TABLE[row][1:]
+            if random.random() < 0.5:
+                value = low + self.strength / 30 * (high - low)
+                image = PIL_OPERATIONS[row](image, -value if signed and random.random() > 0.5 else value)
+        return image
 
 
 class TensorCutout:
@@ -101,6 +149,21 @@ def classified(batch: int) -> Case:
     return Case(title, ours, theirs, batch, 6, on_tensors=(TensorCutout(16),))
 
 
+def boosted(batch: int, k: int, floor: float) -> Case:
+    """The view of boosted contrastive learning, with a weight of a half for every image."""
+    crop, interpolation = (0.1, 1.0), transforms.InterpolationMode.BICUBIC
+    plain = simclr(batch)
+    ours = [RandomResizedCrop(32, scale=crop, interpolation="bicubic"), *plain.ours[1:]]
+    theirs = [transforms.RandomResizedCrop(32, scale=crop, interpolation=interpolation), *plain.theirs[1:]]
+    return Case(
+        f"boosted view, {k} operation(s), batch {batch}",
+        [*ours, BoostedRandAugment(k, floor, random=k > 1)],
+        [*theirs, PilBoosted(k, floor)],
+        batch,
+        6,
+    )
+
+
 def cases() -> list[Case]:
     """All comparisons."""
     theirs = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
@@ -109,6 +172,8 @@ def cases() -> list[Case]:
         simclr(256),
         blurred(512),
         classified(512),
+        boosted(512, 1, 10),
+        boosted(512, 2, 5),
         Case("crop with padding and flip, batch 512", [CropWithPadding(32, 4), HorizontalFlip(0.5)], theirs, 512, 8),
         Case("evaluation, batch 512, split stored plane by plane", [], [], 512, None),
         Case("evaluation, batch 512, split stored channels_last", [], [], 512, 30, torch.channels_last),
@@ -126,6 +191,7 @@ def compare(case: Case) -> bool:
     images = smooth_images(case.batch).contiguous(memory_format=case.layout)
     arrays = list(np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()))
     view, generator = Pipeline(case.ours, MEAN, STD), torch.Generator().manual_seed(0)
+    boost = Boost(torch.full((case.batch,), 0.5), torch.rand(case.batch, generator=generator))
     per_image = transforms.Compose(
         [*case.theirs, transforms.ToTensor(), *case.on_tensors, transforms.Normalize(MEAN, STD)]
     )
@@ -133,7 +199,7 @@ def compare(case: Case) -> bool:
     seconds = alternate(
         {
             names["pil"]: lambda: torch.stack([per_image(Image.fromarray(array)) for array in arrays]),
-            names["batch"]: lambda: view(images, generator),
+            names["batch"]: lambda: view(images, generator, boost=boost),
         }
     )
     ratio = report(case.title, seconds, names["pil"], names["batch"], case.goal)

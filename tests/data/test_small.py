@@ -1,7 +1,9 @@
 """Small images on the device: batches, shards, both back ends, cached features."""
 
+import pytest
 import torch
 
+from lt_bench.augment.boosted import BoostedRandAugment
 from lt_bench.compose import compose
 from lt_bench.data.small import CachedFeatures, SmallImages
 from lt_bench.data.views import build_view
@@ -46,6 +48,50 @@ def test_both_back_ends_give_the_same_images():
     batches = [one.batch(CHOSEN, slice(0, 6), views, generator()) for one in (grouped, branch_free)]
     for left, right in zip(batches[0].views, batches[1].views, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
+
+
+STRENGTH = torch.linspace(0, 1, 20)
+
+
+def watched(monkeypatch):
+    """Every boost that is drawn with, and the parameters that are drawn."""
+    seen, draw = [], BoostedRandAugment.draw
+
+    def watching(self, count, generator, boost=None):
+        params = draw(self, count, generator, boost)
+        seen.append((boost, params))
+        return params
+
+    monkeypatch.setattr(BoostedRandAugment, "draw", watching)
+    return seen
+
+
+def test_both_views_of_an_image_share_weight_and_number_and_nothing_else(monkeypatch):
+    seen = watched(monkeypatch)
+    source().batch(CHOSEN, slice(0, 6), ("boosted_twice", "boosted_twice"), generator(), STRENGTH)
+    (first, drawn), (second, others) = seen
+    assert first is second
+    assert torch.equal(first.weight, STRENGTH[CHOSEN]) and len(first.uniform.unique()) == 6
+    assert torch.equal(drawn.strength, others.strength) and not torch.equal(drawn.row, others.row)
+
+
+@pytest.mark.parametrize("branch_free", [False, True])
+def test_shards_of_a_boosted_batch_are_the_batch(branch_free):
+    one, views = source(), ("boosted", "boosted_twice")
+    one._branch_free = branch_free
+    whole = one.batch(CHOSEN, slice(0, 6), views, generator(), STRENGTH)
+    parts = [one.batch(CHOSEN, slice(k, k + 3), views, generator(), STRENGTH) for k in (0, 3)]
+    for view in range(2):
+        torch.testing.assert_close(torch.cat([part.views[view] for part in parts]), whole.views[view])
+
+
+def test_without_a_weight_a_boosted_view_is_the_self_supervised_one():
+    boosted = source().batch(CHOSEN, slice(0, 6), ("boosted",), generator(3), torch.zeros(20)).views[0]
+    random = generator(3)
+    torch.rand(6, generator=random)  # the numbers that go with the strengths
+    assert torch.equal(boosted, source().batch(CHOSEN, slice(0, 6), ("ssl",), random).views[0])
+    full = source().batch(CHOSEN, slice(0, 6), ("boosted",), generator(3), torch.ones(20)).views[0]
+    assert (full != boosted).flatten(1).any(1).sum() >= 5  # one operation may do nothing
 
 
 def test_chunks_cover_the_positions_in_order():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lt_bench.data.imbalance import class_counts, select
-from lt_bench.data.split import Split, check_manifest, make_split, manifest
+from lt_bench.data.split import Split, check_manifest, draw_shots, make_split, manifest
 
 LABELS = np.random.RandomState(1).permutation(np.repeat(np.arange(5), 40))
 
@@ -84,13 +84,46 @@ def test_impossible_splits_are_refused(changes, message):
         split(**changes)
 
 
+@pytest.mark.parametrize("held_out", [{}, {"validation_fraction": 0.3}, {"validation_per_class": 4}])
+@pytest.mark.parametrize("pool", [None, 12])
+@pytest.mark.parametrize("factor", [None, 3])
+def test_the_balanced_part_is_all_of_the_pool_that_is_not_held_out(held_out, pool, factor):
+    result = split(pool_per_class=pool, factor=factor, **held_out)
+    everything = split(factor=None, pool_per_class=pool).train
+    assert set(result.train) <= set(result.balanced)
+    np.testing.assert_array_equal(result.balanced, np.setdiff1d(everything, result.validation))
+    if factor is None:
+        np.testing.assert_array_equal(result.balanced, np.sort(result.train))
+
+
+def test_shots_are_so_many_of_every_class_and_depend_on_the_seed_alone():
+    first, again, other = (draw_shots(LABELS, 5, 7, seed) for seed in (3, 3, 4))
+    assert np.bincount(LABELS[first]).tolist() == [7] * 5
+    assert (np.diff(first) > 0).all()
+    np.testing.assert_array_equal(first, again)
+    assert set(first) != set(other)
+    np.testing.assert_array_equal(draw_shots(LABELS, 5, 40, 0), np.arange(200))
+    assert set(draw_shots(LABELS, 5, 3, 3)) < set(first)  # more shots add to fewer
+
+
+def test_shots_are_no_images_that_the_profile_prefers():
+    """With one seed for both, the classes' images are drawn by streams apart."""
+    tail = select(LABELS, [10] * 5, 0)
+    assert len(set(draw_shots(LABELS, 5, 10, 0)) & set(tail)) < 30
+
+
+def test_more_shots_than_the_smallest_class_has_are_refused():
+    with pytest.raises(ValueError, match="class 3 has 2 images .* stage_two.shots to at most 2"):
+        draw_shots(np.repeat(np.arange(4), [9, 3, 5, 2]), 4, 3, 0)
+
+
 def describe(result, **changes):
     settings = {"dataset": "toy", "factor": 10.0, "profile": "step", "seed": 3, "test_images": 50}
     return manifest(result, **(settings | changes))
 
 
 def test_the_manifest_holds_counts_settings_and_digests():
-    result = Split(np.array([5, 300]), np.array([7]), [1, 1])
+    result = Split(np.array([5, 300]), np.array([7]), [1, 1], np.array([5, 8, 300]))
     assert describe(result) == {
         "dataset": "toy",
         "imbalance_factor": 10.0,

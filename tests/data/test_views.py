@@ -4,6 +4,7 @@ import pytest
 
 from lt_bench.augment.autoaugment import AutoAugment
 from lt_bench.augment.blur import GaussianBlur
+from lt_bench.augment.boosted import BoostedRandAugment
 from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
@@ -25,6 +26,7 @@ def described(ops):
 FLIP = HorizontalFlip(0.5)
 COLOR = [ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grayscale(0.2)]
 SIM = [RandomResizedCrop(32, (0.2, 1.0)), FLIP, *COLOR]
+SSL = [RandomResizedCrop(32, (0.1, 1.0), interpolation="bicubic"), FLIP, *COLOR]
 SIM_WIDE = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, *COLOR]
 JITTERED = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0)]
 CIFAR = {
@@ -33,8 +35,12 @@ CIFAR = {
     "simclr": SIM,
     "simclr_blur": [*SIM, GaussianBlur(3, (0.1, 2.0), 0.5)],
     # SDCLR, GH and boosted contrastive learning; the second as in GH's authors' code
-    "ssl": [RandomResizedCrop(32, (0.1, 1.0), interpolation="bicubic"), FLIP, *COLOR],
+    "ssl": SSL,
     "ssl_bilinear": [RandomResizedCrop(32, (0.1, 1.0), interpolation="bilinear"), FLIP, *COLOR],
+    # boosted contrastive learning on SimCLR, and on SDCLR
+    "boosted": [*SSL, BoostedRandAugment(1, floor=10, random=False)],
+    "boosted_twice": [*SSL, BoostedRandAugment(2, floor=5, random=True)],
+    "simclr_boosted": [*SIM, BoostedRandAugment(1, floor=10, random=False)],
     # BCL's views 2 and 3, PaCo's view 2, both views of GPaCo on balanced data
     "sim_blur": [*SIM, BoxBlur((0.1, 2.0), 0.5)],
     # GPaCo's view 2 on long-tailed data

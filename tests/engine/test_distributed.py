@@ -17,6 +17,7 @@ from lt_bench.methods.ldam_drw import LDAMDRW
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.methods.supcon import SupCon
 from lt_bench.stage_two.ldam_drw import LDAMDRW as LDAMDRWRule
+from lt_bench.stage_two.linear_probe import LinearProbe
 
 pytestmark = pytest.mark.slow
 LABELS = torch.arange(26) % 3
@@ -28,7 +29,7 @@ class Noisy(AtOnce):
 
     labels = LABELS
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         noise = [torch.randn(len(indices), 6, generator=generator) for _ in views]
         mine = indices[rows]
         return Batch(tuple(INPUTS[mine] + 0.1 * one[rows] for one in noise), LABELS[mine], mine)
@@ -48,6 +49,8 @@ def build(name):
         return BalancedSoftmax(Vectors(), info)
     if name == "ldam_drw":
         return LDAMDRW(Vectors(), info, drw_start_epoch=2)
+    if name == "linear_probe":
+        return LinearProbe().build(Vectors(feature_dim=6), None, info)
     if name == "ldam_drw_rule":
         return LDAMDRWRule(augment=False).build(Vectors(feature_dim=6), None, info)  # inputs stand for features
     return SBCL(Vectors(), info, projection_dim=5, warm_epochs=1, update_interval=2, minimum_size=3)
@@ -57,7 +60,8 @@ def train(name, processes, folder):
     source, method = Noisy(), build(name)
     run = EngineRun(processes, 3, source)
     # 26 images in batches of 8: the last batch of 2 is shared out too
-    Trainer(method, source, training(4, 8, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
+    settings = training(4, 8, lr=0.05, momentum=0.9, name="adam" if name == "linear_probe" else "sgd")
+    Trainer(method, source, settings, Constant(0.05), run, stage(folder)).fit()
     return {key: value for key, value in method.state_dict().items()}
 
 
@@ -97,7 +101,9 @@ class TrainTask:
         return train(self.name, processes, own)
 
 
-@pytest.mark.parametrize("name", ["ce", "balanced_softmax", "ldam_drw", "supcon", "sbcl", "ldam_drw_rule"])
+@pytest.mark.parametrize(
+    "name", ["ce", "balanced_softmax", "ldam_drw", "supcon", "sbcl", "ldam_drw_rule", "linear_probe"]
+)
 def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
     """Sixteen steps in float32: equal to 1e-5."""
     alone = train(name, Processes(0, 1, CPU), tmp_path)

@@ -10,7 +10,7 @@ from torch import nn
 
 from lt_bench.compose import UsageError, compose, groups
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import SmallImages
+from lt_bench.data.small import CachedFeatures, SmallImages
 from lt_bench.data.views import build_view
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
@@ -54,6 +54,8 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()
     else:
         method = _build(config.stage_two, "stage_two").build(encoder, classifier, info)
         training = stage_two_training(config)
+    if method.views == ("features",):
+        source = CachedFeatures(torch.randn(len(labels), encoder.feature_dim), labels)
     training.batch_size, training.epochs = batch_size, 20
     run = EngineRun(Processes(0, 1, CPU), 0, source)
     stage = Stage("stage", Path(tmp_path), "c.pt", config.budget, config.checkpoint, False)

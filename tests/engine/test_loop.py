@@ -47,10 +47,11 @@ class Slices(AtOnce):
     labels = LABELS
 
     def __init__(self):
-        self.asked, self.seeds = [], []
+        self.asked, self.seeds, self.strengths = [], [], []
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         self.asked.append(indices.tolist())
+        self.strengths.append(None if strength is None else strength.tolist())
         self.seeds.append(generator.initial_seed())
         return Batch((INPUTS[indices[rows]],), LABELS[indices[rows]], indices[rows])
 
@@ -81,6 +82,46 @@ def test_order_of_an_epoch_and_the_last_incomplete_batch(tmp_path):
     assert position.images == 20
 
 
+class Boosting(Recorder):
+    """Strengths that its own steps change from one epoch to the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(10))
+        self.register_buffer("kept", torch.zeros(10))
+
+    def on_epoch_start(self, epoch, run):
+        super().on_epoch_start(epoch, run)
+        self.kept.copy_(self.seen)
+
+    def strength(self):
+        self.calls.append(("strength", self.kept.tolist()))
+        return self.kept
+
+    def forward(self, batch, epoch, step, run):
+        self.seen.index_add_(0, batch.indices, torch.ones(len(batch.indices)))
+        return super().forward(batch, epoch, step, run)
+
+
+def test_strengths_are_read_once_an_epoch_and_restored_inside_one(tmp_path):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    method, source = Boosting(), Slices()
+    trainer(tmp_path / "whole", method, source).fit()
+    assert [call for call in method.calls if call[0] != "step"] == [
+        ("start", 0), ("strength", [0.0] * 10), ("start", 1), ("strength", [1.0] * 10)
+    ]  # fmt: skip
+    assert source.strengths == [[0.0] * 10] * 3 + [[1.0] * 10] * 3
+    killed = trainer(tmp_path / "killed", Boosting(), Slices(), every_steps=5)
+    step = killed._step
+    killed._step = lambda *words: step(*words) if words[1:3] != (1, 2) else 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        killed.fit()
+    method, source = Boosting(), Slices()
+    trainer(tmp_path / "killed", method, source).fit()
+    assert method.calls == [("strength", [1.0] * 10), ("step", 1, 2, 2)] and source.strengths == [[1.0] * 10]
+
+
 def test_drop_last_and_a_cap_on_the_steps(tmp_path):
     settings = training(1, 4)
     settings.drop_last = True
@@ -92,6 +133,16 @@ def test_drop_last_and_a_cap_on_the_steps(tmp_path):
     settings.drop_last = True
     with pytest.raises(ValueError, match="smaller batch size"):
         trainer(tmp_path, settings=settings)
+
+
+def test_a_last_batch_that_is_too_small_for_the_method_is_left_out(tmp_path):
+    class Pairs(Recorder):
+        smallest_share = 2
+
+    counts = {size: trainer(tmp_path, Pairs(), settings=training(1, size)).steps_per_epoch for size in (3, 4, 9)}
+    assert counts == {3: 3, 4: 3, 9: 1}  # of ten images
+    with pytest.raises(ValueError, match="needs at least 2 images, not 1; set a larger batch size"):
+        trainer(tmp_path, Pairs(), settings=training(1, 1))
 
 
 def test_steps_are_those_of_sgd_with_the_schedule(tmp_path):

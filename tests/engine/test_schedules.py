@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_bench.engine.schedules import Cosine, SBCLCosine, Steps
+from lt_bench.engine.schedules import Cosine, Exponential, GHTwoStage, SBCLCosine, Steps, WarmupCosine
+from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -129,6 +130,69 @@ def test_steps_match_sbcls_linear_classifier_on_imagenet():
     np.testing.assert_allclose(rates, data["sbcl_imagenet_linear_lr_per_epoch"], rtol=1e-9)
 
 
+# epochs, end of the first part, epochs of the ramp, rate between the parts
+GH = [("cifar", 1000, 500, 10, 0.3), ("large", 500, 400, 30, 0.1)]
+GH_NAMES = ("name", "epochs", "switch", "ramp", "middle")
+
+
+def test_the_settings_of_gh_are_the_published_ones():
+    (_, *cifar, first), (_, *large, second) = GH
+    published = np.load(GOLDEN / "gh_schedules.npz")["settings"]
+    np.testing.assert_allclose(published, [*cifar, *large, first, first, second, second])
+
+
+@pytest.mark.parametrize(GH_NAMES, GH)
+def test_gh_matches_its_published_schedules(name, epochs, switch, ramp, middle):
+    data = np.load(GOLDEN / "gh_schedules.npz")
+    tolerance = {"rtol": 1e-6, "atol": 1e-9}
+    np.testing.assert_allclose(per_epoch(WarmupCosine(0.5, epochs), epochs), data[f"{name}_baseline"], **tolerance)
+    two_stage = GHTwoStage(0.5, epochs, switch, middle / 0.5)
+    np.testing.assert_allclose(per_epoch(two_stage, epochs), data[f"{name}_gh"], **tolerance)
+
+
+@pytest.mark.parametrize(GH_NAMES, GH)
+def test_gh_matches_its_published_weights_momenta_and_epochs_of_the_prior(name, epochs, switch, ramp, middle):
+    data = np.load(GOLDEN / "gh_schedules.npz")
+    large = {"memory_start": 10, "prior_floor": 100, "prior_lead": 1} if name == "large" else {}
+    settings = {"warm_epochs": switch, "ramp_epochs": ramp, "target_dim": 2, **large}
+    component = Harmonization(HarmonizationSettings(**settings), 1, 3)
+    weights = [component.weight(epoch) for epoch in range(epochs)]
+    np.testing.assert_allclose(weights, data[f"{name}_gh_weight"], rtol=1e-6)
+    if name == "large":
+        early = Harmonization(HarmonizationSettings(**settings, ramp_lead=1), 1, 3)
+        weights = [early.weight(epoch) for epoch in range(epochs)]
+        np.testing.assert_allclose(weights, data["large_gh_weight_sdclr_official"], rtol=1e-6)
+    refreshed = [epoch + 1 for epoch in range(epochs) if component.renews_prior(epoch)]
+    assert refreshed == data[f"{name}_prior_refresh_epochs"].tolist()
+    momenta = [component.momentum(epoch) for epoch in range(epochs)]
+    np.testing.assert_allclose(momenta, data[f"{name}_score_beta"], rtol=1e-6)
+
+
+def test_a_warm_up_and_cosine_per_step_is_that_of_boosted_contrastive_learning():
+    data = np.load(GOLDEN / "simclr_lr_per_iteration.npz")
+    epochs, steps = int(data["epochs"]), int(data["iterations_per_epoch"])
+    assert steps == -(-int(data["samples"]) // int(data["batch_size"]))
+    schedule = WarmupCosine(float(data["base_lr"]), epochs, per="step")
+    ends = [[schedule(epoch, step, steps) for step in (0, steps - 1)] for epoch in range(epochs)]
+    np.testing.assert_allclose(ends, data["first_and_last_of_epoch"], rtol=1e-6, atol=1e-9)
+    first = [schedule(epoch, step, steps) for epoch in range(12) for step in range(steps)]
+    np.testing.assert_allclose(first, data["first_epochs"], rtol=1e-6)
+
+
+def test_gh_in_two_parts_per_step_joins_at_the_switch():
+    schedule = GHTwoStage(1.0, 30, switch_epoch=20, switch_share=0.5, warm_epochs=10, per="step")
+    rates = [schedule(epoch, step, 4) for epoch in range(30) for step in range(4)]
+    assert rates[4 * 10 - 1] == 1.0 and rates[4 * 20 - 1] == 0.5 and rates[-1] == pytest.approx(1e-6)
+    assert all(later < earlier for earlier, later in zip(rates[39:], rates[40:], strict=False))
+
+
+@pytest.mark.parametrize(("epochs", "warm", "switch"), [(1, 1, 1), (2, 1, 1), (2, 1, 2), (3, 0, 0), (12, 2, 6)])
+def test_gh_stays_between_its_ends_in_short_runs(epochs, warm, switch):
+    rates = per_epoch(GHTwoStage(0.5, epochs, switch, warm_epochs=warm), epochs)
+    assert all(1e-6 <= rate <= 0.5 for rate in rates)
+    assert rates[-1] == pytest.approx(1e-6 if switch < epochs else 0.3)
+
+
 def test_equal_milestones_count_twice():
     assert per_epoch(Steps(1.0, [1, 1], gamma=0.5), 3) == [1.0, 0.25, 0.25]
 
@@ -150,6 +214,12 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
         (lambda: Cosine(0.1, 10, warm_epochs=11), "at least warm_epochs=11, not 10"),
         (lambda: Cosine(0.1, 0), "epochs is at least 1"),
         (lambda: Cosine(0.1, 10, span="half"), "from_peak, to_zero, open, not 'half'"),
+        (lambda: WarmupCosine(0.5, 20, warm_epochs=20), "epochs is at least 1 and above warm_epochs=20, not 20"),
+        (lambda: WarmupCosine(0.5, 20, lowest=1.0), "lowest is from 0 to lr=0.5, not 1"),
+        (lambda: WarmupCosine(0.5, 20, per="batch"), "per is epoch or step, not 'batch'"),
+        (lambda: GHTwoStage(0.5, 20, 5), "switch_epoch is from warm_epochs=10 to epochs=20, not 5"),
+        (lambda: GHTwoStage(0.5, 20, 21), "switch_epoch is from warm_epochs=10 to epochs=20, not 21"),
+        (lambda: GHTwoStage(0.5, 20, 15, switch_share=1.5), "switch_share is at most 1"),
         (lambda: Steps(-1, [3]), "lr is positive, not -1"),
         (lambda: Steps(0.1, [8, 3]), r"ascending order, not \[8, 3\]"),
         (lambda: Steps(0.1, [0]), "epochs from 1 on"),
@@ -161,3 +231,29 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
 def test_values_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_exponential_falls_by_one_factor_to_a_step_before_its_end():
+    rates = per_epoch(Exponential(0.01, 500, 1e-6), 500)
+    factor = (1e-6 / 1e-2) ** (1 / 500)
+    expected = 0.01
+    for rate in rates:  # the authors multiply the rate after every epoch
+        assert rate == pytest.approx(expected, rel=1e-9)
+        expected *= factor
+    assert expected == pytest.approx(1e-6)
+    assert per_epoch(Exponential(0.3, 1, 0.1), 1) == [0.3]
+    assert per_epoch(Exponential(0.3, 3, 0.3), 3) == [0.3] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0.0, 5, 1e-6), "lr is positive"),
+        ((0.1, 0, 1e-6), "epochs is at least 1"),
+        ((0.1, 5, 0.0), "final_lr is above 0"),
+        ((0.1, 5, 0.2), "final_lr is above 0 and at most lr=0.1, not 0.2"),
+    ],
+)
+def test_exponential_refuses_what_it_cannot_be(values, message):
+    with pytest.raises(ValueError, match=message):
+        Exponential(*values)

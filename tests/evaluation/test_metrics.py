@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lt_bench.evaluation.calibration import confidences, expected_calibration_error
-from lt_bench.evaluation.metrics import confusion_matrix, evaluate, per_class_accuracy
+from lt_bench.evaluation.metrics import confusion_matrix, evaluate, group_std, per_class_accuracy, top_k_accuracy
+from lt_bench.evaluation.shots import shot_groups
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "cb_shot_acc.npz")
 
@@ -21,6 +22,47 @@ def test_shot_accuracy_of_the_decoupling_code(case: str) -> None:
     expected = [golden["many"], golden["medium"], golden["few"]]
     np.testing.assert_allclose([group or 0.0 for group in groups], expected, rtol=1e-9)
     assert [group is None for group in groups] == [case == "b" and name != "many" for name in ("many", "medium", "few")]
+
+
+GROUPS = np.load(Path(__file__).parents[1] / "golden" / "gh_groups.npz")
+
+
+@pytest.mark.parametrize("case", ["c0", "c1", "c2"])
+def test_deviation_over_groups_of_the_harmonization_code(case: str) -> None:
+    golden = {key[3:]: GROUPS[key] for key in GROUPS if key.startswith(f"{case}_")}
+    accuracy = golden["class_accuracy"] / 100  # the authors' deviation is on the scale of 0 to 1
+    rule = "count_100_20" if golden["uses_shot_thresholds"] else "thirds"
+    groups = shot_groups(golden["class_counts"], rule)
+    found = group_std(*(float(accuracy[groups[name]].mean()) for name in ("many", "medium", "few")))
+    assert found == pytest.approx(float(golden["group_std"]), rel=1e-10)
+    assert accuracy.mean() == pytest.approx(float(golden["mean"]) / 100, rel=1e-10)
+    assert found != pytest.approx(float(golden["class_std"]), rel=1e-3)  # over classes: another quantity
+
+
+def test_deviation_over_groups_by_hand_and_without_a_group() -> None:
+    assert group_std(0.9, 0.6, 0.3) == pytest.approx((2 * 0.3**2 / 3) ** 0.5, rel=1e-12)
+    assert group_std(0.5, 0.5, 0.5) == 0.0
+    assert group_std(0.9, None, 0.3) is None
+    metrics = evaluate(np.eye(6)[[0, 1, 2, 3, 0, 0]], np.arange(6), np.array([9, 8, 7, 6, 5, 4]), "thirds")
+    assert [metrics[name] for name in ("many", "medium", "few")] == [1.0, 1.0, 0.0]  # type: ignore[literal-required]
+    assert metrics["group_std"] == pytest.approx((2 / 9) ** 0.5)
+
+
+@pytest.mark.parametrize(("classes", "k"), [(7, 5), (7, 1), (100, 5), (6, 6)])
+def test_top_k_against_a_sort(classes: int, k: int) -> None:
+    rng = np.random.default_rng(classes)
+    logits = rng.integers(0, 4, (300, classes)).astype(np.float32)  # many are equal
+    labels = rng.integers(0, classes, 300)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]  # of equal logits the first class
+    expected = np.mean([label in row for label, row in zip(labels, order, strict=True)])
+    assert top_k_accuracy(logits, labels, k) == pytest.approx(expected, rel=1e-12)
+    if k == 1:
+        assert expected == pytest.approx((logits.argmax(axis=1) == labels).mean())
+
+
+def test_top_5_of_five_classes_says_nothing() -> None:
+    five, six = (evaluate(np.eye(c), np.arange(c), np.arange(c) + 1, "thirds")["top5"] for c in (5, 6))
+    assert (five, six) == (None, 1.0)
 
 
 def test_a_class_without_test_images_is_none_and_left_out_of_the_means() -> None:

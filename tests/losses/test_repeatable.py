@@ -5,10 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from lt_bench.losses.bcl import balanced_contrastive
+from lt_bench.losses.focal import focal_nt_xent
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.losses.proco import contrastive_logits
 from lt_bench.losses.sbcl import subclass_balancing
+from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.supcon import supcon
 
 CLASSES = 10
@@ -25,6 +27,8 @@ LOSSES = {
     "bcl": lambda: balanced_contrastive(FEATURES, PROTOTYPES, LABELS, 0.1),
     "sbcl": lambda: subclass_balancing(FEATURES, LABELS, SUBCLASSES, 0.1, torch.full((CLASSES,), 0.1), 0.25, 0.07),
     "proco": lambda: contrastive_logits(ROWS, PROTOTYPES, torch.full((CLASSES,), 50.0), 0.1).square().mean(),
+    "nt_xent": lambda: nt_xent(*FEATURES.unbind(1), 0.2).mean(),
+    "focal": lambda: focal_nt_xent(*FEATURES.unbind(1), 0.2, 2.0).mean(),
     "paco": lambda: paco(LOGITS, ROWS, ROW_LABELS, PRIOR, PaCoSettings(0.05, 0.01)),
     "gpaco_multitask": lambda: gpaco_multitask(LOGITS, ROWS, ROW_LABELS, PRIOR, torch.ones(CLASSES), 0.07, 0.5),
 }

@@ -218,7 +218,7 @@ class Rows(AtOnce):
 
     labels = LABELS
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         mine = indices[rows]
         noise = [torch.randn(len(indices), 6, generator=generator, dtype=torch.float64)[rows] for _ in views]
         return Batch(tuple(a_batch().views[0].detach()[mine] + one for one in noise), LABELS[mine], mine)

@@ -243,7 +243,7 @@ class Noisy(AtOnce):
 
     labels = LABELS
 
-    def batch(self, indices, rows, views, generator):
+    def batch(self, indices, rows, views, generator, strength=None):
         noise = [torch.randn(len(indices), 6, generator=generator) for _ in views]
         mine = indices[rows]
         return Batch(tuple((INPUTS[mine] + 0.1 * one[rows]).double() for one in noise), LABELS[mine], mine)

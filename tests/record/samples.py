@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lt_bench.evaluation.metrics import group_std
 from lt_bench.record.record import RunRecord
 
 GROUPS = ("many", "medium", "few")
@@ -11,7 +12,8 @@ GROUPS = ("many", "medium", "few")
 
 def metrics(top1: float = 0.5, groups: tuple[float | None, ...] = (0.7, 0.5, 0.3), ece: float = 0.1) -> dict[str, Any]:
     lists = {"per_class_accuracy": [top1, None], "test_counts": [10, 0], "train_counts": [100, 5]}
-    return {"top1": top1, "macro": top1, "ece": ece, **dict(zip(GROUPS, groups, strict=True)), **lists}
+    named = dict(zip(GROUPS, groups, strict=True))
+    return {"top1": top1, "top5": None, "macro": top1, "ece": ece, **named, "group_std": group_std(**named), **lists}
 
 
 def sample(**changes: Any) -> RunRecord:

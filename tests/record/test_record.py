@@ -42,6 +42,8 @@ def test_cost_and_environment_decide_nothing() -> None:
         ({"metrics": metrics(top1=50.0)}, r"'metrics.top1': expected a fraction in \[0, 1\], found 50.0"),
         ({"metrics": metrics(ece=float("nan"))}, "'metrics.ece'"),
         ({"metrics": metrics() | {"macro": None}}, "'metrics.macro'"),
+        ({"metrics": metrics() | {"group_std": 14.0}}, "'metrics.group_std'"),
+        ({"metrics": metrics() | {"top5": -1}}, "'metrics.top5'"),
         ({"metrics": metrics() | {"test_counts": [1]}}, "lists of one length"),
         ({"metrics": metrics() | {"per_class_accuracy": [2.0, None]}}, "'metrics.per_class_accuracy'"),
         ({"metrics": metrics() | {"train_counts": [1.5, 2]}}, "'metrics.train_counts'"),
@@ -58,10 +60,39 @@ def test_missing_unknown_and_newer_records_are_refused() -> None:
         RunRecord.from_dict(values | {"colour": 1}, "here")
     with pytest.raises(ValueError, match="here: missing key.*'budget'"):
         RunRecord.from_dict({key: value for key, value in values.items() if key != "budget"}, "here")
-    with pytest.raises(ValueError, match="here: key 'schema': expected 1, found 2"):
-        RunRecord.from_dict(values | {"schema": 2, "colour": 1}, "here")
+    with pytest.raises(ValueError, match="here: key 'schema': expected 1 or 2, found 3"):
+        RunRecord.from_dict(values | {"schema": 3, "colour": 1}, "here")
     with pytest.raises(ValueError, match="here: expected an object"):
         RunRecord.from_dict([values], "here")
+
+
+def of_schema_1(record: RunRecord) -> dict[str, Any]:
+    values = record.to_dict()
+    kept = {key: value for key, value in values["metrics"].items() if key not in ("top5", "group_std")}
+    return values | {"schema": 1, "metrics": kept}
+
+
+def test_a_record_of_schema_1_gets_the_deviation_over_its_groups() -> None:
+    old = RunRecord.from_dict(of_schema_1(sample(metrics=metrics(groups=(0.9, 0.6, 0.3)))))
+    assert old.schema == 2 and old.metrics["top5"] is None
+    assert old.metrics["group_std"] == pytest.approx(0.06**0.5)
+    without_a_group = of_schema_1(sample(metrics=metrics(groups=(0.9, None, 0.3))))
+    assert RunRecord.from_dict(without_a_group).metrics["group_std"] is None
+    stage_one = of_schema_1(sample(kind="stage_one", metrics={}))
+    assert RunRecord.from_dict(stage_one).metrics == {}
+
+
+def test_a_damaged_record_of_schema_1_is_refused() -> None:
+    for change, message in (
+        ({"metrics": 3}, "key 'metrics'"),
+        ({"metrics": {"top1": 0.5}}, "'metrics': missing or unknown"),
+        ({"metrics": of_schema_1(sample())["metrics"] | {"few": "x"}}, "'metrics.few'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RunRecord.from_dict(of_schema_1(sample()) | change)
+    without = {key: value for key, value in of_schema_1(sample()).items() if key != "metrics"}
+    with pytest.raises(ValueError, match="missing key.*'metrics'"):
+        RunRecord.from_dict(without)
 
 
 def test_a_stage_one_needs_no_metrics() -> None:

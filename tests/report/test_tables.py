@@ -133,6 +133,52 @@ def test_tables_are_split_by_what_several_records_differ_in() -> None:
     assert names({"dataset": "my/own", "imbalance_factor": None}) == ["my-own_native"]
 
 
+PROBE = {"setting_id": "probe", "stage_two": "linear_probe", "stage_two_name": "Linear"}
+SHOTS = {"setting_id": "shots", "stage_two": "few_shot_probe", "stage_two_name": "100-shot"}
+
+
+def test_probes_have_a_table_of_their_own_with_the_deviation_over_groups() -> None:
+    probes = [sample(**PROBE, seed=i, metrics=metrics(groups=(0.9, 0.6, 0.3 + 0.3 * i))) for i in (0, 1)]
+    supervised, probed = sections(frame([sample(), *probes]))
+    assert (supervised.name, probed.name) == ("digits_lt_if20", "digits_lt_if20_probe")
+    table = accuracy_table(probed, with_ece=True)
+    assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "std", "ECE", "n"]
+    # sqrt(0.06) and sqrt(0.02): population deviations of 0.9, 0.6, 0.3 and of 0.9, 0.6, 0.6
+    mean, spread = 100 * (0.06**0.5 + 0.02**0.5) / 2, 100 * (0.06**0.5 - 0.02**0.5) / 2**0.5
+    assert table.cells["std"].tolist() == [f"{mean:.1f} ± {spread:.1f}"]
+    assert table.values["group_std_mean"][0] == pytest.approx(mean)
+    assert "std: population standard deviation over the three groups" in table.caption[0]
+    plain = accuracy_table(supervised)
+    assert "std" not in plain.cells and "over the three groups" not in plain.caption[0]
+    assert not any("group_std" in column for column in plain.values)
+
+
+def test_draws_of_the_shots_are_averaged_before_models_are() -> None:
+    accuracies = {0: [0.40, 0.50, 0.60], 1: [0.70]}
+    records = [
+        sample(**SHOTS, seed=seed, run_id=f"{seed}-{draw}", metrics=metrics(top1), settings=settings)
+        for seed, draws in accuracies.items()
+        for draw, top1 in enumerate(draws)
+        for settings in [{"stage_two.shot_seed": draw, "method": "x"}]
+    ]
+    table = only(records)
+    row = table.values.iloc[0]
+    assert (row["n"], row["top1_mean"]) == (2, pytest.approx(60.0)) and row["label"] == "SBCL / 100-shot"
+    assert row["top1_std"] == pytest.approx(100 * 0.2 / 2**0.5)
+    assert "draws of the shots on one model count as one run, with their mean" in table.caption[0]
+    (part,) = sections(frame(records))
+    assert [row.runs["draws"].tolist() for row in part.rows] == [[3, 1]]
+    assert "draws" not in only(records[2:]).caption[0]
+    with pytest.raises(ValueError, match="several runs with the same seeds: 0-0, again"):
+        sections(frame([*records, sample(**SHOTS, run_id="again", settings=records[0].settings)]))
+
+
+def test_probes_stand_after_the_other_rules_and_differ_in_name() -> None:
+    names = {"Linear": PROBE, "100-shot": SHOTS, "50-shot": {**SHOTS, "setting_id": "50", "stage_two_name": "50-shot"}}
+    found = labels([sample(**values) for values in reversed(names.values())])
+    assert found == ["SBCL / Linear", "SBCL / 100-shot", "SBCL / 50-shot"]
+
+
 def test_equal_seeds_within_a_setting_are_refused() -> None:
     with pytest.raises(ValueError, match="setting sbcl_cb has several runs with the same seeds: one, two"):
         sections(frame([sample(run_id="one"), sample(run_id="two")]))

@@ -1,0 +1,113 @@
+"""Splits that are given as lists of images, in the place of a selection by class counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.data.imbalance import Profile, class_counts
+from lt_bench.data.split import Split
+
+SUFFIXES = (".txt", ".npy")
+LAYOUT = (
+    "split_seed=K reads splitK/train.txt and, where they are, validation.txt, probe_full.txt, split*/probe_*shot.txt; "
+    "each may be .npy instead"
+)
+
+
+def read_split(
+    folder: Path,
+    number: int,
+    labels: NDArray[np.integer],
+    num_classes: int,
+    *,
+    factor: float | None,
+    profile: Profile,
+) -> Split:
+    """Split ``number`` of the lists in a folder, over the training images with ``labels`` (N,) in file order.
+
+    A list is a set of positions 0 .. N - 1, as a text file with a number per line or as a NumPy array of integers:
+
+        split1/train.txt          the long-tailed images of split 1
+        split1/probe_100shot.txt  labelled images of a few-shot probe, of any number of shots
+        probe_full.txt            labelled images of a full probe; without it, all that are not held out
+        validation.txt            images that are held out
+
+    A split that has a full probe or validation list of its own keeps it in its folder. Few-shot lists are read for all
+    splits. The classes of the train list, sorted by size, must follow the profile whose largest class is an equal share
+    of what is not held out; ``factor`` None takes any.
+    Raises ValueError with a line for every problem with any of the lists.
+    """
+    paths, lists, problems = _paths(folder, number), dict[str, NDArray[np.int64]](), []
+    for name, path in paths.items():
+        try:
+            lists[name] = _read(path, len(labels))
+        except (OSError, ValueError, OverflowError) as error:
+            problems.append(f"{path}: {error}")
+    if "train" not in paths:
+        there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
+        problems.append(f"dataset.split_dir={folder} has no split{number}/train, but {there}; {LAYOUT}")
+    validation = lists.get("validation", np.empty(0, dtype=np.int64))
+    for name in lists.keys() - {"validation"}:
+        common = np.intersect1d(lists[name], validation)
+        if len(common):
+            problems.append(f"{paths[name]}: {len(common)} images are held out for validation, the first {common[0]}")
+    if "train" in lists:
+        largest = (len(labels) - len(validation)) // num_classes
+        found = np.bincount(labels[lists["train"]], minlength=num_classes)
+        problems += [f"{paths['train']}: {problem}" for problem in _wrong_counts(found, largest, factor, profile)]
+    if problems:
+        raise ValueError("\n".join(problems))
+    balanced = lists.get("probe_full", np.setdiff1d(np.arange(len(labels)), validation))
+    return Split(lists["train"], validation, found.tolist(), balanced, lists)
+
+
+def _paths(folder: Path, number: int) -> dict[str, Path]:
+    """Files of a split by what they are for; few-shot lists of all splits, as split1/probe_100shot."""
+    own = f"split{number}/"
+    places = {"train": [own + "train"], **{name: [own + name, name] for name in ("validation", "probe_full")}}
+    shots = sorted(
+        {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("split*/probe_*shot.*")}
+    )
+    places |= {name: [name] for name in shots if re.fullmatch(r"split\d+/probe_\d+shot", name)}
+    files = {name: [folder / (where + suffix) for where in places[name] for suffix in SUFFIXES] for name in places}
+    return {name: next(filter(Path.is_file, files[name])) for name in files if any(map(Path.is_file, files[name]))}
+
+
+def _read(path: Path, images: int) -> NDArray[np.int64]:
+    """The positions in a file, ascending."""
+    if path.suffix == ".npy":
+        numbers = np.load(path, allow_pickle=False)
+    else:
+        numbers = np.array(list(map(int, path.read_text(encoding="utf-8").split())), dtype=np.int64)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+        raise ValueError(f"expected a list of integers, found {numbers.dtype} of shape {numbers.shape}")
+    positions, counts = np.unique(numbers.astype(np.int64), return_counts=True)
+    if positions[0] < 0 or positions[-1] >= images:
+        raise ValueError(f"expected positions in 0 .. {images - 1}, found {positions[0]} .. {positions[-1]}")
+    if counts.max() > 1:
+        repeated = positions[counts > 1]
+        raise ValueError(f"expected each position once, found {len(repeated)} repeated, the first {repeated[0]}")
+    return positions
+
+
+def _wrong_counts(found: NDArray[np.int64], largest: int, factor: float | None, profile: Profile) -> Iterator[str]:
+    """What is wrong with the class sizes (C,) of a train list."""
+    if factor is None:
+        if not found.all():
+            yield f"class {found.argmin()} has no image; check that the list is of this data set"
+        return
+    sizes = np.sort(found)[::-1]
+    expected = np.array(class_counts(largest, len(found), factor, profile))
+    if not np.array_equal(sizes, expected):
+        rank = int((sizes != expected).argmax())
+        yield (
+            f"{sizes.sum()} images in classes of {sizes[0]} to {sizes[-1]}, where the {profile} profile of "
+            f"imbalance.factor={factor:g} has {expected.sum()} in classes of {expected[0]} to {expected[-1]}; class "
+            f"{rank + 1} by size has {sizes[rank]}, not {expected[rank]}; set imbalance.factor to that of the list, or "
+            "imbalance=native to take it as it is"
+        )

@@ -1,0 +1,67 @@
+"""Surrogate labels: a batch is shared out among directions so that their marginals are a given prior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHECK_EVERY = 10  # updates between two looks at the column means
+SAFE_EXPONENT = 60.0  # products of a few such exponentials and a batch size are finite in single precision
+
+
+@torch.no_grad()
+def sinkhorn(
+    scores: Tensor, prior: Tensor, epsilon: float, iterations: int = 300, tolerance: float | None = None
+) -> Tensor:
+    """The assignment closest to exp(scores / epsilon) whose rows sum to 1 and whose column means are the prior.
+
+    Columns are scaled first and rows last, so rows sum to 1 at any time and column means are the prior in the limit.
+    With a ``tolerance`` the updates end, at the latest after ``iterations``, when the column means deviate from the
+    prior by no more, added up; finding out is a host read.
+    Shapes: scores (n, K) within [-1, 1], prior (K,) of any sum, entries may be 0; returns (n, K), at least float32.
+    Source: Cuturi, NeurIPS 2013, as in the authors' code of GH (Zhou et al., NeurIPS 2023).  Deviation: none.
+    Raises ValueError for values out of range.
+    """
+    if not (epsilon > 0 and iterations >= 1 and (tolerance is None or tolerance > 0)):
+        found = f"epsilon={epsilon}, iterations={iterations}, tolerance={tolerance}"
+        raise ValueError(f"expected epsilon > 0, iterations >= 1 and tolerance > 0 or null, found {found}")
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    masses = len(scores) * prior.to(scores.dtype) / prior.sum(dtype=scores.dtype)
+    with torch.autocast(scores.device.type, enabled=False):
+        scaled = _scaled if 2 / epsilon <= SAFE_EXPONENT else _scaled_logarithms
+        return scaled(scores / epsilon, masses[None], iterations, tolerance)
+
+
+def _scaled(logits: Tensor, masses: Tensor, iterations: int, tolerance: float | None) -> Tensor:
+    """By factors of the columns (1, K) and the rows (1, n), updated in place; both products read rows of a matrix."""
+    kernel = (logits - logits.max()).exp_()
+    transposed = kernel.T.contiguous()
+    rows = kernel.new_ones(1, len(kernel))
+    sums, columns = torch.empty_like(masses), torch.empty_like(masses)
+    for update in range(iterations):
+        torch.mm(rows, kernel, out=sums)
+        if _is_met(tolerance, update, columns, sums, masses):
+            break
+        torch.div(masses, sums, out=columns)
+        torch.mm(columns, transposed, out=rows).reciprocal_()
+    return kernel * columns * rows.T
+
+
+def _scaled_logarithms(logits: Tensor, masses: Tensor, iterations: int, tolerance: float | None) -> Tensor:
+    """The same by logarithms of the factors, whatever their size."""
+    log_masses = masses.log()
+    rows, columns = logits.new_zeros(len(logits), 1), log_masses
+    for update in range(iterations):
+        sums = (logits + rows).logsumexp(0, keepdim=True)
+        if _is_met(tolerance, update, columns.exp(), sums.exp(), masses):
+            break
+        columns = log_masses - sums
+        rows = -(logits + columns).logsumexp(1, keepdim=True)
+    return (logits + columns + rows).exp()
+
+
+def _is_met(tolerance: float | None, update: int, columns: Tensor, sums: Tensor, masses: Tensor) -> bool:
+    """Whether the columns, whose factors still stand before sums of the rows' last scaling, have their masses."""
+    if tolerance is None or update == 0 or update % CHECK_EVERY:
+        return False
+    return float((columns * sums - masses).abs().sum() / masses.sum()) <= tolerance
