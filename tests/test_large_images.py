@@ -13,6 +13,7 @@ from chain import TINY, Killed, assert_identical, execute, kill_after, results, 
 from two_processes import on_two
 
 from lt_bench.compose import UsageError, compose, groups
+from lt_bench.contracts import Method
 from lt_bench.data.imbalance import class_counts
 from lt_bench.data.load import load_data
 from lt_bench.data.sources.common import DataError
@@ -125,9 +126,8 @@ def data_order(processes, folder, tree):
     run = EngineRun(processes, 0, data.train)
     encoder = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten())
     encoder.feature_dim = 12
-    method = torch.nn.Module()
-    method.views, method.restart_epochs = tuple(config.method["views"]), lambda: ()
-    method.weight = torch.nn.Parameter(torch.zeros(1))
+    method = Method()
+    method.views, method.weight = tuple(config.method["views"]), torch.nn.Parameter(torch.zeros(1))
     schedule = _build(config.train.schedule, "train.schedule")
     stage = Stage("s", folder, "c", config.budget, config.checkpoint, False)
     trainer = Trainer(method, data.train, config.train, schedule, run, stage)
