@@ -14,7 +14,10 @@ GROUP_RULES = ("count_100_20", "thirds")
 SAMPLERS = ("shuffle", "class_aware", "class_aware_cut")
 OPTIMIZERS = ("sgd", "adam")
 SPLITS = ("test", "validation")
+BAD_IMAGE = ("stop", "skip")
 SELECTIONS = ("last", "best_validation", "best_test")
+# the networks that torchvision has published weights for
+TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bf16", "fp16", "auto")
 LR_SCALINGS = ("none", "linear", "sqrt")
@@ -25,6 +28,11 @@ class Dataset:
     """A data set, how its images are augmented, and how its classes are grouped in tables.
 
     ``split_dir`` holds lists of images that replace the selection by class counts; ``split_seed`` chooses among them.
+    A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops; RandAugment does so many operations
+    with such a magnitude. ``list_dir`` and what follows is for data sets of image files: names of the lists, what the
+    published lists count, the form in which images are stored (short side and JPEG quality; null: as they are), a
+    packed copy of them in this form, processes that read images (null: one per core), and what to do about an image
+    that cannot be read.
     """
 
     name: str = MISSING
@@ -37,16 +45,31 @@ class Dataset:
     mean: list[float] = MISSING
     std: list[float] = MISSING
     horizontal_flip: bool = True
-    crop_padding: int = 4
+    crop_padding: int | None = 4
     crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])
     color_jitter: list[float] = field(default_factory=lambda: [0.4, 0.4, 0.4, 0.1])
     color_jitter_probability: float = 0.8
     grayscale_probability: float = 0.2
+    randaugment_operations: int = 2
+    randaugment_magnitude: float = 10.0
     group_rule: str = "count_100_20"
     pool_per_class: int | None = None
     validation_fraction: float = 0.0
     validation_per_class: int = 0
     split_dir: str | None = None
+    list_dir: str | None = None
+    train_list: str | None = None
+    validation_list: str | None = None
+    test_list: str | None = None
+    train_images: int | None = None
+    validation_images: int | None = None
+    test_images: int | None = None
+    class_sizes: list[int] | None = None
+    short_side: int | None = None
+    jpeg_quality: int | None = None
+    packed: str | None = None
+    workers: int | None = None
+    on_bad_image: str = "stop"
 
 
 @dataclass
@@ -101,10 +124,16 @@ class Named:
 
 @dataclass
 class Backbone:
-    """What stands beside the parameters of a backbone: images are averaged over squares of ``input_pool`` pixels."""
+    """What stands beside the parameters of a backbone.
+
+    Images are averaged over squares of ``input_pool`` pixels. ``pretrained`` is a file of weights, or torchvision;
+    with ``trainable_convolutions`` all other convolutions keep the weights they start from (null: all are trained).
+    """
 
     name: str = MISSING
     input_pool: int = 1
+    pretrained: str | None = None
+    trainable_convolutions: list[str] | None = None
 
 
 @dataclass
@@ -173,6 +202,7 @@ class Config:
 # The allowed words of plain keys; groups and classes are checked by what there is.
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.group_rule": GROUP_RULES,
+    "dataset.on_bad_image": BAD_IMAGE,
     "imbalance.profile": PROFILES,
     "train.sampler": SAMPLERS,
     "train.optimizer.name": OPTIMIZERS,

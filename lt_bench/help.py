@@ -18,6 +18,7 @@ lt_bench: long-tailed visual recognition, one command per run
   python -m lt_bench -m method=ce,sbcl seed=0,1,2           a sweep on this machine: six runs
   python -m lt_bench -m experiment=digits_demo              a whole table as one sweep
   python -m lt_bench.report                                 the many/medium/few tables of all finished runs
+  python -m lt_bench.data check dataset=imagenet_lt         everything that is wrong with a data set of image files
 
 A finished run is not repeated, an interrupted one goes on where it stopped.
 """

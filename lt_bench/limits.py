@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
-from lt_bench.config import CHOICES, Config, Training, flat, node, wants_validation
+from lt_bench.config import CHOICES, TORCHVISION, Config, Training, flat, node, wants_validation
 from lt_bench.data.views import BOOSTED, VIEWS
 from lt_bench.signatures import constant
 
@@ -25,9 +26,18 @@ RANGES: dict[str, tuple[float, float]] = {
     "dataset.color_jitter": (0, math.inf),
     "dataset.color_jitter_probability": (0, 1),
     "dataset.grayscale_probability": (0, 1),
+    "dataset.randaugment_operations": (1, math.inf),
+    "dataset.randaugment_magnitude": (0, math.inf),
     "dataset.pool_per_class": (1, math.inf),
     "dataset.validation_fraction": (0, 1),
     "dataset.validation_per_class": (0, math.inf),
+    "dataset.train_images": (1, math.inf),
+    "dataset.validation_images": (1, math.inf),
+    "dataset.test_images": (1, math.inf),
+    "dataset.class_sizes": (1, math.inf),
+    "dataset.short_side": (8, math.inf),
+    "dataset.jpeg_quality": (1, 100),
+    "dataset.workers": (0, math.inf),
     "train.epochs": (1, math.inf),
     "train.batch_size": (1, math.inf),
     "train.microbatch": (1, math.inf),
@@ -45,7 +55,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "split_seed": (0, math.inf),
 }
 POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale")
-LENGTHS = {"dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4}
+LENGTHS = {
+    "dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4, "dataset.class_sizes": 2,
+}  # fmt: skip
 
 
 def out_of_range(config: Config) -> Iterator[str]:
@@ -56,7 +68,7 @@ def out_of_range(config: Config) -> Iterator[str]:
         least, most = RANGES.get(like, (-math.inf, math.inf))
         if like in CHOICES and value not in CHOICES[like]:
             yield f"{key}={shown(value)}: {key}= takes {', '.join(CHOICES[like])}"
-        elif like in LENGTHS and len(value) != LENGTHS[like]:
+        elif like in LENGTHS and value is not None and len(value) != LENGTHS[like]:
             yield f"{key}={shown(value)}: {key}= takes a list of {LENGTHS[like]} numbers"
         elif not all(math.isfinite(x) and least <= x <= most for x in numbers):
             bounds = f" from {least:g}" * (least > -math.inf) + f" to {most:g}" * (most < math.inf)
@@ -74,7 +86,8 @@ def out_of_range(config: Config) -> Iterator[str]:
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_classifier, _labels, _strengths, _fidelity)
-    for check in (*of_method, _tail, _validation, _lists, _input_pool, _optimizers, _schedules, _steps):
+    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps)
+    for check in (*of_method, *of_run):
         yield from check(config)
 
 
@@ -135,8 +148,13 @@ def _validation(config: Config) -> Iterator[str]:
         yield "dataset.validation_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
     if data.validation_fraction and data.validation_per_class:
         yield "dataset.validation_fraction and dataset.validation_per_class exclude each other; set one of them to 0"
-    there_is_one = data.validation_fraction or data.validation_per_class or data.split_dir
-    if not there_is_one and wants_validation(config):
+    if (data.validation_fraction or data.validation_per_class) and data.validation_list:
+        yield (
+            f"{data.name} has a validation list, and a part of the training images is to be set aside as well; set "
+            "dataset.validation_list=null, or dataset.validation_fraction=0 and dataset.validation_per_class=0"
+        )
+    parts = (data.validation_fraction, data.validation_per_class, data.validation_list, data.split_dir)
+    if not any(parts) and wants_validation(config):
         yield (
             "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
             "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
@@ -158,6 +176,17 @@ def _input_pool(config: Config) -> Iterator[str]:
     if size % pool or size // pool < 4:
         fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
         yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
+
+
+def _pretrained(config: Config) -> Iterator[str]:
+    name, pretrained = config.backbone["name"], config.backbone.get("pretrained")
+    if pretrained == "torchvision" and name not in TORCHVISION:
+        yield (
+            f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
+            "backbone.pretrained=FILE"
+        )
+    elif pretrained is not None and pretrained != "torchvision" and not Path(pretrained).expanduser().is_file():
+        yield f"backbone.pretrained={pretrained}: no such file; set it to a file of weights, or to torchvision"
 
 
 def _optimizers(config: Config) -> Iterator[str]:

@@ -46,6 +46,7 @@ def settle(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
+    _without_nulls(config)
     for find in (_misplaced, out_of_range, impossible):
         problems = list(find(config))
         if problems:
@@ -54,6 +55,19 @@ def settle(composed: DictConfig) -> Config:
     if training := stage_two_training(config):
         config.stage_two["train"] = asdict(training)
     return config
+
+
+def _without_nulls(config: Config) -> None:
+    """A null that a schedule does not take is how a recipe with another schedule takes away what its method set."""
+    for key in ("train.schedule", "stage_two.train.schedule"):
+        values = node(config, key)
+        if isinstance(values, dict) and None in values.values():
+            try:
+                known = _keys_of_class(key, values.get("_target_"))
+            except TargetError:
+                continue  # said in its turn
+            for name in [name for name, value in values.items() if value is None and name not in known]:
+                del values[name]
 
 
 def _name_budget(config: Config) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from lt_bench.compose import UsageError
 from lt_bench.config import Config, Training
 from lt_bench.contracts import Method, StageTwo, TrainInfo
+from lt_bench.data.large import LargeImages
 from lt_bench.data.load import Data, Labelled, load_data
 from lt_bench.data.small import CachedFeatures, TrainSource
 from lt_bench.data.split import check_manifest
@@ -31,6 +32,7 @@ from lt_bench.engine.random import derived_seed
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
 from lt_bench.models.pool import build_encoder
+from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
 from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.folder import RunFolder, environment, finished
@@ -120,7 +122,7 @@ class Laboratory:
             "seconds": round(position.seconds, 3),
             "images_per_second": round(position.images / max(position.seconds, 1e-9), 1),
         }
-        return self._record(folder, "stage_one", {}, cost)
+        return self._record(folder, "stage_one", {}, {**cost, **self._skipped()})
 
     def stage_two(self, folder: RunFolder, below: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
@@ -156,7 +158,7 @@ class Laboratory:
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
-        return self._record(folder, "run", dict(metrics_from_file(predictions)), cost)
+        return self._record(folder, "run", dict(metrics_from_file(predictions)), {**cost, **self._skipped()})
 
     def _train(
         self, folder: RunFolder, method: Method, source: TrainSource, training: Training, name: str, best: bool
@@ -186,12 +188,25 @@ class Laboratory:
     def _new_method(self) -> Method:
         config = self.config
         self._seed("stage_one")
-        encoder: nn.Module = build_encoder(_build(config.backbone, "backbone"), config.backbone.get("input_pool", 1))
+        encoder = self._new_encoder()
         info = TrainInfo(self.data.train.labels, config.dataset.num_classes, config.train.epochs)
         method: Method = _build(config.method, "method", encoder, info)
         if config.compile:
             method.encoder.compile()  # in place: the names in the state stay as they are
         return method.to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _new_encoder(self) -> nn.Module:
+        backbone = self.config.backbone
+        encoder: nn.Module = _build(backbone, "backbone")
+        pretrained, trainable = backbone.get("pretrained"), backbone.get("trainable_convolutions")
+        try:
+            if pretrained is not None:
+                load_pretrained(encoder, pretrained, backbone["name"])
+            if trainable is not None:
+                freeze_convolutions(encoder, trainable)
+        except ValueError as error:
+            raise UsageError(f"backbone: {error}") from error
+        return build_encoder(encoder, backbone.get("input_pool", 1))
 
     def _new_rule(self, stage_one: Method) -> tuple[StageTwo, Method, Labelled]:
         """The stage-two rule, its method on an encoder, and its images; initial weights are a function of the seed."""
@@ -211,6 +226,12 @@ class Laboratory:
         run = EngineRun(self.processes, seed, source, self.config.evaluation.batch_size)
         run.module = method
         return run
+
+    def _skipped(self) -> dict[str, int]:
+        """How many training images the processes found unreadable and did without, where that is allowed."""
+        if self.config.dataset.on_bad_image == "stop" or not isinstance(self.data.train, LargeImages):
+            return {}
+        return {"skipped_images": int(distributed.union(self.data.train.skipped_mask()).sum())}
 
     def _seed(self, stage: str) -> None:
         """The initial weights are a function of (seed, stage) alone."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from lt_bench.compose import groups
+from lt_bench.compose import UsageError, groups
 from lt_bench.config import Config, Dataset, flat, node
 from lt_bench.preflight import TARGETS
 from lt_bench.signatures import REQUIRED, parameters
@@ -19,9 +21,12 @@ from lt_bench.signatures import REQUIRED, parameters
 IRRELEVANT = (
     "output_dir", "data_dir", "device", "deterministic", "compile", "progress", "launch", "checkpoint", "sweep",
     "experiment", "recipe",
-    "dataset.root", "dataset.download", "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
+    "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
+    "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
+    "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
 )  # fmt: skip
 
+PRETRAINED = "backbone.pretrained"
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; what they hold is compared with the run folder's split manifest.
@@ -31,7 +36,8 @@ GIVEN = ("dataset.split_dir",)
 def decisive(config: Config) -> dict[str, Any]:
     """Dotted keys that decide the result, with their values, less every key that has its default.
 
-    Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone.
+    Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone. A file
+    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read.
     """
     defaults = flat(asdict(Config()))
     defaults |= {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
@@ -44,11 +50,38 @@ def decisive(config: Config) -> dict[str, Any]:
         for name in ("lr", "epochs"):
             if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
                 defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
+    values = flat(asdict(config))
+    if pretrained := values.get(PRETRAINED):
+        values[PRETRAINED] = _content(pretrained)
     return {
         key: "given" if key in GIVEN else value
-        for key, value in sorted(flat(asdict(config)).items())
+        for key, value in sorted(values.items())
         if decides(key) and not (key in defaults and _same(defaults[key], value))
     }
+
+
+def _content(pretrained: str) -> str:
+    """Which weights: a file counts by what is in it, wherever it lies."""
+    if pretrained == "torchvision":
+        return pretrained
+    path = Path(pretrained).expanduser()
+    try:
+        status = path.stat()
+        return _sha256(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UsageError(
+            f"{PRETRAINED}={pretrained} cannot be read ({error.strerror}); set {PRETRAINED}=FILE"
+        ) from error
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """The checksum of a file, computed once while it stays the same."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(2**20):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def decides(key: str) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lt_bench.config import Budget, Checkpoint, Optimizer, Training
 from lt_bench.contracts import Batch
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage
@@ -17,20 +18,20 @@ from lt_bench.engine.loop import Stage
 CPU = torch.device("cpu")
 
 
-class FixedBatches:
+class FixedBatches(AtOnce):
     """A source whose n-th batch is the n-th of a list, whatever is asked for."""
 
     def __init__(self, batches: Sequence[Batch], labels: Tensor | None = None) -> None:
-        self.batches = list(batches)
+        self.prepared = list(batches)
         self.labels = batches[0].labels if labels is None else labels
         self.given = 0
 
     def batch(self, indices, rows, views, generator, strength=None):
         self.given += 1
-        return self.batches[(self.given - 1) % len(self.batches)]
+        return self.prepared[(self.given - 1) % len(self.prepared)]
 
     def chunks(self, view, indices, rows, size, generator):
-        yield from torch.cat([batch.views[0] for batch in self.batches])[indices[rows]].split(size)
+        yield from torch.cat([batch.views[0] for batch in self.prepared])[indices[rows]].split(size)
 
 
 class Vectors(nn.Module):

@@ -52,7 +52,8 @@ def test_the_lower_rooms_import_nothing_of_the_higher(room):
     "module",
     ["report", "report.__main__", "compose", "preflight", "annotations", "limits", "run_id", "help", "summary",
      "__main__", "launch.plan", "launch.local", "record.folder", "record.record", "evaluation.predictions",
-     "data.views", "data.split", "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
+     "data.views", "data.split", "data.__main__", "data.check", "data.packed",
+     "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
 )  # fmt: skip
 def test_the_front_end_and_the_report_never_import_torch(module):
     code = f"import sys, lt_bench.{module}; sys.exit('torch' in sys.modules)"

@@ -77,7 +77,7 @@ class RandomResizedCrop:
         widths, heights = (area * params.ratio).sqrt().round(), (area / params.ratio).sqrt().round()
         fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
         missing, first = ~fits.any(1), fits.byte().argmax(1, keepdim=True)
-        central_height, central_width = self._central(height, width)
+        central_height, central_width = self.central(height, width)
         box_height = heights.gather(1, first).squeeze(1).masked_fill(missing, central_height)
         box_width = widths.gather(1, first).squeeze(1).masked_fill(missing, central_width)
         return Boxes(
@@ -99,7 +99,8 @@ class RandomResizedCrop:
         boxes = self.boxes(params, *images.shape[2:])
         return resample(images, boxes, self.size, flipped, gather, self.interpolation)
 
-    def _central(self, height: int, width: int) -> tuple[int, int]:
+    def central(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the largest central box of legal ratio."""
         if width / height < self.ratio[0]:
             return round(width / self.ratio[0]), width
         if width / height > self.ratio[1]:

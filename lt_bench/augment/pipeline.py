@@ -20,6 +20,8 @@ Params = Any
 # on a CPU, chunks of 3 MB of floats: larger ones leave the cache, smaller ones spend more on calls than on sums
 CHUNK_VALUES = 256 * 3 * 32 * 32
 CHUNK_IMAGES = 32
+# without branches, what RandAugment holds at a time is ten times its images: enough of them at 224 pixels fill a GPU
+BRANCH_FREE_VALUES = 2**24
 
 
 class Op(Protocol):
@@ -71,11 +73,15 @@ class Pipeline:
         """Augment and normalise: uint8 (B, 3, H, W) to float32 (B, 3, S, S) in channels_last memory format.
 
         Images may come in either memory format; without operations channels_last is twice as fast.
-        ``branch_free`` takes the way without host reads, in one piece. ValueError if the images are something else or
-        the parameters are not one per operation and image.
+        ``branch_free`` takes the way without host reads, in one piece unless images are large. ValueError if the
+        images are something else or the parameters are not one per operation and image.
         """
         self._require(images, params)
         if branch_free:
+            most = max(1, BRANCH_FREE_VALUES // math.prod(images.shape[1:]))
+            if len(images) > most:
+                pieces = [slice(start, start + most) for start in range(0, len(images), most)]
+                return torch.cat([self.apply(images[rows], slice_params(params, rows), True) for rows in pieces])
             pixels = self._run(images, params, branch_free).permute(0, 2, 3, 1).contiguous().float()
             return torch.addcmul(self._shift(pixels), pixels, self._scale(pixels)).permute(0, 3, 1, 2)
         step = max(CHUNK_IMAGES, CHUNK_VALUES // math.prod(images.shape[1:]))

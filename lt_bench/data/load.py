@@ -1,4 +1,4 @@
-"""A run's data: source images, long-tailed split, and the tensors on the device."""
+"""A run's data: its source, the long-tailed split, and the images, on the device or read by workers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.utils import get_object
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lt_bench.config import Config, wants_validation
+from lt_bench.data.images import open_images
+from lt_bench.data.large import LargeImages
+from lt_bench.data.parallel import default_workers
 from lt_bench.data.small import SmallImages
+from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
+from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.data.split import Split, draw_shots, make_split, manifest
 from lt_bench.data.split_lists import read_split
 from lt_bench.data.views import build_view
+
+Images = SmallImages | LargeImages
 
 
 class Labelled(NamedTuple):
     """Training images that a stage-two rule is fitted on: their labels (N,), and the images when they are asked for."""
 
     labels: Tensor
-    images: Callable[[], SmallImages]
+    images: Callable[[], Images]
 
 
 class Data(NamedTuple):
@@ -35,13 +42,13 @@ class Data(NamedTuple):
     device. It reads them anew: only a probe asks for more than the train split, and no other run should hold it.
     """
 
-    train: SmallImages
-    test: SmallImages
-    validation: SmallImages
+    train: Images
+    test: Images
+    validation: Images
     split: Split
     manifest: dict[str, Any]
     labels: NDArray[np.int64]
-    at: Callable[[NDArray[np.int64]], SmallImages]
+    at: Callable[[NDArray[np.int64]], Images]
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -80,66 +87,102 @@ class Data(NamedTuple):
 
 
 def load_data(config: Config, device: torch.device) -> Data:
-    """Read a data set, cut the long tail and put it on the device; raises ValueError, DataError with what to do."""
-    dataset, imbalance = config.dataset, config.imbalance
-    arrays = _read(config)
+    """Read a data set and cut the long tail; raises ValueError, DataError with what to do.
+
+    Arrays are put on the device; files are listed, and read when their images are needed.
+    """
+    found = read_source(config)
+    return _files(config, device, found) if isinstance(found, ImageLists) else _arrays(config, device, found)
+
+
+def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
+    dataset = config.dataset
     found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
     for key, value in found.items():
         if getattr(dataset, key) != value:
             raise ValueError(f"dataset.{key}={getattr(dataset, key)}: {dataset.name} has {value}")
-    split = _split(config, arrays)
+    split = _cut(config, arrays.train_labels)
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> SmallImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
         return SmallImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
 
     def at(positions: NDArray[np.int64]) -> SmallImages:
-        again = _read(config)
+        again = read_source(config)
         return images(again.train_images[positions], again.train_labels[positions])
 
-    facts = manifest(
-        split,
-        dataset=dataset.name,
-        factor=imbalance.factor,
-        profile=imbalance.profile,
-        seed=config.split_seed,
-        test_images=len(arrays.test_labels),
-    )
     return Data(
         images(arrays.train_images[split.train], arrays.train_labels[split.train]),
         # read in slices and never augmented: normalising is twice as fast from channels_last
         images(arrays.test_images, arrays.test_labels, torch.channels_last),
         images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
         split,
-        facts,
+        _facts(config, split, len(arrays.test_labels)),
         arrays.train_labels,
         at,
     )
 
 
-def _read(config: Config) -> ImageArrays:
+def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     dataset = config.dataset
-    root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
-    arrays: ImageArrays = get_object(dataset._target_)(root.expanduser(), download=dataset.download)
-    return arrays
+    lists.require_sound()
+    split = _cut(config, lists.train.labels)
+    workers = default_workers() if dataset.workers is None else dataset.workers
+
+    def images(files: ImageFiles, skip: bool = False) -> LargeImages:
+        return LargeImages(
+            open_images(config, lists.root, files.names),
+            torch.from_numpy(files.labels).to(device),
+            lambda view: build_view(view, dataset),
+            dataset.image_size,
+            workers,
+            skip,
+        )
+
+    def at(positions: NDArray[np.int64]) -> LargeImages:
+        return images(lists.train.take(positions), dataset.on_bad_image == "skip")
+
+    return Data(
+        at(split.train),
+        images(lists.test),  # accuracies over fewer images would be other accuracies: nothing is skipped
+        images(lists.validation or lists.train.take(split.validation)),
+        split,
+        {
+            **_facts(config, split, len(lists.test.names)),
+            "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
+        },
+        lists.train.labels,
+        at,
+    )
 
 
-def _split(config: Config, arrays: ImageArrays) -> Split:
-    """Read from lists, or cut by class counts."""
+def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
+    """The split of training images with these labels: read from lists, or cut by class counts."""
     dataset = config.dataset
     tail: dict[str, Any] = {"factor": config.imbalance.factor, "profile": config.imbalance.profile}
     if dataset.split_dir is not None:
         folder = Path(dataset.split_dir).expanduser()
-        split = read_split(folder, config.split_seed, arrays.train_labels, arrays.num_classes, **tail)
+        split = read_split(folder, config.split_seed, labels, dataset.num_classes, **tail)
         if not len(split.validation) and wants_validation(config):
             raise ValueError(f"a validation part is asked for, but {folder} has no list validation")
         return split
     return make_split(
-        arrays.train_labels,
-        arrays.num_classes,
+        labels,
+        dataset.num_classes,
         **tail,
         seed=config.split_seed,
         pool_per_class=dataset.pool_per_class,
         validation_fraction=dataset.validation_fraction,
         validation_per_class=dataset.validation_per_class,
+    )
+
+
+def _facts(config: Config, split: Split, test_images: int) -> dict[str, Any]:
+    return manifest(
+        split,
+        dataset=config.dataset.name,
+        factor=config.imbalance.factor,
+        profile=config.imbalance.profile,
+        seed=config.split_seed,
+        test_images=test_images,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,11 +15,54 @@ from lt_bench.augment.selection import draw_uniform
 from lt_bench.contracts import Batch
 
 
+class Share(NamedTuple):
+    """This rank's share of a step: ``batch`` cuts the step's images out of an epoch's order, ``rows`` ours of them."""
+
+    step: int
+    batch: slice
+    rows: slice
+
+
 class TrainSource(Protocol):
     """Where the engine gets its batches from."""
 
     labels: Tensor
 
+    def batches(
+        self,
+        order: Tensor,
+        shares: Iterable[Share],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """The batch of every share of an epoch's ``order``, one tensor per view; ``generator`` is that of a step.
+
+        A source may prepare batches ahead of being asked for them. ``strength`` is a method's, (N,).
+        """
+
+    def chunks(
+        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
+
+
+class AtOnce:
+    """A source whose batches are there at once, and made when they are asked for."""
+
+    def batches(
+        self,
+        order: Tensor,
+        shares: Iterable[Share],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """The batch of every share, one after the other."""
+        for share in shares:
+            yield self.batch(order[share.batch], share.rows, views, generator(share.step), strength)
+
+    @abstractmethod
     def batch(
         self,
         indices: Tensor,
@@ -29,13 +73,13 @@ class TrainSource(Protocol):
     ) -> Batch:
         """This rank's ``rows`` of the global batch ``indices``, one tensor per view; ``strength``: a method's, (N,)."""
 
-    def chunks(
-        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
-    ) -> Iterator[Tensor]:
-        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
+
+def draw_boost(weight: Tensor, generator: torch.Generator) -> Boost:
+    """A method's strengths of a batch (B,), and the random numbers that go with them."""
+    return Boost(weight, draw_uniform((len(weight),), (0.0, 1.0), generator))
 
 
-class SmallImages:
+class SmallImages(AtOnce):
     """Images (N, 3, H, W) uint8 and labels (N,) on one device, and the views that are built for them on demand."""
 
     def __init__(self, images: Tensor, labels: Tensor, build_view: Callable[[str], Pipeline]) -> None:
@@ -68,7 +112,7 @@ class SmallImages:
         mine = indices[rows]
         images, boost = self.images[mine], None
         if strength is not None:
-            boost = Boost(strength[indices], draw_uniform((len(indices),), (0.0, 1.0), generator))
+            boost = draw_boost(strength[indices], generator)
         augmented = tuple(
             self.view(name)(images, generator, rows, len(indices), self._branch_free, boost) for name in views
         )
@@ -90,7 +134,7 @@ class SmallImages:
             yield pipeline.apply(images, slice_params(drawn, part), branch_free=self._branch_free)
 
 
-class CachedFeatures:
+class CachedFeatures(AtOnce):
     """Features (N, D) of a frozen encoder, computed once, in the place of images."""
 
     def __init__(self, features: Tensor, labels: Tensor) -> None:

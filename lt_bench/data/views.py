@@ -21,6 +21,8 @@ def _plain(dataset: Dataset) -> list[Op]:
 def _crop_flip(dataset: Dataset) -> list[Op]:
     from lt_bench.augment.crop import CropWithPadding
 
+    if dataset.crop_padding is None:
+        return _resized_crop_flip(dataset, WIDE)
     return [CropWithPadding(dataset.image_size, dataset.crop_padding), *_flip(dataset)]
 
 
@@ -78,18 +80,42 @@ def _autoaugment_cutout(dataset: Dataset) -> list[Op]:
 
 
 def _cls(dataset: Dataset) -> list[Op]:
-    from lt_bench.augment.color import ColorJitter
-    from lt_bench.augment.randaugment import RandAugment
-
-    brightness, contrast, saturation, _ = dataset.color_jitter
-    jitter = ColorJitter(brightness, contrast, saturation, 0.0)
-    return [*_resized_crop_flip(dataset, WIDE), jitter, RandAugment(2, 10.0, 0.5)]
+    return [*_jittered(dataset), _randaugment(dataset)]
 
 
 def _rand(dataset: Dataset) -> list[Op]:
+    return [*_sim_wide(dataset), _randaugment(dataset)]
+
+
+def _sim_always(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.box_blur import BoxBlur
+    from lt_bench.augment.color import Grayscale
+
+    return [*_jittered(dataset), Grayscale(dataset.grayscale_probability), BoxBlur((0.1, 2.0), 0.5)]
+
+
+def _clsstack(dataset: Dataset) -> list[Op]:
+    return [*_sim_always(dataset), _randaugment(dataset)]
+
+
+def _ssl_wide_blur(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.box_blur import BoxBlur
+
+    return [*_sim(dataset, WIDE, "bicubic"), BoxBlur((0.1, 2.0), 0.5)]
+
+
+def _jittered(dataset: Dataset) -> list[Op]:
+    """A crop from 8 % of the area on, flip, and a jitter that is always done and leaves the hue alone."""
+    from lt_bench.augment.color import ColorJitter
+
+    brightness, contrast, saturation, _ = dataset.color_jitter
+    return [*_resized_crop_flip(dataset, WIDE), ColorJitter(brightness, contrast, saturation, 0.0)]
+
+
+def _randaugment(dataset: Dataset) -> Op:
     from lt_bench.augment.randaugment import RandAugment
 
-    return [*_sim_wide(dataset), RandAugment(2, 10.0, 0.5)]
+    return RandAugment(dataset.randaugment_operations, dataset.randaugment_magnitude, 0.5)
 
 
 def _boosted(dataset: Dataset) -> list[Op]:
@@ -141,7 +167,10 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "sim_wide": _sim_wide,
     "autoaugment_cutout": _autoaugment_cutout,
     "cls": _cls,
+    "clsstack": _clsstack,
     "rand": _rand,
+    "sim_always": _sim_always,
+    "ssl_wide_blur": _ssl_wide_blur,
 }
 
 # views that need a strength for every image
@@ -151,12 +180,15 @@ BOOSTED = tuple(name for name in VIEWS if "boosted" in name)
 def build_view(name: str, dataset: Dataset) -> Pipeline:
     """The augmentation pipeline of a view for a data set.
 
-    ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation; ``simclr`` is Chen et al.'s
-    (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur, ``sim_blur`` that of
-    BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes crops from 8 % of the area
-    on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
-    ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the self-supervised view of SDCLR, GH
-    and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). ``boosted`` is ``ssl``
+    ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation, or, where ``crop_padding`` is
+    null, a random resized crop of 8 % to 100 % of the area and a flip, as is usual on large images; ``simclr`` is
+    Chen et al.'s (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur,
+    ``sim_blur`` that of BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes
+    crops from 8 % of the area on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and
+    ProCo; ``cls`` and ``rand`` are those of their large-image recipes, with RandAugment; ``sim_always`` and
+    ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment.
+    ``ssl`` is the self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops
+    (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
     with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` is
     ``simclr`` with one. Raises ValueError for another name.
     """

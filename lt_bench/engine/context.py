@@ -46,9 +46,7 @@ class EngineRun:
         view is drawn for all images at once, whatever the chunks and ranks.  Raises NonFiniteLoss.
         """
         indices = torch.arange(len(self.source.labels), device=self.device)
-        share = -(-len(indices) // self.world_size)
-        padded = torch.cat([indices, indices[:1].expand(share * self.world_size - len(indices))])
-        mine = slice(self.rank * share, (self.rank + 1) * share)
+        padded, mine = distributed.shard(indices)
         with evaluating(self.module), torch.no_grad():
             chunks = self.source.chunks(view, padded, mine, self.batch_size, self.generator("embed", self.epoch))
             embeddings = self.gather(torch.cat([function(images) for images in chunks]))[: len(indices)]

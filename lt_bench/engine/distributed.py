@@ -62,6 +62,23 @@ class _AllGather(torch.autograd.Function):
         return total.narrow(0, dist.get_rank() * ctx.share, ctx.share)
 
 
+def shard(indices: Tensor) -> tuple[Tensor, slice]:
+    """Positions (n,), padded with the first so that they share out evenly, and which of them are this rank's."""
+    ranks, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+    share = -(-len(indices) // ranks)
+    padded = torch.cat([indices, indices[:1].expand(share * ranks - len(indices))])
+    return padded, slice(rank * share, (rank + 1) * share)
+
+
+def union(mask: Tensor) -> Tensor:
+    """Where the mask of any rank is true; the mask itself on one."""
+    if not dist.is_initialized():
+        return mask
+    counts = mask.int()
+    dist.all_reduce(counts)
+    return counts > 0
+
+
 def barrier() -> None:
     """Wait until every process is here; nothing to wait for on one."""
     if dist.is_initialized():

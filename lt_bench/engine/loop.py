@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from inspect import signature
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lt_bench.config import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch, Method, Schedule
-from lt_bench.data.small import TrainSource
+from lt_bench.data.small import Share, TrainSource
 from lt_bench.engine import checkpoint
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
@@ -128,11 +128,10 @@ class Trainer:
                 self.optimizer = self._new_optimizer()
             self.method.on_epoch_start(epoch, self.run)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
-        strength, order = self.method.strength(), self.order(epoch)
-        while self.position.step < self.steps_per_epoch:
+        for batch in self.batches(epoch):
             step = self.position.step
             lr = self.rate_factor * self.schedule(segment, step, self.steps_per_epoch)
-            self.means.add(self._step(order, epoch, step, lr, strength), step)
+            self.means.add(self._step(batch, epoch, step, lr), step)
             self.position.step += 1
             progress.advance()
             if self.position.step % LOG_EVERY_STEPS == 0:
@@ -144,22 +143,28 @@ class Trainer:
         progress.show(values, lr)
         return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
-    def _step(
-        self, order: Tensor, epoch: int, step: int, lr: float, strength: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """This rank's batches of an epoch from the step at hand on."""
+        strength, order = self.method.strength(), self.order(epoch)
+        size, ranks = self.training.batch_size, self.run.world_size
+        shares = []
+        for step in range(self.position.step, self.steps_per_epoch):
+            start = step * size
+            # several processes leave out the few images that do not share out evenly
+            share = min(size, len(order) - start) // ranks
+            rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
+            shares.append(Share(step, slice(start, start + share * ranks), rows))
+        return self.source.batches(
+            order, shares, self.method.views, lambda step: self.run.generator("augment", epoch, step), strength
+        )
+
+    def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        size, ranks = self.training.batch_size, self.run.world_size
-        indices = order[step * size : (step + 1) * size]
-        share = len(indices) // ranks  # several processes leave out the few images that do not share out evenly
-        indices = indices[: share * ranks]
-        rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
-        generator = self.run.generator("augment", epoch, step)
-        batch = self.source.batch(indices, rows, self.method.views, generator, strength)
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._add_gradients(batch, epoch, step)
         self.precision.step(self.optimizer)
-        self.position.images += len(indices)
+        self.position.images += len(batch.labels) * self.run.world_size
         return terms
 
     def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:

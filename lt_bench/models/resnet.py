@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -15,12 +16,35 @@ def bottleneck_resnet(blocks: Sequence[int], groups: int = 1, width_per_group: i
     Source: He et al., CVPR 2016; Xie et al., CVPR 2017; torchvision's ResNet.  Deviation: without the linear layer on
     top, so that torchvision's weights load but for ``fc``.
     """
-    from torchvision.models.resnet import Bottleneck, ResNet  # slow to import, and only these networks need it
+    from torchvision.models.resnet import Bottleneck  # slow to import, and only these networks need it
 
-    network = ResNet(Bottleneck, list(blocks), num_classes=1, groups=groups, width_per_group=width_per_group)
+    return _without_classifier(Bottleneck, blocks, groups=groups, width_per_group=width_per_group)
+
+
+def basic_resnet(blocks: Sequence[int]) -> nn.Module:
+    """As ``bottleneck_resnet``, of basic blocks: two 3 x 3 convolutions each, (B, 3, H, W) -> (B, 512)."""
+    from torchvision.models.resnet import BasicBlock
+
+    return _without_classifier(BasicBlock, blocks)
+
+
+def _without_classifier(block: Any, blocks: Sequence[int], **widths: int) -> nn.Module:
+    from torchvision.models.resnet import ResNet
+
+    network = ResNet(block, list(blocks), num_classes=1, **widths)
     network.feature_dim = network.fc.in_features
     network.fc = nn.Identity()
     return network
+
+
+def resnet10() -> nn.Module:
+    """ResNet-10 of classifier re-training (Kang et al., ICLR 2020): 512 features, 4,905,792 parameters."""
+    return basic_resnet((1, 1, 1, 1))
+
+
+def resnet18() -> nn.Module:
+    """ResNet-18: 512 features, 11,176,512 parameters."""
+    return basic_resnet((2, 2, 2, 2))
 
 
 def resnet50() -> nn.Module:

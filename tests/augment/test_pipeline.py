@@ -245,3 +245,13 @@ def test_bad_input_is_refused():
         Pipeline([], (0.5,), (0.5,))
     with pytest.raises(ValueError, match="positive"):
         Pipeline([], (0.5, 0.5, 0.5), (0.2, 0.0, 0.2))
+
+
+def test_large_images_without_branches_go_in_pieces(monkeypatch):
+    images = torch.randint(0, 256, (7, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    view = Pipeline([ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grayscale(0.2)], (0.5,) * 3, (0.25,) * 3)
+    params = view.draw(7, torch.Generator().manual_seed(0))
+    whole = view.apply(images, params, branch_free=True)
+    monkeypatch.setattr(pipeline_module, "BRANCH_FREE_VALUES", 3 * 3 * 12 * 12)
+    pieces = view.apply(images, params, branch_free=True)
+    assert torch.equal(pieces, whole) and pieces.is_contiguous(memory_format=torch.channels_last)

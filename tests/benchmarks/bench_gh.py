@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -130,10 +131,10 @@ class Step:
         stage = Stage("stage one", folder, "checkpoint.pt", config.budget, config.checkpoint, progress=False)
         schedule = _build(config.train.schedule, "train.schedule")
         self.trainer = Trainer(built, source, config.train, schedule, run, stage)
-        self.order = self.trainer.order(0)
+        self.batches = chain.from_iterable(self.trainer.batches(0) for _ in count())
 
     def __call__(self) -> None:
-        self.trainer._step(self.order, 600, 0, 0.1)
+        self.trainer._step(next(self.batches), 600, 0, 0.1)
 
 
 def steps() -> bool:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +84,13 @@ class Ours:
         stage = Stage("stage one", folder, "checkpoint.pt", config.budget, config.checkpoint, progress=False)
         method = method.to(memory_format=torch.channels_last)
         self.trainer = Trainer(method, source, config.train, SBCLCosine(0.1, 10, warm_epochs=1), run, stage)
-        self.order, self.steps = self.trainer.order(0), 0
+        self.batches = chain.from_iterable(self.trainer.batches(0) for _ in count())
         self.data_seconds: list[float] = []
         batch = source.batch
         source.batch = lambda *words: self._timed(batch, *words)  # type: ignore[method-assign]
 
     def __call__(self) -> None:
-        self.trainer._step(self.order, 0, self.steps % 4, 0.1)
-        self.steps += 1
+        self.trainer._step(next(self.batches), 0, 0, 0.1)
 
     def _timed(self, batch, *words):  # type: ignore[no-untyped-def]
         start = time.perf_counter()

@@ -78,7 +78,9 @@ def test_lists_of_shots_take_the_place_of_a_draw():
 
 def test_images_beyond_the_train_split_are_read_only_when_they_are_asked_for(monkeypatch):
     read = []
-    monkeypatch.setattr("lt_bench.data.load._read", lambda config, real=module._read: read.append(1) or real(config))
+    monkeypatch.setattr(
+        "lt_bench.data.load.read_source", lambda config, real=module.read_source: read.append(1) or real(config)
+    )
     data = load()
     balanced = data.labelled("balanced")
     assert len(balanced.labels) == 1200 and read == [1]

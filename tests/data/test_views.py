@@ -28,6 +28,7 @@ COLOR = [ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grayscale(0.2)]
 SIM = [RandomResizedCrop(32, (0.2, 1.0)), FLIP, *COLOR]
 SSL = [RandomResizedCrop(32, (0.1, 1.0), interpolation="bicubic"), FLIP, *COLOR]
 SIM_WIDE = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, *COLOR]
+JITTERED = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0)]
 CIFAR = {
     "plain": [],
     "crop_flip": [CropWithPadding(32, 4), FLIP],
@@ -49,13 +50,18 @@ CIFAR = {
     # view 1 of BCL, ProCo and PaCo
     "autoaugment_cutout": [CropWithPadding(32, 4), FLIP, AutoAugment(), Cutout(16)],
     # large-image recipes: jitter always and without hue; rand-n2-m10-mstd0.5
-    "cls": [
-        RandomResizedCrop(32, (0.08, 1.0)),
-        FLIP,
-        ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0),
-        RandAugment(2, 10.0, 0.5),
-    ],
+    "cls": [*JITTERED, RandAugment(2, 10.0, 0.5)],
     "rand": [*SIM_WIDE, RandAugment(2, 10.0, 0.5)],
+    # PaCo's and GPaCo's large-image recipes; they flip last, which is the same
+    "sim_always": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5)],
+    "clsstack": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5), RandAugment(2, 10.0, 0.5)],
+    # GH's large-image recipe
+    "ssl_wide_blur": [
+        RandomResizedCrop(32, (0.08, 1.0), interpolation="bicubic"),
+        FLIP,
+        *COLOR,
+        BoxBlur((0.1, 2.0), 0.5),
+    ],
 }
 
 
@@ -80,6 +86,19 @@ def test_digits_are_never_mirrored(view):
 def test_the_hole_is_half_of_the_image():
     lengths = [build_view("autoaugment_cutout", dataset(name)).ops[-1].length for name in ("digits_lt", "cifar10_lt")]
     assert lengths == [4, 16]
+
+
+def test_the_number_and_magnitude_of_randaugment_are_settings():
+    words = ["dataset=imagenet_lt", "dataset.randaugment_operations=3", "dataset.randaugment_magnitude=12"]
+    for view in ("cls", "clsstack", "rand"):
+        last = build_view(view, settle(compose(words)).dataset).ops[-1]
+        assert vars(last) == vars(RandAugment(3, 12.0, 0.5))
+
+
+def test_without_padding_the_small_crop_is_a_random_resized_one():
+    assert described(build_view("crop_flip", dataset("imagenet_lt")).ops) == described(
+        [RandomResizedCrop(224, (0.08, 1.0)), FLIP]
+    )
 
 
 def test_an_unknown_view_names_the_known():

@@ -6,6 +6,7 @@ from engine_parts import CPU, Constant, Vectors, stage, training
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -22,7 +23,7 @@ LABELS = torch.arange(26) % 3
 INPUTS = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
 
 
-class Noisy:
+class Noisy(AtOnce):
     """Vectors with noise drawn for the whole global batch, as augmentation is."""
 
     labels = LABELS

@@ -9,6 +9,7 @@ from torch import nn
 
 from lt_bench.config import Budget
 from lt_bench.contracts import Batch, Method
+from lt_bench.data.small import AtOnce
 from lt_bench.engine import checkpoint
 from lt_bench.engine.loop import LOG_EVERY_STEPS, Trainer
 from lt_bench.engine.metrics import NonFiniteLoss
@@ -41,7 +42,7 @@ class Recorder(Method):
         return {"loss": loss * torch.nan if (epoch, step) == self.bad_step else loss, "size": torch.tensor(1.0)}
 
 
-class Slices:
+class Slices(AtOnce):
     """A source over all inputs that keeps the indices it was asked for."""
 
     labels = LABELS

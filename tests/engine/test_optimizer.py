@@ -7,6 +7,7 @@ from torch import nn
 
 from lt_bench.config import Optimizer
 from lt_bench.contracts import Batch, Method
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.optimizer import build_optimizer
 
@@ -29,7 +30,7 @@ class Regression(Method):
         return {"loss": self.encoder(batch.views[0]).square().mean()}
 
 
-class Slices:
+class Slices(AtOnce):
     labels = LABELS
 
     def __init__(self):

@@ -10,6 +10,7 @@ from two_processes import on_two
 
 from lt_bench.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -212,7 +213,7 @@ def test_half_precision_gives_a_finite_loss_and_gradients():
     assert all(bool(parameter.grad.isfinite().all()) for parameter in method.parameters())
 
 
-class Rows:
+class Rows(AtOnce):
     """Vectors with noise drawn for the whole joint batch, of which a rank takes its rows."""
 
     labels = LABELS
@@ -230,7 +231,7 @@ def one_step(processes, folder):
         run = EngineRun(processes, 0, source)
         method = small(classifier=kind)
         trainer = Trainer(method, source, training(1, 8), Constant(0.1), run, stage(folder))
-        terms = trainer._step(trainer.order(0), 0, 0, 0.1)
+        terms = trainer._step(next(trainer.batches(0)), 0, 0, 0.1)
         gradients = {f"gradient of {name}": parameter.grad for name, parameter in method.named_parameters()}
         found |= {f"{kind}: {name}": value for name, value in (terms | gradients | method.state_dict()).items()}
     return found

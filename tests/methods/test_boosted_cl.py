@@ -8,7 +8,7 @@ from two_processes import on_two
 
 from lt_bench.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import SmallImages
+from lt_bench.data.small import AtOnce, SmallImages
 from lt_bench.data.views import build_view
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
@@ -91,7 +91,7 @@ class Pictures(nn.Module):
         return self.conv(images).relu().mean((2, 3))
 
 
-class Doubles:
+class Doubles(AtOnce):
     """The images in double precision, and the strengths that they were asked for with."""
 
     labels = LABELS

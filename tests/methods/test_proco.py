@@ -10,6 +10,7 @@ from two_processes import on_two
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -218,7 +219,7 @@ def test_the_statistics_are_state_and_start_at_random():
     torch.testing.assert_close(terms_of(again, a_batch(seed=2)), terms_of(method, a_batch(seed=2)))
 
 
-class Rows:
+class Rows(AtOnce):
     """Vectors with noise drawn for the whole joint batch, of which a rank takes its rows."""
 
     labels = LABELS
@@ -236,7 +237,7 @@ def an_epoch(processes, folder):
     trainer = Trainer(method, source, training(2, 8), Constant(0.1), run, stage(folder))
     for epoch in (0, 1):
         method.on_epoch_start(epoch, run)
-        terms = trainer._step(trainer.order(epoch), epoch, 0, 0.1)
+        terms = trainer._step(next(trainer.batches(epoch)), epoch, 0, 0.1)
         gradients = {f"gradient of {name}": parameter.grad for name, parameter in method.named_parameters()}
         values = terms | gradients | method.state_dict()
         found |= {f"{epoch}: {name}": value.clone() for name, value in values.items()}

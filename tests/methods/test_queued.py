@@ -9,6 +9,7 @@ from torch import nn
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -237,7 +238,7 @@ class PlainPaCo(PaCo):
 PLAIN = {"paco": PlainPaCo, "gpaco": GPaCo, "gpaco_multitask": GPaCoMultiTask}
 
 
-class Noisy:
+class Noisy(AtOnce):
     """Vectors with noise drawn for the whole global batch, as augmentation is; in double precision."""
 
     labels = LABELS

@@ -7,6 +7,7 @@ from torch import nn
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -210,7 +211,7 @@ class Plain(SDCLR):
         self.pruned_head = PrunedBranch(self.head)
 
 
-class Noisy:
+class Noisy(AtOnce):
     """Images with noise drawn for the whole global batch, as augmentation is."""
 
     labels = LABELS

@@ -12,6 +12,7 @@ from two_processes import on_two
 from lt_bench.compose import UsageError, compose, groups
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.load import load_data
+from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -181,7 +182,7 @@ def test_a_sampler_that_reads_labels_is_refused():
 # two processes
 
 
-class Noisy:
+class Noisy(AtOnce):
     """Vectors with noise drawn for the whole global batch, as augmentation is; in double precision."""
 
     labels = LABELS

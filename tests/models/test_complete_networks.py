@@ -13,6 +13,7 @@ from lt_bench.methods.gpaco import GPaCo
 from lt_bench.methods.paco import PaCo
 from lt_bench.methods.proco import ProCo
 from lt_bench.models import resnet
+from lt_bench.models.pretrained import freeze_convolutions
 from lt_bench.models.resnet_cifar import resnet32_cifar, resnet50_cifar
 
 
@@ -102,10 +103,7 @@ def test_sizes_of_parts_of_paco():
     assert sizes(nn.Sequential(method.encoder, method.head)) == SIZES["paco_resnet32_c100_encoder_q"]
     # on Places-LT all convolutions but those of the last bottleneck stay as they were pretrained
     method = PACO["paco_resnet152_c365"].build()
-    kept = set(method.encoder.layer4[-1].modules())
-    for module in method.encoder.modules():
-        if isinstance(module, nn.Conv2d) and module not in kept:
-            module.requires_grad_(False)
+    freeze_convolutions(method.encoder, ["layer4.2"])
     assert sizes(method)[2] == SIZES["paco_resnet152_c365_places_frozen"][2]
 
 

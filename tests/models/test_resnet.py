@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fingerprints import BACKBONES, SIZES, assert_fingerprint, fill_hashed, hashed, image_batch, sizes
+from golden_vectors import FOLDER
 from torch import nn
 from torchvision import models
 
@@ -36,7 +37,16 @@ def test_outputs_are_those_of_the_published_encoders(name):
     assert_fingerprint(stored, encoder(image_batch(1, 64)))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(models, name)])
+def test_sizes_of_networks_of_basic_blocks():
+    counts = dict(np.load(FOLDER / "cb_param_counts.npz"))
+    with torch.device("meta"):
+        assert sizes(resnet.resnet10())[0] == counts["cb_resnet10_backbone"]
+        whole = models.resnet18()
+        assert sizes(resnet.resnet18())[0] == sizes(whole)[0] - sizes(whole.fc)[0]
+        assert feature_dim(resnet.resnet10()) == feature_dim(resnet.resnet18()) == 512
+
+
+@pytest.mark.parametrize("name", ["resnet18", *(name for name in NAMES if hasattr(models, name))])
 def test_torchvisions_weights_load_but_for_the_linear_layer(name):
     with torch.device("meta"):
         encoder, whole = getattr(resnet, name)(), getattr(models, name)()

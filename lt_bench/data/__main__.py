@@ -1,0 +1,97 @@
+"""``python -m lt_bench.data``: check a data set of image files, or write a packed copy of it; never imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import NoReturn
+
+from lt_bench.compose import UsageError, compose
+from lt_bench.config import Config
+from lt_bench.data.check import find_problems, read_lists
+from lt_bench.data.image_file import StoredForm
+from lt_bench.data.packed import IMAGES, pack
+from lt_bench.data.parallel import default_workers
+from lt_bench.data.sources.common import DataError
+from lt_bench.data.sources.image_lists import describe
+from lt_bench.preflight import settle
+
+SHORT_SIDE = 256  # of what prepare writes, unless dataset.short_side says otherwise
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+ABOUT = """\
+check      read the lists and every image of a data set and print all that is wrong, with file and line
+prepare    write a packed copy of a data set to dataset.packed=DIR, one file that is read faster: images with a short
+           side of dataset.short_side=256 pixels (default), as raw pixels or with dataset.jpeg_quality=95 as JPEG
+Words are those of a run: dataset=imagenet_lt dataset.root=DIR dataset.list_dir=DIR dataset.workers=8 progress=false
+Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 130 interrupted
+"""
+
+
+class _Flags(argparse.ArgumentParser):
+    """Flags, whose mistakes are usage errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see python -m lt_bench.data --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["check", "prepare"])
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
+    try:
+        flags = parser.parse_args(argv)
+        config = settle(compose(flags.overrides))
+        return {"check": _check, "prepare": _prepare}[flags.command](config)
+    except UsageError as error:
+        for line in str(error).splitlines():
+            print(f"lt_bench.data: {line}", file=sys.stderr)
+        return USAGE
+    except (DataError, OSError, BrokenExecutor) as error:
+        print(f"lt_bench.data: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("lt_bench.data: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _check(config: Config) -> int:
+    lists = read_lists(config)
+    try:
+        problems = find_problems(config, lists, _workers(config))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for problem in problems:
+        print(problem)
+    for part, files in lists.parts().items():
+        print(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}")
+    print(f"{len(problems):,} problem{'' if len(problems) == 1 else 's'} found in {config.dataset.title}")
+    return FAILED if problems else DONE
+
+
+def _prepare(config: Config) -> int:
+    dataset = config.dataset
+    if dataset.packed is None:
+        raise UsageError("say where the packed copy is to be written: dataset.packed=DIR")
+    lists = read_lists(config)
+    lists.require_sound()
+    form = StoredForm(SHORT_SIDE if dataset.short_side is None else dataset.short_side, dataset.jpeg_quality)
+    folder, skip = Path(dataset.packed).expanduser(), dataset.on_bad_image == "skip"
+    count = pack(lists, folder, form, _workers(config), skip, config.progress)
+    size = (folder / IMAGES).stat().st_size / 2**30
+    print(f"{folder}: {count:,} images, {size:,.2f} GiB; train on it with dataset.packed={folder} {form.words()}")
+    return DONE
+
+
+def _workers(config: Config) -> int:
+    workers = config.dataset.workers
+    return default_workers() if workers is None else workers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""What a worker process does to one decoded image: cut a box, resize it, mirror it, all on bytes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.pipeline import Pipeline
+from lt_bench.augment.resample import Interpolation
+
+# the published evaluation resizes the short side to 256 and cuts 224 out of the middle
+CENTRAL_SHARE = 224 / 256
+
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+Box = tuple[int, int, int, int]  # top, left, height, width
+
+
+class RandomCrops(NamedTuple):
+    """Random resized crops, one per image: shares of the area and ratios to try (B, 10), places and flips (B,)."""
+
+    operation: RandomResizedCrop
+    area: NDArray[np.float32]
+    ratio: NDArray[np.float32]
+    top: NDArray[np.float32]
+    left: NDArray[np.float32]
+    flipped: NDArray[np.bool_]
+
+    @property
+    def size(self) -> int:
+        """Height and width of what is cut."""
+        return self.operation.size
+
+    def take(self, rows: slice) -> RandomCrops:
+        """The crops of some of the images."""
+        operation, *params = self
+        return RandomCrops(operation, *(values[rows] for values in params))  # type: ignore[arg-type]
+
+    def box(self, number: int, height: int, width: int) -> Box:
+        """The box of the image with that number: what ``RandomResizedCrop.boxes`` says, without tensors."""
+        area, ratio = self.area[number] * np.float32(height * width), self.ratio[number]
+        widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+        fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+        if not fits.any():
+            box_height, box_width = self.operation.central(height, width)
+            return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+        first = int(fits.argmax())
+        box_height, box_width = int(heights[first]), int(widths[first])
+        top = int(self.top[number] * np.float32(height - box_height + 1))
+        left = int(self.left[number] * np.float32(width - box_width + 1))
+        return top, left, box_height, box_width
+
+    def cut(self, pixels: Pixels, number: int) -> Tensor:
+        """The crop of an image, (size, size, 3) uint8."""
+        box = self.box(number, *pixels.shape[:2])
+        crop = resized(pixels, box, self.size, self.size, self.operation.interpolation)
+        return crop.flip(1) if self.flipped[number] else crop
+
+
+class CentralCrops(NamedTuple):
+    """The middle of every image, after its short side has been resized to 8 / 7 of ``size``: 256 for 224."""
+
+    size: int
+
+    def take(self, rows: slice) -> CentralCrops:
+        """The same for all images."""
+        return self
+
+    def cut(self, pixels: Pixels, number: int) -> Tensor:
+        """The middle of an image, (size, size, 3) uint8."""
+        height, width = pixels.shape[:2]
+        short = round(self.size / CENTRAL_SHARE)
+        new_height, new_width = (int(short * side / min(height, width)) for side in (height, width))
+        whole = resized(pixels, (0, 0, height, width), new_height, new_width, "bilinear")
+        top, left = round((new_height - self.size) / 2), round((new_width - self.size) / 2)
+        return whole[top : top + self.size, left : left + self.size]
+
+
+Crops = RandomCrops | CentralCrops
+
+
+def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: Interpolation) -> Tensor:
+    """A box of an image, resized with antialiasing, (height, width, 3) uint8; pixels outside never contribute.
+
+    Source: Pillow's crop and resize, which it equals up to one level.
+    """
+    top, left, box_height, box_width = box
+    cut = torch.from_numpy(pixels[top : top + box_height, left : left + box_width].copy())
+    if (box_height, box_width) == (height, width):
+        return cut
+    planes = cut.permute(2, 0, 1)[None]  # channels_last, for which there is a vectorised kernel on bytes
+    return F.interpolate(planes, (height, width), mode=interpolation, antialias=True)[0].permute(1, 2, 0)
+
+
+class SplitView:
+    """A view in two parts: the crop and flip that begin it, made of a file by a worker, and the rest, on the device.
+
+    A view without operations is the evaluation's: the middle of the image, normalised. Raises ValueError for a view
+    that begins with anything but a random resized crop.
+    """
+
+    def __init__(self, name: str, view: Pipeline, size: int) -> None:
+        crop, *others = view.ops or (None,)
+        if crop is not None and not isinstance(crop, RandomResizedCrop):
+            raise ValueError(
+                f"the view {name} of large images has to begin with a random resized crop; set "
+                "dataset.crop_padding=null"
+            )
+        flip = others.pop(0) if others and isinstance(others[0], HorizontalFlip) else None
+        self.crop, self.flip, self.size = crop, flip, size
+        self.on_device = Pipeline(others, view.mean, view.std)
+
+    def draw(self, count: int, generator: torch.Generator) -> Crops:
+        """Fresh crops of ``count`` images, from a generator on the CPU."""
+        if self.crop is None:
+            return CentralCrops(self.size)
+        boxes = self.crop.draw(count, generator)
+        flipped = torch.zeros(count, dtype=torch.bool)
+        if self.flip is not None:
+            flipped = self.flip.draw(count, generator).applied
+        return RandomCrops(self.crop, *(values.numpy() for values in (*boxes, flipped)))

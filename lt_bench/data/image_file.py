@@ -1,0 +1,81 @@
+"""Image files: opened only below the data root, decoded whole, as RGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+# What a data set may hold; Pillow's many other decoders are left alone. Its first also reads what is called MPO.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+
+class BadImage(ValueError):
+    """A file that cannot be used, and why."""
+
+
+def read_below(root: str, name: str) -> bytes:
+    """The content of a file; ``root`` is a real path, without links.
+
+    Raises BadImage where there is no such file, or a link leads it out of the root.
+    """
+    path = os.path.realpath(os.path.join(root, name))
+    if os.path.commonpath((root, path)) != root:
+        raise BadImage(f"{name} is a link to {path}, which is outside the data root {root}")
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise BadImage(f"{name} cannot be read ({error.strerror})") from error
+
+
+def real_root(root: Path) -> str:
+    """The root as ``read_below`` wants it."""
+    return os.path.realpath(root)
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """The image in RGB, every pixel decoded; raises BadImage, which names it, for what is damaged or cut off."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise BadImage(f"{name} is no whole image ({error})".replace(" <_io.BytesIO object>", "")) from error
+
+
+class StoredForm(NamedTuple):
+    """What is made of an image before anything else: made smaller, and saved as JPEG; null: neither."""
+
+    short_side: int | None = None
+    jpeg_quality: int | None = None
+
+    def shrink(self, image: Image.Image) -> Image.Image:
+        """The image with at most ``short_side`` pixels on its short side; none is enlarged.
+
+        Source: torchvision's Resize on a PIL image.
+        """
+        width, height = image.size
+        if self.short_side is None or min(width, height) <= self.short_side:
+            return image
+        size = [int(self.short_side * side / min(width, height)) for side in (width, height)]
+        return image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+
+    def encode(self, image: Image.Image) -> bytes:
+        """The image as a JPEG file."""
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=self.jpeg_quality)
+        return stream.getvalue()
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """What is read back from a copy in this form."""
+        small = self.shrink(image)
+        return small if self.jpeg_quality is None else decode(self.encode(small), "JPEG")
+
+    def words(self) -> str:
+        """The settings of this form as they are typed."""
+        return " ".join(f"dataset.{key}={'null' if value is None else value}" for key, value in self._asdict().items())

@@ -1,0 +1,168 @@
+"""A packed copy of a data set: all its images in one file, made small once, and an index with checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.data.image_file import BadImage, StoredForm, decode, read_below, real_root
+from lt_bench.data.parallel import in_parallel
+from lt_bench.data.sources.common import DataError
+from lt_bench.data.sources.image_lists import ImageLists
+
+VERSION = 1
+IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
+
+
+class Record(NamedTuple):
+    """One image of a packed copy: pixels or a JPEG file, height and width, and the CRC-32 of the bytes."""
+
+    data: bytes
+    height: int
+    width: int
+    crc32: int
+
+
+def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: bool, shown: bool) -> int:
+    """Write a packed copy of all parts to a new folder; the number of its images.
+
+    The folder appears when it is complete. Where ``skip``, images that cannot be read are left out. Raises DataError
+    for a folder that is there already, and, naming every one, for images that cannot be read.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} is there already; delete it to write it anew, or set dataset.packed=DIR")
+    names = [name for files in lists.parts().values() for name in files.names]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial_copy = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        make = partial(_record, real_root(lists.root), form)
+        problems = _write(partial_copy, names, in_parallel(make, names, workers, "packing", shown), form)
+        if problems and not skip:
+            advice = "mend the files, or set dataset.on_bad_image=skip to leave these images out"
+            raise DataError("\n".join([*problems, advice]))
+        os.replace(partial_copy, folder)
+    except BaseException:
+        shutil.rmtree(partial_copy, ignore_errors=True)
+        raise
+    return len(names) - len(problems)
+
+
+def _record(root: str, form: StoredForm, name: str) -> Record | str:
+    """The record of a file, or what is wrong with it."""
+    try:
+        image = form.shrink(decode(read_below(root, name), name))
+    except BadImage as error:
+        return str(error)
+    data = image.tobytes() if form.jpeg_quality is None else form.encode(image)
+    return Record(data, image.height, image.width, zlib.crc32(data))
+
+
+def _write(folder: Path, names: list[str], records: Iterator[Record | str], form: StoredForm) -> list[str]:
+    """Images, index and checksum; what is wrong with the images that are left out."""
+    kept, sizes, sums, offsets = [], [], [], [0]
+    problems = []
+    with (folder / IMAGES).open("wb") as stream:
+        for name, record in zip(names, records, strict=True):
+            if isinstance(record, str):
+                problems.append(record)
+                continue
+            stream.write(record.data)
+            kept.append(name)
+            sizes.append((record.height, record.width))
+            sums.append(record.crc32)
+            offsets.append(offsets[-1] + len(record.data))
+        stream.flush()
+        os.fsync(stream.fileno())
+    header = {"version": VERSION, **form._asdict()}
+    with (folder / INDEX).open("wb") as stream:
+        np.savez(
+            stream,
+            header=_text(json.dumps(header)),
+            names=_text("\n".join(kept)),
+            offsets=np.array(offsets, dtype=np.int64),
+            sizes=np.array(sizes, dtype=np.int32).reshape(-1, 2),
+            crc32=np.array(sums, dtype=np.uint32),
+        )
+        stream.flush()
+        os.fsync(stream.fileno())
+    digest = hashlib.sha256((folder / INDEX).read_bytes()).hexdigest()
+    (folder / CHECKSUM).write_text(f"{digest}  {INDEX}\n", encoding="utf-8")
+    return problems
+
+
+class PackedImages:
+    """Images of a packed copy by their paths in the lists; every record is verified when it is read.
+
+    Raises DataError for a copy that is not whole, and ValueError for one whose images have another form.
+    """
+
+    def __init__(self, folder: Path, names: list[str], form: StoredForm) -> None:
+        self.folder, self.names, self.form = folder, np.array([name.encode() for name in names], np.bytes_), form
+        index = _read_index(folder)
+        stored = StoredForm(index["header"]["short_side"], index["header"]["jpeg_quality"])
+        if stored != form:
+            raise ValueError(
+                f"the packed copy {folder} holds another form of the images than files read with "
+                f"{form.words()}; set {stored.words()}, which decides the result and belongs to the run's identity"
+            )
+        rows = {name: row for row, name in enumerate(index["names"])}
+        self.rows = np.array([rows.get(name, -1) for name in names], dtype=np.int64)
+        self.offsets, self.sizes, self.crc32 = index["offsets"], index["sizes"], index["crc32"]
+        self._bytes: NDArray[np.uint8] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_bytes": None}  # a process that is handed a copy maps the file itself
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> NDArray[np.uint8]:
+        """The image at a position, (H, W, 3); raises BadImage, which names it."""
+        if self._bytes is None:
+            self._bytes = np.memmap(self.folder / IMAGES, dtype=np.uint8, mode="r")
+        row, name = self.rows[position], self.names[position].decode()
+        if row < 0:
+            raise BadImage(f"{name} is not in the packed copy {self.folder}")
+        data = self._bytes[self.offsets[row] : self.offsets[row + 1]]
+        if zlib.crc32(data.data) != self.crc32[row]:
+            raise BadImage(f"{name} is damaged in the packed copy {self.folder} (CRC-32)")
+        if self.form.jpeg_quality is None:
+            return np.asarray(data).reshape(*self.sizes[row], 3)
+        return np.asarray(decode(data.tobytes(), name))
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """The verified index; raises DataError for a copy that is missing, cut off or was changed."""
+    advice = "write it anew with python -m lt_bench.data prepare"
+    try:
+        data = (folder / INDEX).read_bytes()
+        digest, size = (folder / CHECKSUM).read_text(encoding="utf-8").split()[0], (folder / IMAGES).stat().st_size
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder} is no whole packed copy ({error}); {advice}") from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
+    with np.load(folder / INDEX) as arrays:
+        index: dict[str, Any] = {key: arrays[key] for key in ("offsets", "sizes", "crc32")}
+        index["header"] = json.loads(arrays["header"].tobytes())
+        index["names"] = arrays["names"].tobytes().decode().split("\n")
+    if index["header"]["version"] != VERSION or index["offsets"][-1] != size:
+        raise DataError(
+            f"{folder / IMAGES} has {size} bytes, the index (version {index['header']['version']}) expects "
+            f"{index['offsets'][-1]} (version {VERSION}); {advice}"
+        )
+    return index
+
+
+def _text(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), dtype=np.uint8)

@@ -1,0 +1,55 @@
+"""A function of many things in several processes, with a progress bar."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+CHUNK = 64  # things per message to a process
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_function: Callable[[Any], Any]
+
+
+def in_parallel(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str, shown: bool
+) -> Iterator[Result]:
+    """``function`` of every item, in order, in some processes (0: in this one), with a progress bar on stderr."""
+    with tqdm(desc=title, total=len(items), unit="image", disable=not shown) as bar:
+        if workers == 0:
+            for item in items:
+                yield function(item)
+                bar.update()
+            return
+        # the function, which may hold a whole index, goes to each process once
+        pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(function,))
+        try:
+            for result in pool.map(_call, items, chunksize=CHUNK):
+                yield result
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _call(item: Any) -> Any:
+    return _function(item)
+
+
+def default_workers() -> int:
+    """One process per core that this process may use, shared among the processes that a launcher started here."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

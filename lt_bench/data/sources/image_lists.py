@@ -1,0 +1,125 @@
+"""Data sets of image files: ImageNet-LT, Places-LT, iNaturalist 2018, ImageNet, a folder of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lt_bench.data.sources.common import DataError
+from lt_bench.data.sources.lists import ImageFiles, Problem, read_files
+
+SHOWN = 10  # problems in the message of an error; the check command shows all
+
+
+class ImageLists(NamedTuple):
+    """The parts of a data set below one root, what is wrong with their lists, and how many classes there are."""
+
+    root: Path
+    train: ImageFiles
+    validation: ImageFiles | None
+    test: ImageFiles
+    num_classes: int
+    problems: list[Problem]
+
+    def parts(self) -> dict[str, ImageFiles]:
+        """The parts that there are, by name."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: files for name, files in found.items() if files is not None}
+
+    def require_sound(self) -> None:
+        """Raise DataError, with the first problems, where a list has any."""
+        if self.problems:
+            more = len(self.problems) - SHOWN
+            shown = [*map(str, self.problems[:SHOWN]), *([f"and {more} more"] if more > 0 else [])]
+            advice = "mend the lists; python -m lt_bench.data check, with the same words, finds everything"
+            raise DataError("\n".join([*shown, advice]))
+
+
+def read(
+    root: Path,
+    *,
+    list_dir: str | None,
+    train_list: str,
+    validation_list: str | None,
+    test_list: str,
+    num_classes: int,
+    train_images: int | None = None,
+    validation_images: int | None = None,
+    test_images: int | None = None,
+    class_sizes: list[int] | None = None,
+) -> ImageLists:
+    """The lists of a data set with all their problems; paths are relative to ``root``.
+
+    A list is looked for in ``list_dir`` (null: in ``root``); a folder of classes in ``root``. The numbers are what
+    the published lists have, null for unknown: images of each part, and the ``class_sizes`` of the smallest and
+    largest training class. A validation or test part of known size has the same number of images in every class.
+    Raises DataError for a list that is missing or cannot be read.
+    """
+    named = {"train": train_list, "validation": validation_list, "test": test_list}
+    paths = _find(root, list_dir, {part: name for part, name in named.items() if name is not None})
+    counts = {"train": train_images, "validation": validation_images, "test": test_images}
+    classes, problems = None, []
+    parts: dict[str, ImageFiles] = {}
+    for part, path in paths.items():
+        parts[part], found, wrong = read_files(path, root, num_classes, classes)
+        classes = found if part == "train" else classes
+        problems += [*wrong, *_miscounted(parts[part], num_classes, counts[part], part, class_sizes)]
+    problems += _shared(parts)
+    return ImageLists(root, parts["train"], parts.get("validation"), parts["test"], num_classes, problems)
+
+
+def _find(root: Path, list_dir: str | None, named: dict[str, str]) -> dict[str, Path]:
+    """Where the lists are: folders of classes below the root, or files in the folder of lists."""
+    lists = root if list_dir is None else Path(list_dir).expanduser()
+    paths = {part: root / name if (root / name).is_dir() else lists / name for part, name in named.items()}
+    missing = [part for part, path in paths.items() if not path.exists()]
+    if missing:
+        places = [f"no {part} list: {paths[part].resolve()}" for part in missing]
+        raise DataError(
+            "\n".join(places)
+            + f"\npoint to the images with dataset.root=DIR (now {root.resolve()}), to the lists with "
+            f"dataset.list_dir=DIR, or name others, files or folders of classes, with dataset.{missing[0]}_list=NAME"
+        )
+    return paths
+
+
+def _miscounted(
+    files: ImageFiles, num_classes: int, images: int | None, part: str, class_sizes: list[int] | None
+) -> Iterator[Problem]:
+    """What the counts of a list say against it."""
+    sizes = np.bincount(files.labels, minlength=num_classes)
+    if images is not None and len(files.names) != images:
+        yield Problem(files.origin, 0, f"{len(files.names):,} images, expected {images:,} (dataset.{part}_images)")
+    if part == "train":
+        for label in np.flatnonzero(sizes == 0).tolist():
+            yield Problem(files.origin, 0, f"class {label} has no image (dataset.num_classes={num_classes})")
+        if class_sizes and [sizes.min(), sizes.max()] != class_sizes:
+            smallest, largest = class_sizes
+            yield Problem(
+                files.origin,
+                0,
+                f"classes of {sizes.min()} to {sizes.max()} images, expected {smallest} to {largest} "
+                "(dataset.class_sizes)",
+            )
+    elif images is not None and sizes.min() != sizes.max():
+        yield Problem(files.origin, 0, f"classes of {sizes.min()} to {sizes.max()} images, expected all of one size")
+
+
+def _shared(parts: dict[str, ImageFiles]) -> Iterator[Problem]:
+    """Files that stand in two parts."""
+    owner: dict[str, str] = {}
+    for files in parts.values():
+        for name, line in zip(files.names, files.lines.tolist(), strict=True):
+            if name in owner:
+                yield Problem(files.origin, line, f"{name} is also in {owner[name]}")
+        owner |= dict.fromkeys(files.names, files.origin)
+
+
+def describe(files: ImageFiles, num_classes: int) -> str:
+    """The size of a part in words."""
+    sizes = np.bincount(files.labels, minlength=num_classes)
+    span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
+    return f"{len(files.names):,} images in {num_classes:,} classes of {span}"

@@ -1,0 +1,106 @@
+"""Data sets of image files: which lists are read, and what their counts must be."""
+
+import image_trees
+import pytest
+
+from lt_bench.compose import compose
+from lt_bench.data.source import read_source
+from lt_bench.data.sources.common import DataError
+from lt_bench.data.sources.image_lists import describe
+from lt_bench.preflight import settle
+
+
+def read(*words):
+    return read_source(settle(compose(words)))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "stem"), [("imagenet_lt", "ImageNet_LT"), ("places_lt", "Places_LT"), ("inat18", "iNaturalist18")]
+)
+def test_the_lists_of_a_published_data_set(dataset, stem, tmp_path):
+    lists = read(*image_trees.words(image_trees.image_lists(tmp_path, stem), dataset))
+    assert lists.problems == [] and lists.num_classes == 8
+    assert describe(lists.train, 8) == "80 images in 8 classes of 3 to 24"
+    if dataset == "inat18":  # everybody evaluates on the validation list
+        assert lists.validation is None and describe(lists.test, 8) == "16 images in 8 classes of 2"
+    else:
+        assert describe(lists.validation, 8) == "16 images in 8 classes of 2"
+        assert describe(lists.test, 8) == "24 images in 8 classes of 3"
+
+
+@pytest.mark.parametrize(("dataset", "folder"), [("imagenet", "val"), ("image_folder", "test")])
+def test_folders_of_classes(dataset, folder, tmp_path):
+    image_trees.write_classes(tmp_path / "train", image_trees.COUNTS)
+    image_trees.write_classes(tmp_path / folder, (2,) * 8)
+    lists = read(*image_trees.words(tmp_path, dataset))
+    assert lists.problems == [] and len(lists.train.names) == 80 and len(lists.test.names) == 16
+    assert lists.train.names[0] == "train/n0000/n0000_0.JPEG" and lists.test.labels.tolist() == sorted([*range(8)] * 2)
+
+
+def test_csv_lists_whose_classes_have_names(tmp_path):
+    image_trees.write_classes(tmp_path / "all", (3, 2))
+    (tmp_path / "train.csv").write_text(
+        "path,label\nall/n0001/n0001_0.JPEG,zebra\nall/n0000/n0000_0.JPEG,ape\nall/n0000/n0000_1.JPEG,ape\n"
+    )
+    (tmp_path / "test.csv").write_text("path,label\nall/n0001/n0001_1.JPEG,zebra\n")
+    words = ["dataset.train_list=train.csv", "dataset.test_list=test.csv", "dataset.num_classes=2"]
+    lists = read("dataset=image_folder", f'dataset.root="{tmp_path}"', *words)
+    assert lists.problems == [] and lists.train.labels.tolist() == [1, 0, 0] and lists.test.labels.tolist() == [1]
+
+
+def test_what_the_published_lists_count_is_required(tmp_path):
+    words = image_trees.words(image_trees.image_lists(tmp_path))
+    lists = read(*words, "dataset.train_images=81", "dataset.class_sizes=[5,24]", "dataset.test_images=24")
+    where = tmp_path / "lists" / "ImageNet_LT_train.txt"
+    assert [str(problem) for problem in lists.problems] == [
+        f"{where}: 80 images, expected 81 (dataset.train_images)",
+        f"{where}: classes of 3 to 24 images, expected 5 to 24 (dataset.class_sizes)",
+    ]
+    with pytest.raises(DataError, match=r"expected 81.*\n.*\nmend the lists; python -m lt_bench.data check"):
+        lists.require_sound()
+
+
+def test_a_class_without_images_an_unbalanced_test_part_and_shared_files(tmp_path):
+    root = image_trees.image_lists(tmp_path)
+    test = root / "lists" / "ImageNet_LT_test.txt"
+    lines = test.read_text().splitlines()
+    test.write_text("\n".join([*lines[1:], "train/n0003/n0003_0.JPEG 3"]))
+    lists = read(*image_trees.words(root), "dataset.test_images=24", "dataset.num_classes=9")
+    assert [problem.what for problem in lists.problems] == [
+        "class 8 has no image (dataset.num_classes=9)",
+        "classes of 0 to 4 images, expected all of one size",
+        f"train/n0003/n0003_0.JPEG is also in {root / 'lists' / 'ImageNet_LT_train.txt'}",
+    ]
+    assert lists.problems[2].line == 24
+
+
+def test_an_error_shows_the_first_problems(tmp_path):
+    root = image_trees.image_lists(tmp_path)
+    (root / "lists" / "ImageNet_LT_train.txt").write_text("".join(f"../{n} 0\n" for n in range(30)))
+    with pytest.raises(DataError) as caught:
+        read(*image_trees.words(root)).require_sound()
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 12 and "train.txt:10: '../9' leaves" in lines[9] and lines[10] == "and 28 more"
+
+
+def test_all_missing_lists_are_named_with_what_to_type(tmp_path):
+    with pytest.raises(DataError) as caught:
+        read(f'dataset.root="{tmp_path}"', "dataset=imagenet_lt")
+    message = str(caught.value)
+    for part in ("train", "val", "test"):
+        assert str(tmp_path / f"ImageNet_LT_{part}.txt") in message
+    assert "dataset.list_dir=DIR" in message and f"dataset.root=DIR (now {tmp_path})" in message
+
+
+def test_published_counts():
+    """Images and classes of ImageNet-LT, Places-LT and iNaturalist 2018, as in the papers' descriptions."""
+    found = {}
+    for name in ("imagenet_lt", "places_lt", "inat18", "imagenet"):
+        data = settle(compose([f"dataset={name}"])).dataset
+        found[name] = (data.num_classes, data.train_images, data.validation_images, data.test_images, data.class_sizes)
+    assert found == {
+        "imagenet_lt": (1000, 115846, 20000, 50000, [5, 1280]),
+        "places_lt": (365, 62500, 7300, 36500, [5, 4980]),
+        "inat18": (8142, 437513, None, 24426, None),
+        "imagenet": (1000, 1281167, None, 50000, [732, 1300]),
+    }

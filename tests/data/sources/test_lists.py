@@ -1,0 +1,107 @@
+"""Lists of image files in their three forms, and every kind of line that is wrong."""
+
+import pytest
+
+from lt_bench.data.sources.common import DataError
+from lt_bench.data.sources.lists import leaves_root, read_files
+
+
+def read(path, num_classes=3, classes=None):
+    files, classes, problems = read_files(path, path.parent, num_classes, classes)
+    return list(zip(files.names, files.labels.tolist(), files.lines.tolist(), strict=True)), classes, problems
+
+
+def test_text_lines_of_path_and_label(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a/1.jpg 0\nb/with space.jpg 2\n\n  c/3.jpg 1  \n")
+    assert read(path) == ([("a/1.jpg", 0, 1), ("b/with space.jpg", 2, 2), ("c/3.jpg", 1, 4)], None, [])
+
+
+def test_a_csv_file_with_numbers_or_names(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text('path,label\na.jpg,2\n"b, c.jpg",0\n')
+    assert read(path) == ([("a.jpg", 2, 2), ("b, c.jpg", 0, 3)], None, [])
+    path.write_text("path,label\na.jpg,wolf\nb.jpg,2\nc.jpg,bear\n")
+    rows = [("a.jpg", 2, 2), ("b.jpg", 0, 3), ("c.jpg", 1, 4)]
+    assert read(path) == (rows, ["2", "bear", "wolf"], [])
+
+
+def test_a_test_list_numbers_its_classes_as_the_training_list_does(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\na.jpg,wolf\nb.jpg,fox\n")
+    rows, classes, problems = read(path, classes=["bear", "lynx", "wolf"])
+    assert rows == [("a.jpg", 2, 2)] and classes == ["bear", "lynx", "wolf"]
+    assert [str(problem) for problem in problems] == [f"{path}:3: class 'fox' is not among the 3 of the training list"]
+
+
+def test_a_folder_of_classes_in_alphabetical_order(tmp_path):
+    for name in ("train/b/2.JPEG", "train/b/1.png", "train/a/x/9.jpg", "train/a/notes.txt", "train/stray.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    rows, classes, problems = read(tmp_path / "train")
+    assert rows == [("train/a/x/9.jpg", 0, 0), ("train/b/1.png", 1, 0), ("train/b/2.JPEG", 1, 0)]
+    assert (classes, problems) == (["a", "b"], [])
+    _, _, problems = read(tmp_path / "train", num_classes=1)
+    assert str(problems[0]) == f"{tmp_path / 'train'}: class 'b' is number 2 of dataset.num_classes=1"
+
+
+def test_every_wrong_line_is_named_at_once(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(
+        "ok.jpg 0\nok.jpg 1\n../up.jpg 0\n/etc/passwd 0\nmany.jpg 3\nneg.jpg -1\nword\nx.jpg one\na/../b 0\n"
+    )
+    rows, _, problems = read(path)
+    assert rows == [("ok.jpg", 0, 1)]
+    assert [(problem.line, problem.what) for problem in problems] == [
+        (2, "ok.jpg is named before, in line 1"),
+        (3, "'../up.jpg' leaves the data root"),
+        (4, "'/etc/passwd' leaves the data root"),
+        (5, "label '3' is not one of 0 .. 2"),
+        (6, "label '-1' is not one of 0 .. 2"),
+        (7, "'word' is no path and label"),
+        (8, "label 'one' is not one of 0 .. 2"),
+        (9, "'a/../b' leaves the data root"),
+    ]
+
+
+def test_a_csv_file_without_header_or_with_other_cells(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("a.jpg,0\n")
+    assert [str(problem) for problem in read(path)[2]] == [f"{path}:1: a CSV list begins with the line «path,label»"]
+    path.write_text("path,label\na.jpg,0,0\nb.jpg,1\n")
+    rows, _, problems = read(path)
+    assert rows == [("b.jpg", 1, 3)] and str(problems[0]) == f"{path}:2: 3 cells, expected path,label"
+
+
+def test_a_list_that_is_no_text_or_not_there(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"a.jpg 0\n\xff\xfe\n")
+    for name in ("list.txt", "none.txt"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as a list of images"):
+            read(tmp_path / name)
+
+
+def test_a_folder_of_classes_outside_the_root(tmp_path):
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    (tmp_path / "other" / "a" / "1.jpg").touch()
+    with pytest.raises(DataError, match="other cannot be read as a list of images"):
+        read_files(tmp_path / "other", tmp_path / "root", 3, None)
+
+
+@pytest.mark.parametrize("name", ["/a", "..", "a/..", "../a", "a/../../b", "\\a", "..\\a", "C:\\a", "C:a", "a\0b"])
+def test_paths_that_leave_the_root(name):
+    assert leaves_root(name)
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "a..b/c..jpg", ".../a", "a b/c.jpg", "./a"])
+def test_paths_that_stay(name):
+    assert not leaves_root(name)
+
+
+def test_the_checksum_is_of_paths_and_labels_in_order(tmp_path):
+    texts = ("a.jpg 0\nb.jpg 1\n", "b.jpg 1\na.jpg 0\n", "a.jpg 0\nb.jpg 2\n", "path,label\na.jpg,0\nb.jpg,1\n")
+    sums = []
+    for number, text in enumerate(texts):
+        path = tmp_path / f"{number}{'.csv' if 'path' in text else '.txt'}"
+        path.write_text(text)
+        sums.append(read_files(path, tmp_path, 3, None)[0].sha256())
+    assert sums[0] == sums[3] and len(set(sums)) == 3

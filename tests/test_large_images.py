@@ -1,0 +1,177 @@
+"""The whole chain on trees of JPEG files: every data set of files, resuming, broken images, two processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import image_trees
+import pytest
+import torch
+from chain import TINY, Killed, assert_identical, execute, kill_after, results, tiny
+from two_processes import on_two
+
+from lt_bench.compose import UsageError, compose, groups
+from lt_bench.contracts import Method
+from lt_bench.data.imbalance import class_counts
+from lt_bench.data.load import load_data
+from lt_bench.data.sources.common import DataError
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.distributed import Processes
+from lt_bench.engine.loop import Stage, Trainer
+from lt_bench.engine.predict import embed_plain
+from lt_bench.preflight import settle
+from lt_bench.record.record import read_record
+from lt_bench.run import _build
+
+BATCHES = ("train.batch_size=16", "stage_two.train.batch_size=16", "method=bcl", "stage_two=cb")
+BCL = (*BATCHES, "method.views=[cls,sim_wide,sim_wide]", "method.projection_dim=16")
+STEMS = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat18": "iNaturalist18"}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "data").mkdir()
+    return image_trees.image_lists(tmp_path / "data")
+
+
+@pytest.mark.parametrize("dataset", ["imagenet_lt", "places_lt", "inat18", "imagenet", "image_folder"])
+def test_every_data_set_of_files_from_images_to_record(dataset, tmp_path):
+    root = tmp_path / "data"
+    if dataset in STEMS:
+        image_trees.image_lists(root, STEMS[dataset])
+    else:
+        image_trees.write_classes(root / "train", image_trees.COUNTS)
+        image_trees.write_classes(root / ("val" if dataset == "imagenet" else "test"), (3,) * 8, first=1000)
+    words = ["method=ce", "stage_two=cb", "train.batch_size=16", "stage_two.train.batch_size=16"]
+    record, folder = execute(tiny(tmp_path / "runs", *image_trees.words(root, dataset), *words))
+    assert (record.dataset, record.imbalance_factor, record.backbone) == (dataset, None, "tiny")
+    assert record.metrics["train_counts"] == list(image_trees.COUNTS)
+    assert set(record.metrics["test_counts"]) == {2 if dataset == "inat18" else 3}
+    lists = json.loads((folder / "split.json").read_text())["lists_sha256"]
+    assert {"train", "test"} <= lists.keys() and all(len(digest) == 64 for digest in lists.values())
+
+
+def test_every_data_set_of_files_is_tried():
+    targets = {name: compose([f"dataset={name}"]).dataset._target_ for name in groups()["dataset"]}
+    files = {name for name, target in targets.items() if target.endswith("image_lists.read")}
+    assert files == {*STEMS, "imagenet", "image_folder"}
+
+
+def test_an_artificial_tail_and_the_validation_list(tree, tmp_path):
+    words = [*image_trees.words(tree), "method=ce", "train.batch_size=16", "evaluation.split=validation"]
+    tail = ("imbalance.factor=3", "dataset.pool_per_class=3", "evaluation.select=best_validation")
+    record, _ = execute(tiny(tmp_path / "runs", *words, *tail))
+    assert record.metrics["train_counts"] == class_counts(3, 8, 3, "exponential")
+    assert record.metrics["test_counts"] == [2] * 8 and record.evaluated_on == "validation"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_inside_an_epoch_ends_as_if_undisturbed(workers, tree, tmp_path, monkeypatch):
+    words = [*image_trees.words(tree), *BCL, "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
+    undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
+    config = tiny(tmp_path / "killed", *words, f"dataset.workers={workers}")
+    deaths = 0
+    while True:
+        with monkeypatch.context() as patch:
+            kill_after(patch, 3)
+            try:
+                outcome = execute(config)
+                break
+            except Killed:
+                deaths += 1
+    assert deaths >= 2
+    assert_identical(results(*outcome), undisturbed)
+
+
+@pytest.mark.slow
+def test_sbcl_clusters_images_that_workers_read(tree, tmp_path):
+    words = [*image_trees.words(tree), "method=sbcl", "method.minimum_size=3", "method.cluster_view=sim_blur"]
+    config = tiny(tmp_path, *words, *BATCHES[:2], "method.warm_epochs=1", "method.update_interval=1")
+    outcome = results(*execute(config))
+    assert outcome["stage one"]["subclasses"].unique().numel() > 8
+    again = tiny(tmp_path / "again", *words, *BATCHES[:2], "method.warm_epochs=1", "method.update_interval=1")
+    assert_identical(results(*execute(again)), outcome)
+
+
+def test_a_broken_image_stops_the_run_or_is_counted(tree, tmp_path):
+    for path in list((tree / "train" / "n0000").iterdir())[:20]:
+        path.write_bytes(path.read_bytes()[:200])
+    words = [*image_trees.words(tree), "method=ce", "train.batch_size=16", "budget.max_steps_per_epoch=null"]
+    with pytest.raises(DataError, match=r"train/n0000/n0000_\d+\.JPEG is no whole image"):
+        execute(tiny(tmp_path / "runs", *words))
+    record, folder = execute(tiny(tmp_path / "runs", *words, "dataset.on_bad_image=skip"))
+    first = read_record(tmp_path / "runs" / record.stage_one_id / "record.json")
+    assert first.cost["skipped_images"] == 20
+
+
+def test_other_lists_are_another_split(tree, tmp_path):
+    words = [*image_trees.words(tree), "method=ce", "train.batch_size=16"]
+    config = tiny(tmp_path / "runs", *words)
+    _, folder = execute(config)
+    (folder / "record.json").unlink()
+    path = tree / "lists" / "ImageNet_LT_train.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(UsageError, match="lists_sha256"):
+        execute(config)
+
+
+def data_order(processes, folder, tree):
+    """Indices and views of two epochs of this rank, and the features of the test images."""
+    config = settle(compose([*image_trees.words(tree), *BCL]))
+    data = load_data(config, torch.device("cpu"))
+    run = EngineRun(processes, 0, data.train)
+    encoder = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten())
+    encoder.feature_dim = 12
+    method = Method()
+    method.views, method.weight = tuple(config.method["views"]), torch.nn.Parameter(torch.zeros(1))
+    schedule = _build(config.train.schedule, "train.schedule")
+    stage = Stage("s", folder, "c", config.budget, config.checkpoint, False)
+    trainer = Trainer(method, data.train, config.train, schedule, run, stage)
+    batches = [batch for epoch in (0, 1) for batch in trainer.batches(epoch)]
+    views = [torch.cat([batch.views[number] for batch in batches]) for number in range(3)]
+    return {
+        "sizes": torch.tensor([len(batch.indices) for batch in batches]),
+        "indices": torch.cat([batch.indices for batch in batches]),
+        "views": torch.stack(views),
+        "features": embed_plain(encoder, data.test, 5),
+        "embedded": run.embed(encoder, "sim_wide"),
+    }
+
+
+def in_this_tree(processes, folder):
+    return data_order(processes, folder, Path(os.environ["LT_BENCH_TEST_TREE"]))
+
+
+@pytest.mark.slow
+def test_two_processes_see_what_one_sees(tree, tmp_path, monkeypatch):
+    monkeypatch.setenv("LT_BENCH_TEST_TREE", str(tree))
+    alone = data_order(Processes(0, 1, torch.device("cpu")), tmp_path, tree)
+    parts = on_two(in_this_tree)
+    start = 0
+    for size, begin in zip(alone["sizes"].tolist(), alone["sizes"].cumsum(0).tolist(), strict=True):
+        half = size // 2
+        for rank, part in enumerate(parts):
+            here = slice(begin - size + rank * half, begin - size + (rank + 1) * half)
+            there = slice(start, start + half)
+            assert torch.equal(part["indices"][there], alone["indices"][here])
+            torch.testing.assert_close(part["views"][:, there], alone["views"][:, here])
+        start += half
+    for part in parts:
+        torch.testing.assert_close(part["features"], alone["features"])
+        torch.testing.assert_close(part["embedded"], alone["embedded"])
+
+
+@pytest.mark.slow
+def test_a_run_on_two_processes(tree, tmp_path):
+    words = [*TINY, *image_trees.words(tree), *BCL, f"output_dir={tmp_path / 'runs'}", "dataset.workers=1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lt_bench"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = next(
+        record for record in map(read_record, (tmp_path / "runs").glob("*/record.json")) if record.kind == "run"
+    )
+    assert record.environment["processes"] == 2 and record.metrics["test_counts"] == [3] * 8

@@ -1,0 +1,131 @@
+"""The published recipes for large images, against the tables they come from, and one step of each of them."""
+
+import image_trees
+import numpy as np
+import pytest
+from chain import execute, tiny
+from golden_vectors import FOLDER
+
+from lt_bench.compose import UsageError, compose, groups
+from lt_bench.launch.plan import expand
+from lt_bench.preflight import settle
+from lt_bench.run import _build
+
+# epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's and ProCo's tables of recipes
+TWO_BRANCH = ["cls", "sim_wide", "sim_wide"]
+RECIPES = {
+    ("bcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, TWO_BRANCH),
+    ("bcl", "inat18"): (100, 256, 0.2, 1e-4, 0, TWO_BRANCH),
+    ("proco", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, TWO_BRANCH),
+    ("proco", "inat18"): (90, 256, 0.2, 1e-4, 0, TWO_BRANCH),
+    ("paco", "imagenet_lt"): (400, 128, 0.02, 5e-4, 10, ["cls", "sim_always"]),
+    ("paco", "inat18"): (400, 128, 0.02, 1e-4, 10, ["cls", "sim_always"]),
+    ("paco", "places_lt"): (30, 128, 0.02, 5e-4, 5, ["sim_always", "sim_always"]),
+    ("paco", "imagenet"): (400, 256, 0.04, 1e-4, 10, ["cls", "sim_always"]),
+    ("gpaco", "imagenet_lt"): (400, 128, 0.04, 5e-4, 10, ["cls", "clsstack"]),
+    ("gpaco", "inat18"): (400, 128, 0.04, 1e-4, 10, ["cls", "sim_always"]),
+    ("gpaco", "places_lt"): (30, 128, 0.02, 5e-4, 5, ["sim_always", "sim_always"]),
+    ("gpaco", "imagenet"): (400, 512, 0.08, 1e-4, 10, ["cls", "clsstack"]),
+    ("gpaco_multitask", "imagenet_lt"): (400, 128, 0.06, 5e-4, 10, ["cls", "clsstack"]),
+    ("ce", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
+    ("balanced_softmax", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
+    ("ldam_drw", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
+}
+METHOD_VALUES = {
+    ("bcl", "imagenet_lt"): {"temperature": 0.07, "alpha": 1.0, "beta": 0.35, "projection_dim": 1024},
+    ("paco", "imagenet_lt"): {"temperature": 0.2, "alpha": 0.05, "queue_size": 8192, "projection_dim": 128},
+    ("paco", "imagenet"): {"temperature": 0.2, "alpha": 0.05, "prior": False},
+    ("gpaco", "imagenet_lt"): {"temperature": 0.2, "alpha": 0.045, "queue_size": 8192, "projection_dim": 128},
+    ("gpaco", "places_lt"): {"temperature": 0.2, "alpha": 0.02},
+    ("gpaco", "imagenet"): {"prior": False, "smooth": 0.1},
+    ("gpaco_multitask", "imagenet_lt"): {"alpha": 0.5, "temperature": 0.2},
+}
+
+# their rates in lr_schedules; iNaturalist's are those of ImageNet-LT, and CE's are BCL's
+RATES = {
+    **{("bcl", "imagenet_lt"): "bcl_imagenet_90", ("bcl", "inat18"): "bcl_inat_100"},
+    **{("proco", "imagenet_lt"): "proco_imagenet_90", ("proco", "inat18"): "proco_inat_90"},
+    **{("paco", name): "paco_lt_400_lr002" for name in ("imagenet_lt", "inat18")},
+    **{("gpaco", name): "gpaco_lt_400_lr004" for name in ("imagenet_lt", "inat18")},
+    **{(name, "places_lt"): f"{name}_places_30" for name in ("paco", "gpaco")},
+    **{(name, "imagenet"): f"{name}_full_400" for name in ("paco", "gpaco")},
+    ("gpaco_multitask", "imagenet_lt"): "gpaco_lt_400_lr006",
+    **{(name, "imagenet_lt"): "bcl_imagenet_90" for name in ("ce", "balanced_softmax", "ldam_drw")},
+}
+
+
+def test_every_recipe_is_here():
+    large = {name for name in groups()["dataset"] if compose([f"dataset={name}"]).dataset.train_list}
+    files = {recipe for recipe in groups()["recipe"] if recipe.endswith(tuple(f"_{name}" for name in large))}
+    assert files == {"_".join(pair) for pair in RECIPES} and RATES.keys() == RECIPES.keys()
+
+
+def config(method, dataset, *words):
+    return settle(compose([f"method={method}", f"dataset={dataset}", *words]))
+
+
+@pytest.mark.parametrize(("method", "dataset"), RECIPES)
+def test_values_of_the_published_tables(method, dataset):
+    found = config(method, dataset)
+    train, views = found.train, found.method.get("views")
+    values = (train.epochs, train.batch_size, train.lr, train.optimizer.weight_decay)
+    assert (*values, train.schedule["warm_epochs"], views) == RECIPES[method, dataset]
+    assert train.optimizer.momentum == 0.9 and train.drop_last == (method.startswith(("paco", "gpaco", "proco")))
+    for key, value in METHOD_VALUES.get((method, dataset), {}).items():
+        assert found.method[key] == value
+
+
+@pytest.mark.parametrize(("method", "dataset"), RATES)
+@pytest.mark.parametrize("fidelity", ["clean", "official"])
+def test_rates_are_the_published_ones(method, dataset, fidelity):
+    if f"{method}_official" not in groups()["quirks"]:
+        fidelity = "clean"
+    train = config(method, dataset, f"fidelity={fidelity}").train
+    schedule = _build(train.schedule, "train.schedule")
+    expected = np.load(FOLDER / "lr_schedules.npz")[RATES[method, dataset]]
+    np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train.epochs)], expected, rtol=1e-6)
+
+
+def test_places_starts_from_torchvisions_weights_and_trains_one_bottleneck():
+    for method in ("paco", "gpaco"):
+        backbone = config(method, "places_lt").backbone
+        assert (backbone["name"], backbone["pretrained"]) == ("resnet152", "torchvision")
+        assert backbone["trainable_convolutions"] == ["layer4.2"]
+
+
+def test_a_null_takes_a_key_of_another_schedule_away_and_only_there():
+    schedule = config("bcl", "imagenet_lt").train.schedule
+    assert {"milestones", "gamma"}.isdisjoint(schedule) and schedule["span"] == "open"
+    with pytest.raises(UsageError, match="unknown key method.smooting"):
+        settle(compose(["method.smooting=null"]))
+    with pytest.raises(UsageError, match="unknown key train.schedule.gama"):
+        settle(compose(["method=ce", "train.schedule.gama=0.2"]))
+    with pytest.raises(UsageError, match="train.schedule.milestones=null is of the wrong kind"):
+        settle(compose(["method=ce", "train.schedule.milestones=null"]))
+
+
+@pytest.mark.parametrize("name", ["imagenet_lt", "inat18", "places_lt"])
+def test_experiments_are_the_recipes(name):
+    for words in expand([f"experiment={name}"]):
+        found = settle(compose(words))
+        assert (found.method["name"], found.dataset.name) in RECIPES
+        assert found.evaluation.split == ("validation" if name == "places_lt" else "test")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "dataset"), RECIPES)
+def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    stems = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat18": "iNaturalist18"}
+    if dataset in stems:
+        image_trees.image_lists(root, stems[dataset])
+    else:
+        image_trees.write_classes(root / "train", image_trees.COUNTS)
+        image_trees.write_classes(root / "val", (2,) * 8, first=1000)
+    words = [*image_trees.words(root, dataset), f"method={method}", "train.batch_size=16"]
+    small = ["backbone.pretrained=null", "backbone.trainable_convolutions=null", "budget.max_steps_per_epoch=1"]
+    if method.startswith(("paco", "gpaco")):
+        small.append("method.queue_size=64")
+    record, _ = execute(tiny(tmp_path / "runs", *words, *small, "train.epochs=2", "train.schedule.warm_epochs=0"))
+    assert sum(record.metrics["train_counts"]) == sum(image_trees.COUNTS)
