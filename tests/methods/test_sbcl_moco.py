@@ -1,7 +1,9 @@
 """SBCL with MoCo: the authors' three steps, warm-up and second half, the queue's look-ups, recipe and quirks."""
 
+import image_trees
 import pytest
 import torch
+from chain import Killed, assert_identical, execute, kill_after, results, tiny
 from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
 from golden_vectors import SINGLE, golden
 from torch import nn
@@ -9,7 +11,8 @@ from torch import nn
 from lt_bench.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
-from lt_bench.engine.schedules import Cosine
+from lt_bench.engine.schedules import Cosine, Steps
+from lt_bench.launch.plan import expand
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods import sbcl_moco
 from lt_bench.methods.sbcl_moco import SBCLMoCo
@@ -228,3 +231,34 @@ def test_official_quirks_reach_the_method():
         "class_temperature": 0.12,
         "kmeans_seed": 3,
     }
+
+
+def test_the_large_experiment_has_the_authors_linear_classifier():
+    both = [settle(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
+    assert [config.method.get("class_temperature") for config in both] == [None, 0.12]
+    for config in both:
+        assert (config.dataset.name, config.backbone["name"], config.imbalance.factor) == (
+            "imagenet_lt",
+            "resnet50",
+            None,
+        )
+        rule = config.stage_two["train"]
+        assert (rule["batch_size"], rule["sampler"], rule["drop_last"]) == (2048, "class_aware_cut", True)
+        schedule = rule["schedule"]
+        rates = [Steps(schedule["lr"], schedule["milestones"], schedule["gamma"])(e, 0, 1) for e in range(40)]
+        published = golden("cb_lr", "sbcl_imagenet")["linear_lr_per_epoch"]
+        torch.testing.assert_close(torch.tensor(rates, dtype=torch.float64), published, rtol=1e-9, atol=1e-11)
+
+
+def test_a_run_on_image_files_clusters_and_resumes(tmp_path, monkeypatch):
+    image_trees.image_lists(tmp_path / "data")
+    words = ["method=sbcl_moco", "method.minimum_size=3", "method.queue_size=40", "checkpoint.every_steps=1"]
+    words += [*image_trees.words(tmp_path / "data"), "train.batch_size=16", "stage_two.train.batch_size=16"]
+    undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
+    subclasses = undisturbed["stage one"]["subclasses"]
+    assert len(subclasses.unique()) > len(image_trees.COUNTS)  # the larger classes are split
+    with monkeypatch.context() as patch:
+        kill_after(patch, 11)  # in the second half, after a cluster update
+        with pytest.raises(Killed):
+            execute(tiny(tmp_path / "killed", *words))
+    assert_identical(results(*execute(tiny(tmp_path / "killed", *words))), undisturbed)
