@@ -6,7 +6,7 @@ import itertools
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.compose import UsageError, compose, groups, parse, shown
 from lt_bench.config import Config
+from lt_bench.launch.memory import Identities, remembered
 from lt_bench.launch.variants import Variants
 from lt_bench.preflight import settle
 from lt_bench.record.folder import finished
@@ -29,6 +30,11 @@ class PlannedRun:
     identity: str
     stage_one: str
     output_dir: str
+
+    @property
+    def composed(self) -> Config | None:
+        """The settled config, if there was a need for it yet."""
+        return vars(self).get("config")
 
     @cached_property
     def config(self) -> Config:
@@ -61,13 +67,17 @@ def describe(config: Config) -> str:
 def plan(overrides: Sequence[str]) -> list[PlannedRun]:
     """All runs of a sweep, each once, in the order of the words; raises UsageError before anything is run."""
     runs: dict[str, PlannedRun] = {}
-    settled = Variants()
+    settled, known, output_dir = Variants(), dict[str, Identities](), ""
     for words in expand(overrides):
         try:
-            config = settled(words)
+            if found := known.get(shlex.join(words)):
+                run = PlannedRun(tuple(words), found[0], found[1], output_dir)
+            else:
+                run = planned(words, settled(words))
         except UsageError as error:
             raise UsageError(f"{error}\nin the run {shlex.join(words)}") from error
-        run = planned(words, config)
+        if not runs:  # only now it is known where runs are kept
+            output_dir, known = run.output_dir, remembered(run.output_dir)
         runs.setdefault(run.identity, run)
     return list(runs.values())
 
@@ -92,13 +102,19 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     for words in itertools.product(*map(_values, typed)):
         one_run = [word for key, word in zip(keys, words, strict=True) if key != "sweep"]
         sources = [word for key, word in zip(keys, words, strict=True) if key in ("experiment", "sweep")]
-        grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
-        for grid in grids or [{}]:
+        for grid in _grids(tuple(sources)):
             axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
             # the run that is typed names no further runs, even where its experiment does
             end = [*one_run, "sweep=[]"] if grid or "sweep" in keys else one_run
             combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
     return combinations
+
+
+@cache
+def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The grids of an experiment; a single empty one where it has none."""
+    grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
+    return grids or [{}]
 
 
 def _values(override: Override) -> list[str]:

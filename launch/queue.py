@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from lt_bench.launch.submission import HEARTBEAT, LOG, read_json
 from lt_bench.record.files import write_json
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None)
 HEARTBEAT_S = 10  # a run whose heartbeat is much older has died without a word
 
 
@@ -102,7 +105,7 @@ class Queue:
             stdin=subprocess.DEVNULL,
             env=self.environment,
             start_new_session=True,
-            preexec_fn=_ignore_warning,
+            preexec_fn=_bind,
         )
         self.running.append(Process(job, popen, log, time.monotonic()))
         self._next_beat = 0.0
@@ -159,9 +162,15 @@ class Queue:
                 (process.job.folder / HEARTBEAT).unlink(missing_ok=True)
 
 
-def _ignore_warning() -> None:
-    """A cluster's warning signal goes to every process of a job and would end those that do not listen yet."""
+def _bind() -> None:
+    """In a new process: be deaf to a cluster's warning until the run listens to it, and end with the queue.
+
+    A cluster sends its warning to every process of a job, and its default is death. Where the queue is killed, the run
+    is asked to stop (Linux can do that), so that nobody trains on unseen.
+    """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    if sys.platform == "linux":
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _how(status: int) -> str:

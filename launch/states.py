@@ -75,12 +75,12 @@ def _without_job(folder: Path, had_one: bool) -> State:
     if state == "failed":
         return State(FAILED, str(status.get("error", "")))
     here = host == socket.gethostname()
-    if (state == "running" and here and _alive(pid)) or (silence is not None and silence < SILENT_S):
+    if state == "running" and here and _alive(pid):
         return State(RUNNING)
     if had_one:
         return State(TO_DO)
     if silence is not None:
-        return State(FAILED, _silent(silence))
+        return State(RUNNING) if silence < SILENT_S else State(FAILED, _silent(silence))
     if state == "running":
         words = "its process has gone without a word", f"on {host}, as far as can be seen from here"
         return State(FAILED, words[0]) if here else State(RUNNING, words[1])

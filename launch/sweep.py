@@ -17,6 +17,7 @@ from lt_bench.compose import UsageError
 from lt_bench.launch.board import Board
 from lt_bench.launch.chains import Chain, chains, submit
 from lt_bench.launch.cluster import Cluster
+from lt_bench.launch.memory import remember
 from lt_bench.launch.plan import PlannedRun, plan
 from lt_bench.launch.queue import Job, Queue
 from lt_bench.launch.states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
@@ -47,6 +48,8 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN) -> int:
         left = [run for run in runs if known[run.folder].name in among]
         if not left:
             return 0
+        identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
+        remember(runs[0].output_dir, identities, [run.composed for run in runs if run.composed])
         if lost := {known[run.folder].job or "" for run in left if known[run.folder].lost}:
             cluster.cancel(lost)
         found, code = chains(left, known), code_version()

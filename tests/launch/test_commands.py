@@ -117,9 +117,11 @@ def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
 def test_watching_ends_when_nothing_is_in_hand(tmp_path, capsys, monkeypatch):
     (run,) = submitted(tmp_path, "method=ce")
     (run.folder / "heartbeat").touch()
-    naps = []
+    naps, sleep = [], commands.time.sleep
 
     def nap(seconds):
+        if seconds < commands.WATCH_S:  # of somebody else
+            return sleep(seconds)
         naps.append(seconds)
         if len(naps) == 2:
             (run.folder / "heartbeat").unlink()

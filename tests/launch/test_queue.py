@@ -1,10 +1,12 @@
 """A queue of processes: a few at a time, what waits for others, failures apart, no process left behind."""
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import processes_with, wait_for
 
 from lt_bench.launch.queue import HEARTBEAT_S, Job, Queue
 from lt_bench.launch.submission import HEARTBEAT, read_json
@@ -25,6 +27,9 @@ time.sleep(float(seconds))
 note("end")
 sys.exit(int(status))
 """
+
+
+REAL_PYTHON = sys.executable
 
 
 class Notes:
@@ -135,6 +140,23 @@ def test_a_clusters_warning_does_not_end_what_does_not_listen_yet(notes, job):
     one = job("a")
     worked(one)
     assert (one.folder / "log.txt").read_text() == "alive\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
+def test_runs_are_asked_to_stop_when_the_queue_is_killed(notes, job):
+    one = job("a", 60)
+    code = (
+        "import sys; from pathlib import Path; from lt_bench.launch.queue import Job, Queue; "
+        f"sys.executable = {str(Path(notes.path).with_name('fake'))!r}; "
+        f"Queue([Job(Path({str(one.folder)!r}))], 1, {{'OMP_NUM_THREADS': '1'}}).work()"
+    )
+    queue = subprocess.Popen([REAL_PYTHON, "-c", code])
+    wait_for(lambda: notes.events() == ["start a"])
+    assert len(processes_with(str(one.folder))) == 2  # the queue and its run
+    queue.kill()
+    queue.wait()
+    wait_for(lambda: not processes_with(str(one.folder)))
+    assert notes.events() == ["start a"]
 
 
 def test_a_heart_beats_while_a_run_lives_and_no_longer(notes, job, monkeypatch):

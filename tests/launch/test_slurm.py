@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from chain import assert_identical, results
-from command_line import call, wait_for
+from command_line import call, processes_with, wait_for
 from slurm_cluster import SlurmCluster, why_not
 
 from lt_bench.record.record import read_record
@@ -186,11 +185,13 @@ def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, sub
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "checkpoint.every_epochs=5")
     wait_for_training(runs, 20)
-    (pid,) = processes_with(victim, str(tmp_path))
+    # srun has the same words on its command line
+    (pid,) = set(processes_with(victim, str(tmp_path))) - set(processes_with("srun", str(tmp_path)))
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: "failed" in states_of(type_in, runs).values(), 60)
     wait_until_gone(cluster, job)
-    assert cluster.accounts(job) == {job: "FAILED"} and not processes_with("lt_bench.launch.job", str(tmp_path))
+    assert cluster.accounts(job) == {job: "FAILED"}
+    wait_for(lambda: not processes_with("lt_bench.launch.job", str(tmp_path)))
     done = type_in("lt_bench.launch", "retry", "--runs", str(runs))
     (again,) = re.findall(r"queued job (\d+)", done.stdout)
     wait_until_gone(cluster, again)
@@ -210,7 +211,7 @@ def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
     wait_until_gone(cluster, first, second)
     assert cluster.accounts(first, second) == {first: "CANCELLED", second: "CANCELLED"}
     assert is_running(cluster, foreign)
-    assert set(states_of(type_in, runs).values()) == {"stopped"}
+    wait_for(lambda: set(states_of(type_in, runs).values()) == {"stopped"})
     cluster.run("scancel", foreign)
     (again,) = submit(*LONG, "train.epochs=400")
     wait_until_gone(cluster, again)
@@ -224,16 +225,3 @@ def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
     assert "sbatch refused" in said and "nowhere" in said
     assert [path.name for path in (tmp_path / "launch").iterdir()] == ["lock"]
     assert set(states_of(type_in, tmp_path).values()) == {"to"}
-
-
-def processes_with(*words):
-    """Identities of the processes that have these words on their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if all(word in command for word in words) and "srun" not in command:
-            found.append(int(path.parent.name))
-    return found
