@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -45,10 +46,13 @@ class Pack:
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._note)
         self.queue.work(self._heed)
-        if self.queue.interrupted and (signal.SIGUSR2 in self.signals or _still_wanted(job.job_id)):
-            assert callable(requeue)
-            requeue(signal.SIGUSR2, None)  # ends this process on rank 0, or raises where the job may not go on
-            return
+        if self.queue.interrupted and self.signals:
+            if signal.SIGUSR2 not in self.signals and job.num_tasks > 1:
+                _await_end()
+            if signal.SIGUSR2 in self.signals or _still_wanted(job.job_id):
+                assert callable(requeue)
+                requeue(signal.SIGUSR2, None)  # ends this process on rank 0, or raises where the job may not go on
+                return
         failed = [folder.name for folder in (*self.failed, *self.queue.failed, *self.queue.interrupted)]
         if failed:
             raise RunsFailed(f"{len(failed)} of {len(self.jobs)} failed: {', '.join(failed)}")
@@ -85,6 +89,15 @@ def _still_wanted(job: str) -> bool:
     words = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
     said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60).stdout
     return said.strip() == "RUNNING"
+
+
+def _await_end() -> None:
+    """Of several processes, one that is only told to end cannot know whether another has failed: SLURM does the rest.
+
+    It ends the job as failed then, and requeues it after a preemption.
+    """
+    while True:
+        time.sleep(60)
 
 
 def _tell(job: Job, status: int, what: str) -> None:

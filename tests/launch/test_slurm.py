@@ -223,5 +223,5 @@ def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
     words = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
     said = type_in(*words, status=2).stderr
     assert "sbatch refused" in said and "nowhere" in said
-    assert [path.name for path in (tmp_path / "launch").iterdir()] == ["lock"]
+    assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
     assert set(states_of(type_in, tmp_path).values()) == {"to"}

@@ -162,7 +162,7 @@ def test_without_slurm_or_when_it_refuses(slurm, tmp_path, monkeypatch):
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no such\npartition' >&2; exit 1\n")
     with pytest.raises(UsageError, match="^sbatch refused: sbatch: error: no such partition$"):
         submit(tmp_path)
-    assert [path.name for path in (tmp_path / "runs" / "launch").iterdir()] == ["lock"]
+    assert {path.name for path in (tmp_path / "runs" / "launch").iterdir()} == {"lock", "plan.json"}
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="there is no srun on this machine"):
         submit(tmp_path)

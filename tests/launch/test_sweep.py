@@ -156,7 +156,13 @@ def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
     assert run_sweep(["seed=range(200)", "launch.parallel_runs=4", f"output_dir={runs}", "progress=false"]) == 0
     assert [max(numbers) <= 4 for numbers in zip(*most, strict=True)] == [True] * 2 and max(most)[0] == 4
     assert processes_with(str(runs)) == [] and zombies() == []
-    assert {path.name for path in runs.glob("*/*")} == {"submission.json", "status.json", "log.txt", "lock"}
+    assert {path.name for path in runs.glob("*/*")} == {
+        "submission.json",
+        "status.json",
+        "log.txt",
+        "lock",
+        "plan.json",
+    }
     logs = [path.read_text() for path in runs.glob("*/log.txt")]
     assert logs == ["2\n"] * 200 and len(list(runs.iterdir())) == 201
 
