@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from command_line import without_torch
+from record.samples import metrics, sample
 
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
@@ -31,24 +32,14 @@ def record():
     """A record of a run on one process."""
 
     def made(run, seconds, stage_one_seconds, **changes):
-        from lt_bench.record.record import RunRecord
-
         config = run.config
-        sample = {
-            "kind": "run", "run_id": run.identity, "stage_one_id": run.stage_one, "setting_id": setting_id(config),
-            "method": config.method["name"], "method_name": "M", "dataset": config.dataset.name,
-            "imbalance_profile": "exponential", "imbalance_factor": 20.0, "backbone": config.backbone["name"],
-            "stage_two": config.stage_two["name"], "stage_two_name": "S", "fidelity": "clean",
-            "budget": config.budget.name, "seed": config.seed, "split_seed": config.split_seed, "settings": {},
-            "metrics": {
-                "top1": 0.9, "macro": 0.9, "many": None, "medium": None, "few": None, "ece": 0.1,
-                "per_class_accuracy": [], "test_counts": [], "train_counts": [],
-            },
-            "group_rule": "thirds", "selection": "last", "evaluated_on": "test",
+        values = {
+            "run_id": run.identity, "stage_one_id": run.stage_one, "setting_id": setting_id(config),
+            "method": config.method["name"], "dataset": config.dataset.name, "backbone": config.backbone["name"],
+            "stage_two": config.stage_two["name"], "budget": config.budget.name, "metrics": metrics(0.9),
             "cost": {"seconds": seconds, "stage_one_seconds": stage_one_seconds, "device": "H100"},
-            "environment": {},
         }  # fmt: skip
-        return RunRecord(**{**sample, **changes})
+        return sample(**values, **changes)
 
     return made
 
@@ -111,7 +102,7 @@ def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
     (running.folder / "metrics.jsonl").write_text('{"stage": "stage two", "epoch": 3, "loss": 0.12345}\n')
     main(["status", "--runs", str(tmp_path)])
     said = capsys.readouterr().out
-    assert "M / S, digits_lt, seed 0" in said and "stage two, epoch 3, loss 0.123" in said
+    assert "SBCL / CB, digits_lt, seed 0" in said and "stage two, epoch 3, loss 0.123" in said
 
 
 def test_watching_ends_when_nothing_is_in_hand(tmp_path, capsys, monkeypatch):
