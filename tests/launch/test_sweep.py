@@ -129,20 +129,33 @@ def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     words += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
     process = subprocess.Popen([*MODULE, *words], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None)
-    assert len(processes_with(str(tmp_path))) >= 2
+    wait_for(lambda: len(processes_with(str(tmp_path))) >= 2)
     time.sleep(0.2)
     os.kill(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on where it stopped" in said
-    assert processes_with(str(tmp_path)) == [] and not list(tmp_path.glob("*/record.json"))
+    wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started hears of it last
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+# Stands for a run: the first ones end only when four of them are there.
+MEETING = """#!/bin/sh
+touch {marks}/mark.$$
+tries=0
+until [ $(ls {marks}/mark.* | wc -l) -ge 4 ]; do
+    tries=$((tries + 1)); [ $tries -lt 600 ] || exit 1
+    sleep 0.05
+done
+echo $OMP_NUM_THREADS
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
 def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
-    """No process is left, no file but those of the runs, and never more at a time than asked for."""
+    """No process is left, no file but those of the runs, and as many at a time as asked for, never more."""
     stand_in, runs = tmp_path / "python", tmp_path / "runs"
-    stand_in.write_text("#!/bin/sh\nsleep 0.1\necho $OMP_NUM_THREADS\n")
+    stand_in.write_text(MEETING.format(marks=tmp_path))
     stand_in.chmod(0o755)
     monkeypatch.setattr("lt_bench.launch.queue.sys.executable", str(stand_in))
     monkeypatch.setattr("os.cpu_count", lambda: 8)
@@ -154,7 +167,7 @@ def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Queue, "work", watched)
     assert run_sweep(["seed=range(200)", "launch.parallel_runs=4", f"output_dir={runs}", "progress=false"]) == 0
-    assert [max(numbers) <= 4 for numbers in zip(*most, strict=True)] == [True] * 2 and max(most)[0] == 4
+    assert [max(numbers) <= 4 for numbers in zip(*most, strict=True)] == [True] * 2
     assert processes_with(str(runs)) == [] and zombies() == []
     assert {path.name for path in runs.glob("*/*")} == {
         "submission.json",
