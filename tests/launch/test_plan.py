@@ -31,7 +31,7 @@ def refusal(*words):
         ("method=ce,sbcl", ["method=ce", "method=sbcl"]),
         ("method=glob(*)", [f"method={name}" for name in groups()["method"]]),
         ("method=glob(supco*)", ["method=supcon"]),
-        ("method=glob([ce,sbcl*,supcon],exclude=sup*)", ["method=ce", "method=sbcl"]),
+        ("method=glob([ce,balanced*,supcon],exclude=sup*)", ["method=balanced_softmax", "method=ce"]),
         (
             "method.subclass_temperature=null,0.1",
             ["method.subclass_temperature=null", "method.subclass_temperature=0.1"],

@@ -49,7 +49,7 @@ def submit(tmp_path, *words):
 def packs(folder):
     """What the tasks of the arrays will do: the runs of each, in order."""
     found = {}
-    for path in sorted(folder.glob("launch/*/*_submitted.pkl")):
+    for path in sorted(folder.glob("launch/*/*_submitted.pkl"), key=lambda path: path.name):
         pack = pickle.loads(path.read_bytes()).function
         found[path.name.removesuffix("_submitted.pkl")] = [(job.folder.name, job.after) for job in pack.jobs]
     return found
