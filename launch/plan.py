@@ -5,40 +5,61 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import OmegaConf
 
 from lt_bench.compose import UsageError, compose, groups, parse, shown
 from lt_bench.config import Config
+from lt_bench.launch.memory import Identities, remembered
+from lt_bench.launch.variants import Variants
 from lt_bench.preflight import settle
 from lt_bench.record.folder import finished
-from lt_bench.run_id import decides, run_id, stage_one_id
+from lt_bench.run_id import decides, identities
 
 
-class PlannedRun(NamedTuple):
-    """One run of a sweep: what to type, its settled config, its identity and that of the stage one below it."""
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep: what to type, its identity and that of the stage one below it, and where they are."""
 
     overrides: tuple[str, ...]
-    config: Config
     identity: str
     stage_one: str
+    output_dir: str
+
+    @property
+    def composed(self) -> Config | None:
+        """The settled config, if there was a need for it yet."""
+        return vars(self).get("config")
+
+    @cached_property
+    def config(self) -> Config:
+        """The settled config."""
+        return settle(compose(self.overrides))
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.output_dir).expanduser() / self.identity
 
     @property
     def done(self) -> bool:
         """Whether its record is there and valid."""
-        return finished(self.config.output_dir, self.identity) is not None
+        return finished(self.output_dir, self.identity) is not None
 
     @property
-    def stage_one_done(self) -> bool:
-        """Whether the record of the stage one below is there and valid."""
-        return finished(self.config.output_dir, self.stage_one) is not None
+    def stage_one_folder(self) -> Path:
+        """The run folder of the stage one below."""
+        return self.folder.with_name(self.stage_one)
 
 
 def describe(config: Config) -> str:
     """One line on a run: its identity, its stage one, and what is done."""
-    identity, below = run_id(config), stage_one_id(config)
+    identity, below = identities(config)
     states = ["done" if finished(config.output_dir, name) else "to do" for name in (identity, below)]
     return f"run {identity} ({states[0]}) on stage one {below} ({states[1]}) in {config.output_dir}"
 
@@ -46,14 +67,26 @@ def describe(config: Config) -> str:
 def plan(overrides: Sequence[str]) -> list[PlannedRun]:
     """All runs of a sweep, each once, in the order of the words; raises UsageError before anything is run."""
     runs: dict[str, PlannedRun] = {}
+    settled, known, output_dir = Variants(), dict[str, Identities](), ""
     for words in expand(overrides):
         try:
-            config = settle(compose(words))
+            if found := known.get(shlex.join(words)):
+                run = PlannedRun(tuple(words), found[0], found[1], output_dir)
+            else:
+                run = planned(words, settled(words))
         except UsageError as error:
             raise UsageError(f"{error}\nin the run {shlex.join(words)}") from error
-        identity = run_id(config)
-        runs.setdefault(identity, PlannedRun(tuple(words), config, identity, stage_one_id(config)))
+        if not runs:  # only now it is known where runs are kept
+            output_dir, known = run.output_dir, remembered(run.output_dir)
+        runs.setdefault(run.identity, run)
     return list(runs.values())
+
+
+def planned(words: Sequence[str], config: Config) -> PlannedRun:
+    """The run that some words stand for, with the config that they were settled to."""
+    run = PlannedRun(tuple(words), *identities(config), config.output_dir)
+    vars(run)["config"] = config
+    return run
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
@@ -69,13 +102,19 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     for words in itertools.product(*map(_values, typed)):
         one_run = [word for key, word in zip(keys, words, strict=True) if key != "sweep"]
         sources = [word for key, word in zip(keys, words, strict=True) if key in ("experiment", "sweep")]
-        grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
-        for grid in grids or [{}]:
+        for grid in _grids(tuple(sources)):
             axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
             # the run that is typed names no further runs, even where its experiment does
             end = [*one_run, "sweep=[]"] if grid or "sweep" in keys else one_run
             combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
     return combinations
+
+
+@cache
+def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The grids of an experiment; a single empty one where it has none."""
+    grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
+    return grids or [{}]
 
 
 def _values(override: Override) -> list[str]:

@@ -7,11 +7,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lt_bench import __version__
+
+if TYPE_CHECKING:
+    from lt_bench.config import Config
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -19,11 +22,16 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(words))
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it."""
     from lt_bench.compose import UsageError
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
     try:
-        return _dispatch(words)
+        return work()
     except UsageError as error:
         for line in str(error).splitlines():
             print(f"lt_bench: {line}", file=sys.stderr)
@@ -51,10 +59,10 @@ def _dispatch(words: list[str]) -> int:
     if flags.cfg:
         return _show(flags.overrides, flags.resolve)
     if flags.multirun:
-        from lt_bench.launch.local import run_sweep
+        from lt_bench.launch.sweep import run_sweep
 
         return run_sweep(flags.overrides, flags.dry_run)
-    return _one_run(flags.overrides, flags.dry_run, flags.only_stage_one)
+    return _one_run(flags.overrides, flags.dry_run)
 
 
 class _Flags(argparse.ArgumentParser):
@@ -62,13 +70,12 @@ class _Flags(argparse.ArgumentParser):
 
     @classmethod
     def parser(cls) -> _Flags:
-        """All flags; ``--only-stage-one`` is what a sweep says to itself."""
+        """All flags."""
         parser = cls(add_help=False, allow_abbrev=False)
         parser.add_argument("overrides", nargs="*")
         parser.add_argument("-c", "--cfg", choices=["job"])
         for names in (["-h", "--help"], ["-m", "--multirun"], ["--version"], ["--resolve"], ["--dry-run"]):
             parser.add_argument(*names, action="store_true")
-        parser.add_argument("--only-stage-one", action="store_true")
         return parser
 
     def error(self, message: str) -> NoReturn:
@@ -89,21 +96,32 @@ def _show(overrides: list[str], resolve: bool) -> int:
     return DONE
 
 
-def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
+def _one_run(overrides: list[str], dry_run: bool) -> int:
     from lt_bench.compose import UsageError, compose
+    from lt_bench.launch.plan import describe
     from lt_bench.preflight import settle
 
     config = settle(compose(overrides))
     if config.sweep:
         raise UsageError("this experiment is a sweep of several runs; add -m")
-    from lt_bench.launch.plan import describe
+    if config.launch.executor != "local":
+        raise UsageError("a cluster takes its runs as a sweep, even one run; add -m")
+    if dry_run:
+        print(describe(config))
+        return DONE
+    return carry_out(config)
+
+
+def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None) -> int:
+    """Do a run, or what is left of it, and print its result; returns the exit status.
+
+    ``submitted`` is the version of the code at the time of its submission, where it was submitted to a queue.
+    Raises UsageError, KeyboardInterrupt.
+    """
     from lt_bench.record.folder import finished
     from lt_bench.run_id import run_id, stage_one_id
     from lt_bench.summary import summary
 
-    if dry_run:
-        print(describe(config))
-        return DONE
     if done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config)):
         _say(f"done before: {summary(*done)}")
         return DONE
@@ -114,7 +132,7 @@ def _one_run(overrides: list[str], dry_run: bool, only_stage_one: bool) -> int:
     from lt_bench.run import execute
 
     try:
-        record, folder = execute(config, only_stage_one)
+        record, folder = execute(config, only_stage_one, submitted)
     except (DataError, NonFiniteLoss, CheckpointError, OSError) as error:
         print(f"lt_bench: {error}", file=sys.stderr)
         return FAILED

@@ -76,20 +76,22 @@ def parse(overrides: Iterable[str]) -> list[Override]:
 
     ``+key=value`` and ``++key=value`` mean the same as ``key=value``; ``~key`` takes a parameter of a class away.
     """
-    parsed = []
-    for word in overrides:
-        try:
-            override = OverridesParser.create().parse_override(word)
-            if not override.key_or_group:
-                raise ValueError("no key")
-        except (HydraException, ValueError) as error:
-            raise UsageError(
-                f"cannot read {word!r}: write key=value, for example seed=1; a value with spaces or any of =,:()[]{{}} "
-                """goes in two pairs of quotes, for example output_dir='"a,b"'"""
-            ) from error
-        _check(override)
-        parsed.append(override)
-    return parsed
+    return list(map(_parse_word, overrides))
+
+
+@cache
+def _parse_word(word: str) -> Override:
+    try:
+        override = OverridesParser.create().parse_override(word)
+        if not override.key_or_group:
+            raise ValueError("no key")
+    except (HydraException, ValueError) as error:
+        raise UsageError(
+            f"cannot read {word!r}: write key=value, for example seed=1; a value with spaces or any of =,:()[]{{}} "
+            """goes in two pairs of quotes, for example output_dir='"a,b"'"""
+        ) from error
+    _check(override)
+    return override
 
 
 def shown(value: Any) -> str:
@@ -128,7 +130,13 @@ def _chosen(choices: tuple[str, ...]) -> DictConfig:
         with initialize_config_module("lt_bench.conf", version_base="1.3"):
             return hydra_compose("config", overrides=list(choices))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(" ".join(f"{error} {error.__cause__ or ''}".split())) from error
+        said = " ".join(f"{error} {error.__cause__ or ''}".split())
+        if key := getattr(error.__cause__, "full_key", None):
+            try:
+                annotation_of(key)  # where a file has an unknown key, this names those that there are
+            except UsageError as unknown:
+                said = f"{said.partition(':')[0]}: {unknown}"
+        raise UsageError(said) from error
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -141,7 +149,7 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
-    annotation = None if key.startswith(OPEN_NODES) else _annotation(key)
+    annotation = None if key.startswith(OPEN_NODES) else annotation_of(key)
     try:
         with open_dict(config):
             OmegaConf.update(config, key, value)
@@ -169,7 +177,8 @@ def no_single_value(key: str) -> str:
     return f"{key} is no single value; set what is in it as {key}.KEY=VALUE"
 
 
-def _annotation(key: str) -> ast.expr:
+@cache
+def annotation_of(key: str) -> ast.expr:
     """The annotation of a key in the schema; raises UsageError for an unknown key, with its neighbours."""
     owner: Any = Config
     above, text = "", ""

@@ -21,6 +21,7 @@ TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bf16", "fp16", "auto")
 LR_SCALINGS = ("none", "linear", "sqrt")
+EXECUTORS = ("local", "slurm")
 
 
 @dataclass
@@ -164,10 +165,32 @@ class Checkpoint:
 
 @dataclass
 class Launch:
-    """How a sweep is run on this machine."""
+    """How runs are carried out: processes on this machine, or jobs of a SLURM cluster.
 
+    ``runs_per_gpu`` runs share a job; a job with several GPUs or nodes trains one run in a process per GPU.
+    ``sbatch`` holds further options as sbatch has them, such as "--exclude=node7"; ``setup`` are the user's own shell
+    commands that each job starts with. ``signal_delay_s`` before its time is over a job is told to write checkpoints;
+    ``max_requeues`` bounds how often a job may be continued.
+    """
+
+    executor: str = "local"
     parallel_runs: int = 1
     threads_per_run: int | None = None
+    runs_per_gpu: int = 1
+    nodes: int = 1
+    gpus_per_node: int = 1
+    cpus_per_task: int = 4
+    mem_gb: float | None = None
+    time_min: int = 1440
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    array_parallelism: int = 256
+    signal_delay_s: int = 120
+    max_requeues: int = 1000
+    sbatch: list[str] = field(default_factory=list)
+    setup: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -212,6 +235,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": DEVICES,
     "train.precision": PRECISIONS,
     "train.lr_scaling": LR_SCALINGS,
+    "launch.executor": EXECUTORS,
 }
 
 

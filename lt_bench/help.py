@@ -17,6 +17,8 @@ lt_bench: long-tailed visual recognition, one command per run
   python -m lt_bench dataset=cifar100_lt imbalance=if50     another data set and imbalance factor
   python -m lt_bench -m method=ce,sbcl seed=0,1,2           a sweep on this machine: six runs
   python -m lt_bench -m experiment=digits_demo              a whole table as one sweep
+  python -m lt_bench -m method=ce,sbcl launch=slurm         a sweep as jobs of a SLURM cluster
+  python -m lt_bench.launch --help                          plan, submit, watch, retry and cancel sweeps
   python -m lt_bench.report                                 the many/medium/few tables of all finished runs
   python -m lt_bench.data check dataset=imagenet_lt         everything that is wrong with a data set of image files
 

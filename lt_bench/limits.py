@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.resources import files
@@ -12,7 +13,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
-from lt_bench.config import CHOICES, TORCHVISION, Config, Training, flat, node, wants_validation
+from lt_bench.config import CHOICES, TORCHVISION, Config, Launch, Training, flat, node, wants_validation
 from lt_bench.data.views import BOOSTED, VIEWS
 from lt_bench.signatures import constant
 
@@ -51,10 +52,18 @@ RANGES: dict[str, tuple[float, float]] = {
     "checkpoint.every_steps": (1, math.inf),
     "launch.parallel_runs": (1, math.inf),
     "launch.threads_per_run": (1, math.inf),
+    "launch.runs_per_gpu": (1, math.inf),
+    "launch.nodes": (1, math.inf),
+    "launch.gpus_per_node": (0, math.inf),
+    "launch.cpus_per_task": (1, math.inf),
+    "launch.time_min": (1, math.inf),
+    "launch.array_parallelism": (1, math.inf),
+    "launch.signal_delay_s": (1, math.inf),
+    "launch.max_requeues": (0, math.inf),
     "seed": (0, math.inf),
     "split_seed": (0, math.inf),
 }
-POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale")
+POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale", "launch.mem_gb")
 LENGTHS = {
     "dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4, "dataset.class_sizes": 2,
 }  # fmt: skip
@@ -86,7 +95,7 @@ def out_of_range(config: Config) -> Iterator[str]:
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_classifier, _labels, _strengths, _fidelity)
-    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps)
+    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps, _launch)
     for check in (*of_method, *of_run):
         yield from check(config)
 
@@ -222,3 +231,24 @@ def _steps(config: Config) -> Iterator[str]:
                 f"mean over independent images, so parts of a batch have another loss; set {key}.microbatch=null, or "
                 f"{key}.microbatch_anyway=true to train on the loss of the parts"
             )
+
+
+def _launch(config: Config) -> Iterator[str]:
+    """Words for sbatch are checked here, because they end up in a script: one line each, options only in ``sbatch``."""
+    launch = config.launch
+    if launch.executor == "local":
+        for key in sorted(asdict(launch).keys() - {"executor", "parallel_runs", "threads_per_run"}):
+            if getattr(launch, key) != getattr(Launch(), key):
+                yield f"launch.{key} is for a cluster; add launch=slurm, or leave it out"
+        return
+    for key in ("partition", "account", "qos", "constraint"):
+        value = getattr(launch, key)
+        if value is not None and (not value or not value.isprintable()):
+            yield f"launch.{key}={shown(value)!r}: launch.{key}= takes one line of text"
+    for option in launch.sbatch:
+        if not option.isprintable() or not re.fullmatch(r"--[a-z][a-z-]*(=.+)?", option):
+            yield f'launch.sbatch: {option!r} is no option of sbatch; write it as launch.sbatch=["--exclude=node7"]'
+    if launch.runs_per_gpu > 1 and (launch.nodes > 1 or launch.gpus_per_node > 1):
+        yield "launch.runs_per_gpu above 1 shares one GPU; set launch.nodes=1 launch.gpus_per_node=1"
+    if launch.signal_delay_s >= 60 * launch.time_min:
+        yield "launch.signal_delay_s must be below the whole time of a job; set more launch.time_min"

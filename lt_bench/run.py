@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,18 @@ from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
 from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
-from lt_bench.record.folder import RunFolder, environment, finished
+from lt_bench.record.folder import RunFolder, code_version, environment, finished
 from lt_bench.record.record import RunRecord
 from lt_bench.run_id import run_id, setting_id, stage_one_id, unseeded
 
 
-def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Path]:
+def execute(
+    config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None
+) -> tuple[RunRecord, Path]:
     """Carry out a run, or what is left of it; a finished run is only read.  Returns its record and its folder.
 
-    ``only_stage_one`` stops before stage two, so that several stage-two rules find it done.
+    ``only_stage_one`` stops before stage two, so that several stage-two rules find it done; ``submitted`` is the
+    version of the code when the run was put into a queue, for the record.
     Raises UsageError, DataError, NonFiniteLoss, Interrupted.
     """
     try:
@@ -56,7 +59,7 @@ def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Pa
     with RunFolder(config, identity, processes.rank == 0) as folder:
         if done := _agreed(finished, config.output_dir, identity):
             return done
-        laboratory = Laboratory(config, processes)
+        laboratory = Laboratory(config, processes, submitted)
         if only_stage_one:
             return laboratory.work_in(folder, laboratory.stage_one), folder.path
         return laboratory.work_in(folder, laboratory.both_stages), folder.path
@@ -65,10 +68,15 @@ def execute(config: Config, only_stage_one: bool = False) -> tuple[RunRecord, Pa
 class Laboratory:
     """A run's data and processes, and the stages as methods that leave their results in a run folder."""
 
-    def __init__(self, config: Config, processes: distributed.Processes) -> None:
+    def __init__(
+        self, config: Config, processes: distributed.Processes, submitted: Mapping[str, Any] | None = None
+    ) -> None:
         self.config, self.processes = config, processes
         trainings = [config.train, stage_two_training(config)]
         set_switches(config.tf32, config.deterministic)
+        self.provenance = (
+            {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
+        )
         try:
             self.precision = [resolve(one.precision, processes.device) for one in trainings if one]
             self.data: Data = load_data(config, processes.device)
@@ -270,7 +278,7 @@ class Laboratory:
                 "peak_memory_mb": _peak_memory_mb(self.processes.device),
                 "device": _device_name(self.processes.device),
             },
-            environment={**environment(), **self._how()},
+            environment={**environment(), **self.provenance, **self._how()},
         )
 
     def _how(self) -> dict[str, Any]:

@@ -39,8 +39,7 @@ def decisive(config: Config) -> dict[str, Any]:
     Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone. A file
     of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read.
     """
-    defaults = flat(asdict(Config()))
-    defaults |= {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
+    defaults = dict(_schema_defaults(Config))
     for key, beside in TARGETS.items():
         target = (node(config, key) or {}).get("_target_")
         if target:
@@ -84,6 +83,13 @@ def _sha256(path: Path, size: int, changed: int) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+@cache
+def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
+    defaults = flat(asdict(schema()))
+    return defaults | {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
+
+
+@cache
 def decides(key: str) -> bool:
     """Whether the value at a dotted key can change a run's result."""
     return not _under(key, IRRELEVANT)
@@ -108,14 +114,22 @@ def unseeded(config: Config) -> dict[str, Any]:
 
 def stage_one_id(config: Config) -> str:
     """The identity of the stage one below a run; all stage-two rules on top of it share it."""
-    config = replace(config, dataset=replace(config.dataset, group_rule=_own_group_rule(config.dataset.name)))
+    return identities(config)[1]
+
+
+def identities(config: Config) -> tuple[str, str]:
+    """The identity of a run, and that of the stage one below it."""
+    below = values = decisive(config)
+    if (rule := _own_group_rule(config.dataset.name)) != config.dataset.group_rule:
+        below = decisive(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
     dropped = ("stage_two",) if keep else ("stage_two", "evaluation")
-    values = {key: value for key, value in decisive(config).items() if not _under(key, dropped)}
-    return _digest({"kind": "stage_one", **values})
+    below = {key: value for key, value in below.items() if not _under(key, dropped)}
+    return _digest(values), _digest({"kind": "stage_one", **below})
 
 
+@cache
 def _own_group_rule(dataset: str) -> str:
     """The group rule in a data set's own file; tables may group its classes otherwise, an encoder does not see it."""
     if dataset not in groups()["dataset"]:

@@ -63,6 +63,7 @@ def parameters(target: str) -> dict[str, Parameter]:
     return found
 
 
+@cache
 def constant(target: str, name: str, default: Any = None) -> Any:
     """What a class (or an ancestor) assigns to ``name`` in its body: a literal, OPAQUE, or else ``default``."""
     for owner in _ancestry(_find(target)):

@@ -31,3 +31,16 @@ def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def processes_with(*words: str) -> list[int]:
+    """Identities of the processes that have all these words on their command line; there must be a /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if all(word in command for word in words):
+            found.append(int(path.parent.name))
+    return found

@@ -51,7 +51,8 @@ def test_the_lower_rooms_import_nothing_of_the_higher(room):
 @pytest.mark.parametrize(
     "module",
     ["report", "report.__main__", "compose", "preflight", "annotations", "limits", "run_id", "help", "summary",
-     "__main__", "launch.plan", "launch.local", "record.folder", "record.record", "evaluation.predictions",
+     "__main__", "launch.__main__", "launch.plan", "launch.sweep", "launch.tables", "launch.slurm", "launch.job",
+     "launch.pack", "record.folder", "record.record", "evaluation.predictions",
      "data.views", "data.split", "data.__main__", "data.check", "data.packed",
      "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
 )  # fmt: skip

@@ -56,6 +56,9 @@ def test_every_limited_key_is_a_key():
         ("budget.max_steps_per_epoch=0", "budget.max_steps_per_epoch= takes numbers from 1"),
         ("checkpoint.every_steps=0", "checkpoint.every_steps= takes numbers from 1"),
         ("launch.parallel_runs=0", "launch.parallel_runs= takes numbers from 1"),
+        ("launch.executor=pbs", "launch.executor= takes local, slurm"),
+        ("launch.mem_gb=0", "launch.mem_gb= takes numbers above 0"),
+        ("launch.nodes=2", "launch.nodes is for a cluster; add launch=slurm, or leave it out"),
         ("dataset.num_classes=1", "dataset.num_classes= takes numbers from 2"),
         ("dataset.image_size=0", "dataset.image_size= takes numbers from 4"),
         ("dataset.mean=[0,0]", "dataset.mean= takes a list of 3 numbers"),
@@ -173,3 +176,25 @@ def test_rules_for_linear_classifiers_refuse_a_normalised_one(rule):
 def test_a_method_with_a_cosine_classifier_has_no_linear_one(method):
     settle(compose([f"method={method}", "stage_two=lws"]))
     assert "needs a linear classifier" in refusal(f"method={method}", "method.classifier=cosine", "stage_two=lws")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("launch.partition='a\nrm -rf x'", "launch.partition= takes one line of text"),
+        ("launch.account=''", "launch.account= takes one line of text"),
+        ("launch.sbatch=[exclusive]", "launch.sbatch: 'exclusive' is no option of sbatch"),
+        ("launch.sbatch=['--comment=a\nrm']", "is no option of sbatch; write it as"),
+        ("launch.nodes=2 launch.runs_per_gpu=2", "launch.runs_per_gpu above 1 shares one GPU"),
+        ("launch.gpus_per_node=2 launch.runs_per_gpu=2", "launch.runs_per_gpu above 1 shares one GPU"),
+        ("launch.time_min=2", "launch.signal_delay_s must be below the whole time of a job"),
+        ("launch.gpus_per_node=-1", "launch.gpus_per_node= takes numbers from 0"),
+        (
+            "launch.partion=x",
+            "unknown key launch.partion (did you mean partition?); keys of launch: executor, parallel",
+        ),
+    ],
+)
+def test_requests_to_a_cluster(word, said):
+    words = word.split(" ") if "\n" not in word else [word]
+    assert said in refusal("launch=slurm", *words)

@@ -12,15 +12,17 @@ import torch.distributed as dist
 
 from lt_bench.engine.context import EngineRun
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
 
 class Interrupted(Exception):
     """The run was asked to stop and has written a checkpoint."""
 
 
 class StopRequest:
-    """Context: the first SIGINT or SIGTERM asks for a stop, a second SIGINT stops at once."""
+    """Context: the first SIGINT, SIGTERM or SIGUSR2 (a cluster's warning) asks for a stop, a second SIGINT stops."""
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = SIGNALS
 
     def __init__(self) -> None:
         self.reason = ""
@@ -50,3 +52,13 @@ class StopRequest:
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         self.reason = self.reason or ("another process was stopped" if int(flag) else "")
         return bool(int(flag))
+
+
+def shield_worker(worker: int = 0) -> None:
+    """Make a data loader's worker deaf to what asks its run to stop; for ``DataLoader(worker_init_fn=...)``.
+
+    A terminal and a cluster signal every process of a run; a worker that died of it would make the run fail before it
+    has written its checkpoint. Workers end with the process that they work for.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import socket
@@ -20,6 +21,7 @@ from lt_bench.compose import UsageError
 from lt_bench.config import Config
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.record import RunRecord, read_record
+from lt_bench.run_id import run_id
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
@@ -61,8 +63,9 @@ class RunFolder:
     def status(self, state: str, **details: Any) -> None:
         """Write status.json: running, done, failed or interrupted, by whom and since when."""
         if self.writes:
+            kind = "run" if self.identity == run_id(self.config) else "stage_one"
             who = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-            write_json(self.path / "status.json", {"state": state, **who, **details})
+            write_json(self.path / "status.json", {"state": state, "kind": kind, **who, **details})
 
     def _acquire(self) -> None:
         try:
@@ -88,22 +91,26 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and, for a checkout, the commit and whether the working tree differs from it."""
-    found: dict[str, Any] = {name: version(name) for name in ("lt_bench", *PACKAGES)}
+    """Versions, machine and, for a checkout, the commit and how the working tree differs from it."""
+    found: dict[str, Any] = {name: version(name) for name in PACKAGES}
     found |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    return {**found, **_git_state()}
+    return {**found, **code_version()}
 
 
-def _git_state() -> dict[str, Any]:
+def code_version() -> dict[str, Any]:
+    """What names the code: version and, for a checkout, commit, whether tracked files differ, and a hash of how."""
+    found: dict[str, Any] = {"lt_bench": version("lt_bench"), "git_commit": None, "git_dirty": None, "git_diff": None}
     root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return {"git_commit": None, "git_dirty": None}
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return {"git_commit": commit, "git_dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, CalledProcessError):
-        return {"git_commit": None, "git_dirty": None}
+    if (root / ".git").exists():
+        try:
+            commit = _git(root, "rev-parse", "HEAD").decode().strip()
+            difference = _git(root, "diff", "--no-ext-diff", "HEAD")
+        except (OSError, CalledProcessError):
+            return found
+        digest = hashlib.sha256(difference).hexdigest() if difference else None
+        found |= {"git_commit": commit, "git_dirty": bool(difference), "git_diff": digest}
+    return found
 
 
-def _git(root: Path, *words: str) -> str:
-    return check_output(["git", "-C", str(root), *words], stderr=DEVNULL, text=True).strip()
+def _git(root: Path, *words: str) -> bytes:
+    return check_output(["git", "-C", str(root), *words], stderr=DEVNULL)

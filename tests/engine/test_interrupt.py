@@ -9,7 +9,7 @@ from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, tr
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine import checkpoint
-from lt_bench.engine.interrupt import Interrupted, StopRequest
+from lt_bench.engine.interrupt import Interrupted, StopRequest, shield_worker
 from lt_bench.engine.loop import Trainer
 from lt_bench.methods.ce import CE
 
@@ -27,7 +27,7 @@ class Signalling(CE):
         return super().forward(batch, epoch, step, run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
 @pytest.mark.parametrize(("batch_size", "expected"), [(4, (1, 1)), (8, (2, 0))])
 def test_a_signal_stops_after_the_step_with_a_checkpoint(number, batch_size, expected, tmp_path):
     method = Signalling(Vectors(), TrainInfo(LABELS, 2, 3))
@@ -47,3 +47,22 @@ def test_a_second_ctrl_c_stops_at_once():
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.agreed(one_process(None))
         os.kill(os.getpid(), signal.SIGINT)
+
+
+class Signalled(torch.utils.data.Dataset):
+    """A cluster's signal reaches the worker that loads the fourth item."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index == 4:
+            for number in StopRequest.signals:
+                os.kill(os.getpid(), number)
+        return index
+
+
+def test_the_workers_of_a_data_loader_are_shielded():
+    with StopRequest() as stop:
+        loader = torch.utils.data.DataLoader(Signalled(), num_workers=1, worker_init_fn=shield_worker)
+        assert [int(item) for item in loader] == list(range(8)) and not stop.reason

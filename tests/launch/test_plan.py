@@ -2,8 +2,9 @@
 
 import pytest
 
-from lt_bench.compose import UsageError, groups
+from lt_bench.compose import UsageError, compose, groups
 from lt_bench.launch.plan import describe, expand, plan
+from lt_bench.preflight import settle
 from lt_bench.run_id import run_id, stage_one_id
 
 METHODS = ", ".join(groups()["method"])
@@ -30,7 +31,7 @@ def refusal(*words):
         ("method=ce,sbcl", ["method=ce", "method=sbcl"]),
         ("method=glob(*)", [f"method={name}" for name in groups()["method"]]),
         ("method=glob(supco*)", ["method=supcon"]),
-        ("method=glob([ce,sbcl*,supcon],exclude=sup*)", ["method=ce", "method=sbcl"]),
+        ("method=glob([ce,balanced*,supcon],exclude=sup*)", ["method=balanced_softmax", "method=ce"]),
         (
             "method.subclass_temperature=null,0.1",
             ["method.subclass_temperature=null", "method.subclass_temperature=0.1"],
@@ -117,7 +118,7 @@ def test_a_plan_is_what_can_be_typed():
         (again,) = plan(run.overrides)
         assert again == run
         assert (run_id(run.config), stage_one_id(run.config)) == (run.identity, run.stage_one)
-        assert not run.done and not run.stage_one_done
+        assert not run.done and run.folder.name == run.identity and run.stage_one_folder.name == run.stage_one
 
 
 def test_runs_that_are_the_same_are_planned_once():
@@ -157,3 +158,35 @@ def test_describe(tmp_path):
     (run,) = plan([f"output_dir={tmp_path}"])
     said = f"run {run.identity} (to do) on stage one {run.stage_one} (to do) in {tmp_path}"
     assert describe(run.config) == said
+
+
+SWEEPS = [
+    ["seed=range(3)", "split_seed=1,2"],
+    ["method=glob(*)", "seed=5", "train.lr=0.3", "train.epochs=200", "train.drop_last=true"],
+    ["method=sbcl,proco", "dataset=cifar100_lt", "split_seed=7", "train.batch_size=64", "imbalance.factor=20.0"],
+    ["method=ce", "stage_two=glob(*)", "train.batch_size=64", "train.optimizer.momentum=0.8", "evaluation.select=last"],
+    ["seed=3", "seed=4", "train={lr:0.2}", "method.temperature=0.3", "budget.epoch_scale=0.1,0.2"],
+    ["fidelity=official", "method=paco,gpaco", "dataset=cifar10_lt", "train.lr=1", "dataset.download=false"],
+]
+
+
+@pytest.mark.parametrize("words", SWEEPS)
+def test_the_short_cut_for_plain_values_gives_the_same_configs(words):
+    for run in plan(words):
+        assert run.config == settle(compose(run.overrides))
+
+
+@pytest.mark.parametrize("words", [["seed=1", "train.lr=0"], ["seed=1", "device=gpu"], ["sed=1"], ["seed=1.5"]])
+def test_the_short_cut_refuses_the_same(words):
+    with pytest.raises(UsageError) as expected:
+        settle(compose(words))
+    assert refusal(*words).partition("\nin the run")[0] == str(expected.value)
+
+
+def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
+    composed = []
+    monkeypatch.setattr("lt_bench.launch.variants.compose", lambda words: composed.append(words) or compose(words))
+    assert (
+        len(plan(["method=ce,supcon", "seed=range(20)", "train.optimizer.momentum=0.5,0.6"])) == 80
+        and len(composed) == 2
+    )

@@ -16,7 +16,7 @@ from lt_bench.__main__ import main
 from lt_bench.compose import UsageError, compose
 from lt_bench.preflight import settle
 from lt_bench.record.files import write_json
-from lt_bench.record.folder import RunFolder, environment, finished
+from lt_bench.record.folder import RunFolder, code_version, environment, finished
 from lt_bench.run_id import run_id
 
 HOLD = """
@@ -64,6 +64,26 @@ def test_the_environment_of_a_checkout_names_its_commit():
 def test_the_environment_of_an_installed_copy_names_none(monkeypatch, tmp_path):
     monkeypatch.setattr("lt_bench.record.folder.__file__", str(tmp_path / "lt_bench" / "record" / "folder.py"))
     assert environment()["git_commit"] is None
+
+
+def test_the_version_of_the_code_tells_changes_apart(monkeypatch, tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *words], cwd=tmp_path, check=True)
+
+    monkeypatch.setattr("lt_bench.record.folder.__file__", str(tmp_path / "lt_bench" / "record" / "folder.py"))
+    (tmp_path / "tracked").write_text("1\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "x")
+    (tmp_path / "untracked").touch()
+    clean = code_version()
+    assert clean["git_dirty"] is False and clean["git_diff"] is None
+    found = []
+    for text in ("2\n", "3\n"):
+        (tmp_path / "tracked").write_text(text)
+        found.append(code_version())
+    assert all(one["git_dirty"] and one["git_commit"] == clean["git_commit"] for one in found)
+    assert len({one["git_diff"] for one in found}) == 2 and len(found[0]["git_diff"]) == 64
 
 
 def test_status_says_who_and_when(config):

@@ -1,0 +1,159 @@
+"""``python -m lt_bench.launch``: plan, submit, watch, retry and cancel sweeps; nothing here imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from lt_bench.__main__ import DONE, exit_status
+from lt_bench.compose import UsageError
+
+EXAMPLES = """\
+WORDS are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel are about all runs
+in the folder that --runs names.
+
+  python -m lt_bench.launch plan method=ce,sbcl seed='range(5)'             what would run, and what it would cost
+  python -m lt_bench.launch submit method=ce,sbcl seed='range(5)' launch=slurm_packed launch.partition=gpu
+  python -m lt_bench.launch status --watch                                  all runs in runs/, again and again
+  python -m lt_bench.launch retry                                           what has failed, as it was submitted
+  python -m lt_bench.launch retry method=sbcl launch=slurm launch.mem_gb=64    of this sweep, with more memory
+  python -m lt_bench.launch cancel method=sbcl                              the cluster's jobs of these runs
+  python -m lt_bench.launch logs 0c94                                       what the run 0c94... has printed
+
+A second submit of the same sweep queues only what is neither done nor in hand. A job that is cancelled, or whose time
+is over, has written checkpoints: submit or retry goes on from there. Sweeps on this machine are stopped with Ctrl-C.
+
+exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return exit_status(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see python -m lt_bench.launch --help")
+
+
+def _dispatch(argv: list[str]) -> int:
+    arguments = _parser().parse_intermixed_args(argv)
+    return COMMANDS[arguments.command](arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m lt_bench.launch",
+        description="Plan, submit, watch, retry and cancel sweeps.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("words", nargs="*", metavar="WORDS", help="words of a sweep; for logs: beginnings of run names")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="run folders (%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="submit: only say what would be submitted")
+    parser.add_argument("--watch", action="store_true", help="status: again and again, until nothing is in hand")
+    parser.add_argument("--lines", type=int, default=20, metavar="N", help="logs: the last N lines (%(default)s)")
+    return parser
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from lt_bench.launch.plan import plan
+    from lt_bench.launch.tables import plan_text
+
+    print(plan_text(plan(arguments.words)))
+    return DONE
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    from lt_bench.launch.sweep import run_sweep
+
+    return run_sweep(arguments.words, arguments.dry_run)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from lt_bench.launch.states import BUSY, states
+    from lt_bench.launch.tables import status_text
+
+    folders = _folders(arguments)
+    while True:
+        found = states(folders)
+        text = status_text(found)
+        print(f"\033[H\033[J{text}" if arguments.watch and sys.stdout.isatty() else text, flush=True)
+        if not arguments.watch or not any(state.name in BUSY for state in found.values()):
+            return DONE
+        time.sleep(WATCH_S)
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from lt_bench.launch.plan import plan, planned
+    from lt_bench.launch.states import FAILED, run_folders, states
+    from lt_bench.launch.submission import SUBMISSION, thaw
+    from lt_bench.launch.sweep import carry_out
+
+    if arguments.words:
+        runs = plan(arguments.words)
+    else:
+        folders = [folder for folder in run_folders(arguments.runs) if (folder / SUBMISSION).exists()]
+        failed = [folder for folder, state in states(folders).items() if state.name == FAILED]
+        runs = [planned(submission.words, submission.config) for submission in map(thaw, failed)]
+    if not runs:
+        print(f"nothing that was submitted has failed in {arguments.runs}")
+        return DONE
+    return carry_out(runs, among=(FAILED,))
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    from lt_bench.launch.cluster import Cluster
+    from lt_bench.launch.states import BUSY, states
+
+    cluster = Cluster()
+    found = states(_folders(arguments), cluster)
+    jobs = {state.job for state in found.values() if state.job and (state.name in BUSY or state.lost)}
+    jobs &= (cluster.queued or {}).keys()
+    if jobs:
+        cluster.cancel(jobs)
+    print(f"cancelled {len(jobs)} of the cluster's jobs{': ' * bool(jobs)}{' '.join(sorted(jobs))}")
+    return DONE
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from lt_bench.launch.states import run_folders
+
+    for name in arguments.words or [""]:
+        folders = [folder for folder in run_folders(arguments.runs) if folder.name.startswith(name)]
+        if not name or not folders:
+            raise UsageError(f"logs takes beginnings of the names of runs in {arguments.runs}, as status shows them")
+        for path in (path for folder in folders for path in sorted(folder.glob("log*.txt"))):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            print("\n".join([f"==> {path} <==", *lines[-arguments.lines :]]))
+    return DONE
+
+
+def _folders(arguments: argparse.Namespace) -> list[Path]:
+    """The run folders that the words of a sweep or ``--runs`` name."""
+    from lt_bench.launch.plan import plan
+    from lt_bench.launch.states import run_folders
+
+    return [run.folder for run in plan(arguments.words)] if arguments.words else run_folders(arguments.runs)
+
+
+WATCH_S = 10
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "plan": _plan,
+    "submit": _submit,
+    "status": _status,
+    "retry": _retry,
+    "cancel": _cancel,
+    "logs": _logs,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Runs that belong together: those that share a stage one, after that stage one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lt_bench.config import Launch
+from lt_bench.launch.plan import PlannedRun
+from lt_bench.launch.queue import Job
+from lt_bench.launch.states import BUSY, DONE, State
+from lt_bench.launch.submission import Submission, freeze
+
+
+class Chain(NamedTuple):
+    """Runs to carry out in one place, and whether the stage one below them comes first, as a job of its own.
+
+    ``after_job`` is a job of the cluster that has their stage one in hand already.
+    """
+
+    runs: list[PlannedRun]
+    stage_one_first: bool
+    after_job: str | None
+
+    @property
+    def launch(self) -> Launch:
+        """How the runs are to be carried out."""
+        return self.runs[0].config.launch
+
+
+def chains(runs: Iterable[PlannedRun], states: Mapping[Path, State]) -> list[Chain]:
+    """All runs in chains; a stage one that several of them share, that is not done and that nobody has, comes first.
+
+    ``states`` has the states of their stage ones' folders.
+    """
+    runs = list(runs)
+    users = Counter(run.stage_one for run in runs if states[run.stage_one_folder].name != DONE)
+    found: dict[str, Chain] = {}
+    for run in runs:
+        below = states[run.stage_one_folder]
+        shared = users[run.stage_one] > 1 and below.name not in BUSY
+        after = below.job if below.name in BUSY else None
+        chain = found.setdefault(run.stage_one if shared else run.identity, Chain([], shared, after))
+        chain.runs.append(run)
+    return list(found.values())
+
+
+def submit(chain: Chain, code: Mapping[str, Any]) -> list[Job]:
+    """Write the submissions of a chain into their run folders; returns the jobs that carry them out, in order."""
+    below = None
+    if chain.stage_one_first:
+        first = chain.runs[0]
+        below = freeze(Submission(first.config, True, dict(code), first.overrides), first.stage_one)
+    folders = [freeze(Submission(run.config, False, dict(code), run.overrides), run.identity) for run in chain.runs]
+    return [*([Job(below)] if below else []), *(Job(folder, below) for folder in folders)]

@@ -1,0 +1,29 @@
+"""``python -m lt_bench.launch.job FOLDER``: the run that was submitted in a run folder, as it was then."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lt_bench.__main__ import carry_out, exit_status
+from lt_bench.launch.submission import thaw
+from lt_bench.record.folder import code_version
+
+
+def main(folder: Path) -> int:
+    """Carry out a submitted run; returns the exit status of ``python -m lt_bench``."""
+    return exit_status(lambda: _carry_out(folder))
+
+
+def _carry_out(folder: Path) -> int:
+    config, only_stage_one, code, _ = thaw(folder)
+    now = code_version()
+    for key in sorted(code.keys() | now.keys()):
+        if code.get(key) != now.get(key):
+            was, is_now = code.get(key), now.get(key)
+            print(f"lt_bench: warning: {key} was {was} at submission and is {is_now}; recorded", file=sys.stderr)
+    return carry_out(config, only_stage_one, code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

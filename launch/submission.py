@@ -1,0 +1,83 @@
+"""What is written into a run's folder when it is put into a queue, and read by the process that carries it out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+
+from lt_bench.compose import UsageError
+from lt_bench.config import Config, Dataset
+from lt_bench.preflight import settle
+from lt_bench.record.files import write_json
+from lt_bench.run_id import run_id, stage_one_id
+
+SUBMISSION, JOB, HEARTBEAT, LOG = "submission.json", "job.json", "heartbeat", "log.txt"
+
+
+class Submission(NamedTuple):
+    """A run as it was when it was submitted: its settled config, what of it is asked for, and the code's version."""
+
+    config: Config
+    only_stage_one: bool
+    code: dict[str, Any]
+    words: tuple[str, ...]
+
+
+def freeze(submission: Submission, identity: str) -> Path:
+    """Write a submission into its run folder, which is returned; later edits of conf/ do not reach it any more.
+
+    Paths become absolute, so that it does not matter from where the run is carried out. Raises UsageError.
+    """
+    config = submission.config
+    folder = Path(config.output_dir).expanduser().absolute() / identity
+    root = config.dataset.root
+    dataset: Dataset = replace(config.dataset, root=str(Path(root).expanduser().absolute()) if root else root)
+    data_dir = str(Path(config.data_dir).expanduser().absolute())
+    frozen = replace(config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, sweep=[])
+    written = {**submission._asdict(), "config": asdict(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    try:
+        for name in (JOB, HEARTBEAT, "trace.txt"):  # of an earlier attempt
+            (folder / name).unlink(missing_ok=True)
+        write_json(folder / SUBMISSION, written)
+        write_json(folder / "status.json", {"state": "submitted", "time": written["time"]})
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"cannot write into {folder} ({reason}); choose another folder with output_dir=DIR") from error
+    return folder
+
+
+def thaw(folder: Path) -> Submission:
+    """The submission of a run folder; raises UsageError where there is none or the code reads it otherwise by now."""
+    values = read_json(folder / SUBMISSION)
+    if not values:
+        raise UsageError(f"{folder} holds no {SUBMISSION}: no run was submitted there")
+    config = settle(OmegaConf.merge(OmegaConf.structured(Config), values["config"]))  # type: ignore[arg-type]
+    identity = stage_one_id(config) if values["only_stage_one"] else run_id(config)
+    if identity != folder.name:
+        raise UsageError(
+            f"with the code as it is now, {folder / SUBMISSION} means run {identity}; submit the sweep again"
+        )
+    return Submission(config, values["only_stage_one"], values["code"], tuple(values["words"]))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is no valid one."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def label(config: Mapping[str, Any]) -> str:
+    """What a run is, in a few words, from its config as plain values."""
+    method, rule, imbalance = config["method"]["title"], config["stage_two"]["title"], config["imbalance"]
+    factor = "native" if imbalance["factor"] is None else f"IF {imbalance['factor']:g}"
+    seeds = f"seed {config['seed']}" + (f", split seed {config['split_seed']}" if config["split_seed"] else "")
+    return f"{method} / {rule}, {config['dataset']['name']} {factor}, {seeds}"

@@ -1,0 +1,120 @@
+"""A sweep: what is left of it is written into run folders, and carried out here or queued on a cluster."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from lt_bench.compose import UsageError
+from lt_bench.launch.board import Board
+from lt_bench.launch.chains import Chain, chains, submit
+from lt_bench.launch.cluster import Cluster
+from lt_bench.launch.memory import remember
+from lt_bench.launch.plan import PlannedRun, plan
+from lt_bench.launch.queue import Job, Queue
+from lt_bench.launch.states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
+from lt_bench.launch.submission import label
+from lt_bench.record.folder import code_version
+
+OPEN = (TO_DO, STOPPED, FAILED)
+
+
+def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
+    """Carry out or queue what is left of a sweep; returns 0 all done or queued, 1 some failed, 130 interrupted."""
+    runs = plan(overrides)
+    if not dry_run:
+        return carry_out(runs)
+    known = states(run.folder for run in runs)
+    print(counts(known[run.folder] for run in runs), file=sys.stderr)
+    for run in runs:
+        print(run.identity, known[run.folder].name, shlex.join(run.overrides))
+    return 0
+
+
+def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN) -> int:
+    """Carry out or queue those of some runs that are in certain states; returns the exit status of a sweep."""
+    with one_at_a_time(Path(runs[0].output_dir).expanduser()):
+        cluster = Cluster()
+        known = states({folder for run in runs for folder in (run.folder, run.stage_one_folder)}, cluster)
+        print(counts(known[run.folder] for run in runs), file=sys.stderr)
+        left = [run for run in runs if known[run.folder].name in among]
+        if not left:
+            return 0
+        identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
+        remember(runs[0].output_dir, identities, [run.composed for run in runs if run.composed])
+        if lost := {known[run.folder].job or "" for run in left if known[run.folder].lost}:
+            cluster.cancel(lost)
+        found, code = chains(left, known), code_version()
+        if left[0].config.launch.executor == "slurm":
+            return _queue(found, code, cluster)
+        jobs = [(chain, submit(chain, code)) for chain in found]
+    return _run_here(jobs)
+
+
+def counts(found: Iterable[State]) -> str:
+    """How many runs there are, and how many are in each state."""
+    number = Counter(state.name for state in found)
+    parts = [f"{name}: {number[name]}" for name in (DONE, *BUSY, FAILED, STOPPED) if number[name] or name == DONE]
+    return ", ".join([f"runs: {number.total()}", *parts])
+
+
+def differences(runs: list[PlannedRun]) -> dict[Path, str]:
+    """What distinguishes runs in the words that were typed for them, by run folder; what they are for a single one."""
+    if len(runs) == 1:
+        return {runs[0].folder: label(asdict(runs[0].config))}
+    common = set.intersection(*(set(run.overrides) for run in runs)) | {"sweep=[]"}
+    return {run.folder: shlex.join(word for word in run.overrides if word not in common) for run in runs}
+
+
+def one_at_a_time(output_dir: Path) -> FileLock:
+    """A lock, so that two sweeps with runs in common do not both take them."""
+    folder = output_dir / "launch"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write into {folder} ({error.strerror}); choose another folder with output_dir=DIR"
+        ) from error
+    return FileLock(folder / "lock")
+
+
+def _queue(found: list[Chain], code: Mapping[str, Any], cluster: Cluster) -> int:
+    from lt_bench.launch.slurm import queue_chains
+
+    if code["git_dirty"]:
+        print("lt_bench: warning: tracked files differ from the commit; records will say so", file=sys.stderr)
+    output_dir = found[0].runs[0].output_dir
+    for job, jobs, runs in queue_chains(found, code, cluster.max_array_size):
+        print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
+    print(f"  python -m lt_bench.launch status --runs {shlex.quote(output_dir)} --watch    # or retry, cancel, logs")
+    return 0
+
+
+def _run_here(jobs: list[tuple[Chain, list[Job]]]) -> int:
+    config = jobs[0][0].runs[0].config
+    order = [job for _, each in jobs for job in each]
+    labels = differences([run for chain, _ in jobs for run in chain.runs])
+    below = {job.after: f"stage one of {labels[job.folder]}" for job in order if job.after}
+    parallel = config.launch.parallel_runs
+    shared_out = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // parallel)
+    threads = {"OMP_NUM_THREADS": str(config.launch.threads_per_run or shared_out)}
+    with Board(len(order), parallel, {**labels, **below}, config.progress) as board:
+        queue = Queue(order, parallel, threads, board.note)
+        try:
+            queue.work(lambda: board.refresh(queue))
+        except KeyboardInterrupt:
+            print("lt_bench: stopping; the same command goes on where it stopped", file=sys.stderr)
+            return 130
+    for line in board.failures:
+        print(line, file=sys.stderr)
+    if board.failures:
+        print(f"lt_bench: {len(board.failures)} failed; the same command tries them again", file=sys.stderr)
+    return 1 if board.failures else 0

@@ -1,0 +1,63 @@
+"""What ``plan`` and ``status`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tabulate import tabulate
+
+from lt_bench.launch.board import progress_of
+from lt_bench.launch.chains import chains
+from lt_bench.launch.estimate import earlier_records, estimate
+from lt_bench.launch.plan import PlannedRun
+from lt_bench.launch.states import DONE, RUNNING, State, states
+from lt_bench.launch.submission import SUBMISSION, label, read_json
+from lt_bench.launch.sweep import OPEN, counts, differences
+from lt_bench.record.folder import finished
+
+LONGEST = 100  # characters of a message
+
+
+def plan_text(runs: list[PlannedRun]) -> str:
+    """A row per run with its state, how many jobs would be made, and what is left to be paid for."""
+    known = states({folder for run in runs for folder in (run.folder, run.stage_one_folder)})
+    words = differences(runs)
+    rows = [(run.identity, known[run.folder].name, run.stage_one, words[run.folder]) for run in runs]
+    left = [run for run in runs if known[run.folder].name in OPEN]
+    lines = [tabulate(rows, ["run", "state", "stage one", "what"], tablefmt="plain", disable_numparse=True)]
+    lines += ["", counts(known[run.folder] for run in runs)]
+    if left:
+        below = {run.stage_one: known[run.stage_one_folder].name == DONE for run in left}
+        first = sum(chain.stage_one_first for chain in chains(left, known))
+        shared = f", stage ones that are shared and trained once: {first}" if first else ""
+        lines.append(f"to do: {len(left)}{shared}; {estimate(left, below, earlier_records(runs[0].output_dir))}")
+    return "\n".join(lines)
+
+
+def status_text(found: Mapping[Path, State]) -> str:
+    """A row per run with its state, job and how far it is; then the counts."""
+    rows = [
+        (folder.name, state.name, state.job or "", _what(folder), _how_far(folder, state))
+        for folder, state in found.items()
+    ]
+    table = tabulate(rows, ["run", "state", "job", "what", ""], tablefmt="plain", disable_numparse=True)
+    return f"{table}\n\n{counts(found.values())}"
+
+
+def _what(folder: Path) -> str:
+    submission = read_json(folder / SUBMISSION)
+    if submission:
+        return label(submission["config"])
+    if done := finished(str(folder.parent), folder.name):
+        record = done[0]
+        return f"{record.method_name} / {record.stage_two_name}, {record.dataset}, seed {record.seed}"
+    return "started by hand"
+
+
+def _how_far(folder: Path, state: State) -> str:
+    if state.name == RUNNING:
+        return progress_of(folder) or state.detail
+    if state.name == DONE and (done := finished(str(folder.parent), folder.name)):
+        return f"{100 * done[0].metrics['top1']:.1f} %"
+    return state.detail if len(state.detail) <= LONGEST else f"{state.detail[: LONGEST - 1]}…"

@@ -1,0 +1,185 @@
+"""``python -m lt_bench.launch``: plans, tables, estimates, retry and cancel, without torch and without a cluster."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from command_line import without_torch
+from record.samples import metrics, sample
+
+from lt_bench.launch import __main__ as commands
+from lt_bench.launch.__main__ import main
+from lt_bench.launch.estimate import Estimate, estimate
+from lt_bench.launch.plan import plan
+from lt_bench.launch.submission import Submission, freeze
+from lt_bench.record.files import write_json
+from lt_bench.run_id import identities, setting_id
+
+
+def submitted(tmp_path, *words, status=None):
+    """Runs that were submitted into a folder, with the state that their folders tell."""
+    runs = plan([*words, f"output_dir={tmp_path}"])
+    for run in runs:
+        freeze(Submission(run.config, False, {}, run.overrides), run.identity)
+        if status:
+            write_json(run.folder / "status.json", status)
+    return runs
+
+
+@pytest.fixture
+def record():
+    """A record of a run on one process."""
+
+    def made(run, seconds, stage_one_seconds, **changes):
+        config = run.config
+        values = {
+            "run_id": run.identity, "stage_one_id": run.stage_one, "setting_id": setting_id(config),
+            "method": config.method["name"], "dataset": config.dataset.name, "backbone": config.backbone["name"],
+            "stage_two": config.stage_two["name"], "budget": config.budget.name, "metrics": metrics(0.9),
+            "cost": {"seconds": seconds, "stage_one_seconds": stage_one_seconds, "device": "H100"},
+        }  # fmt: skip
+        return sample(**values, **changes)
+
+    return made
+
+
+def test_an_estimate_is_the_median_of_earlier_seeds(record):
+    runs = plan(["method=ce", "stage_two=none,cb", "seed=range(4)"])
+    earlier = [record(run, 1800.0, 3600.0) for run in runs if run.config.seed < 2]
+    earlier.append(record(runs[2], 999999.0, 999999.0))  # one of three does not move a median
+    done = {run.stage_one: run.config.seed == 3 for run in runs}
+    found = estimate(runs, done, earlier)
+    # eight runs of half an hour; three of four stage ones of an hour, each of them once
+    assert found == Estimate(8 * 0.5 + 3 * 1.0, 5, 0, "H100")
+    assert str(found) == "about 7 GPU-hours on H100, by the records of 5 earlier runs"
+
+
+def test_an_estimate_knows_packs_processes_and_likenesses(record):
+    (run,) = plan(["method=ce", "stage_two=cb", "launch=slurm_packed"])
+    (other,) = plan(["method=ce", "stage_two=cb", "train.lr=0.3"])
+    (far,) = plan(["method=supcon"])
+    earlier = [record(other, 3600.0, 7200.0, environment={"processes": 2})]
+    assert estimate([run], {run.stage_one: False}, earlier).hours == pytest.approx(6 / 4)
+    found = estimate([run, far], {run.stage_one: True, far.stage_one: True}, earlier)
+    assert (found.hours, found.unknown) == (pytest.approx(2 / 4), 1) and "1 runs are like none of them" in str(found)
+    assert str(estimate([far], {far.stage_one: True}, [])).startswith("no estimate")
+
+
+def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, capsys):
+    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+    runs = plan(words)
+    done = record(runs[0], 36.0, 72.0)
+    write_json(runs[0].folder / "record.json", done.to_dict())
+    write_json(runs[1].folder / "status.json", {"state": "failed", "error": "E"})
+    assert main(["plan", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == [runs[0].identity, "done", runs[0].stage_one, "stage_two=none", "seed=1"]
+    assert [line.split()[1] for line in lines[2:5]] == ["failed", "to", "to"]
+    assert lines[6] == "runs: 4, done: 1, failed: 1"
+    assert lines[7].startswith("to do: 3, stage ones that are shared and trained once: 1; about 0.0")
+    assert lines[7].endswith("GPU-hours on H100, by the records of 1 earlier runs; 2 runs are like none of them")
+    assert not list(tmp_path.glob("*/submission.json"))  # a plan only looks
+
+
+def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
+    done, failed = submitted(tmp_path, "method=ce", "seed=1,2", status={"state": "failed", "error": "x" * 200})
+    write_json(done.folder / "record.json", record(done, 1.0, 1.0).to_dict())
+    assert main(["status", "--runs", str(tmp_path)]) == 0
+    first, second = sorted(capsys.readouterr().out.splitlines()[1:3], key=lambda line: "failed" in line)
+    assert first.split() == [done.identity, "done", *"CE / –, digits_lt IF 20, seed 1 90.0 %".split()]
+    assert second.startswith(failed.identity) and second.endswith("x" * 99 + "…")
+    assert main(["status", "method=ce", "seed=2,3", f"output_dir={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert failed.identity in said and done.identity not in said and "runs: 2, done: 0, failed: 1" in said
+
+
+def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
+    (by_hand,) = plan(["method=ce", f"output_dir={tmp_path}"])
+    write_json(by_hand.folder / "record.json", record(by_hand, 1.0, 1.0).to_dict())
+    (running,) = submitted(tmp_path, "method=ce", "seed=1")
+    (running.folder / "heartbeat").touch()
+    (running.folder / "metrics.jsonl").write_text('{"stage": "stage two", "epoch": 3, "loss": 0.12345}\n')
+    main(["status", "--runs", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "SBCL / CB, digits_lt, seed 0" in said and "stage two, epoch 3, loss 0.123" in said
+
+
+def test_watching_ends_when_nothing_is_in_hand(tmp_path, capsys, monkeypatch):
+    (run,) = submitted(tmp_path, "method=ce")
+    (run.folder / "heartbeat").touch()
+    naps, sleep = [], commands.time.sleep
+
+    def nap(seconds):
+        if seconds < commands.WATCH_S:  # of somebody else
+            return sleep(seconds)
+        naps.append(seconds)
+        if len(naps) == 2:
+            (run.folder / "heartbeat").unlink()
+
+    monkeypatch.setattr(commands.time, "sleep", nap)
+    assert main(["status", "--watch", "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count(run.identity) == 3 and len(naps) == 2
+
+
+def test_retry_is_about_what_has_failed(tmp_path, capsys, monkeypatch):
+    taken = []
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: taken.extend(jobs) or 0)
+    (failed,) = submitted(tmp_path, "method=ce", "seed=1", "train.lr=0.07", status={"state": "failed"})
+    (fresh,) = submitted(tmp_path, "method=ce", "seed=2")
+    assert main(["retry", "--runs", str(tmp_path)]) == 0
+    ((chain, (job,)),) = taken
+    assert job.folder == failed.folder and chain.runs[0].config.train.lr == 0.07
+    assert main(["retry", "method=ce", "seed=1,2", f"output_dir={tmp_path}"]) == 0
+    assert len(taken) == 1  # it is "submitted" by now, and the other has not failed
+    assert main(["retry", "--runs", str(tmp_path / "none")]) == 0
+    assert "nothing that was submitted has failed" in capsys.readouterr().out
+
+
+def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    submitted(tmp_path, "method=ce")
+    assert main(["cancel", "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "cancelled 0 of the cluster's jobs\n"
+
+
+def test_logs_show_the_last_lines(tmp_path, capsys):
+    (run,) = submitted(tmp_path, "method=ce")
+    (run.folder / "log.txt").write_text("".join(f"line {number}\n" for number in range(50)))
+    (run.folder / "log.1.txt").write_text("of rank 1\n")
+    assert main(["logs", run.identity[:4], "--lines", "2", "--runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "line 48\nline 49\n" in said and "line 47" not in said and "of rank 1" in said
+    assert main(["logs", "zzz", "--runs", str(tmp_path)]) == 2 and main(["logs", "--runs", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "the following arguments are required"),
+        (["start"], "invalid choice: 'start'"),
+        (["plan", "sed=1"], "unknown key sed (did you mean seed?)"),
+        (["status", "--wach"], "unrecognized arguments: --wach"),
+    ],
+)
+def test_wrong_usage(words, said, capsys):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_commands_need_no_torch(tmp_path):
+    environment = without_torch(tmp_path)
+    for words in (["--help"], ["plan", "seed=1,2"], ["status"], ["retry"], ["submit", "seed=1,2", "--dry-run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "lt_bench.launch", *words],
+            capture_output=True, text=True, env=environment, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_identity_does_not_depend_on_where_a_run_is_carried_out():
+    (here,) = plan(["seed=1"])
+    for words in (["launch=slurm"], ["launch=slurm_two_nodes", "launch.partition=x", "launch.setup=[a]"]):
+        (there,) = plan(["seed=1", *words])
+        assert identities(there.config) == identities(here.config)
+        assert dataclasses.replace(there.config, launch=here.config.launch) == here.config

@@ -1,0 +1,126 @@
+"""What is frozen at submission is what is run; what has changed since is recorded and told."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from chain import TINY
+
+from lt_bench.compose import UsageError, compose
+from lt_bench.launch import job
+from lt_bench.launch.plan import plan
+from lt_bench.launch.submission import Submission, freeze, label, read_json, thaw
+from lt_bench.record.folder import code_version
+from lt_bench.record.record import read_record
+
+
+def frozen(tmp_path, *words, only_stage_one=False, code=None):
+    (run,) = plan([*TINY, f"output_dir={tmp_path}", *words])
+    submission = Submission(run.config, only_stage_one, code or code_version(), run.overrides)
+    return run, freeze(submission, run.stage_one if only_stage_one else run.identity)
+
+
+@pytest.mark.parametrize("words", [[], ["method=paco", "dataset=cifar100_lt", "fidelity=official"], ["stage_two=ncm"]])
+def test_what_is_read_is_what_was_written(words, tmp_path):
+    run, folder = frozen(tmp_path, *words)
+    again = thaw(folder)
+    assert folder == tmp_path / run.identity and again.words == run.overrides and not again.only_stage_one
+    assert again.config.train == run.config.train and again.config.method == run.config.method
+    assert again.config.stage_two == run.config.stage_two and again.config.budget == run.config.budget
+    assert again.code == code_version()
+
+
+def test_paths_do_not_depend_on_where_the_job_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (run,) = plan(["output_dir=here", "data_dir=there", "dataset.root=elsewhere"])
+    config = thaw(freeze(Submission(run.config, False, {}, run.overrides), run.identity)).config
+    assert (config.output_dir, config.data_dir) == (str(tmp_path / "here"), str(tmp_path / "there"))
+    assert config.dataset.root == str(tmp_path / "elsewhere")
+
+
+def test_later_edits_of_conf_change_nothing(tmp_path, monkeypatch, capsys):
+    run, folder = frozen(tmp_path, "method=ce", "stage_two=none", "train.lr=0.07")
+    monkeypatch.setattr("lt_bench.compose.hydra_compose", None)  # nothing is composed again
+    compose.__globals__["_chosen"].cache_clear()
+    assert job.main(folder) == 0
+    record = read_record(folder / "record.json")
+    assert record.settings["train.lr"] == 0.07 and record.run_id == run.identity
+    assert record.environment["submitted_code"] == code_version() and not record.environment["code_changed"]
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_changed_code_is_recorded_and_warned_about(tmp_path, capsys):
+    code = {**code_version(), "git_commit": "0" * 40, "git_diff": "1" * 64}
+    _, folder = frozen(tmp_path, "method=ce", "stage_two=cb", code=code)
+    assert job.main(folder) == 0
+    said = capsys.readouterr().err
+    assert f"warning: git_commit was {'0' * 40} at submission and is {code_version()['git_commit']}" in said
+    for path in tmp_path.glob("*/record.json"):  # of both stages
+        environment = read_record(path).environment
+        assert environment["submitted_code"] == code and environment["code_changed"] is True
+        assert environment["git_commit"] == code_version()["git_commit"]
+
+
+def test_a_stage_one_by_itself(tmp_path):
+    run, folder = frozen(tmp_path, "method=ce", only_stage_one=True)
+    assert folder == run.stage_one_folder and job.main(folder) == 0
+    assert read_record(folder / "record.json").kind == "stage_one" and not run.folder.exists()
+
+
+def test_code_that_reads_a_submission_otherwise_is_refused(tmp_path, capsys):
+    _, folder = frozen(tmp_path)
+    other = folder.with_name("0" * 12)
+    shutil.move(folder, other)
+    with pytest.raises(UsageError, match="submit the sweep again"):
+        thaw(other)
+    values = read_json(other / "submission.json")
+    values["config"]["method"]["temprature"] = 1.0
+    (other / "submission.json").write_text(json.dumps(values))
+    assert job.main(other) == 2 and "unknown key method.temprature" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_submission_is_refused(tmp_path, capsys):
+    assert job.main(tmp_path) == 2
+    assert "no run was submitted there" in capsys.readouterr().err
+
+
+def test_an_earlier_attempt_leaves_no_traces(tmp_path):
+    _, folder = frozen(tmp_path)
+    for name in ("job.json", "heartbeat", "trace.txt"):
+        (folder / name).touch()
+    (folder / "status.json").write_text('{"state": "failed"}')
+    frozen(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["status.json", "submission.json"]
+    assert read_json(folder / "status.json")["state"] == "submitted"
+
+
+def test_what_is_no_object_is_empty(tmp_path):
+    for text in ("[1]", "{", ""):
+        (tmp_path / "file").write_text(text)
+        assert read_json(tmp_path / "file") == {}
+    assert read_json(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=3"], "SBCL / CB, digits_lt IF 20, seed 3"),
+        (
+            ["dataset=cifar10_lt", "imbalance=native", "split_seed=2"],
+            "SBCL / CB, cifar10_lt native, seed 0, split seed 2",
+        ),
+    ],
+)
+def test_a_label_says_what_a_run_is(words, said, tmp_path):
+    _, folder = frozen(tmp_path, *words)
+    assert label(read_json(folder / "submission.json")["config"]) == said
+
+
+def test_the_job_imports_no_torch_for_what_is_done(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from lt_bench.launch.job import main; "
+        f"status = main(Path({str(tmp_path)!r})); sys.exit(status + 10 * ('torch' in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 2

@@ -1,0 +1,193 @@
+"""Sweeps on this machine: dry runs, shared stages, what is done or in hand elsewhere, failures, signals, many runs."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from command_line import MODULE, processes_with, wait_for
+
+from lt_bench.compose import UsageError
+from lt_bench.launch.chains import chains
+from lt_bench.launch.plan import plan
+from lt_bench.launch.queue import Queue
+from lt_bench.launch.states import DONE, QUEUED, RUNNING, TO_DO, State
+from lt_bench.launch.sweep import counts, differences, run_sweep
+from lt_bench.record.record import read_record
+
+SMOKE = ("budget=smoke", "progress=false", "launch.parallel_runs=2")
+
+
+def test_runs_of_a_shared_stage_come_together_after_it():
+    runs = plan(["method=ce,sbcl", "stage_two=cb,ldam_drw"])
+    known = {run.stage_one_folder: State(TO_DO) for run in runs}
+    first, second = chains(runs, known)
+    assert first.stage_one_first and second.stage_one_first and first.runs == runs[:2] and second.runs == runs[2:]
+    (alone,) = chains(runs[:1], known)
+    assert not alone.stage_one_first and alone.after_job is None
+    known[runs[0].stage_one_folder] = State(DONE)
+    assert [chain.stage_one_first for chain in chains(runs[:2], known)] == [False, False]
+
+
+@pytest.mark.parametrize(("state", "job"), [(RUNNING, None), (RUNNING, "7_3"), (QUEUED, "7_3")])
+def test_a_stage_one_that_is_in_hand_is_waited_for(state, job):
+    runs = plan(["method=ce", "stage_two=cb,ldam_drw"])
+    found = chains(runs, {runs[0].stage_one_folder: State(state, job=job)})
+    assert [(chain.stage_one_first, chain.after_job) for chain in found] == [(False, job)] * 2
+
+
+def test_counts_name_what_there_is():
+    assert counts([State(DONE), State(RUNNING), State(DONE), State(TO_DO)]) == "runs: 4, done: 2, running: 1"
+
+
+def test_differences_are_the_words_that_are_not_common():
+    runs = plan(["device=cpu", "method=ce", "stage_two=none,cb", "seed=1,2"])
+    assert list(differences(runs).values())[:2] == ["stage_two=none seed=1", "stage_two=none seed=2"]
+    assert list(differences(runs[:1]).values()) == ["CE / –, digits_lt IF 20, seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "parallel", "expected"),
+    [(3, "7", 1, "3"), (None, "7", 1, "7"), (None, None, 1, "4"), (None, None, 3, "1"), (None, None, 9, "1")],
+)
+def test_threads_of_a_run(asked, environment, parallel, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    seen = []
+    monkeypatch.setattr(
+        "lt_bench.launch.sweep.Queue.work", lambda queue, _: seen.append((queue.environment, queue.parallel))
+    )
+    words = [f"launch.parallel_runs={parallel}", f"launch.threads_per_run={asked or 'null'}"]
+    run_sweep([*words, f"output_dir={tmp_path}"])
+    ((given, at_once),) = seen
+    assert given["OMP_NUM_THREADS"] == expected and at_once == parallel
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="choose another folder with output_dir=DIR"):
+        run_sweep([f"output_dir={tmp_path / 'file'}"])
+
+
+def test_what_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", lambda queue, _: 1 / 0)
+    (run,) = plan([f"output_dir={tmp_path}"])
+    run.folder.mkdir()
+    (run.folder / "heartbeat").touch()
+    assert run_sweep(run.overrides) == 0
+    assert capsys.readouterr().err == "runs: 1, done: 0, running: 1\n"
+
+
+def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys):
+    words = ["method=ce,sbcl", "stage_two=cb", "method.views=[plain]", f"output_dir={tmp_path}"]
+    assert run_sweep(words, dry_run=True) == 0
+    output = capsys.readouterr()
+    assert output.err == "runs: 2, done: 0\n" and not list(tmp_path.iterdir())
+    first, second = output.out.splitlines()
+    assert first.endswith(f" to do method=ce stage_two=cb 'method.views=[plain]' output_dir={tmp_path}")
+    assert second.split()[0] != first.split()[0]
+
+
+@pytest.mark.slow
+def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch):
+    words = [*SMOKE, "method=ce", "stage_two=none,cb", f"output_dir={tmp_path}"]
+    assert run_sweep([*words, "train.lr=0.1,1e30"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("runs: 4, done: 0\n") and "the loss was not finite" in said and "3 failed" in said
+    (trace,) = tmp_path.glob("*/trace.txt")
+    assert said.count(f"(see {trace})") == 1 and "NonFiniteLoss" in trace.read_text()
+    records = [read_record(path) for path in tmp_path.glob("*/record.json")]
+    assert sorted((record.kind, record.stage_two) for record in records) == [
+        ("run", "cb"), ("run", "none"), ("stage_one", "none"),
+    ]  # fmt: skip
+    assert all(record.settings.get("train.lr", 0.1) == 0.1 for record in records)
+
+    # stage one was trained once, by a process of its own
+    stages = [json.loads(line)["stage"] for path in tmp_path.glob("*/metrics.jsonl") for line in path.open()]
+    assert stages.count("stage one") == 1
+    shared = next(record for record in records if record.kind == "stage_one")
+    assert {record.stage_one_id for record in records if record.kind == "run"} == {shared.run_id}
+    assert "stage one done" in (tmp_path / shared.run_id / "log.txt").read_text()
+
+    # what is done is not done again
+    monkeypatch.setattr("lt_bench.launch.sweep.Queue", None)
+    assert run_sweep([*words, "train.lr=0.1"]) == 0
+    assert capsys.readouterr().err == "runs: 2, done: 2\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
+@pytest.mark.parametrize(("number", "sign"), [(signal.SIGTERM, "log.txt"), (signal.SIGINT, "checkpoint.pt")])
+def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
+    """While its runs are still starting, and while they train."""
+    words = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
+    words += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
+    process = subprocess.Popen([*MODULE, *words], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None)
+    wait_for(lambda: len(processes_with(str(tmp_path))) >= 2)
+    time.sleep(0.2)
+    os.kill(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on where it stopped" in said
+    wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started hears of it last
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+# Stands for a run: the first ones end only when four of them are there.
+MEETING = """#!/bin/sh
+touch {marks}/mark.$$
+tries=0
+until [ $(ls {marks}/mark.* | wc -l) -ge 4 ]; do
+    tries=$((tries + 1)); [ $tries -lt 600 ] || exit 1
+    sleep 0.05
+done
+echo $OMP_NUM_THREADS
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
+def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
+    """No process is left, no file but those of the runs, and as many at a time as asked for, never more."""
+    stand_in, runs = tmp_path / "python", tmp_path / "runs"
+    stand_in.write_text(MEETING.format(marks=tmp_path))
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("lt_bench.launch.queue.sys.executable", str(stand_in))
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    most, work = [], Queue.work
+
+    def watched(queue, meanwhile):
+        work(queue, lambda: most.append((len(queue.running), len(zombies()))))
+
+    monkeypatch.setattr(Queue, "work", watched)
+    assert run_sweep(["seed=range(200)", "launch.parallel_runs=4", f"output_dir={runs}", "progress=false"]) == 0
+    assert [max(numbers) <= 4 for numbers in zip(*most, strict=True)] == [True] * 2
+    assert processes_with(str(runs)) == [] and zombies() == []
+    assert {path.name for path in runs.glob("*/*")} == {
+        "submission.json",
+        "status.json",
+        "log.txt",
+        "lock",
+        "plan.json",
+    }
+    logs = [path.read_text() for path in runs.glob("*/log.txt")]
+    assert logs == ["2\n"] * 200 and len(list(runs.iterdir())) == 201
+
+
+def zombies():
+    """Children of this process that have ended and that nobody has taken note of."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, *_ = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if (state, parent) == ("Z", str(os.getpid())):
+            found.append(path)
+    return found
