@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,7 @@ from numpy.typing import NDArray
 
 from lt_bench.data.imbalance import Profile, class_counts
 from lt_bench.data.split import Split
-
-SUFFIXES = (".txt", ".npy")
-LAYOUT = (
-    "split_seed=K reads splitK/train.txt and, where they are, validation.txt, probe_full.txt, split*/probe_*shot.txt; "
-    "each may be .npy instead"
-)
+from lt_bench.data.split_files import LAYOUT, split_files
 
 
 def read_split(
@@ -42,7 +36,7 @@ def read_split(
     of what is not held out; ``factor`` None takes any.
     Raises ValueError with a line for every problem with any of the lists.
     """
-    paths, lists, problems = _paths(folder, number), dict[str, NDArray[np.int64]](), []
+    paths, lists, problems = split_files(folder, number), dict[str, NDArray[np.int64]](), []
     for name, path in paths.items():
         try:
             lists[name] = _read(path, len(labels))
@@ -64,18 +58,6 @@ def read_split(
         raise ValueError("\n".join(problems))
     balanced = lists.get("probe_full", np.setdiff1d(np.arange(len(labels)), validation))
     return Split(lists["train"], validation, found.tolist(), balanced, lists)
-
-
-def _paths(folder: Path, number: int) -> dict[str, Path]:
-    """Files of a split by what they are for; few-shot lists of all splits, as split1/probe_100shot."""
-    own = f"split{number}/"
-    places = {"train": [own + "train"], **{name: [own + name, name] for name in ("validation", "probe_full")}}
-    shots = sorted(
-        {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("split*/probe_*shot.*")}
-    )
-    places |= {name: [name] for name in shots if re.fullmatch(r"split\d+/probe_\d+shot", name)}
-    files = {name: [folder / (where + suffix) for where in places[name] for suffix in SUFFIXES] for name in places}
-    return {name: next(filter(Path.is_file, files[name])) for name in files if any(map(Path.is_file, files[name]))}
 
 
 def _read(path: Path, images: int) -> NDArray[np.int64]:
