@@ -32,7 +32,7 @@ def read_split(
         validation.txt            images that are held out
 
     A split that has a full probe or validation list of its own keeps it in its folder. Few-shot lists are read for all
-    splits. The classes of the train list, sorted by size, must follow the profile whose largest class is an equal share
+    splits; one of S shots has S images per class on average, and some of every class. The classes of the train list, sorted by size, must follow the profile whose largest class is an equal share
     of what is not held out; ``factor`` None takes any.
     Raises ValueError with a line for every problem with any of the lists.
     """
@@ -44,7 +44,8 @@ def read_split(
             problems.append(f"{path}: {error}")
     if "train" not in paths:
         there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
-        problems.append(f"dataset.split_dir={folder} has no split{number}/train, but {there}; {LAYOUT}")
+        fault = f"has no split{number}/train, but {there}" if folder.is_dir() else "does not exist"
+        problems.append(f"dataset.split_dir={folder} {fault}; {LAYOUT}")
     validation = lists.get("validation", np.empty(0, dtype=np.int64))
     for name in lists.keys() - {"validation"}:
         common = np.intersect1d(lists[name], validation)
@@ -54,6 +55,9 @@ def read_split(
         largest = (len(labels) - len(validation)) // num_classes
         found = np.bincount(labels[lists["train"]], minlength=num_classes)
         problems += [f"{paths['train']}: {problem}" for problem in _wrong_counts(found, largest, factor, profile)]
+    for name in (name for name in lists if name.endswith("shot")):
+        found_shots = np.bincount(labels[lists[name]], minlength=num_classes)
+        problems += [f"{paths[name]}: {problem}" for problem in _wrong_shots(name, found_shots)]
     if problems:
         raise ValueError("\n".join(problems))
     balanced = lists.get("probe_full", np.setdiff1d(np.arange(len(labels)), validation))
@@ -65,7 +69,7 @@ def _read(path: Path, images: int) -> NDArray[np.int64]:
     if path.suffix == ".npy":
         numbers = np.load(path, allow_pickle=False)
     else:
-        numbers = np.array(list(map(int, path.read_text(encoding="utf-8").split())), dtype=np.int64)
+        numbers = np.array(list(_lines(path)), dtype=np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
         raise ValueError(f"expected a list of integers, found {numbers.dtype} of shape {numbers.shape}")
     positions, counts = np.unique(numbers.astype(np.int64), return_counts=True)
@@ -75,6 +79,27 @@ def _read(path: Path, images: int) -> NDArray[np.int64]:
         repeated = positions[counts > 1]
         raise ValueError(f"expected each position once, found {len(repeated)} repeated, the first {repeated[0]}")
     return positions
+
+
+def _lines(path: Path) -> Iterator[int]:
+    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            if text := line.strip():
+                yield int(text)
+        except ValueError:
+            raise ValueError(f"expected one position per line, found {text[:40]!r} in line {row}") from None
+
+
+def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
+    """What is wrong with the class sizes (C,) of a few-shot list."""
+    shots = int(name.rpartition("_")[2].removesuffix("shot"))
+    if found.sum() != shots * len(found):
+        yield (
+            f"expected {shots} images of each of {len(found)} classes, {shots * len(found)}, found {found.sum()}; name "
+            "the list by its number of images per class"
+        )
+    elif not found.all():
+        yield f"class {found.argmin()} has no image; check that the list is of this data set"
 
 
 def _wrong_counts(found: NDArray[np.int64], largest: int, factor: float | None, profile: Profile) -> Iterator[str]:

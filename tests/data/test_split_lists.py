@@ -93,7 +93,8 @@ def said(folder, **changes):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("split1/train.txt", "3\n4\nx", "invalid literal for int"),
+        ("split1/train.txt", "3\n\n4\n5 6", "expected one position per line, found '5 6' in line 4"),
+        ("split1/train.txt", "x", "expected one position per line, found 'x' in line 1"),
         ("split1/train.txt", "3\n200", "expected positions in 0 .. 199, found 3 .. 200"),
         ("validation.txt", "-1\n7", "expected positions in 0 .. 199, found -1 .. 7"),
         ("probe_full.txt", "5\n6\n5\n6\n6", "expected each position once, found 2 repeated, the first 5"),
@@ -151,7 +152,19 @@ def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
     assert "has no split7/train, but probe_full.txt, split1, split2, validation.txt; split_seed=K" in said(
         tmp_path, number=7
     )
-    assert "has no split1/train, but nothing" in said(tmp_path / "nowhere")
+    assert f"dataset.split_dir={tmp_path / 'nowhere'} does not exist; split_seed=K" in said(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "has no split1/train, but nothing" in said(tmp_path / "empty")
+
+
+def test_a_few_shot_list_has_as_many_images_as_its_name_says_and_every_class(tmp_path):
+    found = lists()
+    several = found["split2/probe_5shot"]
+    write(tmp_path, {**found, "split2/probe_5shot": several[:-1]})
+    assert "split2/probe_5shot.txt: expected 5 images of each of 4 classes, 20, found 19; name" in said(tmp_path)
+    others = np.setdiff1d(np.flatnonzero(LABELS != 2), found["validation"])[:20]
+    write(tmp_path, {**found, "split2/probe_5shot": others})
+    assert "split2/probe_5shot.txt: class 2 has no image; check that" in said(tmp_path)
 
 
 def test_the_manifest_has_a_checksum_of_every_list(tmp_path):
