@@ -32,8 +32,9 @@ def read_split(
         validation.txt            images that are held out
 
     A split that has a full probe or validation list of its own keeps it in its folder. Few-shot lists are read for all
-    splits; one of S shots has S images per class on average, and some of every class. The classes of the train list, sorted by size, must follow the profile whose largest class is an equal share
-    of what is not held out; ``factor`` None takes any.
+    splits; one of S shots has S images per class on average, and some of every class. The classes of the train list,
+    sorted by size, must follow the profile whose largest class is an equal share of what is not held out; ``factor``
+    None takes any.
     Raises ValueError with a line for every problem with any of the lists.
     """
     paths, lists, problems = split_files(folder, number), dict[str, NDArray[np.int64]](), []
