@@ -94,7 +94,7 @@ def out_of_range(config: Config) -> Iterator[str]:
 
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_classifier, _labels, _strengths, _fidelity)
+    of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
     of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps, _launch)
     for check in (*of_method, *of_run):
         yield from check(config)
@@ -131,6 +131,19 @@ def _strengths(config: Config) -> Iterator[str]:
                 f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
                 "views are for method=boosted_cl, and the same without RandAugment is the view ssl"
             )
+    given = method.get("views")
+    if gives is True and given is not None and not set(given) & set(BOOSTED):
+        yield (
+            f"method.views={shown(given)}: method={method['name']} boosts no view of these; set method.views=[boosted,"
+            "boosted]"
+        )
+
+
+def _harmonization(config: Config) -> Iterator[str]:
+    name = config.method["name"]
+    base = name.removesuffix("_gh")
+    if base != name and base in groups()["method"] and config.method.get("harmonization") is None:
+        yield f"method={name} needs method.harmonization; set method={base} to train without"
 
 
 def _uses_classifier(rule: str) -> bool:

@@ -20,6 +20,7 @@ from lt_bench.data.large import LargeImages
 from lt_bench.data.load import Data, Labelled, load_data
 from lt_bench.data.small import CachedFeatures, TrainSource
 from lt_bench.data.split import check_manifest
+from lt_bench.data.split_files import STAGE_ONE
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted
@@ -37,7 +38,7 @@ from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.folder import RunFolder, code_version, environment, finished
 from lt_bench.record.record import RunRecord
-from lt_bench.run_id import run_id, setting_id, stage_one_id, unseeded
+from lt_bench.run_id import probe_lists, run_id, setting_id, stage_one_id, unseeded
 
 
 def execute(
@@ -86,14 +87,14 @@ class Laboratory:
 
     def work_in(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
-        manifest = folder.path / "split.json"
+        manifest, facts = folder.path / "split.json", self._manifest(folder)
         if manifest.exists():
             try:
-                check_manifest(manifest, self.data.manifest)
+                check_manifest(manifest, facts)
             except ValueError as error:
                 raise UsageError(f"{error}; delete {folder.path} to run anew on the data that is there now") from error
         elif folder.writes:
-            write_json(manifest, self.data.manifest)
+            write_json(manifest, facts)
         folder.status("running")
         try:
             record = work(folder)
@@ -110,6 +111,14 @@ class Laboratory:
         folder.status("done")
         distributed.barrier()
         return record
+
+    def _manifest(self, folder: RunFolder) -> dict[str, Any]:
+        """What identifies the split of a folder's work; of the lists, an encoder is given no probe's."""
+        if "lists" not in self.data.manifest:
+            return self.data.manifest
+        probe = () if folder.identity == stage_one_id(self.config) else probe_lists(self.config)
+        lists = self.data.manifest["lists"]
+        return {**self.data.manifest, "lists": {name: lists[name] for name in (*STAGE_ONE, *probe) if name in lists}}
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""

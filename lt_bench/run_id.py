@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.compose import UsageError, groups
 from lt_bench.config import Config, Dataset, flat, node
+from lt_bench.data.split_files import STAGE_ONE, checksums, probe_list
 from lt_bench.preflight import TARGETS
 from lt_bench.signatures import REQUIRED, parameters
 
@@ -29,8 +30,9 @@ IRRELEVANT = (
 PRETRAINED = "backbone.pretrained"
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
-# Paths that decide by being given; what they hold is compared with the run folder's split manifest.
+# Paths that decide by being given; the lists that are there decide by their checksums.
 GIVEN = ("dataset.split_dir",)
+LISTS, PROBE_LISTS = "lists", "probe_lists"
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def decisive(config: Config) -> dict[str, Any]:
         values[PRETRAINED] = _content(pretrained)
     return {
         key: "given" if key in GIVEN else value
-        for key, value in sorted(values.items())
+        for key, value in sorted((values | _checksums(config)).items())
         if decides(key) and not (key in defaults and _same(defaults[key], value))
     }
 
@@ -89,6 +91,26 @@ def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
     return defaults | {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
 
 
+def _checksums(config: Config) -> dict[str, str]:
+    """Of the lists that a run reads: those that its encoder depends on, and the one that a probe is fitted on."""
+    if config.dataset.split_dir is None:
+        return {}
+    found = checksums(Path(config.dataset.split_dir).expanduser(), config.split_seed)
+    lists = {f"{LISTS}.{name}": found[name] for name in STAGE_ONE if name in found}
+    probe = probe_lists(config)
+    return lists | {f"{PROBE_LISTS}.{name}": found[name] for name in probe if name in found}
+
+
+def probe_lists(config: Config) -> tuple[str, ...]:
+    """The lists that a stage-two rule with a train split of its own is fitted on where they are there."""
+    rule = config.stage_two
+    if "train_split" not in rule:
+        return ()
+    shots = rule.get("shots")
+    few = () if shots is None else (probe_list(shots, rule.get("shot_seed", 0)),)
+    return ("probe_full", *few)
+
+
 @cache
 def decides(key: str) -> bool:
     """Whether the value at a dotted key can change a run's result."""
@@ -106,8 +128,8 @@ def setting_id(config: Config) -> str:
 
 
 def unseeded(config: Config) -> dict[str, Any]:
-    """``decisive`` less the seeds, and less parameters that follow the split seed, such as SBCL's ``kmeans_seed``."""
-    values = decisive(config)
+    """``decisive`` less the seeds and what follows the split seed: SBCL's ``kmeans_seed``, checksums of lists."""
+    values = {key: value for key, value in decisive(config).items() if not _under(key, (LISTS, PROBE_LISTS))}
     following = {key for key, value in values.items() if key.endswith("_seed") and value == config.split_seed}
     return {key: value for key, value in values.items() if key not in {*SEEDS, *following}}
 
@@ -124,7 +146,7 @@ def identities(config: Config) -> tuple[str, str]:
         below = decisive(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
-    dropped = ("stage_two",) if keep else ("stage_two", "evaluation")
+    dropped = ("stage_two", PROBE_LISTS) if keep else ("stage_two", PROBE_LISTS, "evaluation")
     below = {key: value for key, value in below.items() if not _under(key, dropped)}
     return _digest(values), _digest({"kind": "stage_one", **below})
 

@@ -22,6 +22,7 @@ from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.data.split import Split, draw_shots, make_split, manifest
+from lt_bench.data.split_files import probe_list
 from lt_bench.data.split_lists import read_split
 from lt_bench.data.views import build_view
 
@@ -75,7 +76,7 @@ class Data(NamedTuple):
     def _shots(self, positions: NDArray[np.int64], shots: int, seed: int, listed: bool) -> NDArray[np.int64]:
         """``shots`` images of every class of those at ``positions``, or the list of them with that number."""
         lists = [name for name in self.split.lists if name.endswith(f"/probe_{shots}shot")] if listed else []
-        name = f"split{seed}/probe_{shots}shot"
+        name = probe_list(shots, seed)
         if lists and name not in lists:
             raise ValueError(
                 f"stage_two.shot_seed={seed}: dataset.split_dir has no list {name}, but {', '.join(sorted(lists))}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,7 @@ from numpy.typing import NDArray
 
 from lt_bench.data.imbalance import Profile, class_counts
 from lt_bench.data.split import Split
-
-SUFFIXES = (".txt", ".npy")
-LAYOUT = (
-    "split_seed=K reads splitK/train.txt and, where they are, validation.txt, probe_full.txt, split*/probe_*shot.txt; "
-    "each may be .npy instead"
-)
+from lt_bench.data.split_files import LAYOUT, split_files
 
 
 def read_split(
@@ -38,11 +32,12 @@ def read_split(
         validation.txt            images that are held out
 
     A split that has a full probe or validation list of its own keeps it in its folder. Few-shot lists are read for all
-    splits. The classes of the train list, sorted by size, must follow the profile whose largest class is an equal share
-    of what is not held out; ``factor`` None takes any.
+    splits; one of S shots has S images per class on average, and some of every class. The classes of the train list,
+    sorted by size, must follow the profile whose largest class is an equal share of what is not held out; ``factor``
+    None takes any.
     Raises ValueError with a line for every problem with any of the lists.
     """
-    paths, lists, problems = _paths(folder, number), dict[str, NDArray[np.int64]](), []
+    paths, lists, problems = split_files(folder, number), dict[str, NDArray[np.int64]](), []
     for name, path in paths.items():
         try:
             lists[name] = _read(path, len(labels))
@@ -50,7 +45,8 @@ def read_split(
             problems.append(f"{path}: {error}")
     if "train" not in paths:
         there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
-        problems.append(f"dataset.split_dir={folder} has no split{number}/train, but {there}; {LAYOUT}")
+        fault = f"has no split{number}/train, but {there}" if folder.is_dir() else "does not exist"
+        problems.append(f"dataset.split_dir={folder} {fault}; {LAYOUT}")
     validation = lists.get("validation", np.empty(0, dtype=np.int64))
     for name in lists.keys() - {"validation"}:
         common = np.intersect1d(lists[name], validation)
@@ -60,22 +56,13 @@ def read_split(
         largest = (len(labels) - len(validation)) // num_classes
         found = np.bincount(labels[lists["train"]], minlength=num_classes)
         problems += [f"{paths['train']}: {problem}" for problem in _wrong_counts(found, largest, factor, profile)]
+    for name in (name for name in lists if name.endswith("shot")):
+        found_shots = np.bincount(labels[lists[name]], minlength=num_classes)
+        problems += [f"{paths[name]}: {problem}" for problem in _wrong_shots(name, found_shots)]
     if problems:
         raise ValueError("\n".join(problems))
     balanced = lists.get("probe_full", np.setdiff1d(np.arange(len(labels)), validation))
     return Split(lists["train"], validation, found.tolist(), balanced, lists)
-
-
-def _paths(folder: Path, number: int) -> dict[str, Path]:
-    """Files of a split by what they are for; few-shot lists of all splits, as split1/probe_100shot."""
-    own = f"split{number}/"
-    places = {"train": [own + "train"], **{name: [own + name, name] for name in ("validation", "probe_full")}}
-    shots = sorted(
-        {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("split*/probe_*shot.*")}
-    )
-    places |= {name: [name] for name in shots if re.fullmatch(r"split\d+/probe_\d+shot", name)}
-    files = {name: [folder / (where + suffix) for where in places[name] for suffix in SUFFIXES] for name in places}
-    return {name: next(filter(Path.is_file, files[name])) for name in files if any(map(Path.is_file, files[name]))}
 
 
 def _read(path: Path, images: int) -> NDArray[np.int64]:
@@ -83,7 +70,7 @@ def _read(path: Path, images: int) -> NDArray[np.int64]:
     if path.suffix == ".npy":
         numbers = np.load(path, allow_pickle=False)
     else:
-        numbers = np.array(list(map(int, path.read_text(encoding="utf-8").split())), dtype=np.int64)
+        numbers = np.array(list(_lines(path)), dtype=np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
         raise ValueError(f"expected a list of integers, found {numbers.dtype} of shape {numbers.shape}")
     positions, counts = np.unique(numbers.astype(np.int64), return_counts=True)
@@ -93,6 +80,27 @@ def _read(path: Path, images: int) -> NDArray[np.int64]:
         repeated = positions[counts > 1]
         raise ValueError(f"expected each position once, found {len(repeated)} repeated, the first {repeated[0]}")
     return positions
+
+
+def _lines(path: Path) -> Iterator[int]:
+    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            if text := line.strip():
+                yield int(text)
+        except ValueError:
+            raise ValueError(f"expected one position per line, found {text[:40]!r} in line {row}") from None
+
+
+def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
+    """What is wrong with the class sizes (C,) of a few-shot list."""
+    shots = int(name.rpartition("_")[2].removesuffix("shot"))
+    if found.sum() != shots * len(found):
+        yield (
+            f"expected {shots} images of each of {len(found)} classes, {shots * len(found)}, found {found.sum()}; name "
+            "the list by its number of images per class"
+        )
+    elif not found.all():
+        yield f"class {found.argmin()} has no image; check that the list is of this data set"
 
 
 def _wrong_counts(found: NDArray[np.int64], largest: int, factor: float | None, profile: Profile) -> Iterator[str]:

@@ -46,10 +46,15 @@ class EngineRun:
         view is drawn for all images at once, whatever the chunks and ranks.  Raises NonFiniteLoss.
         """
         indices = torch.arange(len(self.source.labels), device=self.device)
-        padded, mine = distributed.shard(indices)
+        share = -(-len(indices) // self.world_size)  # ranks have equal shares, so the last ones may overlap
+        last = len(indices) - share
+        start = min(self.rank * share, last)
         with evaluating(self.module), torch.no_grad():
-            chunks = self.source.chunks(view, padded, mine, self.batch_size, self.generator("embed", self.epoch))
-            embeddings = self.gather(torch.cat([function(images) for images in chunks]))[: len(indices)]
+            mine, generator = slice(start, start + share), self.generator("embed", self.epoch)
+            chunks = self.source.chunks(view, indices, mine, self.batch_size, generator)
+            rows = self.gather(torch.cat([function(images) for images in chunks]))
+        first = indices // share * share
+        embeddings = rows[indices + first - first.clamp(max=last)]
         if not bool(torch.isfinite(embeddings).all()):
             raise NonFiniteLoss(f"embeddings of epoch {self.epoch} are not finite; {NonFiniteLoss.advice}")
         return embeddings

@@ -253,7 +253,8 @@ class Trainer:
         size, images = self.training.batch_size, len(self.order)
         smallest = self.method.smallest_share * self.run.world_size
         if size < smallest:
-            raise ValueError(f"a batch needs at least {smallest} images, not {size}; set a larger batch size")
+            key = "stage_two.train.batch_size" if self.stage.name == "stage two" else "train.batch_size"
+            raise ValueError(f"a batch needs at least {smallest} images, not {size}; set {key}={smallest} or more")
         steps, rest = divmod(images, size)
         if rest >= smallest and not self.training.drop_last:
             steps += 1

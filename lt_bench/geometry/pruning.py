@@ -46,7 +46,8 @@ def check_fractions(fraction: float, random_fraction: float) -> None:
     if not (0 <= random_fraction <= fraction <= 1 and random_fraction < 1):
         raise ValueError(
             "expected 0 <= random_prune_percent <= prune_percent <= 1, with the random part below 1, found "
-            f"prune_percent={fraction} and random_prune_percent={random_fraction}; 0.9 and 0 are the published values"
+            f"prune_percent={fraction} and random_prune_percent={random_fraction}; set "
+            "method.prune_percent=0.9 and method.random_prune_percent=0, the published values"
         )
 
 

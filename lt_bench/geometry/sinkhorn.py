@@ -40,7 +40,7 @@ def _scaled(logits: Tensor, masses: Tensor, iterations: int, tolerance: float | 
     sums, columns = torch.empty_like(masses), torch.empty_like(masses)
     for update in range(iterations):
         torch.mm(rows, kernel, out=sums)
-        if _is_met(tolerance, update, columns, sums, masses):
+        if tolerance is not None and _is_due(update) and _deviation(columns * sums, masses) <= tolerance:
             break
         torch.div(masses, sums, out=columns)
         torch.mm(columns, transposed, out=rows).reciprocal_()
@@ -53,15 +53,17 @@ def _scaled_logarithms(logits: Tensor, masses: Tensor, iterations: int, toleranc
     rows, columns = logits.new_zeros(len(logits), 1), log_masses
     for update in range(iterations):
         sums = (logits + rows).logsumexp(0, keepdim=True)
-        if _is_met(tolerance, update, columns.exp(), sums.exp(), masses):
+        if tolerance is not None and _is_due(update) and _deviation((columns + sums).exp(), masses) <= tolerance:
             break
         columns = log_masses - sums
         rows = -(logits + columns).logsumexp(1, keepdim=True)
     return (logits + columns + rows).exp()
 
 
-def _is_met(tolerance: float | None, update: int, columns: Tensor, sums: Tensor, masses: Tensor) -> bool:
-    """Whether the columns, whose factors still stand before sums of the rows' last scaling, have their masses."""
-    if tolerance is None or update == 0 or update % CHECK_EVERY:
-        return False
-    return float((columns * sums - masses).abs().sum() / masses.sum()) <= tolerance
+def _is_due(update: int) -> bool:
+    return update > 0 and update % CHECK_EVERY == 0
+
+
+def _deviation(found: Tensor, masses: Tensor) -> float:
+    """How far the masses of the columns, after the last scaling of the rows, are from those asked for."""
+    return float((found - masses).abs().sum() / masses.sum())

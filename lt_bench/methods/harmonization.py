@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,24 +49,30 @@ class HarmonizationSettings:
 
     def __post_init__(self) -> None:
         for name in ("warm_epochs", "ramp_epochs", "sinkhorn_iterations", "memory_start", "prior_interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
-        if self.target_dim < 2:
-            raise ValueError(f"target_dim is at least 2, not {self.target_dim}")
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("target_dim", self.target_dim >= 2, "at least 2")
         for name in ("temperature", "epsilon"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is positive, not {getattr(self, name)}")
+            self._require(name, 0 < getattr(self, name) < math.inf, "positive and finite")
         for name in ("momentum", "late_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 0 and below 1, not {getattr(self, name)}")
+            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("weight", "prior_floor", "ramp_lead", "prior_lead"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is 0 or more, not {getattr(self, name)}")
-        if self.sinkhorn_tolerance is not None and not self.sinkhorn_tolerance > 0:
-            raise ValueError(f"sinkhorn_tolerance is positive or null, not {self.sinkhorn_tolerance}")
+            self._require(name, 0 <= getattr(self, name) < math.inf, "finite, 0 or more")
+        tolerance = self.sinkhorn_tolerance
+        self._require("sinkhorn_tolerance", tolerance is None or tolerance > 0, "positive or null")
         for name, words in (("construction", ("simplex", "official")), ("prior_refresh", ("epoch", "step"))):
-            if getattr(self, name) not in words:
-                raise ValueError(f"{name} is {' or '.join(words)}, not {getattr(self, name)!r}")
+            self._require(name, getattr(self, name) in words, " or ".join(words))
+        if self.memory_start > self.warm_epochs:
+            raise ValueError(
+                f"memory_start={self.memory_start}: the memory is empty at the end of the {self.warm_epochs} epochs of "
+                "warm-up, when the prior is read from it; set method.harmonization.memory_start=1"
+            )
+
+    def _require(self, name: str, holds: bool, words: str) -> None:
+        if not holds:
+            default = type(self).__dataclass_fields__[name].default
+            usual = "null" if default is None else f"{default:g}" if isinstance(default, (int, float)) else default
+            found = getattr(self, name)
+            raise ValueError(f"{name} is {words}, not {found!r}; set method.harmonization.{name}={usual}")
 
 
 class Harmonization(nn.Module):
@@ -117,14 +124,16 @@ class Harmonization(nn.Module):
 
     @torch.no_grad()
     def remember(self, scores: Tensor, indices: Tensor, epoch: int) -> None:
-        """Scores (B, K) enter the memory of their images, indices (B,), in an epoch counted from 0."""
-        settings = self.settings
-        if epoch + 1 < settings.memory_start:
+        """Scores (B, K) enter the memory of their images, indices (B,), in an epoch counted from 0.
+
+        An image's first scores are taken as they are.  Deviation: the authors' code does so in the memory's first epoch
+        alone, and mixes those of an image that this epoch left out with zeros.
+        """
+        if epoch + 1 < self.settings.memory_start:
             return
-        scores = scores.to(self.memory.dtype)
-        if epoch + 1 > settings.memory_start:
-            scores = torch.lerp(scores, self.memory[indices], self.momentum(epoch))
-        self.memory.index_copy_(0, indices, scores)
+        scores, known = scores.to(self.memory.dtype), self.memory[indices]
+        kept = torch.lerp(scores, known, self.momentum(epoch))
+        self.memory.index_copy_(0, indices, torch.where(known.any(1, keepdim=True), kept, scores))
 
     def forward(self, first: Tensor, second: Tensor, indices: Tensor, epoch: int) -> Tensor:
         """The loss of two views' embeddings (B, D) of images with indices (B,), not weighted; 0 during the warm-up.

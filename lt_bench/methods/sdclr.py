@@ -46,9 +46,10 @@ class SDCLR(SimCLR):
         super().__init__(InputNormalization(encoder) if double_normalisation else encoder, info, **options)
         check_fractions(prune_percent, random_prune_percent)
         if pruned_bn_updates not in (1, 2):
-            raise ValueError(f"pruned_bn_updates is 1 or 2, not {pruned_bn_updates}")
+            raise ValueError(f"pruned_bn_updates is 1 or 2, not {pruned_bn_updates}; set method.pruned_bn_updates=1")
         if evaluated_branch not in ("dense", "pruned"):
-            raise ValueError(f"evaluated_branch is dense or pruned, not {evaluated_branch!r}")
+            found = f"evaluated_branch is dense or pruned, not {evaluated_branch!r}"
+            raise ValueError(f"{found}; set method.evaluated_branch=dense")
         if self.view_batching != "separate":
             raise ValueError("each view has a branch of its own; set method.view_batching=separate")
         self.prune_percent, self.random_prune_percent = prune_percent, random_prune_percent

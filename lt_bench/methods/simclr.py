@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -46,8 +47,8 @@ class SimCLR(Method):
         views: Sequence[str] = ("ssl", "ssl"),
     ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.2")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature is positive and finite, not {temperature}; set method.temperature=0.2")
         for name, value in (("hidden", projection_hidden), ("dim", projection_dim)):
             if value is not None and value < 1:
                 raise ValueError(f"a projection has at least one output, not {value}; set method.projection_{name}=128")
@@ -56,9 +57,11 @@ class SimCLR(Method):
                 f"view_batching is separate or joint, not {view_batching!r}; set method.view_batching=joint"
             )
         if projection_hidden_layers < 0:
-            raise ValueError(f"projection_hidden_layers is 0 or more, not {projection_hidden_layers}")
+            found = f"projection_hidden_layers is 0 or more, not {projection_hidden_layers}"
+            raise ValueError(f"{found}; set method.projection_hidden_layers=1")
         if len(views) != 2:
-            raise ValueError(f"expected two views, found {list(views)}; set method.views=[ssl,ssl]")
+            usual = "boosted" if self.gives_strength else "ssl"
+            raise ValueError(f"expected two views, found {list(views)}; set method.views=[{usual},{usual}]")
         width = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature, self.view_batching = temperature, view_batching

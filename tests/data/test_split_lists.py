@@ -1,17 +1,21 @@
 """Splits from lists: layout, what they must hold, every problem said, and the published lists of CIFAR-100-LT."""
 
+import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
+from chain import execute, tiny
 
 from lt_bench.compose import compose
 from lt_bench.data.imbalance import class_counts
 from lt_bench.data.load import load_data
 from lt_bench.data.split import manifest
 from lt_bench.data.split_lists import read_split
+from lt_bench.engine.loop import Trainer
 from lt_bench.preflight import settle
-from lt_bench.run_id import decisive, run_id, unseeded
+from lt_bench.run_id import decisive, run_id, setting_id, stage_one_id, unseeded
 
 LABELS = np.random.RandomState(0).permutation(np.repeat(np.arange(4), 50))
 SIZES = [40, 18, 8, 4]  # of 40 per class that 40 held out images leave, at imbalance factor 10
@@ -89,7 +93,8 @@ def said(folder, **changes):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("split1/train.txt", "3\n4\nx", "invalid literal for int"),
+        ("split1/train.txt", "3\n\n4\n5 6", "expected one position per line, found '5 6' in line 4"),
+        ("split1/train.txt", "x", "expected one position per line, found 'x' in line 1"),
         ("split1/train.txt", "3\n200", "expected positions in 0 .. 199, found 3 .. 200"),
         ("validation.txt", "-1\n7", "expected positions in 0 .. 199, found -1 .. 7"),
         ("probe_full.txt", "5\n6\n5\n6\n6", "expected each position once, found 2 repeated, the first 5"),
@@ -147,7 +152,19 @@ def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
     assert "has no split7/train, but probe_full.txt, split1, split2, validation.txt; split_seed=K" in said(
         tmp_path, number=7
     )
-    assert "has no split1/train, but nothing" in said(tmp_path / "nowhere")
+    assert f"dataset.split_dir={tmp_path / 'nowhere'} does not exist; split_seed=K" in said(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "has no split1/train, but nothing" in said(tmp_path / "empty")
+
+
+def test_a_few_shot_list_has_as_many_images_as_its_name_says_and_every_class(tmp_path):
+    found = lists()
+    several = found["split2/probe_5shot"]
+    write(tmp_path, {**found, "split2/probe_5shot": several[:-1]})
+    assert "split2/probe_5shot.txt: expected 5 images of each of 4 classes, 20, found 19; name" in said(tmp_path)
+    others = np.setdiff1d(np.flatnonzero(LABELS != 2), found["validation"])[:20]
+    write(tmp_path, {**found, "split2/probe_5shot": others})
+    assert "split2/probe_5shot.txt: class 2 has no image; check that" in said(tmp_path)
 
 
 def test_the_manifest_has_a_checksum_of_every_list(tmp_path):
@@ -174,8 +191,9 @@ def folder(tmp_path):
     classes = [np.flatnonzero(labels == label) for label in range(10)]
     counts = class_counts(100, 10, 10, "exponential")[::-1]
     train = np.concatenate([positions[20 : 20 + size] for positions, size in zip(classes, counts, strict=True)])
-    write(tmp_path, {"split1/train": train, "validation": np.concatenate([positions[:20] for positions in classes])})
-    return tmp_path
+    held_out = np.concatenate([positions[:20] for positions in classes])
+    write(tmp_path / "lists", {"split1/train": train, "validation": held_out})
+    return tmp_path / "lists"
 
 
 def test_a_run_is_done_on_the_lists(folder):
@@ -193,10 +211,71 @@ def test_a_validation_list_must_be_there_if_it_is_asked_for(folder):
         load_data(digits(*words), "cpu")
 
 
-def test_lists_are_in_the_identity_and_where_they_lie_is_not():
-    here, there, none = (digits(*words) for words in (["dataset.split_dir=a"], ["dataset.split_dir=b/c"], []))
+def test_lists_are_in_the_identity_and_where_they_lie_is_not(folder, tmp_path):
+    copytree(folder, tmp_path / "copy")
+    here, there, none = (
+        digits(*words) for words in ([f"dataset.split_dir={folder}"], [f"dataset.split_dir={tmp_path / 'copy'}"], [])
+    )
     assert run_id(here) == run_id(there) != run_id(none)
     assert unseeded(here)["dataset.split_dir"] == "given" and "dataset.split_dir" not in decisive(none)
+    assert not any(key.startswith("lists.") for key in unseeded(here))
+
+
+def identities(folder, *words):
+    config = digits(f"dataset.split_dir={folder}", *words)
+    return run_id(config), setting_id(config), stage_one_id(config)
+
+
+@pytest.mark.parametrize("rule", ["none", "linear_probe", "few_shot_probe"])
+@pytest.mark.parametrize(
+    "name", ["split1/train", "validation", "probe_full", "split3/probe_9shot", "split4/probe_9shot"]
+)
+def test_an_identity_has_the_lists_that_decide(name, rule, folder):
+    few = ("stage_two.shots=9", "stage_two.shot_seed=3") if rule == "few_shot_probe" else ()
+    words = ("method=ce", f"stage_two={rule}", *few)
+    before = identities(folder, *words)
+    write(folder, {name: range(17)})
+    after = identities(folder, *words)
+    encoder = name in ("split1/train", "validation")
+    probe = {"probe_full": rule != "none", "split3/probe_9shot": rule == "few_shot_probe"}.get(name, False)
+    assert (after[0] != before[0]) == (encoder or probe) and (after[2] != before[2]) == encoder
+    assert after[1] == before[1]  # splits are repetitions
+
+
+def test_the_same_command_on_other_lists_is_another_run(folder, tmp_path):
+    other = tmp_path / "other"
+    copytree(folder, other)
+    train = np.loadtxt(folder / "split1" / "train.txt", dtype=int)
+    rest = np.setdiff1d(np.arange(1200), [*train, *np.loadtxt(folder / "validation.txt", dtype=int)])
+    labels = load_data(settle(compose(["imbalance=native"])), "cpu").train.labels.numpy()
+    train[0] = rest[labels[rest] == labels[train[0]]][0]  # one image of its class for another
+    write(other, {"split1/train": train})
+    runs = tmp_path / "runs"
+    words = ("imbalance=if10", "split_seed=1", "method=ce", "stage_two=linear_probe")
+    first, second, again, long = (
+        execute(tiny(runs, *words, f"dataset.split_dir={lists}", *more))
+        for lists, more in ((folder, ()), (other, ()), (folder, ()), (other, ("stage_two.train_split=train",)))
+    )
+    assert again == first and second[0].run_id != first[0].run_id and second[0].setting_id == first[0].setting_id
+    manifests = [json.loads((runs / one.stage_one_id / "split.json").read_text()) for one in (first[0], long[0])]
+    assert manifests[0]["train_sha256"] != manifests[1]["train_sha256"]
+    assert long[0].stage_one_id == second[0].stage_one_id != first[0].stage_one_id
+
+
+def test_lists_of_a_probe_may_come_while_an_encoder_is_trained(folder, tmp_path, monkeypatch):
+    words = ("imbalance=if10", "split_seed=1", "method=ce", "stage_two=few_shot_probe", "stage_two.shots=2")
+    config = tiny(tmp_path / "runs", *words, "stage_two.shot_seed=1", f"dataset.split_dir={folder}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            execute(config)
+    labels = load_data(settle(compose(["imbalance=native"])), "cpu").train.labels.numpy()
+    write(folder, {"split1/probe_2shot": np.concatenate([np.flatnonzero(labels == label)[-2:] for label in range(10)])})
+    record, path = execute(config)
+    manifest = json.loads((path / "split.json").read_text())
+    below = json.loads((path.parent / record.stage_one_id / "split.json").read_text())
+    assert manifest["lists"].keys() == {"train", "validation", "split1/probe_2shot"}
+    assert below["lists"].keys() == {"train", "validation"}
 
 
 # The published lists, with labels made up so that the classes of one of them follow the profile.

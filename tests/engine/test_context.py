@@ -1,11 +1,16 @@
 """What the engine lends to a method: random streams, and embeddings of the train split."""
 
+import pytest
 import torch
-from engine_parts import FixedBatches, one_process
+from engine_parts import CPU, FixedBatches, one_process
 from torch import nn
 
+from lt_bench.compose import compose
 from lt_bench.contracts import Batch
-from lt_bench.engine.context import evaluating
+from lt_bench.data.small import SmallImages
+from lt_bench.data.views import build_view
+from lt_bench.engine.context import EngineRun, evaluating
+from lt_bench.engine.distributed import Processes
 from lt_bench.engine.random import derived_seed
 
 
@@ -47,6 +52,21 @@ def test_embed_is_in_index_order_in_eval_mode_and_restores_every_mode():
     assert not embeddings.requires_grad
     with evaluating(module), torch.no_grad():
         torch.testing.assert_close(embeddings, module(inputs))
+
+
+@pytest.mark.parametrize(("images", "ranks"), [(7, 2), (8, 2), (5, 4), (2, 3)])
+def test_an_augmented_view_is_drawn_alike_on_any_number_of_processes(images, ranks):
+    dataset = compose(["method=ce"]).dataset
+    pixels = torch.randint(0, 256, (images, 3, 8, 8), dtype=torch.uint8)
+    source = SmallImages(pixels, torch.zeros(images, dtype=torch.int64), lambda view: build_view(view, dataset))
+    alone = one_process(source).embed(lambda batch: batch.flatten(1), "simclr")
+    parts = []
+    for rank in range(ranks):
+        run = EngineRun(Processes(rank, ranks, CPU), 0, source)
+        run.gather = lambda rows: parts.append(rows) or torch.cat([rows] * ranks)
+        run.embed(lambda batch: batch.flatten(1), "simclr")
+    run.gather = lambda rows: torch.cat(parts)
+    torch.testing.assert_close(run.embed(lambda batch: batch.flatten(1), "simclr"), alone)
 
 
 def test_on_one_process_collectives_are_the_identity():

@@ -142,7 +142,7 @@ def test_a_last_batch_that_is_too_small_for_the_method_is_left_out(tmp_path):
 
     counts = {size: trainer(tmp_path, Pairs(), settings=training(1, size)).steps_per_epoch for size in (3, 4, 9)}
     assert counts == {3: 3, 4: 3, 9: 1}  # of ten images
-    with pytest.raises(ValueError, match="needs at least 2 images, not 1; set a larger batch size"):
+    with pytest.raises(ValueError, match="needs at least 2 images, not 1; set train.batch_size=2 or more"):
         trainer(tmp_path, Pairs(), settings=training(1, 1))
 
 

@@ -110,6 +110,13 @@ def test_a_tolerance_ends_the_updates_when_it_is_met_and_no_sooner(epsilon):
     assert torch.equal(sinkhorn(scores, prior, epsilon, 10, tolerance), sinkhorn(scores, prior, epsilon, 10))
 
 
+def test_a_tolerance_ends_the_updates_at_small_epsilons_in_single_precision():
+    scores, prior = (one.float() for one in example(peak=4.0))
+    stopped, last = sinkhorn(scores, prior, 0.002, 5000, 1e-2), sinkhorn(scores, prior, 0.002, 5000)
+    assert float((stopped.mean(0) - prior).abs().sum()) < 1.1e-2
+    assert not torch.equal(stopped, last)
+
+
 def test_no_gradient_and_no_reduced_precision():
     scores, prior = example(dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):

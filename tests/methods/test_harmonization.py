@@ -1,5 +1,7 @@
 """Geometric harmonization: the authors' score memories and priors, its epochs, and how it is switched on."""
 
+import math
+
 import pytest
 import torch
 from golden_vectors import golden
@@ -80,6 +82,14 @@ def test_the_memory_equals_a_loop_over_images():
     torch.testing.assert_close(harmonization.memory, expected)
 
 
+def test_the_first_scores_of_an_image_are_taken_as_they_are_in_any_epoch():
+    harmonization, view = component(memory_start=1), torch.randn(6, 5)
+    scores = direction_scores(view, harmonization.directions)
+    harmonization.remember(scores[:4], torch.arange(4), 0)
+    harmonization.remember(scores[3:], torch.arange(3, 6), 1)  # the last two are new
+    torch.testing.assert_close(harmonization.memory, scores)
+
+
 def test_images_that_were_never_seen_do_not_count_in_the_prior():
     harmonization = component(images=6)
     harmonization.renew_prior()
@@ -143,17 +153,31 @@ def _simplex_cosines(count):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"warm_epochs": 0}, "warm_epochs is at least 1, not 0"),
+        ({"warm_epochs": 0}, "warm_epochs is at least 1, not 0; set method.harmonization.warm_epochs=500"),
+        (
+            {"memory_start": 501},
+            "memory_start=501: .* empty at the end of the 500 epochs.*harmonization.memory_start=1",
+        ),
         ({"ramp_epochs": 0}, "ramp_epochs is at least 1"),
         ({"sinkhorn_iterations": 0}, "sinkhorn_iterations is at least 1"),
-        ({"target_dim": 1}, "target_dim is at least 2"),
-        ({"temperature": 0.0}, "temperature is positive"),
+        ({"target_dim": 1}, "target_dim is at least 2.*; set method.harmonization.target_dim=100"),
+        ({"temperature": 0.0}, "temperature is positive.*; set method.harmonization.temperature=0.1"),
+        ({"temperature": math.inf}, "temperature is positive and finite, not inf"),
         ({"epsilon": -1.0}, "epsilon is positive"),
-        ({"momentum": 1.0}, "momentum is at least 0 and below 1"),
-        ({"weight": -1.0}, "weight is 0 or more"),
-        ({"prior_floor": -1.0}, "prior_floor is 0 or more"),
-        ({"sinkhorn_tolerance": 0.0}, "sinkhorn_tolerance is positive or null"),
-        ({"construction": "etf"}, "construction is simplex or official, not 'etf'"),
+        ({"epsilon": math.inf}, "epsilon is positive and finite, not inf"),
+        ({"momentum": 1.0}, "momentum is at least 0 and below 1.*; set method.harmonization.momentum=0.9"),
+        ({"weight": -1.0}, "weight is finite, 0 or more.*; set method.harmonization.weight=1"),
+        ({"weight": math.inf}, "weight is finite, 0 or more, not inf"),
+        ({"prior_floor": math.inf}, "prior_floor is finite, 0 or more, not inf"),
+        ({"prior_floor": -1.0}, "prior_floor is finite, 0 or more"),
+        (
+            {"sinkhorn_tolerance": 0.0},
+            "sinkhorn_tolerance is positive or null.*; set method.harmonization.sinkhorn_tolerance=null",
+        ),
+        (
+            {"construction": "etf"},
+            "construction is simplex or official, not 'etf'; set method.harmonization.construction=simplex",
+        ),
         ({"prior_refresh": "batch"}, "prior_refresh is epoch or step, not 'batch'"),
     ],
 )
@@ -185,8 +209,11 @@ def test_its_keys_are_checked_like_those_of_any_class():
     assert "unknown key method.harmonization" in refusal("method=ce", "method.harmonization.target_dim=3")
 
 
-def test_it_can_be_switched_off():
-    assert settle(compose(["method=simclr_gh", "method.harmonization=null"])).method["harmonization"] is None
+@pytest.mark.parametrize("name", ["simclr", "boosted_cl"])
+@pytest.mark.parametrize("word", ["method.harmonization=null", "~method.harmonization"])
+def test_a_method_that_is_named_after_it_has_it(name, word):
+    said = f"method={name}_gh needs method.harmonization; set method={name} to train without"
+    assert refusal(f"method={name}_gh", word) == said
 
 
 def test_the_official_form_of_its_options():

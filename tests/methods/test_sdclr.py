@@ -173,10 +173,10 @@ def test_stage_two_builds_on_the_branch_that_is_asked_for(branch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"evaluated_branch": "both"}, "dense or pruned, not 'both'"),
-        ({"prune_percent": 1.5}, "prune_percent=1.5"),
+        ({"evaluated_branch": "both"}, "dense or pruned, not 'both'; set method.evaluated_branch=dense"),
+        ({"prune_percent": 1.5}, "prune_percent=1.5 .*; set method.prune_percent=0.9 and"),
         ({"prune_percent": 0.1, "random_prune_percent": 0.2}, "random_prune_percent=0.2"),
-        ({"pruned_bn_updates": 3}, "1 or 2, not 3"),
+        ({"pruned_bn_updates": 3}, "1 or 2, not 3; set method.pruned_bn_updates=1"),
         ({"view_batching": "joint"}, "method.view_batching=separate"),
         ({"encoder": Vectors}, "has none"),
     ],

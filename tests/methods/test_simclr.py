@@ -130,12 +130,13 @@ def test_pytorchs_own_initial_weights_on_request():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"temperature": 0.0}, "temperature is positive, not 0.0"),
+        ({"temperature": 0.0}, "temperature is positive and finite, not 0.0"),
+        ({"temperature": float("inf")}, "temperature is positive and finite, not inf; set method.temperature=0.2"),
         ({"projection_hidden": 0}, "at least one output, not 0; set method.projection_hidden=128"),
         ({"projection_dim": -1}, "at least one output, not -1; set method.projection_dim=128"),
         ({"view_batching": "both"}, "separate or joint, not 'both'"),
-        ({"views": ("ssl",)}, "expected two views"),
-        ({"projection_hidden_layers": -1}, "0 or more, not -1"),
+        ({"views": ("ssl",)}, r"expected two views, found .*; set method.views=\[ssl,ssl\]"),
+        ({"projection_hidden_layers": -1}, "0 or more, not -1; set method.projection_hidden_layers=1"),
     ],
 )
 def test_impossible_options_are_refused(settings, said):

@@ -95,10 +95,12 @@ def test_the_encoder_and_its_identity_know_nothing_of_the_probe(tmp_path):
 def test_the_crop_of_the_training_images_is_drawn_once(tmp_path, monkeypatch):
     seen = []
     fit = Trainer.fit
-    monkeypatch.setattr(Trainer, "fit", lambda self: seen.append(self.source) or fit(self))
+    monkeypatch.setattr(Trainer, "fit", lambda self: seen.append(self) or fit(self))
     views = ("plain", "crop_flip")
     runs = [execute(tiny(tmp_path, "method=ce", "stage_two=linear_probe", f"stage_two.train_view={v}")) for v in views]
-    _, plain, cropped = seen  # stage one is trained once
+    _, *probes = seen  # stage one is trained once
+    assert all(probe.method.views == ("features",) and probe.position.epoch > 1 for probe in probes)
+    plain, cropped = (probe.source for probe in probes)
     assert isinstance(cropped, CachedFeatures) and plain.features.shape == cropped.features.shape
     assert torch.equal(plain.labels, cropped.labels) and not torch.equal(plain.features, cropped.features)
     logits = [load_predictions(folder / "predictions.npz").logits for _, folder in runs]
