@@ -11,7 +11,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 FIDELITIES = ("clean", "official")
 PROFILES = ("exponential", "step")
 GROUP_RULES = ("count_100_20", "thirds")
-SAMPLERS = ("shuffle", "class_aware")
+SAMPLERS = ("shuffle", "class_aware", "class_aware_cut")
 OPTIMIZERS = ("sgd", "adam")
 SPLITS = ("test", "validation")
 BAD_IMAGE = ("stop", "skip")
@@ -19,6 +19,8 @@ SELECTIONS = ("last", "best_validation", "best_test")
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bf16", "fp16", "auto")
+LR_SCALINGS = ("none", "linear", "sqrt")
 
 
 @dataclass
@@ -90,13 +92,24 @@ class Optimizer:
 
 @dataclass
 class Training:
-    """How a stage is trained: the schedule gives the learning rate of every step."""
+    """How a stage is trained: the schedule gives the learning rate of every step.
+
+    ``lr_scaling`` multiplies every rate by the batch size over ``lr_base_batch``, or by its square root. ``microbatch``
+    is the number of images, over all processes, of one forward and backward pass: a batch of more is taken in several
+    passes whose gradients are added up. It is refused for losses of the whole batch unless ``microbatch_anyway``; batch
+    norm sees one pass at a time.
+    """
 
     epochs: int = MISSING
     batch_size: int = MISSING
     lr: float = MISSING
     drop_last: bool = False
     sampler: str = "shuffle"
+    precision: str = "float32"
+    microbatch: int | None = None
+    microbatch_anyway: bool = False
+    lr_scaling: str = "none"
+    lr_base_batch: int | None = None
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: dict[str, Any] = field(default_factory=dict)
 
@@ -178,6 +191,9 @@ class Config:
     seed: int = 0
     split_seed: int = 0
     device: str = "auto"
+    tf32: bool | None = None
+    deterministic: bool = False
+    compile: bool = False
     progress: bool = True
     output_dir: str = "runs"
     data_dir: str = "data"
@@ -194,6 +210,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "evaluation.select": SELECTIONS,
     "fidelity": FIDELITIES,
     "device": DEVICES,
+    "train.precision": PRECISIONS,
+    "train.lr_scaling": LR_SCALINGS,
 }
 
 

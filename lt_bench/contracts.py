@@ -68,7 +68,9 @@ class Method(nn.Module):
     and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
     ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
-    last batch is left out.
+    last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
+    that ``replicated`` names: they have the same rows on every process. ``microbatches`` says that the loss is a mean
+    over independent images, so that a batch may be taken in parts.
     """
 
     views: tuple[str, ...] = ()
@@ -77,6 +79,8 @@ class Method(nn.Module):
     self_supervised: ClassVar[bool] = False
     smallest_share: ClassVar[int] = 1
     gives_strength: ClassVar[bool] = False
+    replicated: ClassVar[tuple[str, ...]] = ()
+    microbatches: ClassVar[bool] = False
     encoder: nn.Module
     classifier: nn.Module | None
 
@@ -113,11 +117,12 @@ class StageTwo(Protocol):
 
     ``train_split`` is "train", the long-tailed images, or "balanced", every training image that is not held out;
     ``shots`` takes that many labelled images of each class of it, drawn with ``shot_seed``. ``train_view`` is how the
-    encoder sees the images where their features are computed once.
+    encoder sees the images where their features are computed once. ``microbatches`` is as for a method.
     """
 
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
+    microbatches: ClassVar[bool] = False
     train_split: str = "train"
     train_view: str = "plain"
     shots: int | None = None

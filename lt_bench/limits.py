@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.compose import groups, shown
-from lt_bench.config import CHOICES, TORCHVISION, Config, flat, node, wants_validation
+from lt_bench.config import CHOICES, TORCHVISION, Config, Training, flat, node, wants_validation
 from lt_bench.data.views import BOOSTED, VIEWS
 from lt_bench.signatures import constant
 
@@ -40,6 +40,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "dataset.workers": (0, math.inf),
     "train.epochs": (1, math.inf),
     "train.batch_size": (1, math.inf),
+    "train.microbatch": (1, math.inf),
+    "train.lr_base_batch": (1, math.inf),
     "train.optimizer.momentum": (0, 1),
     "train.optimizer.weight_decay": (0, math.inf),
     "backbone.input_pool": (1, math.inf),
@@ -84,7 +86,8 @@ def out_of_range(config: Config) -> Iterator[str]:
 def impossible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_classifier, _labels, _strengths, _fidelity)
-    for check in (*of_method, _tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules):
+    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps)
+    for check in (*of_method, *of_run):
         yield from check(config)
 
 
@@ -203,3 +206,19 @@ def _schedules(config: Config) -> Iterator[str]:
                 get_object(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
             except ValueError as error:
                 yield f"{key}: {error}; set single values as {key}.KEY=VALUE"
+
+
+def _steps(config: Config) -> Iterator[str]:
+    """Micro-batches of a loss that is none of parts, and a rate that is scaled from nothing."""
+    for key, owner in (("train", "method"), ("stage_two.train", "stage_two")):
+        values = node(config, key)
+        training = values if isinstance(values, dict) else vars(values or Training())
+        if training.get("lr_scaling", "none") != "none" and training.get("lr_base_batch") is None:
+            yield f"{key}.lr_scaling needs the batch size of the unscaled rate; set {key}.lr_base_batch=256"
+        mean = constant(node(config, owner)["_target_"], "microbatches", False)
+        if training.get("microbatch") and not training.get("microbatch_anyway") and mean is False:
+            yield (
+                f"{key}.microbatch={training['microbatch']}: the loss of {owner}={node(config, owner)['name']} is no "
+                f"mean over independent images, so parts of a batch have another loss; set {key}.microbatch=null, or "
+                f"{key}.microbatch_anyway=true to train on the loss of the parts"
+            )

@@ -26,8 +26,10 @@ from lt_bench.engine.interrupt import Interrupted
 from lt_bench.engine.loop import Position, Stage, Trainer
 from lt_bench.engine.memory import keep_freed_memory
 from lt_bench.engine.metrics import NonFiniteLoss
+from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
+from lt_bench.engine.schedules import rate_factor
 from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
 from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
@@ -65,7 +67,10 @@ class Laboratory:
 
     def __init__(self, config: Config, processes: distributed.Processes) -> None:
         self.config, self.processes = config, processes
+        trainings = [config.train, stage_two_training(config)]
+        set_switches(config.tf32, config.deterministic)
         try:
+            self.precision = [resolve(one.precision, processes.device) for one in trainings if one]
             self.data: Data = load_data(config, processes.device)
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -186,6 +191,8 @@ class Laboratory:
         encoder = self._new_encoder()
         info = TrainInfo(self.data.train.labels, config.dataset.num_classes, config.train.epochs)
         method: Method = _build(config.method, "method", encoder, info)
+        if config.compile:
+            method.encoder.compile()  # in place: the names in the state stay as they are
         return method.to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _new_encoder(self) -> nn.Module:
@@ -263,8 +270,25 @@ class Laboratory:
                 "peak_memory_mb": _peak_memory_mb(self.processes.device),
                 "device": _device_name(self.processes.device),
             },
-            environment={**environment(), "threads": torch.get_num_threads(), "processes": self.processes.world_size},
+            environment={**environment(), **self._how()},
         )
+
+    def _how(self) -> dict[str, Any]:
+        """What else a record says of how a run was computed; precision and rate of stage one, then of stage two."""
+        config = self.config
+        trainings = [one for one in (config.train, stage_two_training(config)) if one]
+        return {
+            "threads": torch.get_num_threads(),
+            "processes": self.processes.world_size,
+            "precision": self.precision,
+            "effective_lr": [
+                one.lr * rate_factor(one.lr_scaling, one.batch_size, one.lr_base_batch) for one in trainings
+            ],
+            "lr_scaling": [one.lr_scaling for one in trainings],
+            "tf32": config.tf32,
+            "deterministic": config.deterministic,
+            "compile": config.compile,
+        }
 
 
 def _build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:

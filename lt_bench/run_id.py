@@ -19,7 +19,8 @@ from lt_bench.signatures import REQUIRED, parameters
 
 # Where, on what and how a run is carried out and shown: none of it can change the result.
 IRRELEVANT = (
-    "output_dir", "data_dir", "device", "progress", "launch", "checkpoint", "sweep", "experiment", "recipe",
+    "output_dir", "data_dir", "device", "deterministic", "compile", "progress", "launch", "checkpoint", "sweep",
+    "experiment", "recipe",
     "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
     "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
     "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",

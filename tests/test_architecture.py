@@ -18,7 +18,7 @@ HIGH = ("engine", "methods", "stage_two", "launch", "report", "run")
 GOLDEN = """
 split_counts split_select split_cifar_ranks
 sbcl_supcon sbcl_simclr sbcl_ccl sbcl_rank sbcl_step sbcl_numclusters sbcl_kmeans sbcl_balanced_kmeans
-sbcl_cluster_update sbcl_resnet32 sbcl_lr
+sbcl_cluster_update sbcl_resnet32 sbcl_lr sbcl_moco_rank sbcl_moco_ccl sbcl_moco_kcl sbcl_moco_step
 ldam_margins ldam_drw_weights ldam_loss ldam_step ldam_lr
 cb_sampler cb_weights cb_lr cb_shot_acc cb_lws cb_tau_norm cb_ncm
 bcl_logitadjust bcl_balscl bcl_step bcl_paco_backbones lr_schedules

@@ -47,8 +47,6 @@ class EngineRun:
         """
         indices = torch.arange(len(self.source.labels), device=self.device)
         padded, mine = distributed.shard(indices)
-        if self.module is not None:
-            distributed.average_statistics(self.module)
         with evaluating(self.module), torch.no_grad():
             chunks = self.source.chunks(view, padded, mine, self.batch_size, self.generator("embed", self.epoch))
             embeddings = self.gather(torch.cat([function(images) for images in chunks]))[: len(indices)]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Processes(NamedTuple):
@@ -60,21 +60,6 @@ class _AllGather(torch.autograd.Function):
         total = gradients[0].contiguous()
         dist.all_reduce(total)
         return total.narrow(0, dist.get_rank() * ctx.share, ctx.share)
-
-
-def average_statistics(module: nn.Module) -> None:
-    """Give every rank the mean of all ranks' running batch-norm statistics, in place; nothing to do on one process.
-
-    The running averages are linear in the batches' statistics, so it does not matter how often this is done.
-    """
-    if not dist.is_initialized():
-        return
-    for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats:
-            for statistic in (part.running_mean, part.running_var):
-                assert statistic is not None
-                dist.all_reduce(statistic)
-                statistic /= dist.get_world_size()
 
 
 def shard(indices: Tensor) -> tuple[Tensor, slice]:

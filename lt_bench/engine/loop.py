@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -16,13 +17,16 @@ from torch.nn.parallel import DistributedDataParallel
 from lt_bench.config import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch, Method, Schedule
 from lt_bench.data.small import Share, TrainSource
-from lt_bench.engine import checkpoint, distributed
+from lt_bench.engine import checkpoint
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
+from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
+from lt_bench.engine.schedules import rate_factor
+from lt_bench.models.sync_batch_norm import synchronise
 
 # Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -84,8 +88,11 @@ class Trainer:
         run.module, run.source = method, source
         self.network: nn.Module = method
         if run.world_size > 1:
+            synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
+        self.precision = Precision(resolve(training.precision, run.device), run.device)
+        self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
 
     def fit(self) -> Position:
@@ -123,7 +130,7 @@ class Trainer:
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
         for batch in self.batches(epoch):
             step = self.position.step
-            lr = self.schedule(segment, step, self.steps_per_epoch)
+            lr = self.rate_factor * self.schedule(segment, step, self.steps_per_epoch)
             self.means.add(self._step(batch, epoch, step, lr), step)
             self.position.step += 1
             progress.advance()
@@ -154,12 +161,28 @@ class Trainer:
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        terms: dict[str, Tensor] = self.network(batch, epoch, step, self.run)
         self.optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        self.optimizer.step()
+        terms = self._add_gradients(batch, epoch, step)
+        self.precision.step(self.optimizer)
         self.position.images += len(batch.labels) * self.run.world_size
-        return {name: value.detach() for name, value in terms.items()}
+        return terms
+
+    def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
+        """The mean terms of a batch, taken in one pass or in micro-batches; their gradients are added up."""
+        totals: dict[str, Tensor] = {}
+        parts = split(batch, self.training.microbatch, self.run.world_size)
+        for number, part in enumerate(parts, start=1):
+            waits = isinstance(self.network, DistributedDataParallel) and number < len(parts)
+            with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]  # one exchange a step
+                with self.precision.autocast():
+                    terms: dict[str, Tensor] = self.network(part, epoch, step, self.run)
+                if len(parts) > 1:
+                    share = len(part.labels) / len(batch.labels)
+                    terms = {name: share * value for name, value in terms.items()}
+                self.precision.backward(terms["loss"])
+            for name, value in terms.items():
+                totals[name] = totals[name] + value.detach() if name in totals else value.detach()
+        return totals
 
     def _after_step(self, stop: StopRequest) -> None:
         """Inside an epoch: save if it is due, give way if asked to."""
@@ -174,7 +197,6 @@ class Trainer:
 
     def _finish_epoch(self, stop: StopRequest) -> None:
         """At an epoch's end: score, save if it is due, give way if asked to."""
-        distributed.average_statistics(self.method)
         if self.score is not None:
             value = self.score()
             if not self.position.best or value > self.position.best["score"]:
@@ -196,7 +218,6 @@ class Trainer:
 
     def _save(self) -> None:
         self.means.check(self.position.epoch)  # never keep weights that a non-finite loss has touched
-        distributed.average_statistics(self.method)
         self._count_seconds()
         if self.run.rank == 0:
             state = {
@@ -204,6 +225,7 @@ class Trainer:
                 "model": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
+                "precision": self.precision.state(),
             }
             checkpoint.save(self.stage.checkpoint, state)
 
@@ -213,6 +235,7 @@ class Trainer:
             self.method.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
+            self.precision.restore(state.get("precision", {}))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
             raise checkpoint.CheckpointError(f"{what}; delete it to start anew") from error
@@ -239,3 +262,14 @@ class Trainer:
                 f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false"
             )
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)
+
+
+def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:
+    """A rank's share of a batch in passes of ``size`` images over all ranks, or a little less; whole for None."""
+    share = len(batch.labels)
+    if size is None:
+        return [batch]
+    passes = -(-share * ranks // size)
+    rows = max(1, -(-share // passes))
+    views = zip(*(view.split(rows) for view in batch.views), strict=True)
+    return [Batch(*parts) for parts in zip(views, batch.labels.split(rows), batch.indices.split(rows), strict=True)]

@@ -13,6 +13,8 @@ from lt_bench.engine.random import derived_seed
 class EpochOrder:
     """Positions of an epoch on the device: ``shuffle`` visits each image once, ``class_aware`` each class equally.
 
+    An epoch of ``class_aware`` is as long as a balanced set of the largest class, that of ``class_aware_cut`` as long
+    as the train split: the stream of images is the same, and goes on in the next epoch.
     Shapes: labels (N,) int64; a call gives (len,) int64.  Raises ValueError for another sampler.
     """
 
@@ -20,10 +22,12 @@ class EpochOrder:
         self.run = run
         self.count = len(labels)
         self.class_aware: ClassAwareOrder | None = None
-        if sampler == "class_aware":
-            self.class_aware = ClassAwareOrder(labels.cpu().numpy(), derived_seed(run.seed, "class_aware"))
+        if sampler in ("class_aware", "class_aware_cut"):
+            length = len(labels) if sampler == "class_aware_cut" else None
+            seed = derived_seed(run.seed, "class_aware")
+            self.class_aware = ClassAwareOrder(labels.cpu().numpy(), seed, length=length)
         elif sampler != "shuffle":
-            raise ValueError(f"unknown sampler {sampler!r}; there are shuffle, class_aware")
+            raise ValueError(f"unknown sampler {sampler!r}; there are shuffle, class_aware, class_aware_cut")
 
     def __len__(self) -> int:
         return self.count if self.class_aware is None else len(self.class_aware)

@@ -14,6 +14,20 @@ def _check(lr: float, warm_epochs: int) -> None:
         raise ValueError(f"warm_epochs is 0 or more, not {warm_epochs}")
 
 
+def rate_factor(rule: str, batch_size: int, base_batch: int | None) -> float:
+    """What every rate is multiplied by: 1, the batch size over the base batch (linear), or its square root (sqrt).
+
+    Source: Goyal et al., 2017 (linear); Krizhevsky, 2014 (sqrt).  Deviation: none.
+    Raises ValueError for another rule, and for one without a base batch.
+    """
+    if rule == "none":
+        return 1.0
+    if rule not in ("linear", "sqrt") or not base_batch:
+        raise ValueError(f"lr_scaling is none, linear or sqrt, with lr_base_batch above 0, not {rule!r}, {base_batch}")
+    factor = batch_size / base_batch
+    return factor if rule == "linear" else math.sqrt(factor)
+
+
 def _half_cosine(progress: float) -> float:
     """From 1 at progress 0 to 0 at progress 1."""
     return 0.5 * (1.0 + math.cos(math.pi * progress))

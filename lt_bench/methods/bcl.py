@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +20,8 @@ class BCL(TwoBranch):
     the classifier's class vectors, not normalised, through a head of their own whose batch is the classes.
     Further options are those of ``TwoBranch``. Raises ValueError for a negative ``alpha`` or ``beta``.
     """
+
+    replicated: ClassVar[tuple[str, ...]] = ("prototype_head",)
 
     def __init__(
         self,

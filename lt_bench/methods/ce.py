@@ -15,7 +15,7 @@ class CE(Method):
     """Plain cross-entropy on one view; the control of every table."""
 
     provides_classifier: ClassVar[bool] = True
-
+    microbatches: ClassVar[bool] = True
     classifier: nn.Linear
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:

@@ -16,8 +16,8 @@ from lt_bench.models.momentum import MomentumEncoder
 class PaCo(Queued):
     """Cui et al., ICCV 2021, as in the authors' code: first views are anchors, second views go through a momentum copy.
 
-    Deviation: the copy has no classifier, which theirs averages and never uses; the second view's batch norm sees
-    each process's own images, where theirs shuffles them among processes.
+    Deviation: the copy has no classifier, which theirs averages and never uses; on several processes its batch norm
+    sees the joined batch, where theirs shuffles the images among processes.
     Further options are those of ``Queued`` and ``PaCoSettings``. Raises ValueError for values out of range.
     """
 

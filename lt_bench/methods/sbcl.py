@@ -90,7 +90,7 @@ class SBCL(SupCon):
     @torch.no_grad()
     def update(self, epoch: int, run: Run) -> None:
         """Cluster every split class and set every class's temperature (section 3.3 and eq. 5-6)."""
-        embeddings = run.embed(self.embed, self.cluster_view)
+        embeddings = run.embed(self.embed_for_clusters, self.cluster_view)
         self.subclasses.copy_(run.from_rank0(lambda: self._cluster(embeddings, run.generator("cluster", epoch))))
         phi = class_concentration(
             embeddings, self.labels, len(self.class_temperatures), self.alpha, epsilon=self.epsilon
@@ -98,6 +98,10 @@ class SBCL(SupCon):
         self.class_temperatures.copy_(
             class_temperatures(phi, self.clusters_per_class, self.temperature, self.temperature_law)
         )
+
+    def embed_for_clusters(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to the unit-length embeddings (B, D) that are clustered."""
+        return self.embed(images)
 
     def _cluster(self, embeddings: Tensor, generator: torch.Generator) -> Tensor:
         state = _unpack(self.kmeans_state)

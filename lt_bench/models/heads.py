@@ -33,8 +33,9 @@ class ProjectionHead(nn.Module):
         self.layers.append(nn.Linear(width, out_dim))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Shapes: features (B, in_dim) -> embeddings (B, out_dim) of unit length."""
-        return F.normalize(self.layers(features), dim=1)
+        """Shapes: features (B, in_dim) -> embeddings (B, out_dim) of unit length, in at least float32."""
+        embeddings = self.layers(features)
+        return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
 
 
 class SimCLRHead(nn.Sequential):

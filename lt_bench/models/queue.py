@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+QueueInit = Literal["masked", "random", "official"]
 
 
 class LabelledQueue(nn.Module):
@@ -14,7 +16,7 @@ class LabelledQueue(nn.Module):
 
     ``masked``: an entry has label -1 until it is written. ``official``: PaCo's authors' code, where the entries are
     noise, normalised along the queue instead of along the width, with random labels, taken for data until they are
-    overwritten.
+    overwritten. ``random``: MoCo's, where the entries are random unit vectors with label -1, negatives of everything.
     Raises ValueError for a size below 1 and another ``init``.
     """
 
@@ -22,15 +24,16 @@ class LabelledQueue(nn.Module):
     labels: Tensor
     pointer: Tensor
 
-    def __init__(self, size: int, dim: int, num_classes: int, init: Literal["masked", "official"] = "masked") -> None:
+    def __init__(self, size: int, dim: int, num_classes: int, init: QueueInit = "masked") -> None:
         super().__init__()
         if size < 1:
             raise ValueError(f"expected a queue of at least one entry, found {size}; set method.queue_size=1024")
-        if init not in ("masked", "official"):
-            raise ValueError(f"a queue's init is masked or official, not {init!r}; set method.queue_init=masked")
-        if init == "masked":
-            rows, labels = torch.zeros(size, dim), torch.full((size,), -1)
-        else:
+        if init not in get_args(QueueInit):
+            raise ValueError(f"init is masked, random or official, not {init!r}; set method.queue_init=masked")
+        rows, labels = torch.zeros(size, dim), torch.full((size,), -1)
+        if init == "random":
+            rows = F.normalize(torch.randn(size, dim), dim=1)
+        elif init == "official":
             rows, labels = F.normalize(torch.randn(size, dim), dim=0), torch.randint(num_classes, (size,))
         self.register_buffer("rows", rows)
         self.register_buffer("labels", labels)

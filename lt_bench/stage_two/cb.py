@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -15,6 +16,7 @@ class ClassBalanced(StageTwo):
     """Classifier re-training (Kang et al., ICLR 2020, cRT): cross-entropy; the sampler does the balancing."""
 
     augment: bool = True
+    microbatches: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """A fresh linear classifier with PyTorch's initialisation."""

@@ -40,6 +40,7 @@ class LearnableWeightScaling(StageTwo):
     augment: bool = True
     uses_classifier: ClassVar[bool] = True
     needs_linear_classifier: ClassVar[bool] = True
+    microbatches: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """Stage one's classifier with scales of 1; raises ValueError where it is not linear."""

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from engine_parts import CPU, Constant, Vectors, stage, training
-from torch import nn
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
@@ -115,32 +114,37 @@ def test_two_processes_train_as_one_on_the_joined_batch(name, tmp_path):
             )
 
 
-class Normed(Vectors):
-    """An encoder with batch norm, whose running statistics differ from rank to rank while it trains."""
+class Visits:
+    """Which images a rank is given at every step of two epochs of 9 to a batch, whose last batch has 8 or fewer."""
 
-    def __init__(self):
-        super().__init__()
-        self.layers.append(nn.BatchNorm1d(self.feature_dim))
+    def __init__(self, sampler):
+        self.sampler = sampler
 
-
-def normed_task(processes, folder):
-    torch.manual_seed(0)
-    rank = processes.rank
-    method = SBCL(Normed(), TrainInfo(LABELS, 3, 4), projection_dim=5, warm_epochs=1, update_interval=2)
-    run = EngineRun(processes, 3, Noisy())
-    (folder / f"rank{rank}").mkdir()
-    settings = training(4, 8, lr=0.05, momentum=0.9)
-    Trainer(method, Noisy(), settings, Constant(0.05), run, stage(folder / f"rank{rank}")).fit()
-    after_training = {f"model.{key}": value.clone() for key, value in method.state_dict().items()}
-    with torch.no_grad():
-        method.encoder.layers[-1].running_mean += rank  # as a batch that only this rank saw
-    embeddings = run.embed(method.embed)
-    return {**after_training, "embeddings": embeddings, "own": method.eval().embed(INPUTS).detach()}
+    def __call__(self, processes, folder):
+        source = Noisy()
+        settings = training(2, 9, lr=0.05)
+        settings.sampler = self.sampler
+        visited = []
+        (folder / f"rank{processes.rank}").mkdir()
+        where = stage(folder / f"rank{processes.rank}")
+        method = build("ce")
+        method.register_forward_pre_hook(lambda module, words: visited.append(words[0].indices))
+        trainer = Trainer(method, source, settings, Constant(0.05), EngineRun(processes, 3, source), where)
+        trainer.fit()
+        return {"visited": visited, "length": len(trainer.order)}
 
 
-def test_batch_norm_statistics_are_those_of_all_ranks_when_they_are_used_or_saved():
-    first, second = on_two(normed_task)
-    for key, value in first.items():
-        if key != "model.kmeans_state":
-            torch.testing.assert_close(value, second[key], msg=lambda text, key=key: f"{key}: {text}")
-    torch.testing.assert_close(first["embeddings"], first["own"])
+@pytest.mark.parametrize("sampler", ["shuffle", "class_aware", "class_aware_cut"])
+def test_two_processes_share_out_what_one_visits(sampler, tmp_path):
+    """But for the last image of a batch of an odd number."""
+    alone = Visits(sampler)(Processes(0, 1, CPU), tmp_path)
+    first, second = on_two(Visits(sampler))
+    assert first["length"] == second["length"] == alone["length"]
+    steps = -(-alone["length"] // 9)
+    assert len(alone["visited"]) == len(first["visited"]) == len(second["visited"]) == 2 * steps
+    for whole, *shares in zip(alone["visited"], first["visited"], second["visited"], strict=True):
+        assert [len(share) for share in shares] == 2 * [len(whole) // 2]
+        assert torch.equal(torch.cat(shares), whole[: len(whole) // 2 * 2])
+    if sampler == "class_aware":
+        drawn = LABELS[torch.cat(alone["visited"])]
+        assert torch.bincount(drawn).max() - torch.bincount(drawn).min() <= 4  # images of a visit of a class

@@ -13,6 +13,7 @@ from lt_bench.data.small import AtOnce
 from lt_bench.engine import checkpoint
 from lt_bench.engine.loop import LOG_EVERY_STEPS, Trainer
 from lt_bench.engine.metrics import NonFiniteLoss
+from lt_bench.engine.order import EpochOrder
 
 LABELS = torch.arange(10) % 3
 INPUTS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
@@ -246,3 +247,30 @@ def test_only_parameters_with_gradients_are_trained(tmp_path):
     method.frozen = nn.Linear(2, 2).requires_grad_(False)
     one = trainer(tmp_path, method)
     assert len(one.optimizer.param_groups[0]["params"]) == 2
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_every_rate_follows_the_batch_size_by_the_rule(tmp_path, rule, factor):
+    settings = training(2, 4)
+    settings.lr_scaling, settings.lr_base_batch = rule, 1
+    one = trainer(tmp_path, settings=settings, schedule=lambda epoch, step, steps: 0.1 * (epoch + 1))
+    rates = []
+    step = one._step
+    one._step = lambda *words: rates.append(words[3]) or step(*words)
+    one.fit()
+    assert rates == pytest.approx([0.1 * factor] * 3 + [0.2 * factor] * 3)
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["lr"] == pytest.approx(0.2 * factor)
+
+
+def test_a_class_aware_epoch_may_be_cut_to_the_length_of_the_train_split(tmp_path):
+    labels = torch.tensor([0] * 8 + [1, 2])
+    run = one_process(None)
+    whole, cut = (EpochOrder(labels, sampler, run) for sampler in ("class_aware", "class_aware_cut"))
+    assert (len(whole), len(cut)) == (24, 10)
+    assert torch.equal(whole(0)[:10], cut(0))
+    drawn = labels[torch.cat([cut(epoch) for epoch in range(30)])]
+    shares = torch.bincount(drawn) / 300
+    assert shares.min() > 0.25 and shares.max() < 0.42
+    with pytest.raises(ValueError, match="shuffle, class_aware, class_aware_cut"):
+        EpochOrder(labels, "balanced", run)

@@ -1,4 +1,4 @@
-"""Gradients are the same bits every time, also with several threads: exact resume rests on it."""
+"""Gradients are the same bits every time, with several threads (exact resume rests on it) and under autocast."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.losses.proco import contrastive_logits
 from lt_bench.losses.sbcl import subclass_balancing
+from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.supcon import supcon
 
@@ -21,6 +22,8 @@ PROTOTYPES = F.normalize(torch.randn(CLASSES, 128, generator=GENERATOR), dim=1)
 LOGITS, PRIOR = torch.randn(512, CLASSES, generator=GENERATOR), torch.zeros(CLASSES)
 SUBCLASSES = 10 * LABELS + torch.randint(10, (512,), generator=GENERATOR)
 ROWS, ROW_LABELS = FEATURES.transpose(0, 1).flatten(0, 1), LABELS.repeat(2)
+DRAWS = torch.rand(6, 512, generator=GENERATOR)
+ANCHORS, SAME = Anchors(FEATURES[:, 0], PROTOTYPES[LABELS], ROWS.detach()), LABELS[:, None] == ROW_LABELS
 
 LOSSES = {
     "supcon": lambda: supcon(FEATURES, LABELS, 0.1, 0.1),
@@ -31,6 +34,8 @@ LOSSES = {
     "focal": lambda: focal_nt_xent(*FEATURES.unbind(1), 0.2, 2.0).mean(),
     "paco": lambda: paco(LOGITS, ROWS, ROW_LABELS, PRIOR, PaCoSettings(0.05, 0.01)),
     "gpaco_multitask": lambda: gpaco_multitask(LOGITS, ROWS, ROW_LABELS, PRIOR, torch.ones(CLASSES), 0.07, 0.5),
+    "k_positive": lambda: k_positive(ANCHORS, LABELS, ROW_LABELS, DRAWS, 0.07),
+    "sbcl_moco": lambda: queue_subclass_balancing(ANCHORS, SAME, SAME, 0.07, PRIOR[LABELS] + 0.12, 0.2, 0.07),
 }
 
 
@@ -46,3 +51,12 @@ def four_threads():
 def test_a_gradient_is_the_same_bits_every_time(name, four_threads):
     first, *others = (torch.autograd.grad(LOSSES[name](), FEATURES, retain_graph=True)[0] for _ in range(20))
     assert all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_nothing_inside_a_loss_is_in_reduced_precision(name):
+    expected = torch.autograd.grad(LOSSES[name](), FEATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = LOSSES[name]()
+    assert loss.dtype == torch.float32
+    assert torch.equal(torch.autograd.grad(loss, FEATURES)[0], expected[0])

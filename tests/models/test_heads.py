@@ -24,6 +24,12 @@ def test_projections_have_unit_length_and_follow_the_formula():
     torch.testing.assert_close(head(features).norm(dim=1), torch.ones(7, dtype=torch.float64))
 
 
+def test_unit_length_is_that_of_single_precision_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = ProjectionHead(6, 5, 4)(torch.randn(7, 6))
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(7))  # in bfloat16 it would be off by 0.004
+
+
 def test_batch_norm_stands_before_every_relu_and_normalises_the_batch():
     head = ProjectionHead(6, 5, 4, batch_norm=True).double()
     features = torch.randn(7, 6, dtype=torch.float64)

@@ -74,5 +74,11 @@ def test_reads_nothing_on_the_host_and_loops_over_nothing():
 
 @pytest.mark.parametrize("words", [(0, 2, 5), (4, 2, 5, "noise")])
 def test_impossible_queues_are_refused(words):
-    with pytest.raises(ValueError, match="at least one|masked or official"):
+    with pytest.raises(ValueError, match="at least one|masked, random or official"):
         LabelledQueue(*words)
+
+
+def test_random_entries_are_unit_vectors_of_no_class():
+    queue = LabelledQueue(50, 8, 3, "random")
+    torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(50))
+    assert queue.labels.tolist() == [-1] * 50 and len(queue.rows.unique(dim=0)) == 50

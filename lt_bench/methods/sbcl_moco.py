@@ -1,0 +1,119 @@
+"""SBCL for large images: queries of one view against momentum keys of the other and of a long queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
+from lt_bench.methods.sbcl import SBCL
+from lt_bench.models.momentum import MomentumEncoder
+from lt_bench.models.queue import LabelledQueue
+
+
+class SBCLMoCo(SBCL):
+    """Hou et al., ICCV 2023 (large-image form, on MoCo v2): k-positive warm-up, then the bi-granularity loss.
+
+    The first view is the query, the second the key of a momentum copy, whose embeddings are also what is clustered.
+    ``positives`` entries of its class are drawn for every query while warming up; with ``restart`` optimiser and
+    schedule begin anew at ``warm_epochs``. ``class_temperature`` null follows ``temperature_law``, a number is that of
+    every class, as in the authors' code. Further options are those of ``SBCL``.
+    Deviation: the queue keeps positions in the train split, so that every key has the subclass its image has now
+    (theirs keeps the numbers of older clusterings); one clustering serves all processes; batch norm sees the joined
+    batch (theirs shuffles the keys among processes).
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        temperature: float = 0.07,
+        beta: float = 0.2,
+        warm_epochs: int = 200,
+        update_interval: int = 5,
+        minimum_size: int = 20,
+        class_temperature: float | None = None,
+        positives: int = 6,
+        queue_size: int = 65536,
+        momentum: float = 0.999,
+        restart: bool = True,
+        projection_dim: int = 128,
+        views: Sequence[str] = ("sim_blur", "sim_blur"),
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            encoder,
+            info,
+            temperature=temperature,
+            beta=beta,
+            warm_epochs=warm_epochs,
+            update_interval=update_interval,
+            minimum_size=minimum_size,
+            projection_dim=projection_dim,
+            views=views,
+            **options,
+        )
+        if positives < 1:
+            raise ValueError(f"positives is 1 or more, not {positives}; set method.positives=6")
+        if class_temperature is not None and not class_temperature > 0:
+            raise ValueError(
+                f"class_temperature is above 0, not {class_temperature}; set method.class_temperature=0.12"
+            )
+        self.class_temperature, self.positives, self.restart = class_temperature, positives, restart
+        self.momentum_encoder = MomentumEncoder(self.encoder, self.head, momentum=momentum)
+        self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, "random")
+
+    def restart_epochs(self) -> tuple[int, ...]:
+        """The end of the warm-up, where it has one."""
+        return (self.warm_epochs,) if self.restart and self.warm_epochs > 0 else ()
+
+    def embed_for_clusters(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to keys (B, D)."""
+        keys: Tensor = self.momentum_encoder(images)
+        return keys
+
+    def update(self, epoch: int, run: Run) -> None:
+        """Renew subclasses and, unless it is constant, every class's temperature."""
+        super().update(epoch, run)
+        if self.class_temperature is not None:
+            self.class_temperatures.fill_(self.class_temperature)
+
+    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+        """The loss of the queries against the queue as it was; then the keys of all ranks join the queue."""
+        first, second = batch.views
+        queries = self.embed(first)
+        self.momentum_encoder.update(self.encoder, self.head)
+        keys = self.momentum_encoder(second)
+        anchors, members = Anchors(queries, keys, self.queue.rows.clone()), self.queue.labels.clone()
+        self.queue.enqueue(run.gather(keys), run.gather(batch.indices))
+        # given the queue, anchors are independent: every rank has the loss of its own, and their mean is the batch's
+        queue_labels = _look_up(self.labels, members)
+        if epoch < self.warm_epochs:
+            draws = self._draws(len(keys), run.generator("positives", epoch, step), run)
+            return {"loss": k_positive(anchors, batch.labels, queue_labels, draws, self.temperature)}
+        loss = queue_subclass_balancing(
+            anchors,
+            batch.labels[:, None] == queue_labels,
+            self.subclasses[batch.indices, None] == _look_up(self.subclasses, members),
+            self.subclass_temperature,
+            self.class_temperatures[batch.labels],
+            self.beta,
+            self.base_temperature,
+        )
+        return {"loss": loss}
+
+    def _draws(self, share: int, generator: torch.Generator, run: Run) -> Tensor:
+        """Uniform numbers (positives, share) for this rank's images, out of those for the joined batch."""
+        joined = torch.rand(self.positives, share * run.world_size, generator=generator, device=generator.device)
+        return joined[:, run.rank * share : (run.rank + 1) * share]
+
+
+def _look_up(values: Tensor, members: Tensor) -> Tensor:
+    """Values of the train split (N,) at the queue's positions in it (K,), -1 where nothing is written yet."""
+    return torch.where(members < 0, -1, values[members.clamp(min=0)])

@@ -1,0 +1,79 @@
+"""Every method, batch norm and all: ten steps on two processes are ten steps on one with the joined batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from chain import tiny
+from engine_parts import CPU, Constant, stage
+from two_processes import on_two
+
+from lt_bench.compose import groups
+from lt_bench.contracts import TrainInfo
+from lt_bench.data.small import SmallImages
+from lt_bench.data.views import build_view
+from lt_bench.engine.context import EngineRun
+from lt_bench.engine.distributed import Processes
+from lt_bench.engine.loop import Trainer
+from lt_bench.models.tiny import TinyEncoder
+from lt_bench.run import _build
+
+CLASSES, BATCH, EPOCHS, STEPS = 4, 12, 5, 2
+RANK_0_ALONE = ("kmeans_state",)  # what only the first process computes, and others are sent the result of
+
+
+class Encoder(TinyEncoder):
+    """Takes images of any precision in its own."""
+
+    def forward(self, images):
+        return super().forward(images.to(self.layers[0].weight.dtype))
+
+
+class Ten:
+    """Ten steps of a method, in as many epochs as its phases need; then its state, and its embeddings or features."""
+
+    def __init__(self, name, dtype=torch.float64, lr=0.05):
+        self.name, self.dtype, self.lr = name, dtype, lr
+
+    def __call__(self, processes, folder):
+        config = tiny(folder, f"method={self.name}", "train.batch_size=12", "budget.max_steps_per_epoch=2")
+        config.train.epochs = EPOCHS
+        labels = torch.arange(7 * BATCH) % 11 % CLASSES  # unequal classes
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (len(labels), 3, 8, 8), generator=generator, dtype=torch.uint8)
+        images = (images // 2 + 40 * labels[:, None, None, None]).clamp(max=255).to(torch.uint8)
+        source = SmallImages(images, labels, lambda view: build_view(view, config.dataset))
+        torch.manual_seed(0)
+        method = _build(config.method, "method", Encoder(), TrainInfo(labels, CLASSES, EPOCHS)).to(self.dtype)
+        run = EngineRun(processes, 3, source)
+        own = folder / f"rank{processes.rank}"
+        own.mkdir()
+        where = stage(own)._replace(budget=config.budget)
+        position = Trainer(method, source, config.train, Constant(self.lr), run, where).fit()
+        assert position.images == EPOCHS * STEPS * BATCH
+        state = {key: value for key, value in method.state_dict().items() if not key.endswith(RANK_0_ALONE)}
+        return {**state, "features": run.embed(method.encoder)}
+
+
+def assert_one_training(task, tmp_path, tolerance):
+    alone = task(Processes(0, 1, CPU), Path(tmp_path))
+    first, second = on_two(task)
+    assert alone.keys() == first.keys()
+    for key, value in alone.items():
+        assert torch.equal(first[key], second[key]), key
+        torch.testing.assert_close(
+            first[key], value, rtol=tolerance, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", groups()["method"])
+def test_ten_steps_on_two_processes_are_those_of_one(name, tmp_path):
+    """In double precision, where a difference is no rounding error that ten steps have made larger."""
+    assert_one_training(Ten(name), tmp_path, 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bcl", "sbcl_moco"])
+def test_and_in_single_precision_to_five_digits(name, tmp_path):
+    assert_one_training(Ten(name, torch.float32, lr=0.01), tmp_path, 1e-5)
