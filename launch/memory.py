@@ -1,7 +1,7 @@
 """Which runs words stand for, kept beside them: a sweep that was carried out once need not be composed again.
 
 Identities are a function of the words, of the files in conf/ and of the package's source; the memory holds for exactly
-these files, and runs with classes from elsewhere are not kept in it.
+these files, and runs that depend on others, such as classes from elsewhere or lists of images, are not kept in it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def remembered(output_dir: str) -> dict[str, Identities]:
 
 
 def remember(output_dir: str, runs: Mapping[Sequence[str], Identities], configs: Iterable[Config]) -> None:
-    """Keep the identities of runs by their words, unless some of their configs name classes from elsewhere."""
+    """Keep the identities of runs by their words, unless some of their configs depend on files of the user."""
     known = remembered(output_dir)
     new = {shlex.join(words): identities for words, identities in runs.items()}
-    if new.keys() - known.keys() and all(map(_ours, configs)):
+    if new.keys() - known.keys() and all(map(_depends_on_ours_alone, configs)):
         write_json(_path(output_dir), {"files": fingerprint(), "runs": known | new})
 
 
@@ -50,9 +50,11 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _ours(config: Config) -> bool:
+def _depends_on_ours_alone(config: Config) -> bool:
+    """Whether words stand for the same identity while our files stay: lists and weights count by their content."""
     targets = (value for key, value in flat(asdict(config)).items() if key.endswith("_target_"))
-    return all(str(target).startswith("lt_bench.") for target in targets)
+    others = (config.dataset.split_dir, config.backbone.get("pretrained"))
+    return all(str(target).startswith("lt_bench.") for target in targets) and others == (None, None)
 
 
 def _path(output_dir: str) -> Path:
