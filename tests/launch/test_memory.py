@@ -65,6 +65,12 @@ def test_classes_from_elsewhere_are_not_remembered(tmp_path, monkeypatch):
     assert not (tmp_path / "launch").exists()
 
 
+def test_runs_that_count_files_of_the_user_are_not_remembered(tmp_path):
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    kept(tmp_path, "method=ce", f"backbone.pretrained={tmp_path / 'weights.pth'}", "backbone=resnet18")
+    assert not (tmp_path / "launch").exists()
+
+
 def test_a_damaged_memory_is_none(tmp_path):
     kept(tmp_path, *WORDS)
     (tmp_path / "launch" / "plan.json").write_text("{")

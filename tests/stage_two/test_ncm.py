@@ -86,7 +86,7 @@ def finished(run, variant="centered_l2"):
 def test_finish_takes_the_features_of_the_train_split(variant):
     source = Steady()
     classifier, method = finished(one_process(source), variant)
-    features = method.encoder(source.batches[0].views[0]).detach()
+    features = method.encoder(source.prepared[0].views[0]).detach()
     expected = NearestMean(features, LABELS, 3, variant)
     torch.testing.assert_close(classifier.means, expected.means)
     torch.testing.assert_close(classifier.center, expected.center)
