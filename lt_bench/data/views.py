@@ -104,6 +104,10 @@ def _simclr_boosted(dataset: Dataset) -> list[Op]:
     return [*_simclr(dataset), *_boost(1)]
 
 
+def _simclr_boosted_twice(dataset: Dataset) -> list[Op]:
+    return [*_simclr(dataset), *_boost(2)]
+
+
 def _boost(k: int) -> list[Op]:
     from lt_bench.augment.boosted import BoostedRandAugment
 
@@ -136,6 +140,7 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "boosted": _boosted,
     "boosted_twice": _boosted_twice,
     "simclr_boosted": _simclr_boosted,
+    "simclr_boosted_twice": _simclr_boosted_twice,
     "sim_blur": _sim_blur,
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
@@ -157,8 +162,8 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and ProCo; ``cls`` and
     ``rand`` are those of their large-image recipes, with RandAugment. ``ssl`` is the self-supervised view of SDCLR, GH
     and boosted contrastive learning, with bicubic crops (``ssl_bilinear``: GH's authors' code). ``boosted`` is ``ssl``
-    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` is
-    ``simclr`` with one. Raises ValueError for another name.
+    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` and
+    ``simclr_boosted_twice`` are ``simclr`` with one and two. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 
