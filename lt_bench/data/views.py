@@ -130,6 +130,10 @@ def _simclr_boosted(dataset: Dataset) -> list[Op]:
     return [*_simclr(dataset), *_boost(1)]
 
 
+def _simclr_boosted_twice(dataset: Dataset) -> list[Op]:
+    return [*_simclr(dataset), *_boost(2)]
+
+
 def _boost(k: int) -> list[Op]:
     from lt_bench.augment.boosted import BoostedRandAugment
 
@@ -162,6 +166,7 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "boosted": _boosted,
     "boosted_twice": _boosted_twice,
     "simclr_boosted": _simclr_boosted,
+    "simclr_boosted_twice": _simclr_boosted_twice,
     "sim_blur": _sim_blur,
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
@@ -189,8 +194,8 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment.
     ``ssl`` is the self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops
     (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
-    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` is
-    ``simclr`` with one. Raises ValueError for another name.
+    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` and
+    ``simclr_boosted_twice`` are ``simclr`` with one and two. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 

@@ -152,3 +152,16 @@ def test_supcon_is_below_sbcl():
 def test_step_profile_and_any_factor():
     config = settle(compose(["dataset=cifar10_lt", "imbalance.profile=step", "imbalance.factor=37"]))
     assert (config.imbalance.profile, config.imbalance.factor) == ("step", 37.0)
+
+
+@pytest.mark.parametrize("experiment", ["sdclr_cifar", "boosted_cl_cifar"])
+def test_what_gh_alone_does_officially_stays_out_of_other_authors_recipes(experiment):
+    first = {}
+    for words in expand([f"experiment={experiment}", "fidelity=official"]):
+        first.setdefault(tuple(word for word in words if word.startswith("method=")), words)
+    assert len(first) in (2, 4)
+    for words in first.values():
+        official = settle(compose(words)).method
+        clean = settle(compose([word for word in words if not word.startswith("fidelity")])).method
+        for key, usual in (("views", None), ("default_weights", False), ("double_normalisation", False)):
+            assert official.get(key, usual) == clean.get(key, usual), (words, key)

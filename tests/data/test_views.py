@@ -41,6 +41,7 @@ CIFAR = {
     "boosted": [*SSL, BoostedRandAugment(1, floor=10, random=False)],
     "boosted_twice": [*SSL, BoostedRandAugment(2, floor=5, random=True)],
     "simclr_boosted": [*SIM, BoostedRandAugment(1, floor=10, random=False)],
+    "simclr_boosted_twice": [*SIM, BoostedRandAugment(2, floor=5, random=True)],
     # BCL's views 2 and 3, PaCo's view 2, both views of GPaCo on balanced data
     "sim_blur": [*SIM, BoxBlur((0.1, 2.0), 0.5)],
     # GPaCo's view 2 on long-tailed data
