@@ -160,7 +160,7 @@ def boosted(batch: int, k: int, floor: float) -> Case:
         [*ours, BoostedRandAugment(k, floor, random=k > 1)],
         [*theirs, PilBoosted(k, floor)],
         batch,
-        6,
+        6 if k == 1 else None,
     )
 
 
