@@ -44,7 +44,7 @@ class PlannedRun:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return Path(self.output_dir).expanduser() / self.identity
+        return Path(self.output_dir).expanduser().absolute() / self.identity
 
     @property
     def done(self) -> bool:
@@ -65,7 +65,7 @@ def describe(config: Config) -> str:
 
 
 def plan(overrides: Sequence[str]) -> list[PlannedRun]:
-    """All runs of a sweep, each once, in the order of the words; raises UsageError before anything is run."""
+    """All runs of a sweep, at least one, each once, in the order of the words; UsageError before anything is run."""
     runs: dict[str, PlannedRun] = {}
     settled, known, output_dir = Variants(), dict[str, Identities](), ""
     for words in expand(overrides):
@@ -79,6 +79,8 @@ def plan(overrides: Sequence[str]) -> list[PlannedRun]:
         if not runs:  # only now it is known where runs are kept
             output_dir, known = run.output_dir, remembered(run.output_dir)
         runs.setdefault(run.identity, run)
+    if not runs:
+        raise UsageError(f"{shlex.join(overrides)} stands for no run at all; give every key at least one value")
     return list(runs.values())
 
 

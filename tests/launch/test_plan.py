@@ -190,3 +190,8 @@ def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
         len(plan(["method=ce,supcon", "seed=range(20)", "train.optimizer.momentum=0.5,0.6"])) == 80
         and len(composed) == 2
     )
+
+
+def test_a_sweep_without_runs_is_refused():
+    with pytest.raises(UsageError, match="stands for no run at all"):
+        plan(["method=ce", "seed=range(0)"])

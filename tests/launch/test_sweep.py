@@ -94,6 +94,15 @@ def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys)
 
 
 @pytest.mark.slow
+def test_runs_are_kept_in_the_current_folder_by_default(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_sweep(["method=ce", "seed=0,1", *SMOKE]) == 0
+    assert len(list(tmp_path.glob("runs/*/record.json"))) == 4  # each with a stage one below
+    assert run_sweep(["method=ce", "seed=0,1", *SMOKE]) == 0
+    assert "runs: 2, done: 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch):
     words = [*SMOKE, "method=ce", "stage_two=none,cb", f"output_dir={tmp_path}"]
     assert run_sweep([*words, "train.lr=0.1,1e30"]) == 1
