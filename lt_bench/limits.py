@@ -118,8 +118,12 @@ def _classifier(config: Config) -> Iterator[str]:
 
 def _labels(config: Config) -> Iterator[str]:
     sampler, name = config.train.sampler, config.method["name"]
-    if sampler != "shuffle" and constant(config.method["_target_"], "self_supervised", False) is True:
+    if sampler != "shuffle" and _self_supervised(config):
         yield f"train.sampler={sampler} goes by labels and method={name} never reads labels; set train.sampler=shuffle"
+
+
+def _self_supervised(config: Config) -> bool:
+    return constant(config.method["_target_"], "self_supervised", False) is True
 
 
 def _strengths(config: Config) -> Iterator[str]:
@@ -157,6 +161,11 @@ def _fidelity(config: Config) -> Iterator[str]:
     if config.fidelity == "official" and f"{name}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
+    elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):
+        yield (
+            f"fidelity=official is what the authors' code of method={name} does on CIFAR, and dataset="
+            f"{config.dataset.name} is of large images; set fidelity=clean, and single values as method.KEY=VALUE"
+        )
 
 
 def _tail(config: Config) -> Iterator[str]:

@@ -105,6 +105,10 @@ def test_the_edge_of_a_range_is_in_it(word):
             ["method=ce", "fidelity=official"],
             "fidelity=official is the same as clean for method=ce; set fidelity=clean",
         ),
+        (
+            ["method=simclr", "dataset=imagenet_lt", "fidelity=official"],
+            "fidelity=official is what the authors' code of method=simclr does on CIFAR, and dataset=imagenet_lt is of",
+        ),
         (["imbalance=native", "imbalance.profile=step"], "imbalance.profile=step shapes nothing without a factor"),
         (
             ["evaluation.split=validation"],

@@ -134,6 +134,12 @@ def _simclr_boosted_twice(dataset: Dataset) -> list[Op]:
     return [*_simclr(dataset), *_boost(2)]
 
 
+def _ssl_wide_blur_boosted(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.boosted import BoostedRandAugment
+
+    return [*_ssl_wide_blur(dataset), BoostedRandAugment(2, floor=0, random=True)]
+
+
 def _boost(k: int) -> list[Op]:
     from lt_bench.augment.boosted import BoostedRandAugment
 
@@ -176,6 +182,7 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "rand": _rand,
     "sim_always": _sim_always,
     "ssl_wide_blur": _ssl_wide_blur,
+    "ssl_wide_blur_boosted": _ssl_wide_blur_boosted,
 }
 
 # views that need a strength for every image
@@ -194,8 +201,9 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment.
     ``ssl`` is the self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops
     (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
-    with one operation of a strength that is the image's own, ``boosted_twice`` with two, and ``simclr_boosted`` and
-    ``simclr_boosted_twice`` are ``simclr`` with one and two. Raises ValueError for another name.
+    with one operation of a strength that is the image's own, ``boosted_twice`` with two, ``simclr_boosted`` and
+    ``simclr_boosted_twice`` are ``simclr`` with one and two, and ``ssl_wide_blur_boosted`` is GH's on large images:
+    ``ssl_wide_blur`` with two whose strength has no floor. Raises ValueError for another name.
     """
     from lt_bench.augment.pipeline import Pipeline
 

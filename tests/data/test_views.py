@@ -28,6 +28,12 @@ COLOR = [ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), Grayscale(0.2)]
 SIM = [RandomResizedCrop(32, (0.2, 1.0)), FLIP, *COLOR]
 SSL = [RandomResizedCrop(32, (0.1, 1.0), interpolation="bicubic"), FLIP, *COLOR]
 SIM_WIDE = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, *COLOR]
+SSL_WIDE_BLUR = [
+    RandomResizedCrop(32, (0.08, 1.0), interpolation="bicubic"),
+    FLIP,
+    *COLOR,
+    BoxBlur((0.1, 2.0), 0.5),
+]
 JITTERED = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, ColorJitter(0.4, 0.4, 0.4, 0.0, p=1.0)]
 CIFAR = {
     "plain": [],
@@ -56,13 +62,9 @@ CIFAR = {
     # PaCo's and GPaCo's large-image recipes; they flip last, which is the same
     "sim_always": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5)],
     "clsstack": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5), RandAugment(2, 10.0, 0.5)],
-    # GH's large-image recipe
-    "ssl_wide_blur": [
-        RandomResizedCrop(32, (0.08, 1.0), interpolation="bicubic"),
-        FLIP,
-        *COLOR,
-        BoxBlur((0.1, 2.0), 0.5),
-    ],
+    # GH's large-image recipe, and boosted contrastive learning in it
+    "ssl_wide_blur": SSL_WIDE_BLUR,
+    "ssl_wide_blur_boosted": [*SSL_WIDE_BLUR, BoostedRandAugment(2, floor=0, random=True)],
 }
 
 
@@ -100,6 +102,15 @@ def test_without_padding_the_small_crop_is_a_random_resized_one():
     assert described(build_view("crop_flip", dataset("imagenet_lt")).ops) == described(
         [RandomResizedCrop(224, (0.08, 1.0)), FLIP]
     )
+
+
+@pytest.mark.parametrize("name", ["imagenet_lt", "places_lt"])
+def test_the_self_supervised_views_of_large_images(name):
+    images = dataset(name)
+    crop = RandomResizedCrop(224, (0.08, 1.0), interpolation="bicubic")
+    expected = [crop, FLIP, *COLOR, BoxBlur((0.1, 2.0), 0.5), BoostedRandAugment(2, floor=0, random=True)]
+    assert described(build_view("ssl_wide_blur", images).ops) == described(expected[:-1])
+    assert described(build_view("ssl_wide_blur_boosted", images).ops) == described(expected)
 
 
 def test_an_unknown_view_names_the_known():
