@@ -30,7 +30,8 @@ class Dataset:
 
     ``split_dir`` holds lists of images that replace the selection by class counts; ``split_seed`` chooses among them.
     A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops; RandAugment does so many operations
-    with such a magnitude. ``list_dir`` and what follows is for data sets of image files: names of the lists, what the
+    with such a magnitude. ``list_dir`` and what follows is for data sets of image files: names of the lists
+    (``probe_list``: the images that a linear probe is fitted on, null for those of the training list), what the
     published lists count, the form in which images are stored (short side and JPEG quality; null: as they are), a
     packed copy of them in this form, processes that read images (null: one per core), and what to do about an image
     that cannot be read.
@@ -62,6 +63,7 @@ class Dataset:
     train_list: str | None = None
     validation_list: str | None = None
     test_list: str | None = None
+    probe_list: str | None = None
     train_images: int | None = None
     validation_images: int | None = None
     test_images: int | None = None

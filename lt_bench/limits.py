@@ -197,7 +197,7 @@ def _lists(config: Config) -> Iterator[str]:
         return
     if config.split_seed < 1:
         yield f"split_seed={config.split_seed}: dataset.split_dir has the splits split1, split2, ...; set split_seed=1"
-    for key in ("pool_per_class", "validation_fraction", "validation_per_class"):
+    for key in ("pool_per_class", "validation_fraction", "validation_per_class", "probe_list"):
         if getattr(config.dataset, key):
             yield f"dataset.{key} and dataset.split_dir exclude each other: lists say which images there are; set one"
 

@@ -114,11 +114,14 @@ class Laboratory:
 
     def _manifest(self, folder: RunFolder) -> dict[str, Any]:
         """What identifies the split of a folder's work; of the lists, an encoder is given no probe's."""
-        if "lists" not in self.data.manifest:
-            return self.data.manifest
-        probe = () if folder.identity == stage_one_id(self.config) else probe_lists(self.config)
-        lists = self.data.manifest["lists"]
-        return {**self.data.manifest, "lists": {name: lists[name] for name in (*STAGE_ONE, *probe) if name in lists}}
+        facts = dict(self.data.manifest)
+        encoder = folder.identity == stage_one_id(self.config)
+        if "lists" in facts:
+            named = (*STAGE_ONE, *(() if encoder else probe_lists(self.config)))
+            facts["lists"] = {name: facts["lists"][name] for name in named if name in facts["lists"]}
+        if encoder and "lists_sha256" in facts:
+            facts["lists_sha256"] = {part: value for part, value in facts["lists_sha256"].items() if part != "probe"}
+        return facts
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""

@@ -33,6 +33,8 @@ SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
 GIVEN = ("dataset.split_dir",)
 LISTS, PROBE_LISTS = "lists", "probe_lists"
+# What a probe is fitted on, which no encoder sees.
+PROBED = (PROBE_LISTS, "dataset.probe_list")
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def identities(config: Config) -> tuple[str, str]:
         below = decisive(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
-    dropped = ("stage_two", PROBE_LISTS) if keep else ("stage_two", PROBE_LISTS, "evaluation")
+    dropped = ("stage_two", *PROBED) if keep else ("stage_two", *PROBED, "evaluation")
     below = {key: value for key, value in below.items() if not _under(key, dropped)}
     return _digest(values), _digest({"kind": "stage_one", **below})
 

@@ -96,6 +96,39 @@ def test_sbcl_clusters_images_that_workers_read(tree, tmp_path):
     assert_identical(results(*execute(again)), outcome)
 
 
+def test_a_probe_is_fitted_on_a_list_of_its_own_and_shares_the_encoder(tree, tmp_path):
+    image_trees.write_classes(tree / "all", (6,) * 8, first=2000)
+    rows = [line for line in (tree / "lists" / "ImageNet_LT_train.txt").read_text().splitlines() if "n0000" in line]
+    for label in range(1, 8):
+        rows += [f"all/n{label:04d}/n{label:04d}_{number}.JPEG {label}" for number in (2000, 2001)]
+    (tree / "lists" / "probe.txt").write_text("\n".join(rows))
+    words = [*image_trees.words(tree), "method=boosted_cl_gh", "train.batch_size=16", "stage_two=few_shot_probe"]
+    runs = tmp_path / "runs"
+    with pytest.raises(UsageError, match=r"shots=6, but class 7 has 3 images .* dataset.probe_list to a list"):
+        execute(tiny(runs, *words, "stage_two.shots=6"))
+    folder, listed = (
+        execute(tiny(runs, *words, f"dataset.probe_list={name}", f"stage_two.shots={shots}"))
+        for name, shots in (("all", 6), ("probe.txt", 2))
+    )
+    assert folder[0].stage_one_id == listed[0].stage_one_id and folder[0].run_id != listed[0].run_id
+    assert folder[0].metrics["train_counts"] == list(image_trees.COUNTS)
+    stored = [json.loads((path / "split.json").read_text())["lists_sha256"] for _, path in (folder, listed)]
+    assert stored[0]["probe"] != stored[1]["probe"]
+    assert "probe" not in json.loads((runs / folder[0].stage_one_id / "split.json").read_text())["lists_sha256"]
+    with pytest.raises(UsageError, match="class 1 has 2 images"):
+        execute(tiny(runs, *words, "dataset.probe_list=probe.txt", "stage_two.shots=3"))
+
+
+def test_shots_of_a_probe_list_are_its_own_images(tree):
+    image_trees.write_classes(tree / "all", (6,) * 8, first=2000)
+    config = settle(compose([*image_trees.words(tree), "dataset.probe_list=all"]))
+    data = load_data(config, torch.device("cpu"))
+    few = data.labelled("balanced", shots=4)
+    assert few.labels.tolist() == sorted([*range(8)] * 4) and len(data.labelled("balanced").labels) == 48
+    assert all(name.startswith(b"all/") for name in few.images().reader.images.names)
+    assert data.labelled("train").images() is data.train and data.train_counts.tolist() == list(image_trees.COUNTS)
+
+
 def test_a_broken_image_stops_the_run_or_is_counted(tree, tmp_path):
     for path in list((tree / "train" / "n0000").iterdir())[:20]:
         path.write_bytes(path.read_bytes()[:200])

@@ -1,5 +1,7 @@
 """The published recipes for large images, against the tables they come from, and one step of each of them."""
 
+from dataclasses import replace
+
 import image_trees
 import numpy as np
 import pytest
@@ -8,10 +10,19 @@ from golden_vectors import FOLDER
 
 from lt_bench.compose import UsageError, compose, groups
 from lt_bench.launch.plan import expand
+from lt_bench.methods.harmonization import Harmonization
 from lt_bench.preflight import settle
 from lt_bench.run import _build
 
-# epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's and ProCo's tables of recipes
+# the self-supervised methods of GH's table, with their views; each without and with harmonization
+SELF_SUPERVISED = {
+    **{name: ["ssl_wide_blur"] * 2 for name in ("simclr", "focal", "sdclr")},
+    "boosted_cl": ["ssl_wide_blur_boosted"] * 2,
+}
+SELF_SUPERVISED |= {f"{name}_gh": views for name, views in SELF_SUPERVISED.items()}
+TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
+
+# epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes
 TWO_BRANCH = ["cls", "sim_wide", "sim_wide"]
 RECIPES = {
     ("bcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, TWO_BRANCH),
@@ -30,6 +41,7 @@ RECIPES = {
     ("ce", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
     ("balanced_softmax", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
     ("ldam_drw", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
+    **{pair: (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED[pair[0]]) for pair in TABLE},
 }
 METHOD_VALUES = {
     ("bcl", "imagenet_lt"): {"temperature": 0.07, "alpha": 1.0, "beta": 0.35, "projection_dim": 1024},
@@ -39,9 +51,13 @@ METHOD_VALUES = {
     ("gpaco", "places_lt"): {"temperature": 0.2, "alpha": 0.02},
     ("gpaco", "imagenet"): {"prior": False, "smooth": 0.1},
     ("gpaco_multitask", "imagenet_lt"): {"alpha": 0.5, "temperature": 0.2},
+    **{pair: {"temperature": 0.2, "view_batching": "separate", "projection_dim": 128} for pair in TABLE},
 }
+for name, dataset in TABLE:
+    own = {"focal": {"gamma": 2.0}, "sdclr": {"prune_percent": 0.1}, "boosted_cl": {"loss_momentum": 0.97}}
+    METHOD_VALUES[name, dataset] |= own.get(name.removesuffix("_gh"), {})
 
-# their rates in lr_schedules; iNaturalist's are those of ImageNet-LT, and CE's are BCL's
+# their rates in lr_schedules, GH's in gh_schedules; iNaturalist's are those of ImageNet-LT, and CE's are BCL's
 RATES = {
     **{("bcl", "imagenet_lt"): "bcl_imagenet_90", ("bcl", "inat18"): "bcl_inat_100"},
     **{("proco", "imagenet_lt"): "proco_imagenet_90", ("proco", "inat18"): "proco_inat_90"},
@@ -51,6 +67,7 @@ RATES = {
     **{(name, "imagenet"): f"{name}_full_400" for name in ("paco", "gpaco")},
     ("gpaco_multitask", "imagenet_lt"): "gpaco_lt_400_lr006",
     **{(name, "imagenet_lt"): "bcl_imagenet_90" for name in ("ce", "balanced_softmax", "ldam_drw")},
+    **{pair: "large_gh" if pair[0].endswith("_gh") else "large_baseline" for pair in TABLE},
 }
 
 
@@ -80,12 +97,30 @@ def test_values_of_the_published_tables(method, dataset):
 @pytest.mark.parametrize(("method", "dataset"), RATES)
 @pytest.mark.parametrize("fidelity", ["clean", "official"])
 def test_rates_are_the_published_ones(method, dataset, fidelity):
-    if f"{method}_official" not in groups()["quirks"]:
+    if f"{method}_official" not in groups()["quirks"] or method in SELF_SUPERVISED:
         fidelity = "clean"
     train = config(method, dataset, f"fidelity={fidelity}").train
     schedule = _build(train.schedule, "train.schedule")
-    expected = np.load(FOLDER / "lr_schedules.npz")[RATES[method, dataset]]
+    file = "gh_schedules.npz" if method in SELF_SUPERVISED else "lr_schedules.npz"
+    expected = np.load(FOLDER / file)[RATES[method, dataset]]
     np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train.epochs)], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "dataset"), [pair for pair in TABLE if pair[0].endswith("_gh")])
+def test_harmonization_is_that_of_large_images(method, dataset):
+    found = config(method, dataset)
+    data, values = np.load(FOLDER / "gh_schedules.npz"), found.method["harmonization"]
+    assert (found.dataset.group_rule, values["memory_start"], values["prior_floor"]) == ("count_100_20", 10, 100)
+    assert (values["target_dim"], values["temperature"], values["epsilon"]) == (100, 0.1, 0.05)
+    settings = _build(values, "method.harmonization")
+    component, later = Harmonization(settings, 1, 128), Harmonization(replace(settings, prior_lead=1), 1, 128)
+    epochs = range(found.train.epochs)
+    weights, momenta = ([part(epoch) for epoch in epochs] for part in (component.weight, component.momentum))
+    np.testing.assert_allclose(weights, data["large_gh_weight"], rtol=1e-6)
+    np.testing.assert_allclose(momenta, data["large_score_beta"], rtol=1e-6)
+    assert [epoch + 1 for epoch in epochs if component.renews_prior(epoch)] == [400, 420, 440, 460, 480, 500]
+    published = data["large_prior_refresh_epochs"].tolist()
+    assert [epoch + 1 for epoch in epochs if later.renews_prior(epoch)] == published
 
 
 def test_places_starts_from_torchvisions_weights_and_trains_one_bottleneck():
@@ -106,12 +141,21 @@ def test_a_null_takes_a_key_of_another_schedule_away_and_only_there():
         settle(compose(["method=ce", "train.schedule.milestones=null"]))
 
 
-@pytest.mark.parametrize("name", ["imagenet_lt", "inat18", "places_lt"])
+@pytest.mark.parametrize("name", ["imagenet_lt", "inat18", "places_lt", "gh_imagenet"])
 def test_experiments_are_the_recipes(name):
     for words in expand([f"experiment={name}"]):
         found = settle(compose(words))
         assert (found.method["name"], found.dataset.name) in RECIPES
         assert found.evaluation.split == ("validation" if name == "places_lt" else "test")
+
+
+def test_the_table_of_gh_is_probed_on_a_hundred_images_of_each_class():
+    table = [settle(compose(words)) for words in expand(["experiment=gh_imagenet"])]
+    assert sorted((found.method["name"], found.dataset.name) for found in table) == sorted(TABLE)
+    for found in table:
+        rule = found.stage_two
+        assert (rule["name"], rule["shots"], rule["train_view"]) == ("few_shot_probe", 100, "crop_flip")
+        assert found.backbone["name"] == "resnet50" and rule["train_split"] == "balanced"
 
 
 @pytest.mark.slow
@@ -129,5 +173,7 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     small = ["backbone.pretrained=null", "backbone.trainable_convolutions=null", "budget.max_steps_per_epoch=1"]
     if method.startswith(("paco", "gpaco")):
         small.append("method.queue_size=64")
-    record, _ = execute(tiny(tmp_path / "runs", *words, *small, "train.epochs=2", "train.schedule.warm_epochs=0"))
+    if method not in SELF_SUPERVISED:  # these have ten epochs, eight of them before harmonization
+        small += ["train.epochs=2", "train.schedule.warm_epochs=0"]
+    record, _ = execute(tiny(tmp_path / "runs", *words, *small))
     assert sum(record.metrics["train_counts"]) == sum(image_trees.COUNTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,8 +40,9 @@ class Labelled(NamedTuple):
 class Data(NamedTuple):
     """The train split, the images that are evaluated on, and what identifies the split.
 
-    ``labels`` (S,) are those of all training images of the source; ``at`` puts its images at some positions on the
-    device. It reads them anew: only a probe asks for more than the train split, and no other run should hold it.
+    ``labels`` (S,) are those of all training images of the source, and of a probe list behind them; ``at`` puts the
+    images at some positions on the device. It reads them anew: only a probe asks for more than the train split, and no
+    other run should hold it.
     """
 
     train: Images
@@ -59,8 +61,9 @@ class Data(NamedTuple):
     def labelled(self, split: str, shots: int | None = None, shot_seed: int = 0) -> Labelled:
         """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
 
-        Where the split comes with lists of so many shots, list number ``shot_seed`` takes the place of a draw from the
-        balanced split.  Raises ValueError for another name, and where a class has too few images.
+        The balanced split is a data set's probe list where there is one. Where the split comes with lists of so many
+        shots, list number ``shot_seed`` takes the place of a draw from the balanced split.
+        Raises ValueError for another name, and where a class has too few images.
         """
         splits = {"train": self.split.train, "balanced": self.split.balanced}
         if split not in splits:
@@ -127,7 +130,10 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
 def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     dataset = config.dataset
     lists.require_sound()
-    split = _cut(config, lists.train.labels)
+    split, pool = _cut(config, lists.train.labels), lists.train
+    if lists.probe is not None:  # behind the training images, whether or not it names some of them again
+        pool = pool.followed_by(lists.probe)
+        split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
     workers = default_workers() if dataset.workers is None else dataset.workers
 
     def images(files: ImageFiles, skip: bool = False) -> LargeImages:
@@ -141,7 +147,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         )
 
     def at(positions: NDArray[np.int64]) -> LargeImages:
-        return images(lists.train.take(positions), dataset.on_bad_image == "skip")
+        return images(pool.take(positions), dataset.on_bad_image == "skip")
 
     return Data(
         at(split.train),
@@ -152,7 +158,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
             **_facts(config, split, len(lists.test.names)),
             "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
         },
-        lists.train.labels,
+        pool.labels,
         at,
     )
 

@@ -42,7 +42,8 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
     """
     if folder.exists():
         raise DataError(f"{folder} is there already; delete it to write it anew, or set dataset.packed=DIR")
-    names = [name for files in lists.parts().values() for name in files.names]
+    # the probe's list may name training images again
+    names = list(dict.fromkeys(name for files in lists.parts().values() for name in files.names))
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial_copy = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:

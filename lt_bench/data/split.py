@@ -85,7 +85,8 @@ def draw_shots(labels: NDArray[np.integer], num_classes: int, shots: int, seed: 
     if shots > len(by_class[fewest]):
         raise ValueError(
             f"stage_two.shots={shots}, but class {fewest} has {len(by_class[fewest])} images that are not held out; "
-            f"set stage_two.shots to at most {len(by_class[fewest])}"
+            f"set stage_two.shots to at most {len(by_class[fewest])}, or, for a data set of files, dataset.probe_list "
+            "to a list of more images or a folder of classes"
         )
     random = np.random.RandomState((seed, _SHOTS_STREAM))
     return np.sort(np.concatenate([random.permutation(positions)[:shots] for positions in by_class]))

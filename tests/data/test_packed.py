@@ -53,6 +53,12 @@ def test_a_packed_copy_has_the_pixels_of_files_read_in_its_form(form, workers, t
         assert min(copy[position].shape[:2]) == 20  # the pictures have 24 pixels at least
 
 
+def test_an_image_in_two_lists_is_packed_once(tree, capsys):
+    image_trees.write_list(tree / "lists" / "probe.txt", [(name, 0) for name in names(tree)[:5]])
+    assert prepare(tree, *FORMS["raw"], "dataset.probe_list=probe.txt")[0] == 0
+    assert ": 120 images, " in capsys.readouterr().out
+
+
 def test_images_that_are_small_already_stay_as_they_are(tree):
     assert prepare(tree, "dataset.short_side=1000")[0] == 0
     copy = opened(tree, "dataset.short_side=1000", f"dataset.packed={tree.parent / 'packed'}")

@@ -23,10 +23,11 @@ class ImageLists(NamedTuple):
     test: ImageFiles
     num_classes: int
     problems: list[Problem]
+    probe: ImageFiles | None = None
 
     def parts(self) -> dict[str, ImageFiles]:
         """The parts that there are, by name."""
-        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        found = {"train": self.train, "validation": self.validation, "test": self.test, "probe": self.probe}
         return {name: files for name, files in found.items() if files is not None}
 
     def require_sound(self) -> None:
@@ -46,6 +47,7 @@ def read(
     validation_list: str | None,
     test_list: str,
     num_classes: int,
+    probe_list: str | None = None,
     train_images: int | None = None,
     validation_images: int | None = None,
     test_images: int | None = None,
@@ -53,12 +55,13 @@ def read(
 ) -> ImageLists:
     """The lists of a data set with all their problems; paths are relative to ``root``.
 
-    A list is looked for in ``list_dir`` (null: in ``root``); a folder of classes in ``root``. The numbers are what
+    A list is looked for in ``list_dir`` (null: in ``root``); a folder of classes in ``root``. The probe list may name
+    training images, and no others twice. The numbers are what
     the published lists have, null for unknown: images of each part, and the ``class_sizes`` of the smallest and
     largest training class. A validation or test part of known size has the same number of images in every class.
     Raises DataError for a list that is missing or cannot be read.
     """
-    named = {"train": train_list, "validation": validation_list, "test": test_list}
+    named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
     paths = _find(root, list_dir, {part: name for part, name in named.items() if name is not None})
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
     classes, problems = None, []
@@ -66,9 +69,10 @@ def read(
     for part, path in paths.items():
         parts[part], found, wrong = read_files(path, root, num_classes, classes)
         classes = found if part == "train" else classes
-        problems += [*wrong, *_miscounted(parts[part], num_classes, counts[part], part, class_sizes)]
+        problems += [*wrong, *_miscounted(parts[part], num_classes, counts.get(part), part, class_sizes)]
     problems += _shared(parts)
-    return ImageLists(root, parts["train"], parts.get("validation"), parts["test"], num_classes, problems)
+    probe = parts.get("probe")
+    return ImageLists(root, parts["train"], parts.get("validation"), parts["test"], num_classes, problems, probe)
 
 
 def _find(root: Path, list_dir: str | None, named: dict[str, str]) -> dict[str, Path]:
@@ -109,11 +113,11 @@ def _miscounted(
 
 
 def _shared(parts: dict[str, ImageFiles]) -> Iterator[Problem]:
-    """Files that stand in two parts."""
+    """Files that stand in two parts; those of the probe's may be training images."""
     owner: dict[str, str] = {}
-    for files in parts.values():
+    for part, files in parts.items():
         for name, line in zip(files.names, files.lines.tolist(), strict=True):
-            if name in owner:
+            if name in owner and (part, owner[name]) != ("probe", parts["train"].origin):
                 yield Problem(files.origin, line, f"{name} is also in {owner[name]}")
         owner |= dict.fromkeys(files.names, files.origin)
 

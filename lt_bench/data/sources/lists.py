@@ -41,6 +41,11 @@ class ImageFiles(NamedTuple):
         names = [self.names[position] for position in positions]
         return ImageFiles(names, self.labels[positions], self.origin, self.lines[positions])
 
+    def followed_by(self, others: ImageFiles) -> ImageFiles:
+        """These files and then others, as if they stood in one list."""
+        labels, lines = (np.concatenate(pair) for pair in ((self.labels, others.labels), (self.lines, others.lines)))
+        return ImageFiles([*self.names, *others.names], labels, self.origin, lines)
+
     def sha256(self) -> str:
         """A checksum of paths and labels in their order, whatever the list looks like."""
         digest = hashlib.sha256()

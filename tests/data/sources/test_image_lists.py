@@ -104,3 +104,16 @@ def test_published_counts():
         "inat18": (8142, 437513, None, 24426, None),
         "imagenet": (1000, 1281167, None, 50000, [732, 1300]),
     }
+
+
+def test_a_probe_list_may_name_training_images_and_no_others_again(tmp_path):
+    words = [*image_trees.words(image_trees.image_lists(tmp_path)), "dataset.probe_list=probe.txt"]
+    path = tmp_path / "lists" / "probe.txt"
+    path.write_text("train/n0000/n0000_3.JPEG 0\nmore/a.JPEG 1\n")
+    lists = read(*words)
+    assert lists.problems == [] and lists.parts()["probe"].labels.tolist() == [0, 1]
+    path.write_text("train/n0000/n0000_3.JPEG 0\nval/n0001/n0001_1000.JPEG 1\n")
+    where = tmp_path / "lists" / "ImageNet_LT_val.txt"
+    assert [str(problem) for problem in read(*words).problems] == [
+        f"{path}:2: val/n0001/n0001_1000.JPEG is also in {where}"
+    ]
