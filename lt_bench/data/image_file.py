@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # What a data set may hold; Pillow's many other decoders are left alone. Its first also reads what is called MPO.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -44,6 +44,8 @@ def decode(data: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise BadImage(f"{name} is no whole image (neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]})") from error
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(f"{name} is no whole image ({error})".replace(" <_io.BytesIO object>", "")) from error
 

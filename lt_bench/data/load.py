@@ -102,9 +102,13 @@ def load_data(config: Config, device: torch.device) -> Data:
 def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
     dataset = config.dataset
     found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
-    for key, value in found.items():
-        if getattr(dataset, key) != value:
-            raise ValueError(f"dataset.{key}={getattr(dataset, key)}: {dataset.name} has {value}")
+    wrong = [
+        f"dataset.{key}={getattr(dataset, key)}, but {dataset.name} has {value}; set dataset.{key}={value}"
+        for key, value in found.items()
+        if getattr(dataset, key) != value
+    ]
+    if wrong:
+        raise ValueError("\n".join(wrong))
     split = _cut(config, arrays.train_labels)
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> SmallImages:

@@ -57,7 +57,7 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
+        total = gradients[0].clone(memory_format=torch.contiguous_format)  # autograd may use its own again
         dist.all_reduce(total)
         return total.narrow(0, dist.get_rank() * ctx.share, ctx.share)
 

@@ -266,11 +266,14 @@ class Trainer:
 
 
 def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:
-    """A rank's share of a batch in passes of ``size`` images over all ranks, or a little less; whole for None."""
-    share = len(batch.labels)
+    """A rank's share of a batch in equal passes, but for one image, of at most ``size`` over all ranks; whole for None.
+
+    A pass has at least one image of every rank.
+    """
     if size is None:
         return [batch]
-    passes = -(-share * ranks // size)
-    rows = max(1, -(-share // passes))
-    views = zip(*(view.split(rows) for view in batch.views), strict=True)
-    return [Batch(*parts) for parts in zip(views, batch.labels.split(rows), batch.indices.split(rows), strict=True)]
+    share = len(batch.labels)
+    passes = min(share, -(-share * ranks // size))
+    views = zip(*(view.tensor_split(passes) for view in batch.views), strict=True)
+    labels, indices = batch.labels.tensor_split(passes), batch.indices.tensor_split(passes)
+    return [Batch(*parts) for parts in zip(views, labels, indices, strict=True)]

@@ -104,3 +104,10 @@ def test_the_means_and_deviations_in_the_config_are_those_of_the_images():
     assert dataset.mean == pytest.approx([pixels.mean()] * 3, abs=1e-4)
     assert dataset.std == pytest.approx([pixels.std()] * 3, abs=1e-4)
     assert data.train.images.max() == 255
+
+
+def test_a_size_that_the_images_do_not_have_is_answered_with_theirs():
+    with pytest.raises(ValueError, match=r"^dataset\.image_size=224, but digits_lt has 8; set dataset\.image_size=8$"):
+        load("dataset.image_size=224")
+    with pytest.raises(ValueError, match=r"set dataset\.num_classes=10\n.*set dataset\.image_size=8$"):
+        load("dataset.image_size=9", "dataset.num_classes=11")

@@ -67,12 +67,15 @@ def train(name, processes, folder):
 def gather_task(processes, folder):
     rank, run = processes.rank, EngineRun(processes, 0, Noisy())
     rows = (torch.arange(6.0).reshape(3, 2) + 10 * rank).requires_grad_()
+    offset = torch.zeros(6, 2, requires_grad=True)
+    moved = offset * 1  # made before the gather, so autograd comes back to it afterwards, with the same gradient
     everything = run.gather(rows)
     # every rank computes the joint loss; parameter gradients are averaged over ranks, so rows get twice their gradient
-    (everything.square().sum() * (rank + 1)).backward()
+    ((everything + moved).square().sum() * (rank + 1)).backward()
     return {
         "everything": everything.detach(),
         "gradient": rows.grad,
+        "local gradient": offset.grad,
         "broadcast": run.from_rank0(lambda: torch.tensor([rank, 7])),
         "embedding": run.embed(lambda x: x * 2),
         "labels": run.gather(torch.tensor([rank])),
@@ -85,6 +88,7 @@ def test_gather_broadcast_and_embed():
     for rank, result in enumerate(results):
         assert torch.equal(result["everything"], joined)
         torch.testing.assert_close(result["gradient"], 2 * joined[3 * rank : 3 * rank + 3] * (1 + 2))
+        torch.testing.assert_close(result["local gradient"], 2 * joined * (rank + 1))
         assert result["broadcast"].tolist() == [0, 7]
         assert result["labels"].tolist() == [0, 1]
         torch.testing.assert_close(result["embedding"], INPUTS * 2)

@@ -89,12 +89,23 @@ def test_terms_are_means_over_the_batch(tmp_path):
         assert not terms[key].requires_grad
 
 
-def test_a_batch_is_split_with_all_that_belongs_to_it():
-    batch = Source().batch(torch.arange(7), slice(None), ("a", "b"), None)
-    parts = split(batch, 3, 1)
+@pytest.mark.parametrize(
+    ("images", "size", "ranks", "sizes"),
+    [
+        (7, 3, 1, [3, 2, 2]),
+        (10, 3, 1, [3, 3, 2, 2]),
+        (10, 5, 1, [5, 5]),
+        (10, 4, 2, [2] * 5),
+        (10, 1, 4, [1] * 10),
+        (3, 64, 1, [3]),
+    ],
+)
+def test_a_batch_is_split_evenly_with_all_that_belongs_to_it(images, size, ranks, sizes):
+    batch = Source().batch(torch.arange(images), slice(None), ("a", "b"), None)
+    parts = split(batch, size, ranks)
     for number, whole in enumerate((batch.views[0], batch.views[1], batch.labels, batch.indices)):
         pieces = [(*part.views, part.labels, part.indices)[number] for part in parts]
-        assert torch.equal(torch.cat(pieces), whole) and [len(piece) for piece in pieces] == [3, 3, 1]
+        assert torch.equal(torch.cat(pieces), whole) and [len(piece) for piece in pieces] == sizes
     assert split(batch, None, 1) == [batch]
 
 

@@ -124,19 +124,20 @@ def _checked(
     """The rows without a problem, their labels as numbers."""
     names, labels, lines = [], [], []
     first: dict[str, int] = {}
+    refused: dict[str, list[int]] = {}  # lines of the classes that have a name and no number
     for row in rows:
         if numbers is not None:
             label = numbers.get(row.label, -1)
-            what = f"class {row.label!r} is not among the {len(numbers)} of the training list"
         else:
             label = int(row.label) if _is_number(row.label) else -1
-            what = f"label {row.label!r} is not one of 0 .. {num_classes - 1}"
-        if numbers is not None and label >= num_classes:
-            what = f"class {row.label!r} is number {label + 1} of dataset.num_classes={num_classes}"
         if leaves_root(row.name):
             problems.append(Problem(origin, row.line, f"{row.name!r} leaves the data root"))
         elif not 0 <= label < num_classes:
-            problems.append(Problem(origin, row.line, what))
+            if numbers is not None:
+                refused.setdefault(row.label, []).append(row.line)
+            else:
+                what = f"label {row.label!r} is not one of 0 .. {num_classes - 1}"
+                problems.append(Problem(origin, row.line, what))
         elif row.name in first:
             problems.append(Problem(origin, row.line, f"{row.name} is named before, in line {first[row.name]}"))
         else:
@@ -144,7 +145,22 @@ def _checked(
             names.append(row.name)
             labels.append(label)
             lines.append(row.line)
+    problems += _refused(refused, origin, num_classes, numbers or {})
     return ImageFiles(names, np.array(labels, dtype=np.int64), origin, np.array(lines, dtype=np.int64))
+
+
+def _refused(
+    refused: dict[str, list[int]], origin: str, num_classes: int, numbers: dict[str, int]
+) -> Iterator[Problem]:
+    """One problem for every named class that cannot be taken, at its first line, with the number of its images."""
+    for name, lines in refused.items():
+        what = f"class {name!r} ({len(lines)} image{'' if len(lines) == 1 else 's'})"
+        if name in numbers:
+            what += f" is number {numbers[name] + 1} of dataset.num_classes={num_classes}; "
+            what += f"set dataset.num_classes={len(numbers)}"
+        else:
+            what += f" is not among the {len(numbers)} of the training list"
+        yield Problem(origin, lines[0], what)
 
 
 def leaves_root(name: str) -> bool:

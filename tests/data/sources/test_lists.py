@@ -28,10 +28,13 @@ def test_a_csv_file_with_numbers_or_names(tmp_path):
 
 def test_a_test_list_numbers_its_classes_as_the_training_list_does(tmp_path):
     path = tmp_path / "list.csv"
-    path.write_text("path,label\na.jpg,wolf\nb.jpg,fox\n")
+    path.write_text("path,label\na.jpg,wolf\nb.jpg,fox\nc.jpg,fox\nd.jpg,elk\n")
     rows, classes, problems = read(path, classes=["bear", "lynx", "wolf"])
     assert rows == [("a.jpg", 2, 2)] and classes == ["bear", "lynx", "wolf"]
-    assert [str(problem) for problem in problems] == [f"{path}:3: class 'fox' is not among the 3 of the training list"]
+    assert [str(problem) for problem in problems] == [
+        f"{path}:3: class 'fox' (2 images) is not among the 3 of the training list",
+        f"{path}:5: class 'elk' (1 image) is not among the 3 of the training list",
+    ]
 
 
 def test_a_folder_of_classes_in_alphabetical_order(tmp_path):
@@ -42,7 +45,9 @@ def test_a_folder_of_classes_in_alphabetical_order(tmp_path):
     assert rows == [("train/a/x/9.jpg", 0, 0), ("train/b/1.png", 1, 0), ("train/b/2.JPEG", 1, 0)]
     assert (classes, problems) == (["a", "b"], [])
     _, _, problems = read(tmp_path / "train", num_classes=1)
-    assert str(problems[0]) == f"{tmp_path / 'train'}: class 'b' is number 2 of dataset.num_classes=1"
+    assert [str(problem) for problem in problems] == [
+        f"{tmp_path / 'train'}: class 'b' (2 images) is number 2 of dataset.num_classes=1; set dataset.num_classes=2"
+    ]
 
 
 def test_every_wrong_line_is_named_at_once(tmp_path):
