@@ -106,7 +106,7 @@ def _retry(arguments: argparse.Namespace) -> int:
     if not runs:
         print(f"nothing that was submitted has failed in {arguments.runs}")
         return DONE
-    return carry_out(runs, among=(FAILED,))
+    return carry_out(runs, among=(FAILED,), keep=bool(arguments.words))
 
 
 def _cancel(arguments: argparse.Namespace) -> int:

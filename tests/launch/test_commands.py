@@ -11,6 +11,7 @@ from record.samples import metrics, sample
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
 from lt_bench.launch.estimate import Estimate, estimate
+from lt_bench.launch.memory import remembered
 from lt_bench.launch.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.files import write_json
@@ -134,6 +135,16 @@ def test_retry_is_about_what_has_failed(tmp_path, capsys, monkeypatch):
     assert len(taken) == 1  # it is "submitted" by now, and the other has not failed
     assert main(["retry", "--runs", str(tmp_path / "none")]) == 0
     assert "nothing that was submitted has failed" in capsys.readouterr().out
+
+
+def test_retry_does_not_remember_what_frozen_words_stood_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: 0)
+    submitted(tmp_path, "method=ce", status={"state": "failed"})
+    assert main(["retry", "--runs", str(tmp_path)]) == 0
+    assert not (tmp_path / "launch" / "plan.json").exists()
+    (run,) = submitted(tmp_path, "method=ce", "seed=1", status={"state": "failed"})
+    assert main(["retry", *run.overrides]) == 0
+    assert list(remembered(str(tmp_path)).values()) == [(run.identity, run.stage_one)]
 
 
 def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkeypatch):
