@@ -79,12 +79,14 @@ def _without_job(folder: Path, had_one: bool) -> State:
         return State(RUNNING)
     if had_one:
         return State(TO_DO)
+    if state == "interrupted":  # whatever its last sign of life
+        return State(STOPPED, "goes on where it stopped")
     if silence is not None:
         return State(RUNNING) if silence < SILENT_S else State(FAILED, _silent(silence))
     if state == "running":
         words = "its process has gone without a word", f"on {host}, as far as can be seen from here"
         return State(FAILED, words[0]) if here else State(RUNNING, words[1])
-    return State(STOPPED, "goes on where it stopped") if state == "interrupted" else State(TO_DO)
+    return State(TO_DO)
 
 
 def _after_job(state: str, job: str) -> State:

@@ -98,6 +98,10 @@ def test_signs_of_life(folder):
     assert found.name == FAILED and found.detail.startswith("no sign of life for 4")
 
 
+def test_an_interrupted_run_has_not_died(folder):
+    assert state(folder, {"state": "interrupted"}, silence=SILENT_S + 1)[:2] == (STOPPED, "goes on where it stopped")
+
+
 @pytest.mark.parametrize(
     ("queued", "silence", "expected"),
     [
