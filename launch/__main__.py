@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.__main__ import DONE, exit_status
+from lt_bench.__main__ import DONE, USAGE, exit_status
 from lt_bench.compose import UsageError
 
 EXAMPLES = """\
@@ -102,7 +102,16 @@ def _retry(arguments: argparse.Namespace) -> int:
     else:
         folders = [folder for folder in run_folders(arguments.runs) if (folder / SUBMISSION).exists()]
         failed = [folder for folder, state in states(folders).items() if state.name == FAILED]
-        runs = [planned(submission.words, submission.config) for submission in map(thaw, failed)]
+        runs = []
+        for folder in failed:
+            try:
+                submission = thaw(folder)
+            except UsageError as error:  # of another version of the code: that does not keep the others
+                print(f"lt_bench: warning: not retried: {error}", file=sys.stderr)
+            else:
+                runs.append(planned(submission.words, submission.config))
+        if failed and not runs:
+            return USAGE
     if not runs:
         print(f"nothing that was submitted has failed in {arguments.runs}")
         return DONE

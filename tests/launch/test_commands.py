@@ -147,6 +147,18 @@ def test_retry_does_not_remember_what_frozen_words_stood_for(tmp_path, monkeypat
     assert list(remembered(str(tmp_path)).values()) == [(run.identity, run.stage_one)]
 
 
+def test_what_is_outdated_does_not_keep_the_others_from_being_retried(tmp_path, capsys, monkeypatch):
+    taken = []
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: taken.extend(jobs) or 0)
+    (outdated,) = submitted(tmp_path, "method=ce", "seed=1", status={"state": "failed"})
+    outdated.folder.rename(tmp_path / ("0" * 12))
+    assert main(["retry", "--runs", str(tmp_path)]) == 2
+    (failed,) = submitted(tmp_path, "method=ce", "seed=2", status={"state": "failed"})
+    assert main(["retry", "--runs", str(tmp_path)]) == 0
+    assert [job.folder for _, (job,) in taken] == [failed.folder]
+    assert capsys.readouterr().err.count(f"means run {outdated.identity}; submit the sweep again") == 2
+
+
 def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", "")
     submitted(tmp_path, "method=ce")
