@@ -21,7 +21,7 @@ from lt_bench.launch.memory import remember
 from lt_bench.launch.plan import PlannedRun, plan
 from lt_bench.launch.queue import Job, Queue
 from lt_bench.launch.states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
-from lt_bench.launch.submission import label
+from lt_bench.launch.submission import HEARTBEAT, label
 from lt_bench.record.folder import code_version
 
 OPEN = (TO_DO, STOPPED, FAILED)
@@ -69,7 +69,10 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
         found, code = chains(left, known), code_version()
         if away := [chain for chain in found if chain.launch.executor == "slurm"]:
             _queue(away, code, cluster)
-        return [(chain, submit(chain, code)) for chain in found if chain.launch.executor == "local"]
+        jobs = [(chain, submit(chain, code)) for chain in found if chain.launch.executor == "local"]
+        for job in (job for _, each in jobs for job in each):
+            (job.folder / HEARTBEAT).touch()  # in hand from here on: another sweep leaves them alone
+        return jobs
 
 
 def counts(found: Iterable[State]) -> str:

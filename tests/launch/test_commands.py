@@ -100,6 +100,7 @@ def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
     write_json(by_hand.folder / "record.json", record(by_hand, 1.0, 1.0).to_dict())
     (running,) = submitted(tmp_path, "method=ce", "seed=1")
     (running.folder / "heartbeat").touch()
+    write_json(running.folder / "status.json", {"state": "running", "host": "elsewhere", "pid": 1})
     (running.folder / "metrics.jsonl").write_text('{"stage": "stage two", "epoch": 3, "loss": 0.12345}\n')
     main(["status", "--runs", str(tmp_path)])
     said = capsys.readouterr().out

@@ -83,6 +83,19 @@ def test_what_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch, c
     assert capsys.readouterr().err == "runs: 1, done: 0, running: 1\n"
 
 
+def test_runs_that_wait_their_turn_in_another_sweep_are_left_to_it(tmp_path, monkeypatch, capsys):
+    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+    statuses = []
+
+    def meanwhile(queue, _):
+        monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", lambda queue, _: 1 / 0)
+        statuses.append(run_sweep(words))
+
+    monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", meanwhile)
+    assert run_sweep(words) == 0 and statuses == [0]
+    assert capsys.readouterr().err == "runs: 4, done: 0\nruns: 4, done: 0, queued: 4\n"
+
+
 def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys):
     words = ["method=ce,sbcl", "stage_two=cb", "method.views=[plain]", f"output_dir={tmp_path}"]
     assert run_sweep(words, dry_run=True) == 0
