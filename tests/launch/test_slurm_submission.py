@@ -189,10 +189,11 @@ def test_words_cannot_leave_their_line(slurm, tmp_path):
     assert [line for line in lines if "touch" in line] == ["#SBATCH --constraint='a; touch b $(touch c)'"]
 
 
-def test_without_slurm_or_when_it_refuses(slurm, tmp_path, monkeypatch):
+def test_without_slurm_or_when_it_refuses(slurm, tmp_path, monkeypatch, capfd):
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no such\npartition' >&2; exit 1\n")
     with pytest.raises(UsageError, match="^sbatch refused: sbatch: error: no such partition$"):
         submit(tmp_path)
+    assert "no such" not in capfd.readouterr().err  # said once, by the error
     assert {path.name for path in (tmp_path / "runs" / "launch").iterdir()} == {"lock", "plan.json"}
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="there is no srun on this machine"):
