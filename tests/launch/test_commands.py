@@ -134,6 +134,7 @@ def test_retry_is_about_what_has_failed(tmp_path, capsys, monkeypatch):
     assert job.folder == failed.folder and chain.runs[0].config.train.lr == 0.07
     assert main(["retry", "method=ce", "seed=1,2", f"output_dir={tmp_path}"]) == 0
     assert len(taken) == 1  # it is "submitted" by now, and the other has not failed
+    assert "nothing of this sweep has failed" in capsys.readouterr().out
     assert main(["retry", "--runs", str(tmp_path / "none")]) == 0
     assert "nothing that was submitted has failed" in capsys.readouterr().out
 
@@ -167,6 +168,14 @@ def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkey
     assert capsys.readouterr().out == "cancelled 0 of the cluster's jobs\n"
 
 
+def test_what_is_not_there_is_said(tmp_path, capsys):
+    assert main(["status", "--runs", str(tmp_path / "none")]) == 0
+    assert "there are no runs in" in capsys.readouterr().out
+    (run,) = submitted(tmp_path, "method=ce")
+    assert main(["logs", run.identity, "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{run.folder} has no log")
+
+
 def test_logs_show_the_last_lines(tmp_path, capsys):
     (run,) = submitted(tmp_path, "method=ce")
     (run.folder / "log.txt").write_text("".join(f"line {number}\n" for number in range(50)))
@@ -180,7 +189,8 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "the following arguments are required"),
+        ([], "say one of plan, submit, status, retry, cancel, logs"),
+        (["logs", "0", "--lines", "0"], "--lines takes numbers from 1"),
         (["start"], "invalid choice: 'start'"),
         (["plan", "sed=1"], "unknown key sed (did you mean seed?)"),
         (["status", "--wach"], "unrecognized arguments: --wach"),
