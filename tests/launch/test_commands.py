@@ -93,6 +93,7 @@ def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
     assert main(["status", "method=ce", "seed=2,3", f"output_dir={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert failed.identity in said and done.identity not in said and "runs: 2, done: 0, failed: 1" in said
+    assert "by hand" not in said  # what was only planned was started by nobody
 
 
 def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
