@@ -6,12 +6,13 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lt_bench.compose import UsageError
 from lt_bench.launch.board import Board
@@ -90,8 +91,9 @@ def differences(runs: list[PlannedRun]) -> dict[Path, str]:
     return {run.folder: shlex.join(word for word in run.overrides if word not in common) for run in runs}
 
 
-def one_at_a_time(output_dir: Path) -> FileLock:
-    """A lock, so that two sweeps with runs in common do not both take them."""
+@contextmanager
+def one_at_a_time(output_dir: Path) -> Iterator[None]:
+    """A lock, so that two sweeps with runs in common do not both take them; says so where it has to wait."""
     folder = output_dir / "launch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,16 @@ def one_at_a_time(output_dir: Path) -> FileLock:
         raise UsageError(
             f"cannot write into {folder} ({error.strerror}); choose another folder with output_dir=DIR"
         ) from error
-    return FileLock(folder / "lock")
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"lt_bench: waiting for another sweep that is being submitted in {output_dir}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _queue(found: list[Chain], code: Mapping[str, Any], cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from command_line import MODULE, processes_with, wait_for
@@ -15,7 +16,7 @@ from lt_bench.launch.chains import chains
 from lt_bench.launch.plan import plan
 from lt_bench.launch.queue import Queue
 from lt_bench.launch.states import DONE, QUEUED, RUNNING, TO_DO, State
-from lt_bench.launch.sweep import counts, differences, run_sweep
+from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
 from lt_bench.record.record import read_record
 
 SMOKE = ("budget=smoke", "progress=false", "launch.parallel_runs=2")
@@ -94,6 +95,15 @@ def test_runs_that_wait_their_turn_in_another_sweep_are_left_to_it(tmp_path, mon
     monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", meanwhile)
     assert run_sweep(words) == 0 and statuses == [0]
     assert capsys.readouterr().err == "runs: 4, done: 0\nruns: 4, done: 0, queued: 4\n"
+
+
+def test_it_is_said_that_another_sweep_is_waited_for(tmp_path, capsys):
+    with one_at_a_time(tmp_path):
+        waiting = Thread(target=lambda: one_at_a_time(tmp_path).__enter__(), daemon=True)
+        waiting.start()
+        wait_for(lambda: "waiting for another sweep" in capsys.readouterr().err)
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys):
