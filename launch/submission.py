@@ -46,8 +46,10 @@ def freeze(submission: Submission, identity: str) -> Path:
     )
     if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
         backbone["pretrained"] = _absolute(backbone["pretrained"])
-    places = {"output_dir": str(folder.parent), "data_dir": _absolute(config.data_dir)}
-    frozen = replace(config, **places, dataset=dataset, backbone=backbone, sweep=[])
+    data_dir = str(Path(config.data_dir).expanduser().absolute())
+    frozen = replace(
+        config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, backbone=backbone, sweep=[]
+    )
     written = {**submission._asdict(), "config": asdict(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:
         for name in (JOB, HEARTBEAT, "trace.txt"):  # of an earlier attempt

@@ -271,8 +271,8 @@ def _launch(config: Config) -> Iterator[str]:
         name = option.removeprefix("--").partition("=")[0]
         if not option.isprintable() or not re.fullmatch(r"--[a-z][a-z-]*(=.+)?", option):
             yield f'launch.sbatch: {option!r} is no option of sbatch; write it as launch.sbatch=["--exclude=node7"]'
-        elif key := SBATCH_KEYS.get(name):
-            yield f"launch.sbatch: {option!r} has a key of its own; set launch.{key}="
+        elif name in SBATCH_KEYS:
+            yield f"launch.sbatch: {option!r} has a key of its own; set launch.{SBATCH_KEYS[name]}="
         elif name in SBATCH_OURS:
             yield f"launch.sbatch: --{name} is what arrays of runs are made and followed with; leave it out"
     if launch.runs_per_gpu > 1 and (launch.nodes > 1 or launch.gpus_per_node > 1):
