@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.__main__ import DONE, exit_status
+from lt_bench.__main__ import DONE, USAGE, exit_status
 from lt_bench.compose import UsageError
 
 EXAMPLES = """\
@@ -42,7 +42,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _dispatch(argv: list[str]) -> int:
+    if not argv:
+        raise UsageError(f"say one of {', '.join(COMMANDS)}; see python -m lt_bench.launch --help")
     arguments = _parser().parse_intermixed_args(argv)
+    if arguments.lines < 1:
+        raise UsageError(f"--lines {arguments.lines}: --lines takes numbers from 1")
     return COMMANDS[arguments.command](arguments)
 
 
@@ -82,6 +86,9 @@ def _status(arguments: argparse.Namespace) -> int:
     from lt_bench.launch.tables import status_text
 
     folders = _folders(arguments)
+    if not folders:
+        print(f"there are no runs in {arguments.runs}; say where they are with --runs DIR")
+        return DONE
     while True:
         found = states(folders)
         text = status_text(found)
@@ -99,14 +106,26 @@ def _retry(arguments: argparse.Namespace) -> int:
 
     if arguments.words:
         runs = plan(arguments.words)
+        if all(state.name != FAILED for state in states(run.folder for run in runs).values()):
+            print("nothing of this sweep has failed")
+            return DONE
     else:
         folders = [folder for folder in run_folders(arguments.runs) if (folder / SUBMISSION).exists()]
         failed = [folder for folder, state in states(folders).items() if state.name == FAILED]
-        runs = [planned(submission.words, submission.config) for submission in map(thaw, failed)]
+        runs = []
+        for folder in failed:
+            try:
+                submission = thaw(folder)
+            except UsageError as error:  # of another version of the code: that does not keep the others
+                print(f"lt_bench: warning: not retried: {error}", file=sys.stderr)
+            else:
+                runs.append(planned(submission.words, submission.config))
+        if failed and not runs:
+            return USAGE
     if not runs:
         print(f"nothing that was submitted has failed in {arguments.runs}")
         return DONE
-    return carry_out(runs, among=(FAILED,))
+    return carry_out(runs, among=(FAILED,), keep=bool(arguments.words))
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
@@ -130,9 +149,13 @@ def _logs(arguments: argparse.Namespace) -> int:
         folders = [folder for folder in run_folders(arguments.runs) if folder.name.startswith(name)]
         if not name or not folders:
             raise UsageError(f"logs takes beginnings of the names of runs in {arguments.runs}, as status shows them")
-        for path in (path for folder in folders for path in sorted(folder.glob("log*.txt"))):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            print("\n".join([f"==> {path} <==", *lines[-arguments.lines :]]))
+        for folder in folders:
+            logs = sorted(folder.glob("log*.txt"))
+            if not logs:
+                print(f"{folder} has no log: the run has not started, or was started by hand")
+            for path in logs:
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                print("\n".join([f"==> {path} <==", *lines[-arguments.lines :]]))
     return DONE
 
 

@@ -43,7 +43,8 @@ class Board:
         self.bar.update()
         self.bar.set_postfix_str(f"{len(self.failures)} failed" if self.failures else "")
         if self.shown and not self.live:
-            print(f"[{self.ended}/{self.total}] {line}", file=sys.stderr)
+            short = what.partition(":")[0]  # why it has failed is said once, at the end
+            print(f"[{self.ended}/{self.total}] {job.folder.name} {self.labels[job.folder]}: {short}", file=sys.stderr)
 
     def refresh(self, queue: Queue) -> None:
         """Show what runs, at most twice a second."""

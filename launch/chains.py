@@ -36,15 +36,21 @@ def chains(runs: Iterable[PlannedRun], states: Mapping[Path, State]) -> list[Cha
     ``states`` has the states of their stage ones' folders.
     """
     runs = list(runs)
-    users = Counter(run.stage_one for run in runs if states[run.stage_one_folder].name != DONE)
-    found: dict[str, Chain] = {}
+    users = Counter(_together(run) for run in runs if states[run.stage_one_folder].name != DONE)
+    found: dict[tuple[str, str], Chain] = {}
     for run in runs:
         below = states[run.stage_one_folder]
-        shared = users[run.stage_one] > 1 and below.name not in BUSY
+        shared = users[_together(run)] > 1 and below.name not in BUSY
         after = below.job if below.name in BUSY else None
-        chain = found.setdefault(run.stage_one if shared else run.identity, Chain([], shared, after))
+        chain = found.setdefault(_together(run) if shared else (run.identity, ""), Chain([], shared, after))
         chain.runs.append(run)
     return list(found.values())
+
+
+def _together(run: PlannedRun) -> tuple[str, str]:
+    """What runs of one chain have in common: the stage one, and the request to a cluster where they go to one."""
+    launch = run.config.launch
+    return run.stage_one, "" if launch.executor == "local" else repr(launch)
 
 
 def submit(chain: Chain, code: Mapping[str, Any]) -> list[Job]:

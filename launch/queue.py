@@ -133,6 +133,7 @@ class Queue:
         self.ended(job, status, what)
         if self.rank:
             return
+        (job.folder / HEARTBEAT).unlink(missing_ok=True)
         known = read_json(job.folder / "status.json")
         others = known.get("state") == "running" and known.get("pid") != pid
         if known.get("state") != "failed" and not others:
@@ -142,11 +143,11 @@ class Queue:
         return job.folder / (f"log.{self.rank}.txt" if self.rank else LOG)
 
     def _beat(self) -> None:
-        """Show that what runs is alive: a file whose time of change is renewed again and again."""
+        """Show that what runs or waits is in hand: a file whose time of change is renewed again and again."""
         if self.rank == 0 and time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + HEARTBEAT_S
-            for process in self.running:
-                (process.job.folder / HEARTBEAT).touch()
+            for job in (*(process.job for process in self.running), *self.waiting):
+                (job.folder / HEARTBEAT).touch()
 
     def _end(self) -> None:
         """Ask what still runs to stop, and wait for it; an interruption meanwhile ends it at once."""
@@ -160,6 +161,8 @@ class Queue:
                 process.popen.kill()
                 process.log.close()
                 (process.job.folder / HEARTBEAT).unlink(missing_ok=True)
+            for job in self.waiting if self.rank == 0 else []:
+                (job.folder / HEARTBEAT).unlink(missing_ok=True)
 
 
 def _bind() -> None:

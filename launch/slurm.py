@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import time
@@ -31,6 +33,9 @@ def queue_chains(chains: list[Chain], code: Mapping[str, Any], max_array_size: i
     One array per distinct request of resources, split where the cluster allows no more tasks. Raises UsageError with
     SLURM's own words where it refuses; what was queued before stays.
     """
+    for command in ("srun", "sbatch"):
+        if shutil.which(command) is None:
+            raise UsageError(f"there is no {command} on this machine: type it on a cluster, or leave out launch=slurm")
     requests: dict[str, list[Chain]] = {}
     for chain in chains:
         settings = {key: value for key, value in asdict(chain.launch).items() if key not in HERE_ONLY}
@@ -55,12 +60,13 @@ def _queue_array(groups: list[list[Chain]], code: Mapping[str, Any]) -> tuple[st
         which = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with clean_env():  # a sweep may be typed inside a job
             os.environ.update(which)
-            queued = executor.submit_array(packs)
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is in the error as well
+                queued = executor.submit_array(packs)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(f"sbatch refused: {' '.join(str(error).split())}") from error
     except RuntimeError as error:
-        raise UsageError("there is no srun on this machine: type it on a cluster, or leave out launch=slurm") from error
+        raise UsageError(f"the array could not be queued: {' '.join(str(error).split())}") from error
     for job, each in zip(queued, jobs, strict=True):
         for one in each:
             write_json(one.folder / JOB, {"job": job.job_id, "logs": str(folder)})

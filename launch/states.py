@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +62,9 @@ def _with_job(folder: Path, queued: Queued | None) -> State:
         return State(QUEUED, f"{queued.state.lower()}, {queued.reason}")
     if silence is None or (queued and queued.young and silence >= SILENT_S):  # that is of the job's life before
         return State(QUEUED, "its turn comes" if queued else "the queue cannot be asked from here")
-    return State(RUNNING) if silence < SILENT_S else State(FAILED, _silent(silence), lost=queued is not None)
+    if silence < SILENT_S:
+        return _in_hand(status)
+    return State(FAILED, _silent(silence), lost=queued is not None)
 
 
 def _without_job(folder: Path, had_one: bool) -> State:
@@ -79,12 +81,20 @@ def _without_job(folder: Path, had_one: bool) -> State:
         return State(RUNNING)
     if had_one:
         return State(TO_DO)
+    if state == "interrupted":  # whatever its last sign of life
+        return State(STOPPED, "goes on where it stopped")
     if silence is not None:
-        return State(RUNNING) if silence < SILENT_S else State(FAILED, _silent(silence))
+        return _in_hand(status) if silence < SILENT_S else State(FAILED, _silent(silence))
     if state == "running":
         words = "its process has gone without a word", f"on {host}, as far as can be seen from here"
         return State(FAILED, words[0]) if here else State(RUNNING, words[1])
-    return State(STOPPED, "goes on where it stopped") if state == "interrupted" else State(TO_DO)
+    return State(TO_DO)
+
+
+def _in_hand(status: Mapping[str, object]) -> State:
+    """A run that somebody has: it waits until it says that it is running."""
+    waits = status.get("state") in ("submitted", "interrupted")
+    return State(QUEUED, "its turn comes") if waits else State(RUNNING)
 
 
 def _after_job(state: str, job: str) -> State:

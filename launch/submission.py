@@ -36,10 +36,20 @@ def freeze(submission: Submission, identity: str) -> Path:
     """
     config = submission.config
     folder = Path(config.output_dir).expanduser().absolute() / identity
-    root = config.dataset.root
-    dataset: Dataset = replace(config.dataset, root=str(Path(root).expanduser().absolute()) if root else root)
+    data, backbone = config.dataset, dict(config.backbone)
+    dataset: Dataset = replace(
+        data,
+        root=_absolute(data.root),
+        list_dir=_absolute(data.list_dir),
+        packed=_absolute(data.packed),
+        split_dir=_absolute(data.split_dir),
+    )
+    if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
+        backbone["pretrained"] = _absolute(backbone["pretrained"])
     data_dir = str(Path(config.data_dir).expanduser().absolute())
-    frozen = replace(config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, sweep=[])
+    frozen = replace(
+        config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, backbone=backbone, sweep=[]
+    )
     written = {**submission._asdict(), "config": asdict(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:
         for name in (JOB, HEARTBEAT, "trace.txt"):  # of an earlier attempt
@@ -50,6 +60,10 @@ def freeze(submission: Submission, identity: str) -> Path:
         reason = error.strerror or error
         raise UsageError(f"cannot write into {folder} ({reason}); choose another folder with output_dir=DIR") from error
     return folder
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).expanduser().absolute()) if path else path
 
 
 def thaw(folder: Path) -> Submission:

@@ -6,12 +6,13 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lt_bench.compose import UsageError
 from lt_bench.launch.board import Board
@@ -21,7 +22,7 @@ from lt_bench.launch.memory import remember
 from lt_bench.launch.plan import PlannedRun, plan
 from lt_bench.launch.queue import Job, Queue
 from lt_bench.launch.states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
-from lt_bench.launch.submission import label
+from lt_bench.launch.submission import HEARTBEAT, label
 from lt_bench.record.folder import code_version
 
 OPEN = (TO_DO, STOPPED, FAILED)
@@ -39,24 +40,40 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     return 0
 
 
-def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN) -> int:
-    """Carry out or queue those of some runs that are in certain states; returns the exit status of a sweep."""
-    with one_at_a_time(Path(runs[0].output_dir).expanduser()):
+def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool = True) -> int:
+    """Carry out or queue those of some runs that are in certain states; returns the exit status of a sweep.
+
+    Every run goes where its own settings say, here or to a cluster; what is queued comes first. ``keep``: remember
+    what the words of the runs stand for, which words that were frozen earlier may not.
+    """
+    jobs: list[tuple[Chain, list[Job]]] = []
+    for output_dir in dict.fromkeys(run.output_dir for run in runs):
+        jobs += _submit([run for run in runs if run.output_dir == output_dir], among, keep)
+    return _run_here(jobs) if jobs else 0
+
+
+def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[tuple[Chain, list[Job]]]:
+    """Queue what is for a cluster of some runs in one folder; returns what is to be carried out here."""
+    output_dir = runs[0].output_dir
+    with one_at_a_time(Path(output_dir).expanduser()):
         cluster = Cluster()
         known = states({folder for run in runs for folder in (run.folder, run.stage_one_folder)}, cluster)
         print(counts(known[run.folder] for run in runs), file=sys.stderr)
         left = [run for run in runs if known[run.folder].name in among]
         if not left:
-            return 0
-        identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
-        remember(runs[0].output_dir, identities, [run.composed for run in runs if run.composed])
+            return []
+        if keep:
+            identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
+            remember(output_dir, identities, [run.composed for run in runs if run.composed])
         if lost := {known[run.folder].job or "" for run in left if known[run.folder].lost}:
             cluster.cancel(lost)
         found, code = chains(left, known), code_version()
-        if left[0].config.launch.executor == "slurm":
-            return _queue(found, code, cluster)
-        jobs = [(chain, submit(chain, code)) for chain in found]
-    return _run_here(jobs)
+        if away := [chain for chain in found if chain.launch.executor == "slurm"]:
+            _queue(away, code, cluster)
+        jobs = [(chain, submit(chain, code)) for chain in found if chain.launch.executor == "local"]
+        for job in (job for _, each in jobs for job in each):
+            (job.folder / HEARTBEAT).touch()  # in hand from here on: another sweep leaves them alone
+        return jobs
 
 
 def counts(found: Iterable[State]) -> str:
@@ -74,8 +91,9 @@ def differences(runs: list[PlannedRun]) -> dict[Path, str]:
     return {run.folder: shlex.join(word for word in run.overrides if word not in common) for run in runs}
 
 
-def one_at_a_time(output_dir: Path) -> FileLock:
-    """A lock, so that two sweeps with runs in common do not both take them."""
+@contextmanager
+def one_at_a_time(output_dir: Path) -> Iterator[None]:
+    """A lock, so that two sweeps with runs in common do not both take them; says so where it has to wait."""
     folder = output_dir / "launch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,10 +101,19 @@ def one_at_a_time(output_dir: Path) -> FileLock:
         raise UsageError(
             f"cannot write into {folder} ({error.strerror}); choose another folder with output_dir=DIR"
         ) from error
-    return FileLock(folder / "lock")
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"lt_bench: waiting for another sweep that is being submitted in {output_dir}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _queue(found: list[Chain], code: Mapping[str, Any], cluster: Cluster) -> int:
+def _queue(found: list[Chain], code: Mapping[str, Any], cluster: Cluster) -> None:
     from lt_bench.launch.slurm import queue_chains
 
     if code["git_dirty"]:
@@ -95,11 +122,11 @@ def _queue(found: list[Chain], code: Mapping[str, Any], cluster: Cluster) -> int
     for job, jobs, runs in queue_chains(found, code, cluster.max_array_size):
         print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
     print(f"  python -m lt_bench.launch status --runs {shlex.quote(output_dir)} --watch    # or retry, cancel, logs")
-    return 0
 
 
 def _run_here(jobs: list[tuple[Chain, list[Job]]]) -> int:
-    config = jobs[0][0].runs[0].config
+    configs = [run.config for chain, _ in jobs for run in chain.runs]
+    config = min(configs, key=lambda config: config.launch.parallel_runs)  # never more at once than any of them allows
     order = [job for _, each in jobs for job in each]
     labels = differences([run for chain, _ in jobs for run in chain.runs])
     below = {job.after: f"stage one of {labels[job.folder]}" for job in order if job.after}

@@ -52,7 +52,7 @@ def _what(folder: Path) -> str:
     if done := finished(str(folder.parent), folder.name):
         record = done[0]
         return f"{record.method_name} / {record.stage_two_name}, {record.dataset}, seed {record.seed}"
-    return "started by hand"
+    return "started by hand" if (folder / "status.json").exists() else ""
 
 
 def _how_far(folder: Path, state: State) -> str:

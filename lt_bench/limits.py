@@ -67,6 +67,15 @@ POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale
 LENGTHS = {
     "dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4, "dataset.class_sizes": 2,
 }  # fmt: skip
+# Options of sbatch that keys of launch stand for, and those that cannot be chosen.
+SBATCH_KEYS = {
+    "time": "time_min", "mem": "mem_gb", "mem-per-cpu": "mem_gb", "mem-per-gpu": "mem_gb", "nodes": "nodes",
+    "cpus-per-task": "cpus_per_task", "gpus-per-node": "gpus_per_node", "ntasks-per-node": "gpus_per_node",
+    "ntasks": "gpus_per_node", "partition": "partition", "account": "account", "qos": "qos",
+    "constraint": "constraint", "array": "array_parallelism", "signal": "signal_delay_s", "requeue": "max_requeues",
+    "no-requeue": "max_requeues",
+}  # fmt: skip
+SBATCH_OURS = ("job-name", "output", "error", "open-mode", "dependency", "wrap", "parsable", "wait")
 
 
 def out_of_range(config: Config) -> Iterator[str]:
@@ -268,8 +277,13 @@ def _launch(config: Config) -> Iterator[str]:
         if value is not None and (not value or not value.isprintable()):
             yield f"launch.{key}={shown(value)!r}: launch.{key}= takes one line of text"
     for option in launch.sbatch:
+        name = option.removeprefix("--").partition("=")[0]
         if not option.isprintable() or not re.fullmatch(r"--[a-z][a-z-]*(=.+)?", option):
             yield f'launch.sbatch: {option!r} is no option of sbatch; write it as launch.sbatch=["--exclude=node7"]'
+        elif name in SBATCH_KEYS:
+            yield f"launch.sbatch: {option!r} has a key of its own; set launch.{SBATCH_KEYS[name]}="
+        elif name in SBATCH_OURS:
+            yield f"launch.sbatch: --{name} is what arrays of runs are made and followed with; leave it out"
     if launch.runs_per_gpu > 1 and (launch.nodes > 1 or launch.gpus_per_node > 1):
         yield "launch.runs_per_gpu above 1 shares one GPU; set launch.nodes=1 launch.gpus_per_node=1"
     if launch.signal_delay_s >= 60 * launch.time_min:

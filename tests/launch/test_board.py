@@ -49,7 +49,8 @@ def test_without_a_terminal_a_line_for_each_that_ends(jobs, capsys):
         shown.refresh(Queue([], 2, {}))
         shown.note(jobs[0], 0, "done")
         shown.note(jobs[1], 1, "failed (exit 1): why")
-    assert capsys.readouterr().err == "[1/2] a seed=a: done\n[2/2] b seed=b: failed (exit 1): why\n"
+    assert capsys.readouterr().err == "[1/2] a seed=a: done\n[2/2] b seed=b: failed (exit 1)\n"
+    assert shown.failures == ["b seed=b: failed (exit 1): why"]
 
 
 def test_silence(jobs, capsys):

@@ -11,6 +11,7 @@ from record.samples import metrics, sample
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
 from lt_bench.launch.estimate import Estimate, estimate
+from lt_bench.launch.memory import remembered
 from lt_bench.launch.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.files import write_json
@@ -92,6 +93,7 @@ def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
     assert main(["status", "method=ce", "seed=2,3", f"output_dir={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert failed.identity in said and done.identity not in said and "runs: 2, done: 0, failed: 1" in said
+    assert "by hand" not in said  # what was only planned was started by nobody
 
 
 def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
@@ -99,6 +101,7 @@ def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
     write_json(by_hand.folder / "record.json", record(by_hand, 1.0, 1.0).to_dict())
     (running,) = submitted(tmp_path, "method=ce", "seed=1")
     (running.folder / "heartbeat").touch()
+    write_json(running.folder / "status.json", {"state": "running", "host": "elsewhere", "pid": 1})
     (running.folder / "metrics.jsonl").write_text('{"stage": "stage two", "epoch": 3, "loss": 0.12345}\n')
     main(["status", "--runs", str(tmp_path)])
     said = capsys.readouterr().out
@@ -132,8 +135,31 @@ def test_retry_is_about_what_has_failed(tmp_path, capsys, monkeypatch):
     assert job.folder == failed.folder and chain.runs[0].config.train.lr == 0.07
     assert main(["retry", "method=ce", "seed=1,2", f"output_dir={tmp_path}"]) == 0
     assert len(taken) == 1  # it is "submitted" by now, and the other has not failed
+    assert "nothing of this sweep has failed" in capsys.readouterr().out
     assert main(["retry", "--runs", str(tmp_path / "none")]) == 0
     assert "nothing that was submitted has failed" in capsys.readouterr().out
+
+
+def test_retry_does_not_remember_what_frozen_words_stood_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: 0)
+    submitted(tmp_path, "method=ce", status={"state": "failed"})
+    assert main(["retry", "--runs", str(tmp_path)]) == 0
+    assert not (tmp_path / "launch" / "plan.json").exists()
+    (run,) = submitted(tmp_path, "method=ce", "seed=1", status={"state": "failed"})
+    assert main(["retry", *run.overrides]) == 0
+    assert list(remembered(str(tmp_path)).values()) == [(run.identity, run.stage_one)]
+
+
+def test_what_is_outdated_does_not_keep_the_others_from_being_retried(tmp_path, capsys, monkeypatch):
+    taken = []
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: taken.extend(jobs) or 0)
+    (outdated,) = submitted(tmp_path, "method=ce", "seed=1", status={"state": "failed"})
+    outdated.folder.rename(tmp_path / ("0" * 12))
+    assert main(["retry", "--runs", str(tmp_path)]) == 2
+    (failed,) = submitted(tmp_path, "method=ce", "seed=2", status={"state": "failed"})
+    assert main(["retry", "--runs", str(tmp_path)]) == 0
+    assert [job.folder for _, (job,) in taken] == [failed.folder]
+    assert capsys.readouterr().err.count(f"means run {outdated.identity}; submit the sweep again") == 2
 
 
 def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkeypatch):
@@ -141,6 +167,14 @@ def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkey
     submitted(tmp_path, "method=ce")
     assert main(["cancel", "--runs", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "cancelled 0 of the cluster's jobs\n"
+
+
+def test_what_is_not_there_is_said(tmp_path, capsys):
+    assert main(["status", "--runs", str(tmp_path / "none")]) == 0
+    assert "there are no runs in" in capsys.readouterr().out
+    (run,) = submitted(tmp_path, "method=ce")
+    assert main(["logs", run.identity, "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{run.folder} has no log")
 
 
 def test_logs_show_the_last_lines(tmp_path, capsys):
@@ -156,7 +190,8 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "the following arguments are required"),
+        ([], "say one of plan, submit, status, retry, cancel, logs"),
+        (["logs", "0", "--lines", "0"], "--lines takes numbers from 1"),
         (["start"], "invalid choice: 'start'"),
         (["plan", "sed=1"], "unknown key sed (did you mean seed?)"),
         (["status", "--wach"], "unrecognized arguments: --wach"),

@@ -173,6 +173,13 @@ def test_a_heart_beats_while_a_run_lives_and_no_longer(notes, job, monkeypatch):
     assert len(set(seen)) >= 3 and not (one.folder / HEARTBEAT).exists() and HEARTBEAT_S <= 10
 
 
+def test_a_heart_beats_for_what_waits(notes, job):
+    jobs, seen = [job("a", 0.3), job("b")], []
+    queue = Queue(jobs, 1, {"OMP_NUM_THREADS": "1"})
+    queue.work(lambda: seen.append((jobs[1] in queue.waiting, (jobs[1].folder / HEARTBEAT).exists())))
+    assert (True, True) in seen and (True, False) not in seen and not (jobs[1].folder / HEARTBEAT).exists()
+
+
 def test_a_helping_process_leaves_the_state_to_the_first(notes, job):
     one = job("a", status=1)
     worked(one, rank=3)

@@ -10,8 +10,10 @@ import pytest
 
 from lt_bench.compose import UsageError
 from lt_bench.config import Launch
+from lt_bench.launch.__main__ import main
 from lt_bench.launch.plan import plan
 from lt_bench.launch.slurm import sbatch_parameters
+from lt_bench.launch.submission import Submission, freeze
 from lt_bench.launch.sweep import run_sweep
 from lt_bench.record.files import write_json
 
@@ -124,6 +126,35 @@ def test_one_array_per_request(slurm, tmp_path):
     assert found == {"8192M": "0-1%2", "16384M": None}
 
 
+def test_runs_of_one_stage_one_but_of_different_requests_are_not_in_one_job(slurm, tmp_path):
+    grids = "{stage_two:'none,cb',launch.mem_gb:8},{stage_two:'ncm,tau_norm',launch.mem_gb:16}"
+    run_sweep(["launch=slurm", "method=ce", f"output_dir={tmp_path / 'runs'}", f"sweep=[{grids}]"])
+    found = {script(slurm, number)[0]["mem"] for number in (101, 102)}
+    assert found == {"8192M", "16384M"} and [len(runs) for runs in packs(tmp_path / "runs").values()] == [3, 3]
+
+
+def test_every_run_goes_where_its_own_settings_say(slurm, tmp_path, monkeypatch):
+    here = []
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: here.extend(jobs) or 0)
+    places = [("slurm", "runs"), ("local", "runs"), ("local", "other")]
+    grids = [f"{{launch:{where},seed:{n},output_dir:{tmp_path / name}}}" for n, (where, name) in enumerate(places, 1)]
+    assert run_sweep(["method=ce", f"sweep=[{','.join(grids)}]"]) == 0
+    assert [chain.runs[0].config.seed for chain, _ in here] == [2, 3] and len(packs(tmp_path / "runs")) == 1
+    assert [job.folder.parent.name for _, (job,) in here] == ["runs", "other"]
+
+
+def test_retry_takes_each_run_to_where_it_failed(slurm, tmp_path, monkeypatch):
+    here = []
+    monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: here.extend(jobs) or 0)
+    for words in (["launch=local", "seed=1"], ["launch=slurm", "seed=2"]):
+        (run,) = plan(["method=ce", f"output_dir={tmp_path}", *words])
+        freeze(Submission(run.config, False, {}, run.overrides), run.identity)
+        write_json(run.folder / "status.json", {"state": "failed"})
+    assert main(["retry", "--runs", str(tmp_path)]) == 0
+    assert [chain.runs[0].config.seed for chain, _ in here] == [1]
+    assert list(packs(tmp_path).values()) == [[(run.identity, None)]]
+
+
 def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(slurm, tmp_path, capsys):
     submit(tmp_path, "seed=1,2")
     (slurm / "squeue").write_text("#!/bin/sh\necho '101_0|RUNNING|5:00|None\n101_1|PENDING|0:00|Priority'\n")
@@ -158,10 +189,11 @@ def test_words_cannot_leave_their_line(slurm, tmp_path):
     assert [line for line in lines if "touch" in line] == ["#SBATCH --constraint='a; touch b $(touch c)'"]
 
 
-def test_without_slurm_or_when_it_refuses(slurm, tmp_path, monkeypatch):
+def test_without_slurm_or_when_it_refuses(slurm, tmp_path, monkeypatch, capfd):
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no such\npartition' >&2; exit 1\n")
     with pytest.raises(UsageError, match="^sbatch refused: sbatch: error: no such partition$"):
         submit(tmp_path)
+    assert "no such" not in capfd.readouterr().err  # said once, by the error
     assert {path.name for path in (tmp_path / "runs" / "launch").iterdir()} == {"lock", "plan.json"}
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="there is no srun on this machine"):

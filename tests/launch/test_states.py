@@ -98,6 +98,14 @@ def test_signs_of_life(folder):
     assert found.name == FAILED and found.detail.startswith("no sign of life for 4")
 
 
+def test_an_interrupted_run_has_not_died(folder):
+    assert state(folder, {"state": "interrupted"}, silence=SILENT_S + 1)[:2] == (STOPPED, "goes on where it stopped")
+
+
+def test_what_waits_in_the_queue_of_a_sweep_is_in_hand(folder):
+    assert state(folder, {"state": "submitted"}, silence=1)[:2] == (QUEUED, "its turn comes")
+
+
 @pytest.mark.parametrize(
     ("queued", "silence", "expected"),
     [

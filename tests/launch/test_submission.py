@@ -40,6 +40,20 @@ def test_paths_do_not_depend_on_where_the_job_starts(tmp_path, monkeypatch):
     assert config.dataset.root == str(tmp_path / "elsewhere")
 
 
+def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    words = ["dataset=imagenet_lt", "dataset.list_dir=lists", "dataset.packed=copy", "output_dir=here"]
+    for weights, expected in (("weights.pth", str(tmp_path / "weights.pth")), ("torchvision", "torchvision")):
+        (run,) = plan([*words, "backbone=resnet50", f"backbone.pretrained={weights}"])
+        folder = freeze(Submission(run.config, False, {}, run.overrides), run.identity)
+        monkeypatch.chdir("/")
+        config = thaw(folder).config  # refuses another identity
+        monkeypatch.chdir(tmp_path)
+        assert (config.dataset.list_dir, config.dataset.packed) == (str(tmp_path / "lists"), str(tmp_path / "copy"))
+        assert config.backbone["pretrained"] == expected and config.dataset.split_dir is None
+
+
 def test_later_edits_of_conf_change_nothing(tmp_path, monkeypatch, capsys):
     run, folder = frozen(tmp_path, "method=ce", "stage_two=none", "train.lr=0.07")
     monkeypatch.setattr("lt_bench.compose.hydra_compose", None)  # nothing is composed again

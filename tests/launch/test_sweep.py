@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from command_line import MODULE, processes_with, wait_for
@@ -15,7 +16,7 @@ from lt_bench.launch.chains import chains
 from lt_bench.launch.plan import plan
 from lt_bench.launch.queue import Queue
 from lt_bench.launch.states import DONE, QUEUED, RUNNING, TO_DO, State
-from lt_bench.launch.sweep import counts, differences, run_sweep
+from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
 from lt_bench.record.record import read_record
 
 SMOKE = ("budget=smoke", "progress=false", "launch.parallel_runs=2")
@@ -81,6 +82,28 @@ def test_what_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch, c
     (run.folder / "heartbeat").touch()
     assert run_sweep(run.overrides) == 0
     assert capsys.readouterr().err == "runs: 1, done: 0, running: 1\n"
+
+
+def test_runs_that_wait_their_turn_in_another_sweep_are_left_to_it(tmp_path, monkeypatch, capsys):
+    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+    statuses = []
+
+    def meanwhile(queue, _):
+        monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", lambda queue, _: 1 / 0)
+        statuses.append(run_sweep(words))
+
+    monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", meanwhile)
+    assert run_sweep(words) == 0 and statuses == [0]
+    assert capsys.readouterr().err == "runs: 4, done: 0\nruns: 4, done: 0, queued: 4\n"
+
+
+def test_it_is_said_that_another_sweep_is_waited_for(tmp_path, capsys):
+    with one_at_a_time(tmp_path):
+        waiting = Thread(target=lambda: one_at_a_time(tmp_path).__enter__(), daemon=True)
+        waiting.start()
+        wait_for(lambda: "waiting for another sweep" in capsys.readouterr().err)
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys):
