@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.__main__ import DONE, USAGE, exit_status
+from lt_bench.__main__ import exit_status
 from lt_bench.compose import UsageError
+from lt_bench.exit_codes import DONE, USAGE
 
 EXAMPLES = """\
 WORDS are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel are about all runs

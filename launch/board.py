@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lt_bench.launch.queue import DONE, Job, Process, Queue
+from lt_bench.exit_codes import DONE
+from lt_bench.launch.queue import Job, Process, Queue
 from lt_bench.launch.submission import LOG
 
 

@@ -12,7 +12,8 @@ from types import FrameType
 from submitit.core.job_environment import JobEnvironment
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
-from lt_bench.launch.queue import DONE, Job, Queue
+from lt_bench.exit_codes import DONE
+from lt_bench.launch.queue import Job, Queue
 from lt_bench.launch.submission import HEARTBEAT, JOB
 from lt_bench.record.files import write_json
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from lt_bench.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
 from lt_bench.launch.submission import HEARTBEAT, LOG, read_json
 from lt_bench.record.files import write_json
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
 HEARTBEAT_S = 10  # a run whose heartbeat is much older has died without a word

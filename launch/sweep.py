@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lt_bench import exit_codes
 from lt_bench.compose import UsageError
 from lt_bench.launch.board import Board
 from lt_bench.launch.chains import Chain, chains, submit
@@ -37,7 +38,7 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     print(counts(known[run.folder] for run in runs), file=sys.stderr)
     for run in runs:
         print(run.identity, known[run.folder].name, shlex.join(run.overrides))
-    return 0
+    return exit_codes.DONE
 
 
 def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool = True) -> int:
@@ -49,7 +50,7 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool 
     jobs: list[tuple[Chain, list[Job]]] = []
     for output_dir in dict.fromkeys(run.output_dir for run in runs):
         jobs += _submit([run for run in runs if run.output_dir == output_dir], among, keep)
-    return _run_here(jobs) if jobs else 0
+    return _run_here(jobs) if jobs else exit_codes.DONE
 
 
 def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[tuple[Chain, list[Job]]]:
@@ -139,9 +140,9 @@ def _run_here(jobs: list[tuple[Chain, list[Job]]]) -> int:
             queue.work(lambda: board.refresh(queue))
         except KeyboardInterrupt:
             print("lt_bench: stopping; the same command goes on where it stopped", file=sys.stderr)
-            return 130
+            return exit_codes.INTERRUPTED
     for line in board.failures:
         print(line, file=sys.stderr)
     if board.failures:
         print(f"lt_bench: {len(board.failures)} failed; the same command tries them again", file=sys.stderr)
-    return 1 if board.failures else 0
+    return exit_codes.FAILED if board.failures else exit_codes.DONE

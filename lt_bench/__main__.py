@@ -12,11 +12,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lt_bench import __version__
+from lt_bench.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
 
 if TYPE_CHECKING:
     from lt_bench.config import Config
-
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,10 +18,10 @@ from lt_bench.data.packed import IMAGES, pack
 from lt_bench.data.parallel import default_workers
 from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.image_lists import describe
+from lt_bench.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
 from lt_bench.preflight import settle
 
 SHORT_SIDE = 256  # of what prepare writes, unless dataset.short_side says otherwise
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 ABOUT = """\
 check      read the lists and every image of a data set and print all that is wrong, with file and line
 prepare    write a packed copy of a data set to dataset.packed=DIR, one file that is read faster: images with a short
