@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 COUNTS = (24, 17, 12, 9, 6, 5, 4, 3)
+STEMS = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat18": "iNaturalist18"}
 # what the published lists count does not hold for these
 UNCOUNTED = [f"dataset.{key}=null" for key in ("train_images", "validation_images", "test_images", "class_sizes")]
 
@@ -46,6 +47,15 @@ def image_lists(root: Path, stem: str = "ImageNet_LT", counts: tuple[int, ...] =
     write_list(root / "lists" / f"{stem}_train.txt", train)
     write_list(root / "lists" / f"{stem}_val.txt", [row for number, row in enumerate(held_out) if number % 5 < 2])
     write_list(root / "lists" / f"{stem}_test.txt", [row for number, row in enumerate(held_out) if number % 5 >= 2])
+    return root
+
+
+def tree(root: Path, dataset: str) -> Path:
+    """A root with all that a data set looks for: lists, or folders of classes."""
+    if dataset in STEMS:
+        return image_lists(root, STEMS[dataset])
+    write_classes(root / "train", COUNTS)
+    write_classes(root / ("val" if dataset == "imagenet" else "test"), (3,) * len(COUNTS), first=1000)
     return root
 
 

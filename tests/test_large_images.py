@@ -27,7 +27,6 @@ from lt_bench.run import _build
 
 BATCHES = ("train.batch_size=16", "stage_two.train.batch_size=16", "method=bcl", "stage_two=cb")
 BCL = (*BATCHES, "method.views=[cls,sim_wide,sim_wide]", "method.projection_dim=16")
-STEMS = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat18": "iNaturalist18"}
 
 
 @pytest.fixture
@@ -38,12 +37,7 @@ def tree(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["imagenet_lt", "places_lt", "inat18", "imagenet", "image_folder"])
 def test_every_data_set_of_files_from_images_to_record(dataset, tmp_path):
-    root = tmp_path / "data"
-    if dataset in STEMS:
-        image_trees.image_lists(root, STEMS[dataset])
-    else:
-        image_trees.write_classes(root / "train", image_trees.COUNTS)
-        image_trees.write_classes(root / ("val" if dataset == "imagenet" else "test"), (3,) * 8, first=1000)
+    root = image_trees.tree(tmp_path / "data", dataset)
     words = ["method=ce", "stage_two=cb", "train.batch_size=16", "stage_two.train.batch_size=16"]
     record, folder = execute(tiny(tmp_path / "runs", *image_trees.words(root, dataset), *words))
     assert (record.dataset, record.imbalance_factor, record.backbone) == (dataset, None, "tiny")
@@ -56,7 +50,7 @@ def test_every_data_set_of_files_from_images_to_record(dataset, tmp_path):
 def test_every_data_set_of_files_is_tried():
     targets = {name: compose([f"dataset={name}"]).dataset._target_ for name in groups()["dataset"]}
     files = {name for name, target in targets.items() if target.endswith("image_lists.read")}
-    assert files == {*STEMS, "imagenet", "image_folder"}
+    assert files == {*image_trees.STEMS, "imagenet", "image_folder"}
 
 
 def test_an_artificial_tail_and_the_validation_list(tree, tmp_path):
