@@ -141,7 +141,7 @@ def test_a_null_takes_a_key_of_another_schedule_away_and_only_there():
         settle(compose(["method=ce", "train.schedule.milestones=null"]))
 
 
-@pytest.mark.parametrize("name", ["imagenet_lt", "inat18", "places_lt", "gh_imagenet"])
+@pytest.mark.parametrize("name", ["imagenet", "imagenet_lt", "inat18", "places_lt", "gh_imagenet"])
 def test_experiments_are_the_recipes(name):
     for words in expand([f"experiment={name}"]):
         found = settle(compose(words))

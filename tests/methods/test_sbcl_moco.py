@@ -17,6 +17,7 @@ from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balanc
 from lt_bench.methods import sbcl_moco
 from lt_bench.methods.sbcl_moco import SBCLMoCo
 from lt_bench.preflight import settle
+from lt_bench.run_id import stage_one_id
 
 
 class Same(nn.Identity):
@@ -234,7 +235,8 @@ def test_official_quirks_reach_the_method():
 
 
 def test_the_large_experiment_has_the_authors_linear_classifier():
-    both = [settle(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
+    configs = [settle(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
+    both = [config for config in configs if config.stage_two["name"] == "cb"]
     assert [config.method.get("class_temperature") for config in both] == [None, 0.12]
     for config in both:
         assert (config.dataset.name, config.backbone["name"], config.imbalance.factor) == (
@@ -248,6 +250,16 @@ def test_the_large_experiment_has_the_authors_linear_classifier():
         rates = [Steps(schedule["lr"], schedule["milestones"], schedule["gamma"])(e, 0, 1) for e in range(40)]
         published = golden("cb_lr", "sbcl_imagenet")["linear_lr_per_epoch"]
         torch.testing.assert_close(torch.tensor(rates, dtype=torch.float64), published, rtol=1e-9, atol=1e-11)
+
+
+def test_the_large_experiment_has_ldam_drw_on_the_same_encoders():
+    configs = [settle(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
+    by_rule = {rule: [config for config in configs if config.stage_two["name"] == rule] for rule in ("cb", "ldam_drw")}
+    assert len(configs) == 4
+    for left, right in zip(*by_rule.values(), strict=True):
+        assert stage_one_id(left) == stage_one_id(right)
+    plain = settle(compose(["method=sbcl_moco", "dataset=imagenet_lt", "stage_two=ldam_drw"])).stage_two
+    assert all(config.stage_two == plain for config in by_rule["ldam_drw"])
 
 
 def test_a_run_on_image_files_clusters_and_resumes(tmp_path, monkeypatch):
