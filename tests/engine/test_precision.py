@@ -153,8 +153,9 @@ def test_deterministic_kernels_give_the_same_run(tmp_path):
 
 @pytest.mark.slow
 def test_a_compiled_encoder_trains_as_it_would_and_its_state_has_the_same_names(tmp_path):
-    found = [results(*execute(tiny(tmp_path / word, "method=paco", f"compile={word}"))) for word in ("true", "false")]
-    first, second = found
+    # at a low rate, because rounding grows with every step
+    words = ("method=ce", "train.lr=0.001")
+    first, second = (results(*execute(tiny(tmp_path / word, *words, f"compile={word}"))) for word in ("true", "false"))
     assert first["stage one"].keys() == second["stage one"].keys()
     for key, value in first["stage one"].items():
         if isinstance(value, torch.Tensor):
