@@ -90,11 +90,29 @@ def rates(case, harmonized):
     return GHTwoStage(**warm, switch_epoch=int(case["warm_up"])) if harmonized else WarmupCosine(**warm)
 
 
+def watch(trainer):
+    """The terms, gradients and rates of every step that the trainer will take."""
+    terms, gradients, used = [], [], []
+    step, network, update = trainer._step, trainer.network, trainer.optimizer.step
+
+    def forward(*words):
+        terms.append(network(*words))
+        return terms[-1]
+
+    def watched():
+        gradients.append({name: value.grad.clone() for name, value in trainer.method.named_parameters()})
+        return update()
+
+    trainer.network, trainer.optimizer.step = forward, watched
+    trainer._step = lambda batch, epoch, at, lr: used.append(lr) or step(batch, epoch, at, lr)
+    return terms, gradients, used
+
+
 @pytest.mark.parametrize("file", KINDS)
 def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path):
     case, harmonized = golden(file), file.endswith("_gh")
     epoch, size = int(case["epoch_one_based"]) - 1, int(case["batch_size"])
-    losses, terms, gradients, used = case["loss_memory_before"].double(), [], [], []
+    losses = case["loss_memory_before"].double()
 
     class Recorded(KINDS[file]):
         def on_losses(self, found, indices, epoch):
@@ -124,18 +142,7 @@ def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path)
     )
     trainer = Trainer(method, source, settings, rates(case, harmonized), one_process(source), stage(tmp_path))
     trainer.position = Position(epoch=epoch)
-    step, network, update = trainer._step, trainer.network, trainer.optimizer.step
-
-    def forward(*words):
-        terms.append(network(*words))
-        return terms[-1]
-
-    def watched():
-        gradients.append({name: value.grad.clone() for name, value in method.named_parameters()})
-        return update()
-
-    trainer.network, trainer.optimizer.step = forward, watched
-    trainer._step = lambda order, epoch, at, lr, *more: used.append(lr) or step(order, epoch, at, lr, *more)
+    terms, gradients, used = watch(trainer)
     trainer.fit()
 
     torch.testing.assert_close(torch.tensor(used, dtype=torch.float64), case["learning_rate"], rtol=1e-6, atol=0)
