@@ -16,8 +16,7 @@ from torch import nn
 from lt_bench.compose import UsageError
 from lt_bench.config import Config, Training
 from lt_bench.contracts import Method, StageTwo, TrainInfo
-from lt_bench.data.large import LargeImages
-from lt_bench.data.load import Data, Labelled, load_data
+from lt_bench.data.load import Data, Images, Labelled, load_data
 from lt_bench.data.small import CachedFeatures, TrainSource
 from lt_bench.data.split import check_manifest
 from lt_bench.data.split_files import STAGE_ONE
@@ -142,7 +141,7 @@ class Laboratory:
             "seconds": round(position.seconds, 3),
             "images_per_second": round(position.images / max(position.seconds, 1e-9), 1),
         }
-        return self._record(folder, "stage_one", {}, {**cost, **self._skipped()})
+        return self._record(folder, "stage_one", {}, {**cost, **self._skipped(self.data.train)})
 
     def stage_two(self, folder: RunFolder, below: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
@@ -152,7 +151,8 @@ class Laboratory:
         stage_one.load_state_dict(state["position"]["best"].get("model", state["model"]))
         rule, method, labelled = self._new_rule(stage_one)
         training, seconds = stage_two_training(config), 0.0
-        source: TrainSource = labelled.images()
+        source: TrainSource = (images := labelled.images())
+        images.skipped.zero_()  # counted anew, whether or not stage one was trained by this process
         run = self._engine_run("stage_two", source, method)
         if method.views == ("features",):
             source = run.source = CachedFeatures(run.embed(method.encoder, rule.train_view), labelled.labels)
@@ -178,7 +178,7 @@ class Laboratory:
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
-        return self._record(folder, "run", dict(metrics_from_file(predictions)), {**cost, **self._skipped()})
+        return self._record(folder, "run", dict(metrics_from_file(predictions)), {**cost, **self._skipped(images)})
 
     def _train(
         self, folder: RunFolder, method: Method, source: TrainSource, training: Training, name: str, best: bool
@@ -247,11 +247,11 @@ class Laboratory:
         run.module = method
         return run
 
-    def _skipped(self) -> dict[str, int]:
-        """How many training images the processes found unreadable and did without, where that is allowed."""
-        if self.config.dataset.on_bad_image == "stop" or not isinstance(self.data.train, LargeImages):
+    def _skipped(self, images: Images) -> dict[str, int]:
+        """How many images of a stage the processes found unreadable and did without, where that is allowed."""
+        if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
             return {}
-        return {"skipped_images": int(distributed.union(self.data.train.skipped_mask()).sum())}
+        return {"skipped_images": int(distributed.union(images.skipped).sum())}
 
     def _seed(self, stage: str) -> None:
         """The initial weights are a function of (seed, stage) alone."""

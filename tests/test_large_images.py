@@ -134,6 +134,25 @@ def test_a_broken_image_stops_the_run_or_is_counted(tree, tmp_path):
     assert first.cost["skipped_images"] == 20
 
 
+def test_skipped_images_are_those_of_a_stage_also_after_an_interruption(tree, tmp_path, monkeypatch):
+    for path in list((tree / "train" / "n0000").iterdir())[:20]:
+        path.write_bytes(path.read_bytes()[:200])
+    # few steps, so that not every broken image is met
+    words = [*image_trees.words(tree), *BCL, "dataset.on_bad_image=skip", "checkpoint.every_steps=1"]
+    words += ["budget.epoch_scale=1", "train.epochs=1", "stage_two.train.epochs=6"]
+    counts = []
+    for name, deaths in (("undisturbed", ()), ("killed", (2, 2))):  # after the first step, then inside stage two
+        config = tiny(tmp_path / name, *words)
+        for steps in deaths:
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                kill_after(patch, steps)
+                execute(config)
+        record, _ = execute(config)
+        first = read_record(tmp_path / name / record.stage_one_id / "record.json")
+        counts.append((first.cost["skipped_images"], record.cost["skipped_images"]))
+    assert counts[0] == counts[1] and all(0 < count < 20 for count in counts[0])
+
+
 def test_other_lists_are_another_split(tree, tmp_path):
     words = [*image_trees.words(tree), "method=ce", "train.batch_size=16"]
     config = tiny(tmp_path / "runs", *words)

@@ -36,7 +36,7 @@ class LargeImages:
 
     Crops are drawn here, for whole batches, and sent to the workers: images depend neither on the number of workers
     nor on that of processes. ``workers`` 0 reads in this process. Where ``skip``, images that cannot be read are
-    replaced by others of their class and counted in ``skipped``.
+    replaced by others of their class and marked in ``skipped`` (N,).
     """
 
     def __init__(
@@ -49,18 +49,12 @@ class LargeImages:
         skip: bool = False,
     ) -> None:
         self.labels = labels
-        self.skipped: set[int] = set()
+        self.skipped = torch.zeros_like(labels, dtype=torch.bool)
         self.reader = Reader(images, labels.cpu().numpy(), skip)
         self._build_view, self._size, self._workers = build_view, size, workers
         self._views: dict[str, SplitView] = {}
         self._branch_free = labels.device.type != "cpu"
         self._trainer: _Pool | None = None
-
-    def skipped_mask(self) -> Tensor:
-        """Which images could not be read so far, (N,) bool."""
-        mask = torch.zeros(len(self.labels), dtype=torch.bool)
-        mask[sorted(self.skipped)] = True
-        return mask.to(self.labels.device)
 
     def view(self, name: str) -> SplitView:
         """A view in its two parts; raises ValueError for an unknown one, or one that cannot be divided."""
@@ -134,7 +128,8 @@ class LargeImages:
     def _results(self, pool: _Pool, due: Iterable[_Due]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         """Finished views of every task in order, and the positions of the images in them, on the device."""
         for (_, views, params), loaded in pool.run(due):
-            self.skipped.update(loaded.skipped.tolist())
+            if len(loaded.skipped):
+                self.skipped[loaded.skipped.to(self.labels.device)] = True
             if loaded.problem:
                 raise DataError(
                     f"{loaded.problem}; python -m lt_bench.data check, with the same words, finds all such images, and "

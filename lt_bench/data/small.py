@@ -24,9 +24,14 @@ class Share(NamedTuple):
 
 
 class TrainSource(Protocol):
-    """Where the engine gets its batches from."""
+    """Where the engine gets its batches from.
+
+    ``skipped`` marks the images that could not be read so far, (N,) bool, or (0,) where all are there; it is part of a
+    checkpoint.
+    """
 
     labels: Tensor
+    skipped: Tensor
 
     def batches(
         self,
@@ -49,6 +54,8 @@ class TrainSource(Protocol):
 
 class AtOnce:
     """A source whose batches are there at once, and made when they are asked for."""
+
+    skipped = torch.zeros(0, dtype=torch.bool)
 
     def batches(
         self,

@@ -71,8 +71,8 @@ def shard(indices: Tensor) -> tuple[Tensor, slice]:
 
 
 def union(mask: Tensor) -> Tensor:
-    """Where the mask of any rank is true; the mask itself on one."""
-    if not dist.is_initialized():
+    """Where the mask (N,) of any rank is true; the mask itself on one rank."""
+    if not dist.is_initialized() or not len(mask):
         return mask
     counts = mask.int()
     dist.all_reduce(counts)

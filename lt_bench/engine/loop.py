@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lt_bench.config import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch, Method, Schedule
 from lt_bench.data.small import Share, TrainSource
-from lt_bench.engine import checkpoint
+from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
@@ -219,6 +219,7 @@ class Trainer:
     def _save(self) -> None:
         self.means.check(self.position.epoch)  # never keep weights that a non-finite loss has touched
         self._count_seconds()
+        skipped = distributed.union(self.source.skipped)
         if self.run.rank == 0:
             state = {
                 "position": asdict(self.position),
@@ -226,6 +227,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
                 "precision": self.precision.state(),
+                "skipped": skipped,
             }
             checkpoint.save(self.stage.checkpoint, state)
 
@@ -235,7 +237,8 @@ class Trainer:
             self.method.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
-            self.precision.restore(state.get("precision", {}))
+            self.precision.restore(state["precision"])
+            self.source.skipped = state["skipped"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
             raise checkpoint.CheckpointError(f"{what}; delete it to start anew") from error
