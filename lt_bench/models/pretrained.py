@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 SHOWN = 5  # names in a message
-_DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "BOOL": torch.bool,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-}  # fmt: skip
 
 
 def load_pretrained(encoder: nn.Module, source: str, name: str) -> None:
@@ -91,7 +87,7 @@ def _torchvisions(name: str) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
-            return _read_safetensors(path.read_bytes())
+            return load_file(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"no dictionary, but {type(state).__name__}")
@@ -100,19 +96,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
         raise ValueError(f"pretrained={path} is no file of weights ({str(error).splitlines()[0]})") from error
-
-
-def _read_safetensors(data: bytes) -> dict[str, Tensor]:
-    """Length of a JSON header, the header, and the tensors' bytes."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    state = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            first, end = entry["data_offsets"]
-            values = torch.frombuffer(bytearray(data[start + first : start + end]), dtype=_DTYPES[entry["dtype"]])
-            state[name] = values.reshape(entry["shape"])
-    return state
 
 
 def _some(names: Iterable[str], most: int = SHOWN) -> str:
