@@ -25,6 +25,8 @@ from lt_bench.config import Config, register
 
 # Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
 OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.schedule.")
+# Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
+RECIPE_OF_LARGE_IMAGES = "imagenet_lt"
 OWN_CHOICES = (
     "choices are the files in the folders of conf/; set single keys for what no file has, "
     "for example method._target_=my_module.MyMethod"
@@ -61,7 +63,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
     chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
-    config = copy.deepcopy(_chosen(tuple(f"{group}={choice}" for group, choice in chosen.items())))
+    config = copy.deepcopy(_with_recipe(tuple(f"{group}={choice}" for group, choice in chosen.items())))
     for override in parsed:
         if override.is_delete():
             _take_away(config, override.key_or_group)
@@ -120,6 +122,16 @@ def _check(override: Override) -> None:
         if value not in choices[key]:
             near = nearest(value, choices[key])
             raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}")
+
+
+def _with_recipe(choices: tuple[str, ...]) -> DictConfig:
+    """The config of some choices; where a method has no recipe for large images of a data set, with a related one."""
+    config = _chosen(choices)
+    if config.dataset.train_list is None or any(choice.startswith("recipe=") for choice in choices):
+        return config
+    own, related = (f"{config.method.name}_{name}" for name in (config.dataset.name, RECIPE_OF_LARGE_IMAGES))
+    known = groups()["recipe"]
+    return _chosen((*choices, f"recipe={related}")) if own not in known and related in known else config
 
 
 @cache

@@ -22,6 +22,7 @@ class KilledAndUndisturbed:
     def __call__(self, processes, folder):
         words = [*image_trees.words(self.root, self.dataset), "method=ce", "stage_two=cb", "train.epochs=3"]
         words += ["train.batch_size=16", "stage_two.train.batch_size=16", "stage_two.train.epochs=2"]
+        words += ["backbone.pretrained=null", "backbone.trainable_convolutions=null"]
         words += ["checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))

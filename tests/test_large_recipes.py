@@ -1,5 +1,6 @@
 """The published recipes for large images, against the tables they come from, and one step of each of them."""
 
+import itertools
 from dataclasses import replace
 
 import image_trees
@@ -20,9 +21,16 @@ SELF_SUPERVISED = {
     "boosted_cl": ["ssl_wide_blur_boosted"] * 2,
 }
 SELF_SUPERVISED |= {f"{name}_gh": views for name, views in SELF_SUPERVISED.items()}
+NOT_OFFICIAL = (*SELF_SUPERVISED, "boosted_sdclr")  # on large images
+LARGE_VIEWS = {"crop_flip", "cls", "clsstack", "sim_always", "sim_wide", "sim_blur"}
+LARGE_VIEWS |= {"ssl_wide_blur", "ssl_wide_blur_boosted"}
+LARGE = ["imagenet_lt", "places_lt", "inat18", "imagenet"]
 TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
 
-# epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes
+# epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes; the
+# controls have BCL's (ImageNet-LT, iNaturalist) and PaCo's (Places-LT), SupCon and SBCL those of SBCL's MoCo form
+CONTROLS = ("ce", "balanced_softmax", "ldam_drw")
+ONE_COSINE = ("supcon", "sbcl")
 TWO_BRANCH = ["cls", "sim_wide", "sim_wide"]
 RECIPES = {
     ("bcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, TWO_BRANCH),
@@ -38,9 +46,11 @@ RECIPES = {
     ("gpaco", "places_lt"): (30, 128, 0.02, 5e-4, 5, ["sim_always", "sim_always"]),
     ("gpaco", "imagenet"): (400, 512, 0.08, 1e-4, 10, ["cls", "clsstack"]),
     ("gpaco_multitask", "imagenet_lt"): (400, 128, 0.06, 5e-4, 10, ["cls", "clsstack"]),
-    ("ce", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
-    ("balanced_softmax", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
-    ("ldam_drw", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
+    **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
+    **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
+    **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
+    **{(name, "imagenet_lt"): (400, 256, 0.1, 1e-4, 0, ["sim_blur"] * 2) for name in ONE_COSINE},
+    ("boosted_sdclr", "imagenet_lt"): (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED["boosted_cl"]),
     **{pair: (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED[pair[0]]) for pair in TABLE},
 }
 METHOD_VALUES = {
@@ -51,6 +61,10 @@ METHOD_VALUES = {
     ("gpaco", "places_lt"): {"temperature": 0.2, "alpha": 0.02},
     ("gpaco", "imagenet"): {"prior": False, "smooth": 0.1},
     ("gpaco_multitask", "imagenet_lt"): {"alpha": 0.5, "temperature": 0.2},
+    ("supcon", "imagenet_lt"): {"temperature": 0.07, "base_temperature": 0.07, "projection_dim": 128},
+    ("sbcl", "imagenet_lt"): {"temperature": 0.07, "beta": 0.2, "warm_epochs": 200, "update_interval": 5},
+    ("boosted_sdclr", "imagenet_lt"): {"prune_percent": 0.1, "loss_momentum": 0.97, "temperature": 0.2},
+    **{("ldam_drw", name): {"drw_start_epoch": epoch} for name, epoch in (("inat18", 80), ("places_lt", 24))},
     **{pair: {"temperature": 0.2, "view_batching": "separate", "projection_dim": 128} for pair in TABLE},
 }
 for name, dataset in TABLE:
@@ -66,17 +80,50 @@ RATES = {
     **{(name, "places_lt"): f"{name}_places_30" for name in ("paco", "gpaco")},
     **{(name, "imagenet"): f"{name}_full_400" for name in ("paco", "gpaco")},
     ("gpaco_multitask", "imagenet_lt"): "gpaco_lt_400_lr006",
-    **{(name, "imagenet_lt"): "bcl_imagenet_90" for name in ("ce", "balanced_softmax", "ldam_drw")},
+    **{(name, "imagenet_lt"): "bcl_imagenet_90" for name in CONTROLS},
+    **{(name, "inat18"): "bcl_inat_100" for name in CONTROLS},
+    **{(name, "places_lt"): "paco_places_30" for name in CONTROLS},
+    ("boosted_sdclr", "imagenet_lt"): "large_baseline",
     **{pair: "large_gh" if pair[0].endswith("_gh") else "large_baseline" for pair in TABLE},
 }
 
 
 def test_every_recipe_is_here():
-    large = {name for name in groups()["dataset"] if compose([f"dataset={name}"]).dataset.train_list}
-    files = {recipe for recipe in groups()["recipe"] if recipe.endswith(tuple(f"_{name}" for name in large))}
+    files = {recipe for recipe in groups()["recipe"] if recipe.endswith(tuple(f"_{name}" for name in LARGE))}
     # SBCL's values of its MoCo form stand in tests/methods/test_sbcl_moco.py
     assert files == {"sbcl_moco_imagenet_lt", *("_".join(pair) for pair in RECIPES)}
-    assert RATES.keys() == RECIPES.keys()
+    assert RATES.keys() == RECIPES.keys() - {(name, "imagenet_lt") for name in ONE_COSINE}
+
+
+def test_every_method_has_a_recipe_on_imagenet_lt_that_other_large_images_take_where_they_have_none():
+    """So no method trains large images with the views, epochs and batches of CIFAR."""
+    recipes = groups()["recipe"]
+    for method, dataset in itertools.product(groups()["method"], LARGE):
+        words, own = [f"dataset={dataset}", f"method={method}"], f"{method}_{dataset}"
+        recipe = own if own in recipes else f"{method}_imagenet_lt"
+        composed = compose(words)
+        assert composed == compose([*words, f"recipe={recipe}"])
+        found = settle(composed)
+        views = found.method.get("views") or ["crop_flip"]  # the default of CE and what builds on it
+        assert set(views) <= LARGE_VIEWS and found.method.get("cluster_view") is None
+        assert (found.dataset.image_size, found.dataset.crop_padding) == (224, None)
+        assert found.backbone["name"] == ("resnet152" if dataset == "places_lt" else "resnet50")
+
+
+def test_a_folder_of_images_takes_imagenet_lts_recipes_unless_told_otherwise():
+    words = ["dataset=image_folder", "dataset.num_classes=12", "method=bcl"]
+    assert settle(compose(words)).train.epochs == 90
+    assert settle(compose([*words, "recipe=bcl_inat18"])).train.epochs == 100
+    assert settle(compose([*words, "recipe=none"])).train.epochs == 200
+    assert compose(["dataset=cifar10_lt", "method=bcl", "recipe=none"]).train.epochs == 200
+
+
+@pytest.mark.parametrize("method", ONE_COSINE)
+def test_one_cosine_from_the_full_rate(method):
+    train = config(method, "imagenet_lt").train
+    schedule = _build(train.schedule, "train.schedule")
+    expected = [0.05 * (1 + np.cos(np.pi * epoch / 400)) for epoch in range(400)]
+    np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(400)], expected, rtol=1e-12)
 
 
 def config(method, dataset, *words):
@@ -89,7 +136,8 @@ def test_values_of_the_published_tables(method, dataset):
     train, views = found.train, found.method.get("views")
     values = (train.epochs, train.batch_size, train.lr, train.optimizer.weight_decay)
     assert (*values, train.schedule["warm_epochs"], views) == RECIPES[method, dataset]
-    assert train.optimizer.momentum == 0.9 and train.drop_last == (method.startswith(("paco", "gpaco", "proco")))
+    assert train.optimizer.momentum == 0.9
+    assert train.drop_last == method.startswith(("paco", "gpaco", "proco", *ONE_COSINE))
     for key, value in METHOD_VALUES.get((method, dataset), {}).items():
         assert found.method[key] == value
 
@@ -97,11 +145,11 @@ def test_values_of_the_published_tables(method, dataset):
 @pytest.mark.parametrize(("method", "dataset"), RATES)
 @pytest.mark.parametrize("fidelity", ["clean", "official"])
 def test_rates_are_the_published_ones(method, dataset, fidelity):
-    if f"{method}_official" not in groups()["quirks"] or method in SELF_SUPERVISED:
+    if f"{method}_official" not in groups()["quirks"] or method in NOT_OFFICIAL:
         fidelity = "clean"
     train = config(method, dataset, f"fidelity={fidelity}").train
     schedule = _build(train.schedule, "train.schedule")
-    file = "gh_schedules.npz" if method in SELF_SUPERVISED else "lr_schedules.npz"
+    file = "gh_schedules.npz" if method in NOT_OFFICIAL else "lr_schedules.npz"
     expected = np.load(FOLDER / file)[RATES[method, dataset]]
     np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train.epochs)], expected, rtol=1e-6)
 
@@ -124,7 +172,7 @@ def test_harmonization_is_that_of_large_images(method, dataset):
 
 
 def test_places_starts_from_torchvisions_weights_and_trains_one_bottleneck():
-    for method in ("paco", "gpaco"):
+    for method in ("paco", "gpaco", *CONTROLS):
         backbone = config(method, "places_lt").backbone
         assert (backbone["name"], backbone["pretrained"]) == ("resnet152", "torchvision")
         assert backbone["trainable_convolutions"] == ["layer4.2"]
@@ -173,7 +221,7 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     small = ["backbone.pretrained=null", "backbone.trainable_convolutions=null", "budget.max_steps_per_epoch=1"]
     if method.startswith(("paco", "gpaco")):
         small.append("method.queue_size=64")
-    if method not in SELF_SUPERVISED:  # these have ten epochs, eight of them before harmonization
+    if method not in NOT_OFFICIAL:  # these have ten epochs, eight of them before harmonization
         small += ["train.epochs=2", "train.schedule.warm_epochs=0"]
     record, _ = execute(tiny(tmp_path / "runs", *words, *small))
     assert sum(record.metrics["train_counts"]) == sum(image_trees.COUNTS)
