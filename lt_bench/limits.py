@@ -139,16 +139,17 @@ def _strengths(config: Config) -> Iterator[str]:
     method = config.method
     gives = constant(method["_target_"], "gives_strength", False)
     for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
-        for view in set(views) & set(BOOSTED) if key == "cluster_view" or gives is False else ():
+        for view in sorted(set(views) & set(BOOSTED)) if key == "cluster_view" or gives is False else ():
             yield (
                 f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
-                "views are for method=boosted_cl, and the same without RandAugment is the view ssl"
+                f"views are for method=boosted_cl, and the same without RandAugment is the view {BOOSTED[view]}"
             )
     given = method.get("views")
     if gives is True and given is not None and not set(given) & set(BOOSTED):
+        usual = "boosted" if config.dataset.train_list is None else "ssl_wide_blur_boosted"
         yield (
-            f"method.views={shown(given)}: method={method['name']} boosts no view of these; set method.views=[boosted,"
-            "boosted]"
+            f"method.views={shown(given)}: method={method['name']} boosts no view of these; set "
+            f"method.views=[{usual},{usual}]"
         )
 
 

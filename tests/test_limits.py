@@ -119,7 +119,16 @@ def test_the_edge_of_a_range_is_in_it(word):
         (["dataset.validation_fraction=1"], "leaves nothing to train on; set it below 1"),
         (
             ["method=simclr", "method.views=[ssl,boosted]"],
-            "method.views: the view boosted needs a strength for every im",
+            "method.views: the view boosted needs a strength for every image, and nothing gives one here; boosted "
+            "views are for method=boosted_cl, and the same without RandAugment is the view ssl",
+        ),
+        (
+            ["method=simclr", "dataset=imagenet_lt", "method.views=[ssl_wide_blur_boosted,ssl_wide_blur]"],
+            "and the same without RandAugment is the view ssl_wide_blur",
+        ),
+        (
+            ["method=boosted_cl", "dataset=places_lt", "method.views=[ssl_wide_blur,ssl_wide_blur]"],
+            "boosts no view of these; set method.views=[ssl_wide_blur_boosted,ssl_wide_blur_boosted]",
         ),
         (["method.cluster_view=boosted_twice"], "method.cluster_view: the view boosted_twice needs a strength"),
         (["dataset.split_dir=lists"], "split_seed=0: dataset.split_dir has the splits split1, split2, ...; set split"),

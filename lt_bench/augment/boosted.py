@@ -85,7 +85,7 @@ class BoostedRandAugment:
         if boost is None:
             raise ValueError(
                 "boosted RandAugment needs a strength for every image, which nothing gives here; boosted views belong "
-                "to methods that boost, the view ssl is the same without RandAugment"
+                "to methods that boost; choose the view of the same name without boosted, of boosted itself: ssl"
             )
         row = torch.randint(len(TABLE), (count, self.k), generator=generator, device=generator.device)
         coin, sign, center_y, center_x = draw_uniform((4, count, self.k), (0.0, 1.0), generator).unbind()

@@ -185,8 +185,14 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "ssl_wide_blur_boosted": _ssl_wide_blur_boosted,
 }
 
-# views that need a strength for every image
-BOOSTED = tuple(name for name in VIEWS if "boosted" in name)
+# views that need a strength for every image, and what they are without RandAugment
+BOOSTED = {
+    "boosted": "ssl",
+    "boosted_twice": "ssl",
+    "simclr_boosted": "simclr",
+    "simclr_boosted_twice": "simclr",
+    "ssl_wide_blur_boosted": "ssl_wide_blur",
+}
 
 
 def build_view(name: str, dataset: Dataset) -> Pipeline:

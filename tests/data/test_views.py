@@ -11,7 +11,7 @@ from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResized
 from lt_bench.augment.cutout import Cutout
 from lt_bench.augment.randaugment import RandAugment
 from lt_bench.compose import compose
-from lt_bench.data.views import VIEWS, build_view
+from lt_bench.data.views import BOOSTED, VIEWS, build_view
 from lt_bench.preflight import settle
 
 
@@ -116,3 +116,11 @@ def test_the_self_supervised_views_of_large_images(name):
 def test_an_unknown_view_names_the_known():
     with pytest.raises(ValueError, match="unknown view 'cutout'; there are plain, crop_flip, simclr"):
         build_view("cutout", dataset("digits_lt"))
+
+
+def test_what_a_boosted_view_is_without_randaugment():
+    found = {name: described(build_view(name, dataset("imagenet_lt")).ops) for name in VIEWS}
+    boosted = {name for name, ops in found.items() if any(kind is BoostedRandAugment for kind, _ in ops)}
+    assert boosted == BOOSTED.keys()
+    for name, without in BOOSTED.items():
+        assert found[name][:-1] == found[without]
