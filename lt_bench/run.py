@@ -37,7 +37,7 @@ from lt_bench.preflight import TARGETS, stage_two_training
 from lt_bench.record.files import write_atomic, write_json
 from lt_bench.record.folder import RunFolder, code_version, environment, finished
 from lt_bench.record.record import RunRecord
-from lt_bench.run_id import probe_lists, run_id, setting_id, stage_one_id, unseeded
+from lt_bench.run_id import is_probe, probe_lists, run_id, setting_id, stage_one_id, unseeded
 
 
 def execute(
@@ -112,13 +112,13 @@ class Laboratory:
         return record
 
     def _manifest(self, folder: RunFolder) -> dict[str, Any]:
-        """What identifies the split of a folder's work; of the lists, an encoder is given no probe's."""
+        """What identifies the split of a folder's work; of the lists, probes alone are given a probe's."""
         facts = dict(self.data.manifest)
-        encoder = folder.identity == stage_one_id(self.config)
+        probe = is_probe(self.config) and folder.identity != stage_one_id(self.config)
         if "lists" in facts:
-            named = (*STAGE_ONE, *(() if encoder else probe_lists(self.config)))
+            named = (*STAGE_ONE, *(probe_lists(self.config) if probe else ()))
             facts["lists"] = {name: facts["lists"][name] for name in named if name in facts["lists"]}
-        if encoder and "lists_sha256" in facts:
+        if not probe and "lists_sha256" in facts:
             facts["lists_sha256"] = {part: value for part, value in facts["lists_sha256"].items() if part != "probe"}
         return facts
 

@@ -33,8 +33,9 @@ SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
 GIVEN = ("dataset.split_dir",)
 LISTS, PROBE_LISTS = "lists", "probe_lists"
+PROBE_LIST = "dataset.probe_list"
 # What a probe is fitted on, which no encoder sees.
-PROBED = (PROBE_LISTS, "dataset.probe_list")
+PROBED = (PROBE_LISTS, PROBE_LIST)
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def decisive(config: Config) -> dict[str, Any]:
             if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
                 defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
     values = flat(asdict(config))
+    if not is_probe(config):
+        del values[PROBE_LIST]
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _content(pretrained)
     return {
@@ -103,10 +106,15 @@ def _checksums(config: Config) -> dict[str, str]:
     return lists | {f"{PROBE_LISTS}.{name}": found[name] for name in probe if name in found}
 
 
+def is_probe(config: Config) -> bool:
+    """Whether stage two has a train split of its own, which a probe list may replace; any other rule reads none."""
+    return "train_split" in config.stage_two
+
+
 def probe_lists(config: Config) -> tuple[str, ...]:
     """The lists that a stage-two rule with a train split of its own is fitted on where they are there."""
     rule = config.stage_two
-    if "train_split" not in rule:
+    if not is_probe(config):
         return ()
     shots = rule.get("shots")
     few = () if shots is None else (probe_list(shots, rule.get("shot_seed", 0)),)

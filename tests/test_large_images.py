@@ -114,6 +114,18 @@ def test_a_probe_is_fitted_on_a_list_of_its_own_and_shares_the_encoder(tree, tmp
         execute(tiny(runs, *words, "dataset.probe_list=probe.txt", "stage_two.shots=3"))
 
 
+def test_a_run_without_a_probe_goes_on_when_a_probe_list_is_named(tree, tmp_path, monkeypatch):
+    (tree / "lists" / "probe.txt").write_text((tree / "lists" / "ImageNet_LT_train.txt").read_text())
+    words = [*image_trees.words(tree), *BATCHES[:2], "method=ce", "stage_two=cb", "checkpoint.every_steps=1"]
+    with monkeypatch.context() as patch:
+        kill_after(patch, 2)
+        with pytest.raises(Killed):
+            execute(tiny(tmp_path / "runs", *words))
+    record, folder = execute(tiny(tmp_path / "runs", *words, "dataset.probe_list=probe.txt"))
+    assert "probe" not in json.loads((folder / "split.json").read_text())["lists_sha256"]
+    assert execute(tiny(tmp_path / "runs", *words))[0] == record
+
+
 def test_shots_of_a_probe_list_are_its_own_images(tree):
     image_trees.write_classes(tree / "all", (6,) * 8, first=2000)
     config = settle(compose([*image_trees.words(tree), "dataset.probe_list=all"]))

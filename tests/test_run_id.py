@@ -167,6 +167,17 @@ def test_draws_of_the_shots_are_runs_of_one_setting():
     assert identities(*probe, "stage_two.shots=50")[1] != draws[0][1]
 
 
+@pytest.mark.parametrize("rule", groups()["stage_two"])
+def test_a_probe_list_decides_probes_alone(rule):
+    words = ("dataset=imagenet_lt", "method=ce", f"stage_two={rule}")
+    plain, listed, other = (
+        identities(*words, *given) for given in ((), ("dataset.probe_list=a",), ("dataset.probe_list=b",))
+    )
+    assert (len({plain, listed, other}) == 3) == rule.endswith("_probe")
+    assert (plain == listed == other) == (not rule.endswith("_probe"))
+    assert plain[2] == listed[2] == other[2]
+
+
 def test_stage_one_is_shared_by_all_rules_and_is_no_run():
     rules = [identities("method=ce", f"stage_two={rule}") for rule in ("none", "cb", "ldam_drw")]
     assert len({run for run, _, _ in rules}) == 3 and len({below for _, _, below in rules}) == 1
