@@ -31,6 +31,7 @@ from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
+from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
 from lt_bench.preflight import TARGETS, stage_two_training
@@ -212,7 +213,9 @@ class Laboratory:
         info = TrainInfo(self.data.train.labels, config.dataset.num_classes, config.train.epochs)
         method: Method = _build(config.method, "method", encoder, info)
         if config.compile:
-            method.encoder.compile()  # in place: the names in the state stay as they are
+            for part in method.modules():  # in place: the names in the state stay as they are
+                if part is method.encoder or isinstance(part, MomentumEncoder):
+                    part.compile()
         return method.to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _new_encoder(self) -> nn.Module:

@@ -1,15 +1,26 @@
-"""Every data set of files on two processes: a run that is killed again and again ends as the undisturbed one."""
+"""Every data set of files on two processes: a run that is killed or stopped ends as the undisturbed one."""
 
+import multiprocessing
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import image_trees
 import pytest
+import torch
 import torch.distributed as dist
 from chain import Killed, assert_identical, execute, kill_after, results, tiny
 from two_processes import on_two
 
+from lt_bench.engine import loop
+from lt_bench.engine.interrupt import Interrupted
+
 pytestmark = pytest.mark.slow
+
+TRAINING = ["train.epochs=3", "train.batch_size=16", "stage_two.train.batch_size=16", "stage_two.train.epochs=2"]
+WEIGHTS = ["backbone.pretrained=null", "backbone.trainable_convolutions=null"]
+INTERVALS = ["checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
 
 
 @dataclass
@@ -20,10 +31,8 @@ class KilledAndUndisturbed:
     dataset: str
 
     def __call__(self, processes, folder):
-        words = [*image_trees.words(self.root, self.dataset), "method=ce", "stage_two=cb", "train.epochs=3"]
-        words += ["train.batch_size=16", "stage_two.train.batch_size=16", "stage_two.train.epochs=2"]
-        words += ["backbone.pretrained=null", "backbone.trainable_convolutions=null"]
-        words += ["checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
+        words = [*image_trees.words(self.root, self.dataset), "method=ce", "stage_two=cb"]
+        words += [*TRAINING, *WEIGHTS, *INTERVALS]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
             undisturbed = execute(tiny(folder / "undisturbed", *words))
@@ -44,3 +53,50 @@ def test_killed_on_two_processes_ends_as_if_undisturbed(dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
     for deaths, processes in on_two(KilledAndUndisturbed(root, dataset)):
         assert deaths >= 2 and processes == [2, 2]
+
+
+def terminate_in_the_first_step(patch):
+    """A SIGTERM reaches this process and its workers, as a scheduler's does, while a step is taken."""
+    step = loop.Trainer._step
+    sent = []
+
+    def terminated(self, *words):
+        if not sent:
+            sent.extend([os.getpid(), *(worker.pid for worker in multiprocessing.active_children())])
+            for process in sent:
+                os.kill(process, signal.SIGTERM)
+        return step(self, *words)
+
+    patch.setattr(loop.Trainer, "_step", terminated)
+
+
+@dataclass
+class StoppedAndUndisturbed:
+    """Both runs on this rank, compared; where the first stood each time that the second rank was told to stop."""
+
+    root: Path
+
+    def __call__(self, processes, folder):
+        words = [*image_trees.words(self.root), "method=bcl", "stage_two=cb", *TRAINING, "budget.max_steps_per_epoch=3"]
+        stopped, stood = [*words, "dataset.workers=2"], []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
+            patch.setattr(loop, "LOG_EVERY_STEPS", 2)  # inside an epoch, processes agree as often as the loss is read
+            undisturbed = execute(tiny(folder / "undisturbed", *words))
+            for _ in range(3):
+                with pytest.MonkeyPatch.context() as once:
+                    if processes.rank == 1:
+                        terminate_in_the_first_step(once)
+                    with pytest.raises(Interrupted):
+                        execute(tiny(folder / "stopped", *stopped))
+                [path] = (folder / "stopped").glob("*/checkpoint.pt")
+                position = torch.load(path, weights_only=True)["position"]
+                stood.append((position["epoch"], position["step"]))
+            ended = execute(tiny(folder / "stopped", *stopped))
+        assert_identical(results(*ended), results(*undisturbed))
+        return stood
+
+
+def test_stopped_on_two_processes_and_gone_on_with_workers_ends_as_if_undisturbed(tmp_path):
+    found = on_two(StoppedAndUndisturbed(image_trees.tree(tmp_path / "data", "imagenet_lt")))
+    assert found == [[(0, 2), (1, 0), (1, 2)]] * 2

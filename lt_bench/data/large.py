@@ -16,7 +16,7 @@ from lt_bench.augment.pipeline import Params, Pipeline, slice_params
 from lt_bench.contracts import Batch
 from lt_bench.data.crops import SplitView
 from lt_bench.data.images import Images
-from lt_bench.data.reader import Loaded, Reader, Task, as_it_is, shield
+from lt_bench.data.reader import Loaded, Reader, Task, as_it_is, held_back, shield
 from lt_bench.data.small import Share, draw_boost
 from lt_bench.data.sources.common import DataError
 
@@ -195,7 +195,9 @@ class _Pool:
     def run(self, tasks: Iterable[_Due]) -> Iterator[tuple[_Due, Loaded]]:
         """Every task with its result, in order; an earlier run that was left unfinished is forgotten."""
         self._queue.tasks, self._queue.taken = tasks, deque()
-        for loaded in self._loader:
+        with held_back():  # until the workers it starts are shielded
+            results = iter(self._loader)
+        for loaded in results:
             yield self._queue.taken.popleft(), loaded
 
 

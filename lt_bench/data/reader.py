@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
@@ -14,6 +16,8 @@ from torch import Tensor
 from lt_bench.data.crops import Crops, Pixels
 from lt_bench.data.image_file import BadImage
 from lt_bench.data.images import Images
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # what asks a run to stop
 
 
 class Task(NamedTuple):
@@ -84,14 +88,26 @@ def as_it_is(loaded: Loaded) -> Loaded:
     return loaded
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Signals that ask for a stop come afterwards; a worker that is started here has them from ``shield`` on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def shield(worker: int) -> None:
     """Let a worker live through the signals that ask the whole group to stop: its parent ends it after its last step.
 
-    Ctrl-C reaches every process of a terminal, and a scheduler's SIGTERM every process of a job; a second SIGTERM,
-    such as the parent's to a worker that hangs, is obeyed.
+    Ctrl-C reaches every process of a terminal, a scheduler's warning (SIGUSR2) and SIGTERM every process of a job; a
+    second SIGTERM, such as the parent's to a worker that hangs, is obeyed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _obey_the_next)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _obey_the_next(number: int, frame: FrameType | None) -> None:

@@ -52,13 +52,3 @@ class StopRequest:
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         self.reason = self.reason or ("another process was stopped" if int(flag) else "")
         return bool(int(flag))
-
-
-def shield_worker(worker: int = 0) -> None:
-    """Make a data loader's worker deaf to what asks its run to stop; for ``DataLoader(worker_init_fn=...)``.
-
-    A terminal and a cluster signal every process of a run; a worker that died of it would make the run fail before it
-    has written its checkpoint. Workers end with the process that they work for.
-    """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

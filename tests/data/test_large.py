@@ -13,12 +13,15 @@ from command_line import wait_for
 
 from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
 from lt_bench.compose import compose
+from lt_bench.data import large as module
 from lt_bench.data.crops import CentralCrops, SplitView
 from lt_bench.data.image_file import decode
 from lt_bench.data.load import load_data
+from lt_bench.data.reader import shield
 from lt_bench.data.small import Share
 from lt_bench.data.sources.common import DataError
 from lt_bench.data.views import VIEWS, build_view
+from lt_bench.engine.interrupt import StopRequest
 from lt_bench.preflight import settle
 
 VIEWS_OF_BCL = ("cls", "sim_wide", "sim_wide")
@@ -208,7 +211,7 @@ def test_an_evaluation_never_skips(broken):
         list(test.chunks("plain", torch.arange(24), slice(None), 24, generator()))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", StopRequest.signals)
 def test_workers_outlive_the_signals_that_ask_the_group_to_stop(tree, sent):
     source = load(tree, "dataset.workers=2").train
     order = torch.arange(80)
@@ -223,10 +226,22 @@ def test_workers_outlive_the_signals_that_ask_the_group_to_stop(tree, sent):
     wait_for(lambda: not any(worker.is_alive() for worker in workers))
 
 
+@pytest.mark.parametrize("sent", StopRequest.signals)
+def test_a_signal_to_a_worker_that_is_only_being_started_waits_until_it_is_shielded(tree, sent, monkeypatch):
+    def signalled(worker):
+        os.kill(os.getpid(), sent)
+        shield(worker)
+
+    monkeypatch.setattr(module, "shield", signalled)
+    assert len(epoch(load(tree, "dataset.workers=2").train)) == len(epoch(load(tree, "dataset.workers=0").train))
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_a_second_termination_is_obeyed():
     code = (
         "import os, signal; from lt_bench.data.reader import shield; shield(0); "
-        "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True); "
+        "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGUSR2); "
+        "os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True); "
         "os.kill(os.getpid(), signal.SIGTERM); print('still', flush=True)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,8 +8,9 @@ import torch
 from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.data.reader import shield
 from lt_bench.engine import checkpoint
-from lt_bench.engine.interrupt import Interrupted, StopRequest, shield_worker
+from lt_bench.engine.interrupt import Interrupted, StopRequest
 from lt_bench.engine.loop import Trainer
 from lt_bench.methods.ce import CE
 
@@ -64,5 +65,5 @@ class Signalled(torch.utils.data.Dataset):
 
 def test_the_workers_of_a_data_loader_are_shielded():
     with StopRequest() as stop:
-        loader = torch.utils.data.DataLoader(Signalled(), num_workers=1, worker_init_fn=shield_worker)
+        loader = torch.utils.data.DataLoader(Signalled(), num_workers=1, worker_init_fn=shield)
         assert [int(item) for item in loader] == list(range(8)) and not stop.reason

@@ -13,10 +13,11 @@ from lt_bench.contracts import Batch, Method, TrainInfo
 from lt_bench.data.small import SmallImages
 from lt_bench.data.views import build_view
 from lt_bench.engine import precision as module
+from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.precision import Precision, resolve, set_switches
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.run import _build
+from lt_bench.run import Laboratory, _build
 
 CUDA = torch.device("cuda")
 
@@ -152,11 +153,24 @@ def test_deterministic_kernels_give_the_same_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_compiled_encoder_trains_as_it_would_and_its_state_has_the_same_names(tmp_path):
+@pytest.mark.parametrize("method", ["ce", "paco", "sbcl_moco", "sdclr"])
+def test_a_compiled_encoder_trains_as_it_would_and_its_state_has_the_same_names(method, tmp_path):
     # at a low rate, because rounding grows with every step
-    words = ("method=ce", "train.lr=0.001")
+    words = (f"method={method}", "train.lr=0.001")
     first, second = (results(*execute(tiny(tmp_path / word, *words, f"compile={word}"))) for word in ("true", "false"))
     assert first["stage one"].keys() == second["stage one"].keys()
     for key, value in first["stage one"].items():
         if isinstance(value, torch.Tensor):
             torch.testing.assert_close(value, second["stage one"][key], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "copies"), [("ce", 0), ("gpaco", 0), ("paco", 1), ("sbcl_moco", 1)])
+def test_encoders_are_compiled_with_their_momentum_copies_and_nothing_else(method, copies, tmp_path):
+    built, plain = (
+        Laboratory(tiny(tmp_path, f"method={method}", f"compile={word}"), Processes(0, 1, CPU))._new_method()
+        for word in ("true", "false")
+    )
+    compiled = [name for name, part in built.named_modules() if part._compiled_call_impl is not None]
+    assert compiled == ["encoder", *["momentum_encoder"] * copies]
+    assert all(part._compiled_call_impl is None for part in plain.modules())
+    assert built.state_dict().keys() == plain.state_dict().keys()
