@@ -25,7 +25,8 @@ SHORT_SIDE = 256  # of what prepare writes, unless dataset.short_side says other
 ABOUT = """\
 check      read the lists and every image of a data set and print all that is wrong, with file and line
 prepare    write a packed copy of a data set to dataset.packed=DIR, one file that is read faster: images with a short
-           side of dataset.short_side=256 pixels (default), as raw pixels or with dataset.jpeg_quality=95 as JPEG
+           side of dataset.short_side=256 pixels (default), as raw pixels or with dataset.jpeg_quality=95 as JPEG;
+           the same command goes on with a copy that was interrupted
 Words are those of a run: dataset=imagenet_lt dataset.root=DIR dataset.list_dir=DIR dataset.workers=8 progress=false
 Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 130 interrupted
 """

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import zlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,86 +17,71 @@ from lt_bench.data.image_file import BadImage, StoredForm, decode, read_below, r
 from lt_bench.data.parallel import in_parallel
 from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.unfinished import Entry, Unfinished
 
 VERSION = 1
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
 
 
-class Record(NamedTuple):
-    """One image of a packed copy: pixels or a JPEG file, height and width, and the CRC-32 of the bytes."""
-
-    data: bytes
-    height: int
-    width: int
-    crc32: int
-
-
 def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: bool, shown: bool) -> int:
     """Write a packed copy of all parts to a new folder; the number of its images.
 
-    The folder appears when it is complete. Where ``skip``, images that cannot be read are left out. Raises DataError
-    for a folder that is there already, and, naming every one, for images that cannot be read.
+    The folder appears when it is complete; until then the images are in ``.NAME.unfinished`` beside it, where an
+    interrupted copy of the same images in the same form goes on. Where ``skip``, images that cannot be read are left
+    out. Raises DataError for a folder that is there already, for a copy that another process is writing, and, naming
+    every one, for images that cannot be read.
     """
     if folder.exists():
         raise DataError(f"{folder} is there already; delete it to write it anew, or set dataset.packed=DIR")
     # the probe's list may name training images again
     names = list(dict.fromkeys(name for files in lists.parts().values() for name in files.names))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial_copy = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
+    listed = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    purpose = json.dumps({"version": VERSION, **form._asdict(), "names": listed})
+    with Unfinished(folder.parent / f".{folder.name}.unfinished", IMAGES, purpose) as copy:
+        done = {entry.name for entry in copy.entries}
+        left = [name for name in names if name not in done]
         make = partial(_record, real_root(lists.root), form)
-        problems = _write(partial_copy, names, in_parallel(make, names, workers, "packing", shown), form)
+        title = f"packing, {len(done):,} done before" if done else "packing"
+        problems = []
+        for record in in_parallel(make, left, workers, title, shown):
+            if isinstance(record, str):
+                problems.append(record)
+            else:
+                copy.append(*record)
         if problems and not skip:
-            advice = "mend the files, or set dataset.on_bad_image=skip to leave these images out"
+            advice = "mend the files, or set dataset.on_bad_image=skip to leave these images out; the copy goes on then"
             raise DataError("\n".join([*problems, advice]))
-        os.replace(partial_copy, folder)
-    except BaseException:
-        shutil.rmtree(partial_copy, ignore_errors=True)
-        raise
+        _write_index(copy, form)
+        copy.finish(folder)
     return len(names) - len(problems)
 
 
-def _record(root: str, form: StoredForm, name: str) -> Record | str:
-    """The record of a file, or what is wrong with it."""
+def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
+    """An image and its bytes, pixels or a JPEG file, or what is wrong with its file."""
     try:
         image = form.shrink(decode(read_below(root, name), name))
     except BadImage as error:
         return str(error)
     data = image.tobytes() if form.jpeg_quality is None else form.encode(image)
-    return Record(data, image.height, image.width, zlib.crc32(data))
+    return Entry(name, image.height, image.width, zlib.crc32(data), len(data)), data
 
 
-def _write(folder: Path, names: list[str], records: Iterator[Record | str], form: StoredForm) -> list[str]:
-    """Images, index and checksum; what is wrong with the images that are left out."""
-    kept, sizes, sums, offsets = [], [], [], [0]
-    problems = []
-    with (folder / IMAGES).open("wb") as stream:
-        for name, record in zip(names, records, strict=True):
-            if isinstance(record, str):
-                problems.append(record)
-                continue
-            stream.write(record.data)
-            kept.append(name)
-            sizes.append((record.height, record.width))
-            sums.append(record.crc32)
-            offsets.append(offsets[-1] + len(record.data))
-        stream.flush()
-        os.fsync(stream.fileno())
+def _write_index(copy: Unfinished, form: StoredForm) -> None:
+    """Where every image is, and the checksum of that."""
     header = {"version": VERSION, **form._asdict()}
-    with (folder / INDEX).open("wb") as stream:
+    with (copy.folder / INDEX).open("wb") as stream:
         np.savez(
             stream,
             header=_text(json.dumps(header)),
-            names=_text("\n".join(kept)),
-            offsets=np.array(offsets, dtype=np.int64),
-            sizes=np.array(sizes, dtype=np.int32).reshape(-1, 2),
-            crc32=np.array(sums, dtype=np.uint32),
+            names=_text("\n".join(entry.name for entry in copy.entries)),
+            offsets=np.cumsum([0, *(entry.size for entry in copy.entries)], dtype=np.int64),
+            sizes=np.array([entry[1:3] for entry in copy.entries], dtype=np.int32).reshape(-1, 2),
+            crc32=np.array([entry.crc32 for entry in copy.entries], dtype=np.uint32),
         )
         stream.flush()
         os.fsync(stream.fileno())
-    digest = hashlib.sha256((folder / INDEX).read_bytes()).hexdigest()
-    (folder / CHECKSUM).write_text(f"{digest}  {INDEX}\n", encoding="utf-8")
-    return problems
+    digest = hashlib.sha256((copy.folder / INDEX).read_bytes()).hexdigest()
+    (copy.folder / CHECKSUM).write_text(f"{digest}  {INDEX}\n", encoding="utf-8")
 
 
 class PackedImages:

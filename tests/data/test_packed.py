@@ -1,5 +1,6 @@
 """The packed copy: the pixels of the files in the same form, found damage, and never a half-written copy."""
 
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from chain import assert_identical, execute, results, tiny
 from command_line import wait_for
+from filelock import FileLock
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.data.__main__ import main
@@ -118,9 +120,9 @@ def test_broken_images_are_all_named_or_left_out(tree, capsys):
     status, packed = prepare(tree)
     said = capsys.readouterr().err
     assert status == 1 and "n0002_2.JPEG is no whole" in said and "n0002_3.JPEG is no whole" in said
-    assert "dataset.on_bad_image=skip" in said and sorted(entry.name for entry in tree.parent.iterdir()) == ["data"]
+    assert "dataset.on_bad_image=skip" in said and not packed.exists()
     status, packed = prepare(tree, "dataset.on_bad_image=skip")
-    assert status == 0 and "118 images" in capsys.readouterr().out
+    assert status == 0 and "118 images" in capsys.readouterr().out and entries(tree) == ["data", "packed"]
     copy = opened(tree, "dataset.short_side=256", f"dataset.packed={packed}")
     with pytest.raises(BadImage, match=r"n0002_2\.JPEG is not in the packed copy"):
         copy[names(tree).index("train/n0002/n0002_2.JPEG")]
@@ -134,12 +136,77 @@ def test_a_folder_that_is_there_is_not_overwritten(tree, capsys):
     assert (tree.parent / "packed" / INDEX).read_bytes() == before
 
 
-def test_an_interrupted_copy_leaves_nothing(tree, monkeypatch):
-    from lt_bench.data import packed
+def entries(tree):
+    return sorted(entry.name for entry in tree.parent.iterdir())
 
-    monkeypatch.setattr(packed.np, "savez", lambda *words, **arrays: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert prepare(tree)[0] == 130
-    assert [entry.name for entry in tree.parent.iterdir()] == ["data"]
+
+def contents(packed):
+    return {path.name: path.read_bytes() for path in packed.iterdir()}
+
+
+@pytest.fixture
+def interrupted(tree, monkeypatch):
+    """A copy that was stopped at its 50th image, the names read until then, and what an undisturbed one is."""
+    from lt_bench.data import packed as module
+
+    _, whole = prepare(tree)
+    expected = contents(whole)
+    shutil.rmtree(whole)
+    read, record = [], module._record
+
+    def stopped(root, form, name):
+        read.append(name)
+        if len(read) == 50:
+            raise KeyboardInterrupt
+        return record(root, form, name)
+
+    monkeypatch.setattr(module, "_record", stopped)
+    assert prepare(tree)[0] == 130 and entries(tree) == [".packed.unfinished", "data"]
+    return tree.parent / ".packed.unfinished", read, expected
+
+
+def test_an_interrupted_copy_goes_on_and_ends_as_an_undisturbed_one(tree, interrupted):
+    _, read, expected = interrupted
+    assert expected.keys() == {"images.bin", "index.npz", "index.sha256"}
+    status, packed = prepare(tree)
+    assert status == 0 and contents(packed) == expected and entries(tree) == ["data", "packed"]
+    assert len(read) == 121 and len(set(read)) == 120  # the image in hand was read twice
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "lost"),
+    [
+        ("images.bin", lambda data: data[:-10], 1),
+        ("images.bin", lambda data: data + b"more", 0),
+        ("images.bin", lambda data: bytes([data[0] ^ 1]) + data[1:], 49),
+        ("journal.jsonl", lambda data: data[:-5], 1),
+        ("journal.jsonl", lambda data: data[:-5] + b"\0\0\0\0\n", 1),
+        ("journal.jsonl", lambda data: data + b"[1, 2]\n", 0),
+        ("journal.jsonl", lambda data: b"", 49),
+    ],
+)
+def test_what_is_not_whole_in_an_interrupted_copy_is_read_again(file, harm, lost, tree, interrupted):
+    folder, read, expected = interrupted
+    path = folder / file
+    path.write_bytes(harm(path.read_bytes()))
+    status, packed = prepare(tree)
+    assert status == 0 and contents(packed) == expected
+    assert len(read) == 121 + lost
+
+
+def test_an_interrupted_copy_in_another_form_begins_anew(tree, interrupted):
+    _, read, _ = interrupted
+    status, packed = prepare(tree, "dataset.short_side=30")
+    assert status == 0 and len(read) == 50 + 120
+    assert opened(tree, "dataset.short_side=30", f"dataset.packed={packed}")[0].min() >= 0
+
+
+def test_a_copy_is_written_by_one_process(tree, interrupted, capsys):
+    folder, _, _ = interrupted
+    with FileLock(folder / "lock"):
+        assert prepare(tree)[0] == 1
+    assert f"another process is writing {folder}" in capsys.readouterr().err
+    assert prepare(tree)[0] == 0
 
 
 def test_a_copy_needs_a_place_and_sound_lists(tree, capsys):
@@ -176,7 +243,7 @@ def test_a_copy_in_another_form_is_wrong_usage(tree, tmp_path):
         execute(tiny(tmp_path / "runs", *words))
 
 
-def test_a_termination_leaves_nothing(tree):
+def test_a_terminated_copy_goes_on(tree):
     words = [*image_trees.words(tree), f"dataset.packed={tree.parent / 'packed'}"]
     script = "import sys, time\nimport lt_bench.data.packed as packed\nrecord = packed._record\n"
     script += "packed._record = lambda *words: (time.sleep(0.5), record(*words))[1]\n"
@@ -184,7 +251,8 @@ def test_a_termination_leaves_nothing(tree):
     (tree.parent / "slow.py").write_text(script)
     command = [sys.executable, str(tree.parent / "slow.py"), "prepare", *words, "dataset.workers=0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: list(tree.parent.glob(".packed-*/images.bin")))
+        wait_for(lambda: list(tree.parent.glob(".packed.unfinished/images.bin")))
         process.terminate()
         assert process.wait() == 130 and "interrupted" in process.stderr.read()
-    assert sorted(entry.name for entry in tree.parent.iterdir()) == ["data", "slow.py"]
+    assert entries(tree) == [".packed.unfinished", "data", "slow.py"]
+    assert prepare(tree)[0] == 0 and entries(tree) == ["data", "packed", "slow.py"]
