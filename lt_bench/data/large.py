@@ -16,11 +16,15 @@ from lt_bench.augment.pipeline import Params, Pipeline, slice_params
 from lt_bench.contracts import Batch
 from lt_bench.data.crops import SplitView
 from lt_bench.data.images import Images
-from lt_bench.data.reader import Loaded, Reader, Task, as_it_is, held_back, shield
+from lt_bench.data.reader import Loaded, Reader, Task, hand_over, held_back, shield
 from lt_bench.data.small import Share, draw_boost
 from lt_bench.data.sources.common import DataError
 
 PREFETCH = 2  # tasks that every worker is ahead
+NO_ROOM = (
+    "shared memory (/dev/shm), in which workers hand images over, is full: set dataset.workers=0 or fewer workers, or "
+    "give a container more (docker run --shm-size=16g, or --ipc=host)"
+)
 
 
 class _Due(NamedTuple):
@@ -185,7 +189,7 @@ class _Pool:
                 batch_size=None,
                 sampler=self._queue,
                 num_workers=workers,
-                collate_fn=as_it_is,  # type: ignore[arg-type]
+                collate_fn=hand_over,  # type: ignore[arg-type]
                 pin_memory=device.type == "cuda",
                 generator=torch.Generator(),  # leaves the global one alone
                 **several,
@@ -193,12 +197,20 @@ class _Pool:
         self.close = weakref.finalize(self, _end_workers, self._loader)
 
     def run(self, tasks: Iterable[_Due]) -> Iterator[tuple[_Due, Loaded]]:
-        """Every task with its result, in order; an earlier run that was left unfinished is forgotten."""
+        """Every task with its result, in order; an earlier run that was left unfinished is forgotten.
+
+        Raises DataError where workers find no room for their results in shared memory.
+        """
         self._queue.tasks, self._queue.taken = tasks, deque()
-        with held_back():  # until the workers it starts are shielded
-            results = iter(self._loader)
-        for loaded in results:
-            yield self._queue.taken.popleft(), loaded
+        try:
+            with held_back():  # until the workers it starts are shielded
+                results = iter(self._loader)
+            for loaded in results:
+                yield self._queue.taken.popleft(), loaded
+        except RuntimeError as error:  # a worker's own, or DataLoader's where one died of it
+            if "shared memory" not in str(error):
+                raise
+            raise DataError(NO_ROOM) from error
 
 
 def _end_workers(loader: DataLoader[Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from lt_bench.data.crops import Crops, Pixels
 from lt_bench.data.image_file import BadImage
@@ -83,8 +84,15 @@ class Reader:
         raise BadImage(f"no image of class {self.labels[position]} can be read")
 
 
-def as_it_is(loaded: Loaded) -> Loaded:
-    """What a ``DataLoader`` calls to collate: a task is a batch already."""
+def hand_over(loaded: Loaded) -> Loaded:
+    """What a ``DataLoader`` calls to collate: a task is a batch already; a worker puts it into shared memory here.
+
+    Left to the thread that sends it, a lack of shared memory would be printed there and waited for without end. Raises
+    RuntimeError with the words «shared memory».
+    """
+    if get_worker_info() is not None:
+        for tensor in (*loaded.views, loaded.positions, loaded.skipped):
+            tensor.share_memory_()
     return loaded
 
 

@@ -1,6 +1,7 @@
 """Large images: the same batches whatever the number of workers and processes, and what happens to broken files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,6 +247,43 @@ def test_a_second_termination_is_obeyed():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (-signal.SIGTERM, "alive\n")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device (28)",
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
+        "shared memory. Please try to raise your shared memory limit.",
+    ],
+)
+def test_full_shared_memory_stops_the_run_with_what_to_do(tree, said, monkeypatch):
+    def full(tensor):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # which workers inherit
+    with pytest.raises(DataError, match=r"/dev/shm.* is full: set dataset.workers=0 .*--shm-size"):
+        epoch(load(tree, "dataset.workers=2").train)
+    assert len(epoch(load(tree, "dataset.workers=0").train)) == 5
+
+
+def test_another_error_of_a_worker_is_not_taken_for_full_shared_memory(tree, monkeypatch):
+    monkeypatch.setattr(module, "shield", lambda worker: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        epoch(load(tree, "dataset.workers=1").train)
+
+
+@pytest.mark.slow
+def test_a_run_does_not_wait_for_shared_memory_that_there_is_not(tree, tmp_path):
+    """In a mount namespace of its own whose /dev/shm is smaller than a batch."""
+    small = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*small, "true"], capture_output=True).returncode:
+        pytest.skip("a mount namespace needs unshare and the right to mount")
+    words = [*image_trees.words(tree), "dataset.workers=2", "method=ce", "train.batch_size=40", "dataset.image_size=32"]
+    words += ["train.epochs=1", "train.schedule.warm_epochs=0", "progress=false", f"output_dir={tmp_path / 'runs'}"]
+    command = [*small, sys.executable, "-m", "lt_bench", *words]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 1 and "shared memory (/dev/shm)" in found.stderr.splitlines()[-1]
 
 
 def test_workers_go_home_with_their_source(tree):
