@@ -206,6 +206,26 @@ def test_the_table_of_gh_is_probed_on_a_hundred_images_of_each_class():
         assert found.backbone["name"] == "resnet50" and rule["train_split"] == "balanced"
 
 
+def test_crt_and_lws_have_the_published_values():
+    rates, table = np.load(FOLDER / "cb_lr.npz"), {}
+    for words in expand(["experiment=crt_large"]):
+        found = settle(compose(words))
+        train = found.stage_two["train"]
+        name = {"imagenet_lt": "imagenet", "places_lt": "places", "inat18": "inat"}[found.dataset.name]
+        rule = {"cb": "crt", "lws": "lws"}[found.stage_two["name"]]
+        table[name, rule] = (train["batch_size"], train["epochs"], train["lr"], train["optimizer"]["weight_decay"])
+        assert (train["sampler"], train["drop_last"], found.method["name"]) == ("class_aware_cut", True, "ce")
+        schedule = _build(train["schedule"], "stage_two.train.schedule")
+        expected = rates[f"{name}_{rule}_intended_per_epoch"]
+        np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train["epochs"])], expected, rtol=1e-6)
+    assert table == {
+        ("imagenet", "crt"): (512, 10, 0.2, 5e-4),
+        ("imagenet", "lws"): (512, 5, 0.2, 5e-4),
+        ("places", "crt"): (256, 10, 0.1, 5e-4),
+        ("inat", "crt"): (512, 30, 0.2, 1e-4),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "dataset"), RECIPES)
 def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
