@@ -33,6 +33,7 @@ Single values (show all: python -m lt_bench --cfg job; with what a run would use
   method.temperature=0.2            any parameter of the method's class; likewise stage_two.*, backbone.*
   method._target_=my_module.Mine    a class of your own, in a file in the current folder
   recipe=none                       the method's own values instead of those chosen for the data set
+                                    (large images for which a method has no recipe take its one for ImageNet-LT)
   dataset.validation_fraction=0.2 evaluation.split=validation    choose settings without the test set
   output_dir=runs data_dir=data     run folders <output_dir>/<run id>/; data sets
   device=auto|cpu|cuda              progress=false for silence
