@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from engine_parts import CPU, Constant, Vectors, stage, training
+from engine_parts import CPU, INPUTS, LABELS, Constant, Noisy, Vectors, stage, training
 from two_processes import on_two
 
-from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce
+from lt_bench.contracts import TrainInfo
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -19,22 +18,6 @@ from lt_bench.stage_two.ldam_drw import LDAMDRW as LDAMDRWRule
 from lt_bench.stage_two.linear_probe import LinearProbe
 
 pytestmark = pytest.mark.slow
-LABELS = torch.arange(26) % 3
-INPUTS = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
-
-
-class Noisy(AtOnce):
-    """Vectors with noise drawn for the whole global batch, as augmentation is."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        noise = [torch.randn(len(indices), 6, generator=generator) for _ in views]
-        mine = indices[rows]
-        return Batch(tuple(INPUTS[mine] + 0.1 * one[rows] for one in noise), LABELS[mine], mine)
-
-    def chunks(self, view, indices, rows, size, generator):
-        yield from INPUTS[indices[rows]].split(size)
 
 
 def build(name):

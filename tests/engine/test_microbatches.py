@@ -3,30 +3,17 @@
 import pytest
 import torch
 from chain import execute, tiny
-from engine_parts import CPU, Constant, Vectors, one_process, stage, training
+from engine_parts import CPU, LABELS, Constant, Noisy, Vectors, one_process, stage, training
 from two_processes import on_two
 
 from lt_bench.compose import UsageError, groups
-from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce
+from lt_bench.contracts import TrainInfo
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer, split
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
 from lt_bench.signatures import constant
-
-LABELS = torch.arange(26) % 3
-INPUTS = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
-
-
-class Source(AtOnce):
-    """Vectors in the place of images."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        return Batch(tuple(INPUTS[indices[rows]] for _ in views), LABELS[indices[rows]], indices[rows])
 
 
 class Whole:
@@ -37,7 +24,7 @@ class Whole:
 
     def __call__(self, processes, folder):
         torch.manual_seed(0)
-        method, source = self.kind(Vectors(), TrainInfo(LABELS, 3, 3)), Source()
+        method, source = self.kind(Vectors(), TrainInfo(LABELS, 3, 3)), Noisy()
         passes = []
         method.register_forward_pre_hook(lambda module, words: passes.append(len(words[0].labels)))
         settings = training(3, 8, momentum=0.9)
@@ -76,7 +63,7 @@ def test_two_processes_take_a_pass_together(tmp_path):
 
 def test_terms_are_means_over_the_batch(tmp_path):
     torch.manual_seed(0)
-    method, source = CE(Vectors(), TrainInfo(LABELS, 3, 3)), Source()
+    method, source = CE(Vectors(), TrainInfo(LABELS, 3, 3)), Noisy()
     settings = training(1, 8)
     settings.microbatch = 3
     trainer = Trainer(method, source, settings, Constant(0.0), one_process(source), stage(tmp_path))
@@ -101,7 +88,7 @@ def test_terms_are_means_over_the_batch(tmp_path):
     ],
 )
 def test_a_batch_is_split_evenly_with_all_that_belongs_to_it(images, size, ranks, sizes):
-    batch = Source().batch(torch.arange(images), slice(None), ("a", "b"), None)
+    batch = Noisy().batch(torch.arange(images), slice(None), ("a", "b"), None)
     parts = split(batch, size, ranks)
     for number, whole in enumerate((batch.views[0], batch.views[1], batch.labels, batch.indices)):
         pieces = [(*part.views, part.labels, part.indices)[number] for part in parts]

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
+from engine_parts import CPU, Constant, FixedBatches, Identity, Noisy, Vectors, one_process, stage, training
 from golden_vectors import FOLDER, golden
 from torch import nn
 from two_processes import on_two
 
 from lt_bench.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -25,17 +24,6 @@ ARRAYS = {"rtol": 1e-5, "atol": 2e-6}
 FIRST_LOSS, LATER_LOSS = {"rtol": 1e-9, "atol": 0}, {"rtol": 1e-5, "atol": 0}
 MODULES = {"head": "head.layers", "head_fc": "prototype_head.layers", "fc": "classifier"}  # names in the authors' code
 LABELS = torch.tensor([0, 0, 0, 0, 1, 2, 1, 3])  # the second half of the batch has other classes than the first
-
-
-class Identity(nn.Module):
-    """Stands for an encoder: the images are features."""
-
-    def __init__(self, feature_dim: int) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
-
-    def forward(self, features):
-        return features
 
 
 def renamed(state):
@@ -213,20 +201,9 @@ def test_half_precision_gives_a_finite_loss_and_gradients():
     assert all(bool(parameter.grad.isfinite().all()) for parameter in method.parameters())
 
 
-class Rows(AtOnce):
-    """Vectors with noise drawn for the whole joint batch, of which a rank takes its rows."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        mine = indices[rows]
-        noise = [torch.randn(len(indices), 6, generator=generator, dtype=torch.float64)[rows] for _ in views]
-        return Batch(tuple(a_batch().views[0].detach()[mine] + one for one in noise), LABELS[mine], mine)
-
-
 def one_step(processes, folder):
     """Terms, gradients and weights of a step of the engine, for both classifiers."""
-    found, source = {}, Rows()
+    found, source = {}, Noisy(a_batch().views[0].detach(), LABELS, scale=1)
     for kind in ("linear", "cosine"):
         run = EngineRun(processes, 0, source)
         method = small(classifier=kind)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from engine_parts import FixedBatches, one_process, stage, training
+from engine_parts import FixedBatches, Pictures, one_process, stage, training
 from golden_vectors import golden
 from self_supervised import assert_near
 from torch import nn
@@ -24,20 +24,6 @@ KINDS = {
     "gh_step_sdclr_gh": SDCLR,
 }
 PLACES = {"fc1": "0", "bn1": "1", "fc2": "3", "bn2": "4"}  # of the head
-
-
-class Pictures(nn.Module):
-    """The encoder of the vectors: convolution, batch norm, ReLU, global average."""
-
-    feature_dim = 4
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(4)
-
-    def forward(self, images):
-        return self.bn(self.conv(images)).relu().mean(dim=(2, 3))
 
 
 class TwoConvolutions(nn.Module):
@@ -123,7 +109,7 @@ def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path)
     if KINDS[file] is SDCLR:
         options |= {"prune_percent": float(case["prune_fraction"]), "pruned_bn_updates": 2}
     info = TrainInfo(torch.zeros(len(case["order"]), dtype=torch.int64), 1, int(case["epochs"]))
-    encoder = TwoConvolutions() if KINDS[file] is SDCLR else Pictures()
+    encoder = TwoConvolutions() if KINDS[file] is SDCLR else Pictures(4)
     method = Recorded(encoder, info, projection_dim=case["target"].shape[1], **options).double()
     initial = state(case, "init")
     if harmonized:

@@ -3,14 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_parts import CPU, Constant, Vectors, one_process, stage, training
+from engine_parts import CPU, Constant, Identity, Noisy, Vectors, one_process, stage, training
 from golden_vectors import golden
-from torch import nn
 from two_processes import on_two
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -25,17 +23,6 @@ ARRAYS = {"rtol": 1e-5, "atol": 2e-6}
 CLEAN = {"loss": (1e-3, 0.0), "grad": (1e-2, 1e-3)}  # beside the authors' recurrence, which is not exact
 OFFICIAL = {"loss": (1e-6, 1e-6), "grad": (1e-6, 1e-6)}
 LABELS = torch.tensor([0, 0, 0, 0, 1, 2, 1, 3])  # the second half of the batch has other classes than the first
-
-
-class Identity(nn.Module):
-    """Stands for an encoder or a head: what goes in comes out."""
-
-    def __init__(self, feature_dim: int) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
-
-    def forward(self, features):
-        return features
 
 
 def authors_method(vectors, **settings):
@@ -219,20 +206,9 @@ def test_the_statistics_are_state_and_start_at_random():
     torch.testing.assert_close(terms_of(again, a_batch(seed=2)), terms_of(method, a_batch(seed=2)))
 
 
-class Rows(AtOnce):
-    """Vectors with noise drawn for the whole joint batch, of which a rank takes its rows."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        mine = indices[rows]
-        noise = [torch.randn(len(indices), 6, generator=generator, dtype=torch.float64)[rows] for _ in views]
-        return Batch(tuple(a_batch().views[0].detach()[mine] + one for one in noise), LABELS[mine], mine)
-
-
 def an_epoch(processes, folder):
     """Terms, gradients, weights and statistics of two epochs of the engine, of one step each."""
-    source, found = Rows(), {}
+    source, found = Noisy(a_batch().views[0].detach(), LABELS, scale=1), {}
     run, method = EngineRun(processes, 0, source), small()
     trainer = Trainer(method, source, training(2, 8), Constant(0.1), run, stage(folder))
     for epoch in (0, 1):

@@ -3,13 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
+from engine_parts import (
+    CPU,
+    INPUTS,
+    LABELS,
+    Constant,
+    FixedBatches,
+    Noisy,
+    Pictures,
+    Vectors,
+    one_process,
+    stage,
+    training,
+)
 from golden_vectors import FOLDER
-from torch import nn
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -22,20 +32,6 @@ from lt_bench.methods.paco import PaCo
 METHODS = [PaCo, GPaCo, GPaCoMultiTask]
 FIRST = {"rtol": 1e-5, "atol": 2e-6}
 LATER = {"rtol": 1e-5, "atol": 5e-6}
-
-
-class Pictures(nn.Module):
-    """The encoder of the vectors: convolution, batch norm, ReLU, global average."""
-
-    feature_dim = 6
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(6)
-
-    def forward(self, images):
-        return self.bn(self.conv(images)).relu().mean(dim=(2, 3))
 
 
 # where the parts of the authors' modules are in ours; their copy of the classifier has no counterpart
@@ -80,7 +76,7 @@ def test_four_steps_of_the_real_method_and_engine_are_the_authors(file, kind, tm
     options |= {"queue_size": int(case["queue_size"]), "projection_dim": int(case["dim"]), "official_epsilon": True}
     if kind is PaCo:
         options["momentum"] = float(case["ema"])
-    method = Recorded(Pictures(), info, **options).double()
+    method = Recorded(Pictures(6), info, **options).double()
     method.load_state_dict(state(case, "init"))
 
     def batch(step):
@@ -116,10 +112,6 @@ def test_four_steps_of_the_real_method_and_engine_are_the_authors(file, kind, tm
         torch.testing.assert_close(value, final[name], **LATER, msg=lambda text, name=name: f"{name}: {text}")
     logits = method.eval().classifier(method.encoder(case["eval_images"].double()))
     torch.testing.assert_close(logits, case["eval_logits"], **LATER)
-
-
-LABELS = torch.arange(26) % 3
-INPUTS = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
 
 
 def build(kind, **options):
@@ -238,20 +230,9 @@ class PlainPaCo(PaCo):
 PLAIN = {"paco": PlainPaCo, "gpaco": GPaCo, "gpaco_multitask": GPaCoMultiTask}
 
 
-class Noisy(AtOnce):
-    """Vectors with noise drawn for the whole global batch, as augmentation is; in double precision."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        noise = [torch.randn(len(indices), 6, generator=generator) for _ in views]
-        mine = indices[rows]
-        return Batch(tuple((INPUTS[mine] + 0.1 * one[rows]).double() for one in noise), LABELS[mine], mine)
-
-
 def train(name, processes, folder, in_batch="global"):
     """The state after sixteen steps, and the first step's loss."""
-    source, method = Noisy(), build(PLAIN[name], in_batch=in_batch).double()
+    source, method = Noisy(INPUTS.double()), build(PLAIN[name], in_batch=in_batch).double()
     losses = []
     plain = method.loss
     method.loss = lambda *words: losses.append(plain(*words)) or losses[-1]
@@ -296,11 +277,11 @@ def test_a_local_loss_sees_its_own_images_and_the_queue_of_all(name, both_ranks,
     first, second = (results[f"{name} local"] for results in both_ranks)
     for key, value in first.items():
         assert key == "first loss" or torch.equal(value, second[key])
-    run, method = EngineRun(Processes(0, 1, CPU), 3, Noisy()), build(PLAIN[name])
-    order = Trainer(method, Noisy(), training(4, 8), Constant(0.05), run, stage(tmp_path)).order(0)
+    run, method = EngineRun(Processes(0, 1, CPU), 3, Noisy(INPUTS.double())), build(PLAIN[name])
+    order = Trainer(method, Noisy(INPUTS.double()), training(4, 8), Constant(0.05), run, stage(tmp_path)).order(0)
     for rank, found in enumerate((first, second)):
         rows = slice(4 * rank, 4 * rank + 4)
-        share = Noisy().batch(order[:8], rows, method.views, run.generator("augment", 0, 0))
+        share = Noisy(INPUTS.double()).batch(order[:8], rows, method.views, run.generator("augment", 0, 0))
         torch.testing.assert_close(step_of(build(PLAIN[name]).double(), share)[0], found["first loss"])
     joined = both_ranks[0][f"{name} global"]
     assert not torch.allclose(first["queue.rows"], joined["queue.rows"])

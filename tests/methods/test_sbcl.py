@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
+from engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
 from golden_vectors import golden
 from torch import nn
 
@@ -96,14 +96,6 @@ def test_three_steps_of_the_real_method_and_engine_are_the_authors(tmp_path):
     assert int(norm.num_batches_tracked) == int(case["bn1_num_batches"])
 
 
-def vectors(counts=(24, 9, 4), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator)]
-    inputs = torch.randn(len(labels), 6, generator=generator) + labels[:, None]
-    return Batch((inputs, inputs + 0.1), labels, torch.arange(len(labels)))
-
-
 def small(batch, **settings):
     torch.manual_seed(0)
     info = TrainInfo(batch.labels, int(batch.labels.max()) + 1, 20)
@@ -111,15 +103,9 @@ def small(batch, **settings):
     return SBCL(Vectors(), info, **(defaults | settings))
 
 
-def run_for(method, batch):
-    run = one_process(FixedBatches([batch]))
-    run.module = method
-    return run
-
-
 @pytest.mark.parametrize("rule", ["balanced", "balanced_paper", "balanced_official", "kmeans_official"])
 def test_an_update_splits_each_class_into_its_number_of_subclasses(rule):
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch, clustering=rule)
     method.update(2, run_for(method, batch))
     assert method.clusters_per_class.tolist() == num_subclasses(torch.tensor([24, 9, 4]), 4).tolist() == [6, 2, 1]
@@ -136,7 +122,7 @@ def test_an_update_splits_each_class_into_its_number_of_subclasses(rule):
 
 
 def test_updates_come_at_the_end_of_the_warm_up_and_at_the_interval():
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch)
     updates = []
     method.update = lambda epoch, run: updates.append(epoch)
@@ -146,7 +132,7 @@ def test_updates_come_at_the_end_of_the_warm_up_and_at_the_interval():
 
 
 def test_warm_up_is_supcon_and_then_comes_the_bi_granularity_loss():
-    batch = vectors()
+    batch = long_tailed()
     method, run = small(batch), one_process(FixedBatches([batch]))
     run.module = method
     features = method.embed_views(batch)
@@ -158,7 +144,7 @@ def test_warm_up_is_supcon_and_then_comes_the_bi_granularity_loss():
 
 
 def test_the_laws_of_temperature_differ_and_the_exponential_one_exceeds_the_base():
-    batch = vectors(counts=(24, 16, 12, 4))
+    batch = long_tailed(counts=(24, 16, 12, 4))
     temperatures = {}
     for law in ("linear_clipped", "exponential"):
         method = small(batch, temperature_law=law)
@@ -185,7 +171,7 @@ def test_official_quirks_reach_the_method_and_the_schedule():
 
 
 def test_official_class_term_follows_the_option_and_the_subclass_term_does_not():
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch, temperature=0.2, subclass_temperature=0.1)
     run = run_for(method, batch)
     method.update(2, run)
@@ -196,7 +182,7 @@ def test_official_class_term_follows_the_option_and_the_subclass_term_does_not()
 
 
 def test_the_k_means_generator_goes_on_from_update_to_update_and_through_a_checkpoint():
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch, clustering="kmeans_official", kmeans_seed=5)
     run = run_for(method, batch)
     expected = np.random.RandomState(5)
@@ -211,7 +197,7 @@ def test_the_k_means_generator_goes_on_from_update_to_update_and_through_a_check
 
 
 def test_class_sorted_data_is_not_needed():
-    batch = vectors()
+    batch = long_tailed()
     order = torch.argsort(batch.labels, stable=True)
     sorted_batch = Batch(tuple(view[order] for view in batch.views), batch.labels[order], batch.indices)
     results = []
@@ -225,7 +211,7 @@ def test_class_sorted_data_is_not_needed():
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"update_interval": 0}, {"warm_epochs": -1}])
 def test_values_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="expected|positive"):
-        small(vectors(), **settings)
+        small(long_tailed(), **settings)
 
 
 def test_recipes_of_both_cifar_sets_differ_where_the_sources_do():

@@ -4,7 +4,7 @@ import image_trees
 import pytest
 import torch
 from chain import Killed, assert_identical, execute, kill_after, results, tiny
-from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
+from engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
 from golden_vectors import SINGLE, golden
 from torch import nn
 
@@ -82,14 +82,6 @@ def test_three_steps_of_the_real_method_and_engine_are_the_authors(tmp_path, mon
     assert len(steps) == 3
 
 
-def vectors(counts=(24, 9, 4)):
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator)]
-    inputs = torch.randn(len(labels), 6, generator=generator) + labels[:, None]
-    return Batch((inputs, inputs + 0.1), labels, torch.arange(len(labels)))
-
-
 def small(batch, **settings):
     torch.manual_seed(0)
     info = TrainInfo(batch.labels, int(batch.labels.max()) + 1, 20)
@@ -97,14 +89,8 @@ def small(batch, **settings):
     return SBCLMoCo(Vectors(), info, **(defaults | settings))
 
 
-def run_for(method, batch):
-    run = one_process(FixedBatches([batch]))
-    run.module = method
-    return run
-
-
 def test_warm_up_draws_positives_and_then_comes_the_bi_granularity_loss():
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch)
     run = run_for(method, batch)
     for epoch in (0, 2):  # what is in the queue is what the epoch before left there
@@ -129,7 +115,7 @@ def test_warm_up_draws_positives_and_then_comes_the_bi_granularity_loss():
 
 
 def test_a_key_has_the_subclass_that_its_image_has_now():
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch, warm_epochs=0)
     run = run_for(method, batch)
     method(batch, 0, 0, run)
@@ -143,7 +129,7 @@ def test_a_key_has_the_subclass_that_its_image_has_now():
 
 
 def test_every_step_draws_anew():
-    batch = vectors((60, 40))
+    batch = long_tailed((60, 40))
     method = small(batch)
     run = run_for(method, batch)
     method(batch, 0, 0, run)
@@ -156,7 +142,7 @@ def test_every_step_draws_anew():
 
 
 def test_clusters_are_those_of_the_keys():
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch)
     with torch.no_grad():
         for parameter in method.encoder.parameters():
@@ -172,9 +158,13 @@ def test_clusters_are_those_of_the_keys():
 
 
 def test_optimiser_and_schedule_begin_anew_after_the_warm_up(tmp_path):
-    assert small(vectors()).restart_epochs() == (2,)
-    assert small(vectors(), restart=False).restart_epochs() == small(vectors(), warm_epochs=0).restart_epochs() == ()
-    batch = vectors()
+    assert small(long_tailed()).restart_epochs() == (2,)
+    assert (
+        small(long_tailed(), restart=False).restart_epochs()
+        == small(long_tailed(), warm_epochs=0).restart_epochs()
+        == ()
+    )
+    batch = long_tailed()
     source = FixedBatches([batch])
     trainer = Trainer(
         small(batch), source, training(4, 37), Cosine(0.1, epochs=2), one_process(source), stage(tmp_path)
@@ -188,7 +178,7 @@ def test_optimiser_and_schedule_begin_anew_after_the_warm_up(tmp_path):
 
 @pytest.mark.parametrize("temperature", [None, 0.12])
 def test_a_class_temperature_is_followed_or_constant(temperature):
-    batch = vectors()
+    batch = long_tailed()
     method = small(batch, class_temperature=temperature)
     method.update(2, run_for(method, batch))
     found = set(method.class_temperatures.tolist())
@@ -200,7 +190,7 @@ def test_a_class_temperature_is_followed_or_constant(temperature):
 )
 def test_values_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="positives|class_temperature|queue|momentum|views"):
-        small(vectors(), **settings)
+        small(long_tailed(), **settings)
 
 
 def test_values_of_the_authors():

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
+from engine_parts import CPU, LABELS, Constant, FixedBatches, Noisy, Vectors, one_process, stage, training
 from torch import nn
 from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -19,7 +18,6 @@ from lt_bench.models.pruned import PrunedBranch
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.stage_two.cb import ClassBalanced
 
-LABELS = torch.arange(26) % 3
 IMAGES = torch.randn(26, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -211,17 +209,6 @@ class Plain(SDCLR):
         self.pruned_head = PrunedBranch(self.head)
 
 
-class Noisy(AtOnce):
-    """Images with noise drawn for the whole global batch, as augmentation is."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        noise = [torch.randn(len(indices), 3, 8, 8, generator=generator) for _ in views]
-        mine = indices[rows]
-        return Batch(tuple(IMAGES[mine] + 0.3 * one[rows] for one in noise), LABELS[mine], mine)
-
-
 def train(processes, folder):
     """The state after sixteen steps, and all losses."""
     harmonization = HarmonizationSettings(warm_epochs=2, ramp_epochs=2, target_dim=4)
@@ -229,9 +216,16 @@ def train(processes, folder):
     method, losses = build(Plain, Convolution, **options), []
     plain = method.image_losses
     method.image_losses = lambda *words: losses.append(plain(*words)) or losses[-1]
-    run = EngineRun(processes, 3, Noisy())
+    run = EngineRun(processes, 3, Noisy(IMAGES, LABELS, scale=0.3))
     # 26 images in batches of 8: the last batch of 2 is shared out too
-    Trainer(method, Noisy(), training(4, 8, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
+    Trainer(
+        method,
+        Noisy(IMAGES, LABELS, scale=0.3),
+        training(4, 8, lr=0.05, momentum=0.9),
+        Constant(0.05),
+        run,
+        stage(folder),
+    ).fit()
     return {**method.state_dict(), "losses": torch.cat([loss.detach() for loss in losses])}
 
 
@@ -254,9 +248,11 @@ def test_two_processes_train_as_one_on_the_joined_batch(tmp_path):
 
 def normed_task(processes, folder):
     (folder / f"rank{processes.rank}").mkdir()
-    method, run = build(), EngineRun(processes, 3, Noisy())
+    method, run = build(), EngineRun(processes, 3, Noisy(IMAGES, LABELS, scale=0.3))
     settings = training(2, 8, lr=0.05, momentum=0.9)
-    Trainer(method, Noisy(), settings, Constant(0.05), run, stage(folder / f"rank{processes.rank}")).fit()
+    Trainer(
+        method, Noisy(IMAGES, LABELS, scale=0.3), settings, Constant(0.05), run, stage(folder / f"rank{processes.rank}")
+    ).fit()
     return method.state_dict()
 
 

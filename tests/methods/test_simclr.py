@@ -3,7 +3,19 @@
 import pytest
 import torch
 from chain import execute, tiny
-from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
+from engine_parts import (
+    CPU,
+    INPUTS,
+    LABELS,
+    Constant,
+    FixedBatches,
+    Identity,
+    Noisy,
+    Vectors,
+    one_process,
+    stage,
+    training,
+)
 from golden_vectors import golden
 from self_supervised import assert_near
 from torch import nn
@@ -12,7 +24,6 @@ from two_processes import on_two
 from lt_bench.compose import UsageError, compose, groups
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.load import load_data
-from lt_bench.data.small import AtOnce
 from lt_bench.engine.context import EngineRun
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
@@ -24,8 +35,6 @@ from lt_bench.models.resnet_cifar import resnet18_cifar
 from lt_bench.preflight import settle
 from lt_bench.signatures import constant
 
-LABELS = torch.arange(26) % 3
-INPUTS = torch.randn(26, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
 SELF_SUPERVISED = [
     name for name in groups()["method"] if constant(compose([f"method={name}"]).method._target_, "self_supervised")
 ]
@@ -43,17 +52,6 @@ def batch_of(indices, seed=0):
 
 def loss_of(method, batch, epoch=0):
     return method(batch, epoch, 0, one_process(FixedBatches([batch])))["loss"]
-
-
-class Identity(nn.Module):
-    """Stands for an encoder: what goes in comes out."""
-
-    def __init__(self, feature_dim: int) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
-
-    def forward(self, features):
-        return features
 
 
 @pytest.mark.parametrize("case", ["c0", "c1"])
@@ -100,7 +98,7 @@ def test_a_relative_gets_every_loss_of_the_joined_batch_with_its_image():
 
 
 def test_a_single_last_image_is_left_out_of_an_epoch(tmp_path):
-    source = Noisy()
+    source = Noisy(INPUTS.double())
     trainer = Trainer(built().double(), source, training(1, 5), Constant(0.1), one_process(source), stage(tmp_path))
     assert trainer.steps_per_epoch == 5  # 26 images
     trainer.fit()
@@ -183,17 +181,6 @@ def test_a_sampler_that_reads_labels_is_refused():
 # two processes
 
 
-class Noisy(AtOnce):
-    """Vectors with noise drawn for the whole global batch, as augmentation is; in double precision."""
-
-    labels = LABELS
-
-    def batch(self, indices, rows, views, generator, strength=None):
-        noise = [torch.randn(len(indices), 6, generator=generator) for _ in views]
-        mine = indices[rows]
-        return Batch(tuple((INPUTS[mine] + 0.1 * one[rows]).double() for one in noise), LABELS[mine], mine)
-
-
 GH = HarmonizationSettings(warm_epochs=1, ramp_epochs=2, target_dim=4, prior_interval=1)
 KINDS = {"simclr": (SimCLR, {}), "focal": (Focal, {}), "simclr_gh": (SimCLR, {"harmonization": GH})}
 
@@ -201,7 +188,7 @@ KINDS = {"simclr": (SimCLR, {}), "focal": (Focal, {}), "simclr_gh": (SimCLR, {"h
 def train(name, processes, folder):
     """The state after four epochs, and the first step's loss."""
     kind, settings = KINDS[name]
-    source, method = Noisy(), built(kind, **settings)
+    source, method = Noisy(INPUTS.double()), built(kind, **settings)
     method.head = nn.Linear(8, 5)  # without batch norm, so that a batch may be shared out without a difference
     method.double()
     losses = []
