@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -267,6 +268,7 @@ def scaled_epochs(count: float, *, _root_: DictConfig) -> int:
     return max(1, round(count * _root_.budget.epoch_scale))
 
 
+@cache
 def register() -> None:
     """Make the schema and the resolver ``${epochs:N}`` known to Hydra and OmegaConf."""
     ConfigStore.instance().store(name="lt_bench_schema", node=Config)

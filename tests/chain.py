@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra.utils import get_object
 
-from lt_bench.compose import compose
+from lt_bench.compose import compose, groups
 from lt_bench.config import Config
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
@@ -25,8 +27,22 @@ def tiny(output_dir: Path, *words: str) -> Config:
     return settle(compose([*TINY, f"output_dir={output_dir}", *words]))
 
 
+@cache
+def can_be(method: str, rule: str) -> bool:
+    """Whether a method and a stage-two rule go together, by what their classes say."""
+    trained = get_object(compose([f"method={method}"]).method._target_)
+    fitted = get_object(compose([f"stage_two={rule}"]).stage_two._target_)
+    has_one = trained.provides_classifier or not fitted.uses_classifier
+    return has_one and (trained.linear_classifier or not fitted.needs_linear_classifier)
+
+
+def rules_of(method: str) -> list[str]:
+    """The stage-two rules in conf/ that a method can have."""
+    return [rule for rule in groups()["stage_two"] if can_be(method, rule)]
+
+
 class Killed(BaseException):
-    """Stands for kill -9: nothing of the engine may catch it."""
+    """Stands for kill -9, with the name of the stage that was killed: nothing of the engine may catch it."""
 
 
 def kill_after(monkeypatch: Any, steps: int) -> None:
@@ -39,10 +55,22 @@ def kill_after(monkeypatch: Any, steps: int) -> None:
         terms = step(self, *words)
         taken += 1
         if taken == steps:
-            raise Killed
+            raise Killed(self.stage.name)
         return terms
 
     monkeypatch.setattr(Trainer, "_step", counted)
+
+
+def killed_until_done(config: Config, monkeypatch: Any, steps: int = 3) -> tuple[list[str], tuple[RunRecord, Path]]:
+    """Start a run anew whenever it has been killed after some steps: the stages that were killed, and how it ends."""
+    killed: list[str] = []
+    while True:
+        with monkeypatch.context() as patch:
+            kill_after(patch, steps)
+            try:
+                return killed, execute(config)
+            except Killed as kill:
+                killed += kill.args
 
 
 def results(record: RunRecord, folder: Path) -> dict[str, Any]:
@@ -72,6 +100,3 @@ def assert_identical(left: dict[str, Any], right: dict[str, Any]) -> None:
             assert_identical(value, right[name])
         else:
             assert value == right[name], name
-
-
-__all__ = ["TINY", "Killed", "assert_identical", "execute", "kill_after", "results", "tiny"]
