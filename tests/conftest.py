@@ -1,0 +1,6 @@
+"""Of the processes that share out the tests, each computes on one thread, as do those that a test starts."""
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
