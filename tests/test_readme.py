@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ RECORDED = [
 BASELINES = ["--baseline", "CE / CB", "SBCL / CB", "SimCLR / Linear (train.lr=0.1)"]
 
 
+@cache
+def records_of(name):
+    return read_records([ROOT / "results" / "records" / f"{name}.jsonl"])
+
+
+@cache
+def runs_of(experiment):
+    return plan([f"experiment={experiment}"])
+
+
 def test_tables_are_made_from_the_committed_records(tmp_path):
     page = tmp_path / "README.md"
     page.write_text(README, encoding="utf-8")
@@ -38,8 +49,7 @@ def test_tables_are_made_from_the_committed_records(tmp_path):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_records_are_those_of_the_experiment_under_the_identities_of_today(name):
-    records = read_records([ROOT / "results" / "records" / f"{name}.jsonl"])
-    assert {record.run_id for record in records} == {run.identity for run in plan([f"experiment={name}"])}
+    assert {record.run_id for record in records_of(name)} == {run.identity for run in runs_of(name)}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +58,7 @@ def test_records_are_those_of_the_experiment_under_the_identities_of_today(name)
 )
 def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
     best = {}
-    for record in read_records([ROOT / "results" / "records" / f"{study}_tuning.jsonl"]):
+    for record in records_of(f"{study}_tuning"):
         key = (record.settings["train.lr"], record.settings["train.optimizer.weight_decay"])
         row = (record.method, record.settings.get("method.views", "") == ["autoaugment_cutout"])
         best.setdefault(row, {}).setdefault(key, []).append(record.metrics["top1"])
@@ -57,10 +67,8 @@ def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
         chosen = max(settings, key=lambda key: sum(settings[key]))
         trains = [settle(compose([f"method={method}", f"dataset={dataset}"])).train]
         if other_view:
-            runs_of_study = plan([f"experiment={study}_study"])
-            trains = [
-                run.config.train for run in runs_of_study if run.config.method.get("views") == ["autoaugment_cutout"]
-            ]
+            configs = [run.config for run in runs_of(f"{study}_study")]
+            trains = [config.train for config in configs if config.method.get("views") == ["autoaugment_cutout"]]
         assert {chosen} == {(train.lr, train.optimizer.weight_decay) for train in trains}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.harness import HostReads, OpCount
+from branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
 from pil_operations import BICUBIC, NEAREST, on_pil, sample_images
 from scipy import stats
 from torchvision.transforms import AutoAugment as TorchvisionAutoAugment
@@ -137,20 +137,11 @@ def test_a_seed_decides_and_every_call_is_fresh():
 
 
 def test_branch_free_reads_nothing_and_its_kernels_are_as_many_for_every_batch():
-    counts, auto = [], AutoAugment()
-    for size in (3, 90):
-        images, random = sample_images(size) / 255, generator(0)
-        with HostReads() as reads, OpCount() as kernels:
-            auto.branch_free(images, auto.draw(size, random))
-        assert reads.found == []
-        counts.append(kernels.count)
-    assert counts[0] == counts[1]
+    auto = AutoAugment()
+    assert_kernels_are_as_many_for_every_batch(auto.branch_free, auto.draw)
 
 
 @pytest.mark.slow
 def test_branch_free_compiles_to_one_graph():
-    auto, images = AutoAugment(), sample_images(25) / 255
-    params = auto.draw(25, generator(0))
-    torch.compiler.reset()
-    compiled = torch.compile(auto.branch_free, backend="aot_eager", fullgraph=True)(images, params)
-    assert torch.equal(compiled, auto.branch_free(images, params))
+    auto = AutoAugment()
+    assert_one_graph(auto.branch_free, auto.draw)

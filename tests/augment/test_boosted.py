@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.harness import HostReads, OpCount
+from branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
 from golden_vectors import FOLDER, golden
 from PIL import ImageDraw
 from pil_operations import COLOR_OPERATIONS, MOVES, NEAREST, sample_images, transformed
@@ -166,23 +166,14 @@ def test_every_image_is_augmented_on_its_own_both_ways():
 
 
 def test_branch_free_reads_nothing_and_its_kernels_are_as_many_for_every_batch():
-    counts = []
-    for size in (3, 90):
-        images, random, given = sample_images(size) / 255, generator(0), boost(size)
-        with HostReads() as reads, OpCount() as kernels:
-            TWO.branch_free(images, TWO.draw(size, random, given))
-        assert reads.found == []
-        counts.append(kernels.count)
-    assert counts[0] == counts[1]
+    assert_kernels_are_as_many_for_every_batch(
+        TWO.branch_free, lambda size, random: TWO.draw(size, random, boost(size))
+    )
 
 
 @pytest.mark.slow
 def test_branch_free_compiles_to_one_graph():
-    images = sample_images(25) / 255
-    params = TWO.draw(25, generator(0), boost(25))
-    torch.compiler.reset()
-    compiled = torch.compile(TWO.branch_free, backend="aot_eager", fullgraph=True)(images, params)
-    assert torch.equal(compiled, TWO.branch_free(images, params))
+    assert_one_graph(TWO.branch_free, lambda size, random: TWO.draw(size, random, boost(size)))
 
 
 def test_a_view_without_strengths_is_refused():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from benchmarks.harness import HostReads, OpCount
+from branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
 from pil_operations import BICUBIC, BILINEAR, MOVES, NAMES, on_pil, sample_images
 from scipy import stats
 
@@ -150,23 +150,14 @@ def test_a_seed_decides_and_every_call_is_fresh():
 
 
 def test_branch_free_reads_nothing_and_its_kernels_are_as_many_for_every_batch():
-    counts, rand = [], RandAugment(2, 10, 0.5)
-    for size in (3, 90):
-        images, random = sample_images(size) / 255, generator(0)
-        with HostReads() as reads, OpCount() as kernels:
-            rand.branch_free(images, rand.draw(size, random))
-        assert reads.found == []
-        counts.append(kernels.count)
-    assert counts[0] == counts[1]
+    rand = RandAugment(2, 10, 0.5)
+    assert_kernels_are_as_many_for_every_batch(rand.branch_free, rand.draw)
 
 
 @pytest.mark.slow
 def test_branch_free_compiles_to_one_graph():
-    rand, images = RandAugment(2, 10, 0.5), sample_images(25) / 255
-    params = rand.draw(25, generator(0))
-    torch.compiler.reset()
-    compiled = torch.compile(rand.branch_free, backend="aot_eager", fullgraph=True)(images, params)
-    assert torch.equal(compiled, rand.branch_free(images, params))
+    rand = RandAugment(2, 10, 0.5)
+    assert_one_graph(rand.branch_free, rand.draw)
 
 
 @pytest.mark.parametrize("wrong", [(0, 10, 0.5), (2, -1, 0.5), (2, 10, -0.5)])
