@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from chain import TINY
+from filelock import FileLock
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.launch import job
@@ -81,6 +82,17 @@ def test_a_stage_one_by_itself(tmp_path):
     run, folder = frozen(tmp_path, "method=ce", only_stage_one=True)
     assert folder == run.stage_one_folder and job.main(folder) == 0
     assert read_record(folder / "record.json").kind == "stage_one" and not run.folder.exists()
+
+
+@pytest.mark.parametrize("only_stage_one", [True, False])
+def test_what_another_process_works_on_is_waited_for(only_stage_one, tmp_path, monkeypatch, capsys):
+    _, folder = frozen(tmp_path, "method=ce", "stage_two=none", only_stage_one=only_stage_one)
+    with FileLock(folder / "lock") as lock:
+        monkeypatch.setattr(job, "wait_for_folder", lambda waited: lock.release() if waited == folder else 1 / 0)
+        assert job.main(folder) == 0
+    said = capsys.readouterr()
+    assert said.err == f"lt_bench: waiting for another process that is working on run {folder.name}\n"
+    assert "CE on digits_lt" in said.out and (folder / "record.json").exists()
 
 
 def test_code_that_reads_a_submission_otherwise_is_refused(tmp_path, capsys):
