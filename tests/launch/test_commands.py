@@ -15,6 +15,7 @@ from lt_bench.launch.memory import remembered
 from lt_bench.launch.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.files import write_json
+from lt_bench.record.folder import RunFolder
 from lt_bench.run_id import identities, setting_id
 
 
@@ -106,6 +107,28 @@ def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
     main(["status", "--runs", str(tmp_path)])
     said = capsys.readouterr().out
     assert "SBCL / CB, digits_lt, seed 0" in said and "stage two, epoch 3, loss 0.123" in said
+
+
+@pytest.mark.parametrize("state", ["running", "failed", "interrupted"])
+def test_a_run_that_was_started_by_hand_is_named_by_its_config(state, tmp_path, capsys):
+    (run,) = plan(["method=ce", "seed=3", f"output_dir={tmp_path}"])
+    with RunFolder(run.config, run.identity) as folder:
+        folder.status(state)
+    assert main(["status", "--runs", str(tmp_path)]) == 0
+    assert "CE / –, digits_lt IF 20, seed 3, started by hand" in capsys.readouterr().out
+    for text in ("a: [", "[1]", None):  # broken, something else, gone
+        (run.folder / "config.yaml").write_text(text) if text else (run.folder / "config.yaml").unlink()
+        assert main(["status", "--runs", str(tmp_path)]) == 0
+        assert "  started by hand" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}'])
+def test_a_submission_that_cannot_be_read_is_said(text, tmp_path, capsys):
+    (run,) = submitted(tmp_path, "method=ce")
+    (run.folder / "submission.json").write_text(text)
+    assert main(["status", "--runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert run.identity in said and "submission.json cannot be read" in said and "by hand" not in said
 
 
 def test_watching_ends_when_nothing_is_in_hand(tmp_path, capsys, monkeypatch):

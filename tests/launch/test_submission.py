@@ -109,7 +109,17 @@ def test_code_that_reads_a_submission_otherwise_is_refused(tmp_path, capsys):
 
 def test_a_folder_without_a_submission_is_refused(tmp_path, capsys):
     assert job.main(tmp_path) == 2
-    assert "no run was submitted there" in capsys.readouterr().err
+    assert "holds no submission.json that can be read: submit the sweep again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"config": {"launch": {"queue": "x"}}}, {"config": {"seed": "x"}}, {"words": None}])
+def test_a_submission_of_another_version_is_refused(change, tmp_path):
+    _, folder = frozen(tmp_path)
+    values = {**read_json(folder / "submission.json"), **change}
+    values = {key: value for key, value in values.items() if value is not None}
+    (folder / "submission.json").write_text(json.dumps(values))
+    with pytest.raises(UsageError, match="is of another version .*; submit the sweep again"):
+        thaw(folder)
 
 
 def test_an_earlier_attempt_leaves_no_traces(tmp_path):
