@@ -294,7 +294,7 @@ def _sbatch_option(option: str) -> str | None:
     name = option.removeprefix("--").partition("=")[0]
     meant = [known for known in (*SBATCH_KEYS, *SBATCH_OURS) if known.startswith(name)]
     meant = [name] if name in meant else meant
-    short = f" is short for --{' or --'.join(meant)}, which" if meant != [name] else ""
+    short = f" is the beginning of --{' or --'.join(meant)}, which" if meant != [name] else ""
     if keys := dict.fromkeys(SBATCH_KEYS[known] for known in meant if known in SBATCH_KEYS):
         return f"launch.sbatch: {option!r}{short} has a key of its own; set launch.{'= or launch.'.join(keys)}="
     if meant:
