@@ -159,8 +159,7 @@ class Queue:
             for process in self.running:
                 process.popen.kill()
                 process.log.close()
-                (process.job.folder / HEARTBEAT).unlink(missing_ok=True)
-            for job in self.waiting if self.rank == 0 else []:
+            for job in (*(process.job for process in self.running), *self.waiting) if self.rank == 0 else ():
                 (job.folder / HEARTBEAT).unlink(missing_ok=True)
 
 

@@ -180,6 +180,12 @@ def test_a_heart_beats_for_what_waits(notes, job):
 
 def test_a_helping_process_leaves_the_state_to_the_first(notes, job):
     one = job("a", status=1)
+    (one.folder / HEARTBEAT).touch()
+    queue = Queue([one], 1, {"OMP_NUM_THREADS": "3"}, rank=3)
+    with pytest.raises(ZeroDivisionError):  # also where it ends in an error
+        queue.work(lambda: 1 / 0)
+    assert (one.folder / HEARTBEAT).exists()
+    (one.folder / HEARTBEAT).unlink()
     worked(one, rank=3)
     assert sorted(path.name for path in one.folder.iterdir()) == ["log.3.txt", "told"]
 
