@@ -46,9 +46,22 @@ def _dispatch(argv: list[str]) -> int:
     if not argv:
         raise UsageError(f"say one of {', '.join(COMMANDS)}; see python -m lt_bench.launch --help")
     arguments = _parser().parse_intermixed_args(argv)
+    _refuse_what_is_of_another_command(arguments)
     if arguments.lines < 1:
         raise UsageError(f"--lines {arguments.lines}: --lines takes numbers from 1")
     return COMMANDS[arguments.command](arguments)
+
+
+def _refuse_what_is_of_another_command(arguments: argparse.Namespace) -> None:
+    """UsageError for an option that would be passed over: a cancel --dry-run would cancel."""
+    command, default = arguments.command, _parser().parse_args([arguments.command])
+    for option, owner in OPTIONS.items():
+        if command != owner and getattr(arguments, option) != getattr(default, option):
+            raise UsageError(f"--{option.replace('_', '-')} is for {owner}; leave it out")
+    if arguments.runs is None:
+        arguments.runs = Path("runs")
+    elif command in ("plan", "submit") or (arguments.words and command != "logs"):
+        raise UsageError(f"--runs is for commands without the words of a sweep; write output_dir={arguments.runs}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("words", nargs="*", metavar="WORDS", help="words of a sweep; for logs: beginnings of run names")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="run folders (%(default)s)")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="run folders (runs)")
     parser.add_argument("--dry-run", action="store_true", help="submit: only say what would be submitted")
     parser.add_argument("--watch", action="store_true", help="status: again and again, until nothing is in hand")
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="logs: the last N lines (%(default)s)")
@@ -155,7 +168,10 @@ def _logs(arguments: argparse.Namespace) -> int:
             if not logs:
                 print(f"{folder} has no log: the run has not started, or was started by hand")
             for path in logs:
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                try:
+                    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                except OSError as error:
+                    lines = [f"cannot be read ({error.strerror})"]
                 print("\n".join([f"==> {path} <==", *lines[-arguments.lines :]]))
     return DONE
 
@@ -169,6 +185,7 @@ def _folders(arguments: argparse.Namespace) -> list[Path]:
 
 
 WATCH_S = 10
+OPTIONS = {"dry_run": "submit", "watch": "status", "lines": "logs"}
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "submit": _submit,

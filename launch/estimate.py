@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -56,9 +57,13 @@ def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], rec
 
 
 def earlier_records(output_dir: str) -> list[RunRecord]:
-    """All records under a folder; none where there is no such folder."""
+    """All records under a folder; none where there is no such folder, or where they contradict each other."""
     path = Path(output_dir).expanduser()
-    return read_records([path]) if path.is_dir() else []
+    try:
+        return read_records([path]) if path.is_dir() else []
+    except (OSError, ValueError) as error:
+        print(f"lt_bench: warning: no estimate: {error}", file=sys.stderr)
+        return []
 
 
 def _median(records: list[RunRecord], key: str) -> float:

@@ -13,6 +13,7 @@ from submitit.core.job_environment import JobEnvironment
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
 from lt_bench.exit_codes import DONE
+from lt_bench.launch.held import HELD, let_through
 from lt_bench.launch.queue import Job, Queue
 from lt_bench.launch.submission import HEARTBEAT, JOB
 from lt_bench.record.files import write_json
@@ -44,8 +45,9 @@ class Pack:
             (one.folder / HEARTBEAT).unlink(missing_ok=True)
         self.signals: set[int] = set()
         requeue = signal.getsignal(signal.SIGUSR2)
-        for number in (signal.SIGUSR2, signal.SIGTERM):
+        for number in HELD:
             signal.signal(number, self._note)
+        let_through()
         self.queue.work(self._heed)
         if self.queue.interrupted and self.signals:
             if signal.SIGUSR2 not in self.signals and job.num_tasks > 1:

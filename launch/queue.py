@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lt_bench.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
+from lt_bench.exit_codes import DONE, FAILED, INTERRUPTED
 from lt_bench.launch.submission import HEARTBEAT, LOG, read_json
 from lt_bench.record.files import write_json
 
@@ -86,8 +86,7 @@ class Queue:
         """Start what can start, and give up what waits for a run that has failed."""
         pending = {job.folder for job in self.waiting} | {process.job.folder for process in self.running}
         for job in [] if self.stopping else list(self.waiting):
-            # a stage one that was refused may be in the hands of another process, for which a run waits
-            if job.after and self.failed.get(job.after, USAGE) != USAGE:
+            if job.after in self.failed:
                 self.waiting.remove(job)
                 self._fail(job, FAILED, f"not run, because its stage one {job.after.name} failed")
             elif job.after not in pending and len(self.running) < self.parallel:
@@ -160,8 +159,7 @@ class Queue:
             for process in self.running:
                 process.popen.kill()
                 process.log.close()
-                (process.job.folder / HEARTBEAT).unlink(missing_ok=True)
-            for job in self.waiting if self.rank == 0 else []:
+            for job in (*(process.job for process in self.running), *self.waiting) if self.rank == 0 else ():
                 (job.folder / HEARTBEAT).unlink(missing_ok=True)
 
 

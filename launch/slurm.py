@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,7 @@ from submitit.helpers import clean_env
 
 from lt_bench.compose import UsageError
 from lt_bench.config import Launch
+from lt_bench.launch import held
 from lt_bench.launch.chains import Chain, submit
 from lt_bench.launch.cluster import JOB_NAME
 from lt_bench.launch.pack import Pack
@@ -55,7 +58,9 @@ def _queue_array(groups: list[list[Chain]], code: Mapping[str, Any]) -> tuple[st
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = jobs[0][0].folder.parent / "launch" / stamp
     try:
-        executor = SlurmExecutor(folder, max_num_timeout=launch.max_requeues)
+        # -I -S: the shortest way to start
+        python = shlex.join([sys.executable, "-I", "-S", held.__file__])
+        executor = SlurmExecutor(folder, max_num_timeout=launch.max_requeues, python=python)
         executor.update_parameters(**sbatch_parameters(launch, after))
         which = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with clean_env():  # a sweep may be typed inside a job

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.compose import UsageError
 from lt_bench.config import Config, Dataset
@@ -55,7 +56,8 @@ def freeze(submission: Submission, identity: str) -> Path:
         for name in (JOB, HEARTBEAT, "trace.txt"):  # of an earlier attempt
             (folder / name).unlink(missing_ok=True)
         write_json(folder / SUBMISSION, written)
-        write_json(folder / "status.json", {"state": "submitted", "time": written["time"]})
+        kind = "stage_one" if submission.only_stage_one else "run"
+        write_json(folder / "status.json", {"state": "submitted", "kind": kind, "time": written["time"]})
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot write into {folder} ({reason}); choose another folder with output_dir=DIR") from error
@@ -70,14 +72,19 @@ def thaw(folder: Path) -> Submission:
     """The submission of a run folder; raises UsageError where there is none or the code reads it otherwise by now."""
     values = read_json(folder / SUBMISSION)
     if not values:
-        raise UsageError(f"{folder} holds no {SUBMISSION}: no run was submitted there")
-    config = settle(OmegaConf.merge(OmegaConf.structured(Config), values["config"]))  # type: ignore[arg-type]
-    identity = stage_one_id(config) if values["only_stage_one"] else run_id(config)
+        raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
+    try:
+        config = settle(OmegaConf.merge(OmegaConf.structured(Config), values["config"]))  # type: ignore[arg-type]
+        only_stage_one, code, words = values["only_stage_one"], values["code"], tuple(values["words"])
+    except (KeyError, OmegaConfBaseException) as error:
+        said = str(error).partition("\n")[0]
+        raise UsageError(f"{folder / SUBMISSION} is of another version ({said}); submit the sweep again") from error
+    identity = stage_one_id(config) if only_stage_one else run_id(config)
     if identity != folder.name:
         raise UsageError(
             f"with the code as it is now, {folder / SUBMISSION} means run {identity}; submit the sweep again"
         )
-    return Submission(config, values["only_stage_one"], values["code"], tuple(values["words"]))
+    return Submission(config, only_stage_one, code, words)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from omegaconf import OmegaConf
 from tabulate import tabulate
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lt_bench.launch.board import progress_of
 from lt_bench.launch.chains import chains
@@ -46,13 +49,26 @@ def status_text(found: Mapping[Path, State]) -> str:
 
 
 def _what(folder: Path) -> str:
-    submission = read_json(folder / SUBMISSION)
-    if submission:
-        return label(submission["config"])
+    if (folder / SUBMISSION).exists():
+        return _label(read_json(folder / SUBMISSION).get("config")) or f"{SUBMISSION} cannot be read"
     if done := finished(str(folder.parent), folder.name):
         record = done[0]
         return f"{record.method_name} / {record.stage_two_name}, {record.dataset}, seed {record.seed}"
-    return "started by hand" if (folder / "status.json").exists() else ""
+    if not (folder / "status.json").exists():
+        return ""
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    except (OSError, YAMLError):
+        config = None
+    return ", ".join(filter(None, [_label(config), "started by hand"]))
+
+
+def _label(config: Any) -> str | None:
+    """What a run is by its config; None where this is none."""
+    try:
+        return label(config)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _how_far(folder: Path, state: State) -> str:

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -87,6 +87,8 @@ def _parse_word(word: str) -> Override:
         override = OverridesParser.create().parse_override(word)
         if not override.key_or_group:
             raise ValueError("no key")
+        if isinstance(value := override.value(), RangeSweep) and value.step == 0:
+            raise ValueError("a step of nothing")
     except (HydraException, ValueError) as error:
         raise UsageError(
             f"cannot read {word!r}: write key=value, for example seed=1; a value with spaces or any of =,:()[]{{}} "

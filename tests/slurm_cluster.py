@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PORT = 18200 + os.getpid() % 500 * 10  # of this session's controller; accounts, database and nodes follow
 NODES = ("ltnode1", "ltnode2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "mariadb-install-db", "sbatch", "sacct")
 PACKAGES = "slurm-wlm munge slurmdbd mariadb-server"
@@ -109,6 +108,7 @@ class SlurmCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="lt_bench_slurm_", dir="/tmp"))  # short: sockets have short names
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _path()}
+        self.port = _free_ports(3 + len(NODES))  # of the controller; accounts, database and nodes follow
         self._hosts_line = f"127.0.0.1 {' '.join(NODES)} # {self.folder}\n"
 
     def __enter__(self) -> SlurmCluster:
@@ -151,10 +151,11 @@ class SlurmCluster:
     def _write_files(self) -> None:
         folder, host = self.folder, socket.gethostname().split(".")[0]
         folder.chmod(0o755)
-        names = {"folder": folder, "host": host, "port": PORT, "accounts_port": PORT + 1, "database_port": PORT + 2}
+        port = self.port
+        names = {"folder": folder, "host": host, "port": port, "accounts_port": port + 1, "database_port": port + 2}
         names["first_job"] = int(time.time()) % 60000000 + 1
         names["nodes"] = "\n".join(
-            NODE.format(name=name, host=host, port=PORT + 3 + number) for number, name in enumerate(NODES)
+            NODE.format(name=name, host=host, port=port + 3 + number) for number, name in enumerate(NODES)
         )
         for file, text in (("slurm.conf", SLURM_CONF), ("slurmdbd.conf", SLURMDBD_CONF)):
             (folder / file).write_text(text.format(**names))
@@ -182,7 +183,7 @@ class SlurmCluster:
         subprocess.run([*install, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
         self._daemon(
             "mariadbd", *database, f"--socket={folder}/database.socket", "--bind-address=127.0.0.1",
-            f"--port={PORT + 2}", f"--pid-file={folder}/mariadbd.pid", "--innodb-buffer-pool-size=64M",
+            f"--port={self.port + 2}", f"--pid-file={folder}/mariadbd.pid", "--innodb-buffer-pool-size=64M",
             "--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=0",
         )  # fmt: skip
         client = ["mariadb", "--no-defaults", "-S", f"{folder}/database.socket", "-u", "root", "-e"]
@@ -222,6 +223,20 @@ def _path() -> str:
 
 def _program(name: str) -> str | None:
     return shutil.which(name, path=_path())
+
+
+def _free_ports(count: int) -> int:
+    """The first of some ports in a row that nobody uses; other clusters of this kind may be running."""
+    start = 18200 + os.getpid() % 500 * 10
+    for first in range(start, start + 5000, 10):
+        try:
+            for port in range(first, first + count):
+                with socket.create_server(("", port)):
+                    pass
+        except OSError:
+            continue
+        return first
+    raise OSError("no free ports for a cluster")
 
 
 def _until(found: Callable[[], bool], what: str, seconds: float = 120, check: bool = True) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.config import CHOICES, Config, flat
-from lt_bench.limits import LENGTHS, POSITIVE, RANGES
+from lt_bench.limits import LENGTHS, POSITIVE, RANGES, SBATCH_KEYS, SBATCH_OURS, _sbatch_option
 from lt_bench.preflight import settle
 
 
@@ -201,6 +201,12 @@ def test_a_method_with_a_cosine_classifier_has_no_linear_one(method):
         ("launch.sbatch=['--time=3']", "'--time=3' has a key of its own; set launch.time_min="),
         ("launch.sbatch=['--array=1']", "'--array=1' has a key of its own; set launch.array_parallelism="),
         ("launch.sbatch=['--exclusive','--no-requeue']", "set launch.max_requeues="),
+        ("launch.sbatch=['--tim=3']", "is the beginning of --time, which has a key of its own; set launch.time_min="),
+        ("launch.sbatch=['--gpus=3']", "'--gpus=3' has a key of its own; set launch.gpus_per_node="),
+        ("launch.sbatch=['--mem-per=3']", "beginning of --mem-per-cpu or --mem-per-gpu, which has a key of its own"),
+        ("launch.sbatch=['--p=x']", "--partition or --parsable, which has a key of its own; set launch.partition="),
+        ("launch.sbatch=['--a=x']", "set launch.account= or launch.array_parallelism="),
+        ("launch.sbatch=['--outp=x']", "--outp is the beginning of --output, which is what arrays of runs"),
         ("launch.sbatch=['--output=x']", "--output is what arrays of runs are made and followed with; leave it out"),
         ("launch.nodes=2 launch.runs_per_gpu=2", "launch.runs_per_gpu above 1 shares one GPU"),
         ("launch.gpus_per_node=2 launch.runs_per_gpu=2", "launch.runs_per_gpu above 1 shares one GPU"),
@@ -215,3 +221,14 @@ def test_a_method_with_a_cosine_classifier_has_no_linear_one(method):
 def test_requests_to_a_cluster(word, said):
     words = word.split(" ") if "\n" not in word else [word]
     assert said in refusal("launch=slurm", *words)
+
+
+@pytest.mark.parametrize("option", ["--exclude=n1", "--time-min=5", "--nodelist=n1", "--comment=x", "--no-kill"])
+def test_other_options_of_sbatch_are_passed_on(option):
+    assert settle(compose(["launch=slurm", f'launch.sbatch=["{option}"]'])).launch.sbatch == [option]
+
+
+@pytest.mark.parametrize("name", [*SBATCH_KEYS, *SBATCH_OURS])
+def test_no_beginning_of_an_option_that_is_ours_is_passed_on(name):
+    for end in range(1, len(name) + 1):
+        assert _sbatch_option(f"--{name[:end]}=1")

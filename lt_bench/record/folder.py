@@ -26,11 +26,21 @@ from lt_bench.run_id import run_id
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
 
+class InOtherHands(UsageError):
+    """Another process works in a run folder."""
+
+
+def wait_for_folder(folder: Path) -> None:
+    """Return when no process works in a run folder."""
+    with FileLock(folder / "lock"):
+        pass
+
+
 class RunFolder:
     """Context: one process at a time works in ``<output_dir>/<run id>/``.
 
     Only ``writes`` (rank 0) locks and writes; the other ranks read.  Raises UsageError where the folder cannot be
-    written, and where another process has it, unless ``wait`` is called with what to say meanwhile.
+    written, and InOtherHands where another process has it, unless ``wait`` is called with what to say meanwhile.
     """
 
     def __init__(
@@ -72,7 +82,7 @@ class RunFolder:
             self._lock.acquire(timeout=0)
         except Timeout:
             if self.wait is None:
-                raise UsageError(
+                raise InOtherHands(
                     f"another process is working on run {self.identity} (see {self.path / 'status.json'}); "
                     "wait for it, or choose another folder with output_dir=DIR"
                 ) from None

@@ -15,6 +15,7 @@ from lt_bench.launch.memory import remembered
 from lt_bench.launch.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.files import write_json
+from lt_bench.record.folder import RunFolder
 from lt_bench.run_id import identities, setting_id
 
 
@@ -83,6 +84,16 @@ def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, caps
     assert not list(tmp_path.glob("*/submission.json"))  # a plan only looks
 
 
+def test_records_that_contradict_each_other_keep_nobody_from_planning(tmp_path, record, capsys):
+    words = ["method=ce", f"output_dir={tmp_path}"]
+    (run,) = plan(words)
+    for folder, budget in ((run.folder, "paper"), (tmp_path / "copy", "smoke")):
+        write_json(folder / "record.json", record(run, 1.0, 1.0).to_dict() | {"budget": budget})
+    assert main(["plan", "seed=0,1", *words]) == 0
+    said = capsys.readouterr()
+    assert "no estimate" in said.out and "warning: no estimate: run" in said.err and "remove one" in said.err
+
+
 def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
     done, failed = submitted(tmp_path, "method=ce", "seed=1,2", status={"state": "failed", "error": "x" * 200})
     write_json(done.folder / "record.json", record(done, 1.0, 1.0).to_dict())
@@ -106,6 +117,28 @@ def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
     main(["status", "--runs", str(tmp_path)])
     said = capsys.readouterr().out
     assert "SBCL / CB, digits_lt, seed 0" in said and "stage two, epoch 3, loss 0.123" in said
+
+
+@pytest.mark.parametrize("state", ["running", "failed", "interrupted"])
+def test_a_run_that_was_started_by_hand_is_named_by_its_config(state, tmp_path, capsys):
+    (run,) = plan(["method=ce", "seed=3", f"output_dir={tmp_path}"])
+    with RunFolder(run.config, run.identity) as folder:
+        folder.status(state)
+    assert main(["status", "--runs", str(tmp_path)]) == 0
+    assert "CE / –, digits_lt IF 20, seed 3, started by hand" in capsys.readouterr().out
+    for text in ("a: [", "[1]", None):  # broken, something else, gone
+        (run.folder / "config.yaml").write_text(text) if text else (run.folder / "config.yaml").unlink()
+        assert main(["status", "--runs", str(tmp_path)]) == 0
+        assert "  started by hand" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}'])
+def test_a_submission_that_cannot_be_read_is_said(text, tmp_path, capsys):
+    (run,) = submitted(tmp_path, "method=ce")
+    (run.folder / "submission.json").write_text(text)
+    assert main(["status", "--runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert run.identity in said and "submission.json cannot be read" in said and "by hand" not in said
 
 
 def test_watching_ends_when_nothing_is_in_hand(tmp_path, capsys, monkeypatch):
@@ -184,6 +217,9 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
     assert main(["logs", run.identity[:4], "--lines", "2", "--runs", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "line 48\nline 49\n" in said and "line 47" not in said and "of rank 1" in said
+    (run.folder / "log.2.txt").mkdir()
+    assert main(["logs", run.identity, "--runs", str(tmp_path)]) == 0
+    assert f"==> {run.folder / 'log.2.txt'} <==\ncannot be read (Is a directory)\n" in capsys.readouterr().out
     assert main(["logs", "zzz", "--runs", str(tmp_path)]) == 2 and main(["logs", "--runs", str(tmp_path)]) == 2
 
 
@@ -194,6 +230,12 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
         (["logs", "0", "--lines", "0"], "--lines takes numbers from 1"),
         (["start"], "invalid choice: 'start'"),
         (["plan", "sed=1"], "unknown key sed (did you mean seed?)"),
+        (["plan", "seed=range(0,3,0)"], "cannot read 'seed=range(0,3,0)'"),
+        (["cancel", "--dry-run"], "--dry-run is for submit; leave it out"),
+        (["plan", "--watch"], "--watch is for status; leave it out"),
+        (["status", "--lines", "3"], "--lines is for logs; leave it out"),
+        (["plan", "--runs", "x"], "--runs is for commands without the words of a sweep; write output_dir=x"),
+        (["status", "seed=1", "--runs", "x"], "--runs is for commands without the words of a sweep"),
         (["status", "--wach"], "unrecognized arguments: --wach"),
     ],
 )

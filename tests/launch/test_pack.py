@@ -3,11 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from submitit.core.job_environment import JobEnvironment
 from submitit.core.utils import DelayedSubmission, JobPaths, UncompletedJobError
 
+from lt_bench.launch import held
+from lt_bench.launch.held import HELD
 from lt_bench.launch.pack import Pack, RunsFailed
 from lt_bench.launch.queue import Job
 
@@ -74,6 +78,21 @@ def test_runs_end_well(job, work):
     work(*jobs)
     assert [lives(one) for one in jobs] == [1, 1, 1] and work.asked() == ""
     assert [json.loads((one.folder / "job.json").read_text()) for one in jobs] == [{"job": "7"}] * 3
+
+
+def test_a_signal_that_comes_while_a_job_starts_is_heard_when_it_listens(job, work):
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    with pytest.raises(SystemExit):
+        work(job("slow", "sleep 60"))
+    assert work.asked() == "requeue 7\n"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(HELD)
+
+
+def test_a_job_starts_with_its_signals_held_back():
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); os.kill(os.getpid(), signal.SIGTERM); print(1)"
+    done = subprocess.run([sys.executable, "-I", "-S", held.__file__, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1\n")
 
 
 def test_a_failure_is_one_of_the_job_and_of_no_other_run(job, work):

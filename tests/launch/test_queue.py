@@ -115,13 +115,11 @@ def test_what_needs_a_failed_stage_is_not_run(notes, job):
     assert ("first", 1, "not run, because its stage one stage failed") in told and len(queue.failed) == 3
 
 
-def test_a_stage_that_another_process_has_is_left_to_its_runs(notes, job, tmp_path):
-    """Exit status 2: refused, because somebody else is at it; the runs on top of it wait for that process."""
-    stage = job("stage", status=2)
-    write_json(stage.folder / "status.json", {"state": "running", "pid": 1})
-    worked(stage, job("first", after="stage"))
-    assert "end first" in notes.events()
-    assert read_json(stage.folder / "status.json") == {"state": "running", "pid": 1}  # that is the other's
+def test_what_another_process_says_of_a_run_is_not_overwritten(notes, job):
+    one = job("a", status=1)
+    write_json(one.folder / "status.json", {"state": "running", "pid": 1})
+    worked(one)
+    assert read_json(one.folder / "status.json") == {"state": "running", "pid": 1}
 
 
 def test_a_killed_process_is_a_failure(notes, job):
@@ -182,6 +180,12 @@ def test_a_heart_beats_for_what_waits(notes, job):
 
 def test_a_helping_process_leaves_the_state_to_the_first(notes, job):
     one = job("a", status=1)
+    (one.folder / HEARTBEAT).touch()
+    queue = Queue([one], 1, {"OMP_NUM_THREADS": "3"}, rank=3)
+    with pytest.raises(ZeroDivisionError):  # also where it ends in an error
+        queue.work(lambda: 1 / 0)
+    assert (one.folder / HEARTBEAT).exists()
+    (one.folder / HEARTBEAT).unlink()
     worked(one, rank=3)
     assert sorted(path.name for path in one.folder.iterdir()) == ["log.3.txt", "told"]
 

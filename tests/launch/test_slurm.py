@@ -128,8 +128,8 @@ def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_
     (job,) = submit(*LONG)
     chance = random.Random(0)
     for number in range(5):
-        wait_for(lambda: is_running(cluster, job), PATIENCE_S)
-        time.sleep(chance.uniform(0.5, 6))  # while it starts, trains or evaluates
+        wait_for(lambda: f"{job}.0" in cluster.run("squeue", "-h", "--steps", f"--jobs={job}"), PATIENCE_S)
+        time.sleep(chance.uniform(0, 6))  # while it starts, trains or evaluates
         # the warning of a preemption or of the end of the time; once, a preemption without a warning
         cluster.run("scancel", f"--signal={'TERM' if number == 2 else 'USR2'}", job)
         wait_for(lambda: not is_running(cluster, job), PATIENCE_S)

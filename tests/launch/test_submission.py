@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from chain import TINY
+from filelock import FileLock
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.launch import job
@@ -83,6 +84,17 @@ def test_a_stage_one_by_itself(tmp_path):
     assert read_record(folder / "record.json").kind == "stage_one" and not run.folder.exists()
 
 
+@pytest.mark.parametrize("only_stage_one", [True, False])
+def test_what_another_process_works_on_is_waited_for(only_stage_one, tmp_path, monkeypatch, capsys):
+    _, folder = frozen(tmp_path, "method=ce", "stage_two=none", only_stage_one=only_stage_one)
+    with FileLock(folder / "lock") as lock:
+        monkeypatch.setattr(job, "wait_for_folder", lambda waited: lock.release() if waited == folder else 1 / 0)
+        assert job.main(folder) == 0
+    said = capsys.readouterr()
+    assert said.err == f"lt_bench: waiting for another process that is working on run {folder.name}\n"
+    assert "CE on digits_lt" in said.out and (folder / "record.json").exists()
+
+
 def test_code_that_reads_a_submission_otherwise_is_refused(tmp_path, capsys):
     _, folder = frozen(tmp_path)
     other = folder.with_name("0" * 12)
@@ -97,7 +109,17 @@ def test_code_that_reads_a_submission_otherwise_is_refused(tmp_path, capsys):
 
 def test_a_folder_without_a_submission_is_refused(tmp_path, capsys):
     assert job.main(tmp_path) == 2
-    assert "no run was submitted there" in capsys.readouterr().err
+    assert "holds no submission.json that can be read: submit the sweep again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"config": {"launch": {"queue": "x"}}}, {"config": {"seed": "x"}}, {"words": None}])
+def test_a_submission_of_another_version_is_refused(change, tmp_path):
+    _, folder = frozen(tmp_path)
+    values = {**read_json(folder / "submission.json"), **change}
+    values = {key: value for key, value in values.items() if value is not None}
+    (folder / "submission.json").write_text(json.dumps(values))
+    with pytest.raises(UsageError, match="is of another version .*; submit the sweep again"):
+        thaw(folder)
 
 
 def test_an_earlier_attempt_leaves_no_traces(tmp_path):

@@ -16,9 +16,11 @@ from lt_bench.launch.chains import chains
 from lt_bench.launch.plan import plan
 from lt_bench.launch.queue import Queue
 from lt_bench.launch.states import DONE, QUEUED, RUNNING, TO_DO, State
+from lt_bench.launch.submission import read_json
 from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
 from lt_bench.record.record import read_record
 
+PATIENCE_S = 300  # seconds; other work on the machine may slow a start down
 SMOKE = ("budget=smoke", "progress=false", "launch.parallel_runs=2")
 
 
@@ -150,6 +152,39 @@ def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch
     monkeypatch.setattr("lt_bench.launch.sweep.Queue", None)
     assert run_sweep([*words, "train.lr=0.1"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 2\n"
+
+
+@pytest.mark.slow
+def test_a_stage_one_that_a_second_sweep_takes_meanwhile_is_waited_for(tmp_path, monkeypatch, capsys):
+    """It still waits its turn in the first sweep when the second begins to train it; both sweeps end well."""
+    words = [*SMOKE, "method=ce", f"output_dir={tmp_path}"]
+    (run,) = plan([*words, "stage_two=ncm"])
+    below, work, others = run.stage_one_folder, Queue.work, []
+
+    def meanwhile(queue, watch):
+        others.append(subprocess.Popen([*MODULE, "-m", *words, "stage_two=ncm"], stderr=subprocess.PIPE, text=True))
+        wait_for(lambda: read_json(below / "status.json").get("state") == "running", PATIENCE_S)
+        stopped = [read_json(below / "status.json")["pid"]]
+        os.kill(stopped[0], signal.SIGSTOP)  # until the first sweep comes upon it
+
+        def watched():
+            if stopped and (below / "log.txt").read_text():
+                os.kill(stopped.pop(), signal.SIGCONT)
+            watch()
+
+        try:
+            work(queue, watched)
+        finally:
+            if stopped:
+                os.kill(stopped.pop(), signal.SIGKILL)
+
+    monkeypatch.setattr(Queue, "work", meanwhile)
+    assert run_sweep([*words, "stage_two=none,cb"]) == 0
+    assert capsys.readouterr().err == "runs: 2, done: 0\n"  # nothing has failed
+    _, said = others[0].communicate()
+    assert others[0].returncode == 0, said
+    assert len(list(tmp_path.glob("*/record.json"))) == 4
+    assert "done before" in (below / "log.txt").read_text()
 
 
 @pytest.mark.slow
