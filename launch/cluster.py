@@ -12,6 +12,7 @@ from lt_bench.compose import UsageError
 
 JOB_NAME = "lt_bench"
 MAX_ARRAY_SIZE = 1001  # SLURM's own default
+PATIENCE_S = 60  # for an answer of the cluster's
 
 
 class Queued(NamedTuple):
@@ -28,7 +29,7 @@ class Cluster:
     @cached_property
     def queued(self) -> dict[str, Queued] | None:
         """Our jobs in the queue by job id, array tasks as 12_3; None where there is no queue to ask."""
-        said = _ask("squeue", "--me", "--noheader", "--array", f"--name={JOB_NAME}", "--format=%i|%T|%M|%r")
+        said = ask("squeue", "--me", "--noheader", "--array", f"--name={JOB_NAME}", "--format=%i|%T|%M|%r")
         if said is None:
             return None
         lines = (line.split("|", 3) for line in said.splitlines() if line.count("|") >= 3)
@@ -37,7 +38,7 @@ class Cluster:
     def ended(self, jobs: Collection[str]) -> dict[str, str]:
         """States of jobs that have left the queue, by job id; empty where there is no accounting."""
         wanted = ",".join(sorted(set(jobs)))
-        said = _ask("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", f"--jobs={wanted}")
+        said = ask("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", f"--jobs={wanted}")
         lines = (said or "").splitlines() if wanted else []
         found = {job: state.split()[0] for job, _, state in (line.partition("|") for line in lines) if state}
         # tasks that were cancelled before they began stay together, as 12_[3-7]
@@ -47,7 +48,7 @@ class Cluster:
     @cached_property
     def max_array_size(self) -> int:
         """How many tasks an array may have."""
-        lines = (_ask("scontrol", "show", "config") or "").splitlines()
+        lines = (ask("scontrol", "show", "config") or "").splitlines()
         sizes = [line.partition("=")[2].strip() for line in lines if line.startswith("MaxArraySize")]
         return int(sizes[0]) if sizes and sizes[0].isdigit() else MAX_ARRAY_SIZE
 
@@ -58,9 +59,12 @@ class Cluster:
             raise UsageError(f"scancel: {done.stderr.strip()}")
 
 
-def _ask(*words: str) -> str | None:
-    """What a command of SLURM prints; None where it is not there or fails."""
+def ask(*words: str) -> str | None:
+    """What a command of SLURM prints; None where it is not there, fails or does not answer."""
     if which(words[0]) is None:
         return None
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return None
     return done.stdout if done.returncode == 0 else None

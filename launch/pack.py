@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from submitit.core.job_environment import JobEnvironment
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
 from lt_bench.exit_codes import DONE
+from lt_bench.launch.cluster import ask
 from lt_bench.launch.held import HELD, let_through
 from lt_bench.launch.queue import Job, Queue
 from lt_bench.launch.submission import HEARTBEAT, JOB
@@ -89,9 +89,8 @@ def _rendezvous() -> dict[str, str]:
 
 def _still_wanted(job: str) -> bool:
     """Whether a job that was only told to end has not been cancelled: it is preempted, or its time is over."""
-    words = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
-    said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60).stdout
-    return said.strip() == "RUNNING"
+    said = ask("squeue", "--noheader", "--format=%T", f"--jobs={job}")
+    return said is not None and said.strip() == "RUNNING"
 
 
 def _await_end() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -94,7 +95,11 @@ class Queue:
                 self._launch(job)
 
     def _launch(self, job: Job) -> None:
-        log = self._log(job).open("ab")
+        try:
+            log = self._log(job).open("ab")
+        except OSError as error:  # somebody has deleted the folder, or the disk is full: the others go on
+            self._fail(job, FAILED, f"{self._log(job)} cannot be written ({error.strerror})")
+            return
         command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder)]
         # a session of its own: Ctrl-C reaches the queue, which passes it on
         popen = subprocess.Popen(
@@ -115,8 +120,7 @@ class Queue:
             self.running.remove(process)
             process.log.close()
             job, status = process.job, process.popen.returncode
-            if self.rank == 0:
-                (job.folder / HEARTBEAT).unlink(missing_ok=True)
+            self._at_rest(job)
             if status == DONE:
                 self.ended(job, status, "done")
             elif status == INTERRUPTED or self.stopping:
@@ -132,11 +136,12 @@ class Queue:
         self.ended(job, status, what)
         if self.rank:
             return
-        (job.folder / HEARTBEAT).unlink(missing_ok=True)
+        self._at_rest(job)
         known = read_json(job.folder / "status.json")
         others = known.get("state") == "running" and known.get("pid") != pid
         if known.get("state") != "failed" and not others:
-            write_json(job.folder / "status.json", {**known, "state": "failed", "error": what})
+            with suppress(OSError):
+                write_json(job.folder / "status.json", {**known, "state": "failed", "error": what})
 
     def _log(self, job: Job) -> Path:
         return job.folder / (f"log.{self.rank}.txt" if self.rank else LOG)
@@ -146,7 +151,14 @@ class Queue:
         if self.rank == 0 and time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + HEARTBEAT_S
             for job in (*(process.job for process in self.running), *self.waiting):
-                (job.folder / HEARTBEAT).touch()
+                with suppress(OSError):
+                    (job.folder / HEARTBEAT).touch()
+
+    def _at_rest(self, job: Job) -> None:
+        """Take away the sign that a job is in hand."""
+        if self.rank == 0:
+            with suppress(OSError):
+                (job.folder / HEARTBEAT).unlink(missing_ok=True)
 
     def _end(self) -> None:
         """Ask what still runs to stop, and wait for it; an interruption meanwhile ends it at once."""
@@ -159,8 +171,8 @@ class Queue:
             for process in self.running:
                 process.popen.kill()
                 process.log.close()
-            for job in (*(process.job for process in self.running), *self.waiting) if self.rank == 0 else ():
-                (job.folder / HEARTBEAT).unlink(missing_ok=True)
+            for job in (*(process.job for process in self.running), *self.waiting):
+                self._at_rest(job)
 
 
 def _bind() -> None:
@@ -179,5 +191,8 @@ def _how(status: int) -> str:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError as error:
+        return f"its log cannot be read ({error.strerror})"
     return lines[-1] if lines else "it said nothing"

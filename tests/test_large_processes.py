@@ -10,7 +10,7 @@ import image_trees
 import pytest
 import torch
 import torch.distributed as dist
-from chain import Killed, assert_identical, execute, kill_after, results, tiny
+from chain import assert_identical, execute, killed_until_done, results, tiny
 from two_processes import on_two
 
 from lt_bench.engine import loop
@@ -36,16 +36,10 @@ class KilledAndUndisturbed:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
             undisturbed = execute(tiny(folder / "undisturbed", *words))
-            deaths, killed = 0, None
-            while killed is None:
-                with pytest.MonkeyPatch.context() as death:
-                    kill_after(death, 3)  # inside the epoch: two steps are saved, the third is lost
-                    try:
-                        killed = execute(tiny(folder / "killed", *words))
-                    except Killed:
-                        deaths += 1
+            # inside the epoch: two steps are saved, the third is lost
+            deaths, killed = killed_until_done(tiny(folder / "killed", *words), patch, steps=3)
         assert_identical(results(*killed), results(*undisturbed))
-        return deaths, [outcome[0].environment["processes"] for outcome in (killed, undisturbed)]
+        return len(deaths), [outcome[0].environment["processes"] for outcome in (killed, undisturbed)]
 
 
 @pytest.mark.parametrize("dataset", ["imagenet_lt", "places_lt", "inat18", "imagenet", "image_folder"])

@@ -1,5 +1,6 @@
 """A queue of processes: a few at a time, what waits for others, failures apart, no process left behind."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,3 +212,29 @@ def test_no_process_outlives_the_queue(error, notes, job):
     assert [process.popen.returncode for process in queue.running] == [-signal.SIGTERM] * 2
     assert sorted(notes.events()) == ["start a", "start b"]  # two processes: either may be first to say so
     assert not list(queue.running[0].job.folder.parent.glob(f"*/{HEARTBEAT}"))
+
+
+def test_a_folder_that_is_deleted_meanwhile_fails_alone(notes, job, tmp_path):
+    jobs = [job("a", seconds=0.5), job("b"), job("c", after="b"), job("d")]
+    runs, told = tmp_path / "runs", []
+    queue = Queue(
+        jobs, 1, {"OMP_NUM_THREADS": "1"}, lambda one, status, what: told.append((one.folder.name, status, what))
+    )
+    queue.work(lambda: shutil.rmtree(runs / "b", ignore_errors=True) if not told else None)
+    assert [(name, status) for name, status, _ in told] == [("a", 0), ("b", 1), ("c", 1), ("d", 0)]
+    assert told[1][2] == f"{runs / 'b' / 'log.txt'} cannot be written (No such file or directory)"
+    assert read_json(runs / "b" / "status.json")["error"] == told[1][2]
+
+
+def test_a_folder_that_is_deleted_under_a_run(notes, job, tmp_path):
+    folder = tmp_path / "runs" / "a"
+    gone = job("a", seconds=0.5, status=1)
+    told = []
+    queue = Queue(
+        [gone, job("b")],
+        1,
+        {"OMP_NUM_THREADS": "1"},
+        lambda one, status, what: told.append((one.folder.name, status, what)),
+    )
+    queue.work(lambda: shutil.rmtree(folder, ignore_errors=True) if "start a" in notes.events() and not told else None)
+    assert told == [("a", 1, "failed (exit 1): its log cannot be read (No such file or directory)"), ("b", 0, "done")]

@@ -138,6 +138,20 @@ def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_
     assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
 
 
+def test_a_pack_gives_way_and_goes_on(cluster, submit, tmp_path):
+    """Both runs of a job write a checkpoint, and go on in the job's next life."""
+    runs = tmp_path / "runs"
+    (job,) = submit(*LONG, "seed=0,1", "launch.runs_per_gpu=2", "launch.cpus_per_task=2")
+    wait_for(lambda: len([path for path in runs.glob("*/metrics.jsonl") if path.read_text()]) == 2, PATIENCE_S)
+    cluster.run("scancel", "--signal=USR2", job)
+    wait_until_gone(cluster, job)
+    assert restarts(cluster, job) == 1 and cluster.accounts(job) == {job: "COMPLETED"}
+    first, second = sorted(records_of(runs), key=lambda record: record.seed)
+    assert (first.seed, second.seed) == (0, 1)
+    by_hand = undisturbed(tmp_path / "by_hand", *LONG, "seed=0")
+    assert_identical(results(first, runs / first.run_id), by_hand)
+
+
 def test_the_end_of_a_jobs_time_is_not_the_end_of_its_run(cluster, submit, tmp_path):
     (job,) = submit(*LONG, "train.epochs=2500", "launch.time_min=2", "launch.signal_delay_s=90")
     wait_for(lambda: restarts(cluster, job) > 0, PATIENCE_S)
