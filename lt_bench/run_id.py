@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.compose import UsageError, groups
 from lt_bench.config import Config, Dataset, flat, node
+from lt_bench.data.source import list_checksums, names_nothing
 from lt_bench.data.split_files import STAGE_ONE, checksums, probe_list
 from lt_bench.preflight import TARGETS
 from lt_bench.signatures import REQUIRED, parameters
@@ -33,9 +34,11 @@ SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
 GIVEN = ("dataset.split_dir",)
 LISTS, PROBE_LISTS = "lists", "probe_lists"
+# Images and labels of a data set of files that has no published lists.
+FILES, PROBE_FILES = "files", "probe_files"
 PROBE_LIST = "dataset.probe_list"
 # What a probe is fitted on, which no encoder sees.
-PROBED = (PROBE_LISTS, PROBE_LIST)
+PROBED = (PROBE_LISTS, PROBE_FILES, PROBE_LIST)
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -98,12 +101,18 @@ def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
 
 def _checksums(config: Config) -> dict[str, str]:
     """Of the lists that a run reads: those that its encoder depends on, and the one that a probe is fitted on."""
+    files = {}
+    if names_nothing(config):
+        found = list_checksums(config)
+        files = {f"{FILES}.{part}": value for part, value in found.items() if part != "probe"}
+        if "probe" in found and is_probe(config):
+            files[PROBE_FILES] = found["probe"]
     if config.dataset.split_dir is None:
-        return {}
+        return files
     found = checksums(Path(config.dataset.split_dir).expanduser(), config.split_seed)
     lists = {f"{LISTS}.{name}": found[name] for name in STAGE_ONE if name in found}
     probe = probe_lists(config)
-    return lists | {f"{PROBE_LISTS}.{name}": found[name] for name in probe if name in found}
+    return files | lists | {f"{PROBE_LISTS}.{name}": found[name] for name in probe if name in found}
 
 
 def is_probe(config: Config) -> bool:

@@ -168,14 +168,17 @@ def test_skipped_images_are_those_of_a_stage_also_after_an_interruption(tree, tm
 
 def test_other_lists_are_another_split(tree, tmp_path):
     words = [*image_trees.words(tree), "method=ce", "train.batch_size=16"]
-    config = tiny(tmp_path / "runs", *words)
+    config = tiny(tmp_path / "runs", *words, "dataset.train_images=80")
     _, folder = execute(config)
     (folder / "record.json").unlink()
+    unnamed = tiny(tmp_path / "runs", *words)
+    record, _ = execute(unnamed)
     path = tree / "lists" / "ImageNet_LT_train.txt"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[1], lines[0], *lines[2:]]))
     with pytest.raises(UsageError, match="lists_sha256"):
         execute(config)
+    assert execute(unnamed)[0].run_id != record.run_id  # what nobody has published is known by its content
 
 
 def data_order(processes, folder, tree):

@@ -1,7 +1,9 @@
 """Identities: what decides a result is in them, and nothing else."""
 
 import dataclasses
+import shutil
 
+import image_trees
 import pytest
 
 from lt_bench import run_id as module
@@ -176,6 +178,33 @@ def test_a_probe_list_decides_probes_alone(rule):
     assert (len({plain, listed, other}) == 3) == rule.endswith("_probe")
     assert (plain == listed == other) == (not rule.endswith("_probe"))
     assert plain[2] == listed[2] == other[2]
+
+
+def test_a_folder_of_ones_own_is_known_by_its_images_and_labels(tmp_path):
+    for name in "abc":
+        image_trees.tree(tmp_path / name, "image_folder")
+    (tmp_path / "c" / "train" / "n0000" / "n0000_7.JPEG").unlink()
+    words = ("dataset=image_folder", "dataset.num_classes=8", "method=ce")
+
+    def of(name, *more):
+        return identities(*words, f"dataset.root={tmp_path / name}", *more)
+
+    assert of("a") == of("b") and not set(of("a")) & set(of("c"))
+    shutil.copytree(tmp_path / "b" / "test", tmp_path / "b" / "more")
+    probe = ("stage_two=linear_probe", "dataset.probe_list=more")
+    found, rule = of("b", *probe), of("b", "dataset.probe_list=more")
+    (tmp_path / "b" / "more" / "n0000" / "n0000_1000.JPEG").rename(tmp_path / "b" / "more" / "n0000" / "other.JPEG")
+    changed = of("b", *probe)
+    assert not set(found[:2]) & set(changed[:2]) and found[2] == changed[2]
+    assert rule == of("b", "dataset.probe_list=more") == of("a")
+
+
+def test_published_lists_and_missing_ones_are_known_by_their_name(tmp_path):
+    image_trees.image_lists(tmp_path / "a")
+    words = ("dataset=imagenet_lt", "method=ce")
+    assert identities(*words) == identities(*words, f"dataset.root={tmp_path / 'a'}", f"dataset.list_dir={tmp_path}")
+    own = ("dataset=image_folder", "dataset.num_classes=8")
+    assert identities(*own) == identities(*own, f"dataset.root={tmp_path / 'nowhere'}")
 
 
 def test_stage_one_is_shared_by_all_rules_and_is_no_run():

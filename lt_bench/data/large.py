@@ -137,7 +137,7 @@ class LargeImages:
             if loaded.problem:
                 raise DataError(
                     f"{loaded.problem}; python -m lt_bench.data check, with the same words, finds all such images, and "
-                    "dataset.on_bad_image=skip trains without them"
+                    "dataset.on_bad_image=skip trains without them (evaluation never does)"
                 )
             device = self.labels.device
             finished = tuple(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -21,7 +22,10 @@ _function: Callable[[Any], Any]
 def in_parallel(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str, shown: bool
 ) -> Iterator[Result]:
-    """``function`` of every item, in order, in some processes (0: in this one), with a progress bar on stderr."""
+    """``function`` of every item, in order, in some processes (0: in this one), with a progress bar on stderr.
+
+    Few results wait for whoever reads them.
+    """
     with tqdm(desc=title, total=len(items), unit="image", disable=not shown) as bar:
         if workers == 0:
             for item in items:
@@ -31,9 +35,13 @@ def in_parallel(
         # the function, which may hold a whole index, goes to each process once
         pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(function,))
         try:
-            for result in pool.map(_call, items, chunksize=CHUNK):
-                yield result
-                bar.update()
+            due: deque[Future[list[Any]]] = deque()
+            for start in range(0, len(items), CHUNK):
+                due.append(pool.submit(_call, items[start : start + CHUNK]))
+                if len(due) > 2 * workers:  # a slow reader does not make results pile up
+                    yield from _counted(due.popleft().result(), bar)
+            while due:
+                yield from _counted(due.popleft().result(), bar)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -45,8 +53,14 @@ def _begin(function: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _call(item: Any) -> Any:
-    return _function(item)
+def _call(items: Sequence[Any]) -> list[Any]:
+    return [_function(item) for item in items]
+
+
+def _counted(results: list[Any], bar: Any) -> Iterator[Any]:
+    for result in results:
+        yield result
+        bar.update()
 
 
 def default_workers() -> int:

@@ -8,6 +8,8 @@ from typing import Any
 from hydra.utils import get_object
 
 from lt_bench.config import Config
+from lt_bench.data.sources.common import DataError
+from lt_bench.data.sources.image_lists import find
 from lt_bench.signatures import parameters
 
 
@@ -23,6 +25,41 @@ def read_source(config: Config) -> Any:
 
     A source is a function of the root and of those settings of the data set that it names as its parameters.
     """
+    return get_object(config.dataset._target_)(data_root(config), **_settings(config))
+
+
+def _settings(config: Config) -> dict[str, Any]:
     dataset = config.dataset
     wanted = parameters(dataset._target_).keys() & vars(dataset).keys() - {"root"}
-    return get_object(dataset._target_)(data_root(config), **{name: getattr(dataset, name) for name in sorted(wanted)})
+    return {name: getattr(dataset, name) for name in sorted(wanted)}
+
+
+def names_nothing(config: Config) -> bool:
+    """Whether a data set of files is known by what its lists hold alone: nothing says what they should hold."""
+    return config.dataset.train_list is not None and config.dataset.train_images is None
+
+
+def list_checksums(config: Config) -> dict[str, str]:
+    """Checksums of the images and labels that the lists of a data set of files name, by part.
+
+    Lists that cannot be read have none, and stop the run when it reads them. Computed once while they stay the same.
+    """
+    dataset, root = config.dataset, data_root(config)
+    named = {part: getattr(dataset, f"{part}_list") for part in ("train", "validation", "test", "probe")}
+    try:
+        stamps = {part: _stamp(path) for part, path in find(root, dataset.list_dir, named).items()}
+        key = repr((root.absolute(), _settings(config), stamps))
+        if key not in _known:
+            _known[key] = {part: files.sha256() for part, files in read_source(config).parts().items()}
+    except (DataError, OSError):
+        return {}
+    return _known[key]
+
+
+_known: dict[str, dict[str, str]] = {}
+
+
+def _stamp(path: Path) -> list[tuple[str, int]]:
+    """When a list, or every folder of a class, was last changed."""
+    places = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [(str(place), place.stat().st_mtime_ns) for place in places]

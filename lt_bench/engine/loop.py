@@ -114,6 +114,8 @@ class Trainer:
             while self.position.epoch < self.training.epochs:
                 metrics.write(self.position.epoch, self._epoch(stop, progress))
                 self._finish_epoch(stop)
+            if stop.agreed(self.run):  # asked for while the last checkpoint was written; the next stage asks anew
+                raise Interrupted(stop.reason)
         if self.position.best:
             self.method.load_state_dict(self.position.best["model"])
         return self.position

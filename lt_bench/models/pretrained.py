@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 SHOWN = 5  # names in a message
+COUNTER = ".num_batches_tracked"
 
 
 def load_pretrained(encoder: nn.Module, source: str, name: str) -> None:
@@ -23,7 +24,8 @@ def load_pretrained(encoder: nn.Module, source: str, name: str) -> None:
     """
     state = _torchvisions(name) if source == "torchvision" else _read(Path(source).expanduser())
     state = encoder_state(state)
-    wanted = encoder.state_dict()
+    # counters of batch norms, which older files lack, are filled in by load_state_dict
+    wanted = {key: value for key, value in encoder.state_dict().items() if not key.endswith(COUNTER) or key in state}
     shapes = [
         f"{key} {tuple(state[key].shape)} for {tuple(tensor.shape)}"
         for key, tensor in wanted.items()

@@ -43,6 +43,23 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(number, batch_size, exp
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_while_the_last_checkpoint_is_written_is_not_forgotten(tmp_path, monkeypatch):
+    method = CE(Vectors(), TrainInfo(LABELS, 2, 3))
+    source = FixedBatches([Batch((torch.randn(8, 6),), LABELS, torch.arange(8))])
+    trainer = Trainer(method, source, training(1, 8), Constant(0.1), one_process(source), stage(tmp_path))
+    save = checkpoint.save
+
+    def signalled(path, state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        save(path, state)
+
+    monkeypatch.setattr(checkpoint, "save", signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        trainer.fit()
+    again = Trainer(method, source, training(1, 8), Constant(0.1), one_process(source), stage(tmp_path))
+    assert again.fit().epoch == 1 and source.given == 1
+
+
 def test_a_second_ctrl_c_stops_at_once():
     with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,23 +62,31 @@ def read(
     Raises DataError for a list that is missing or cannot be read.
     """
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
-    paths = _find(root, list_dir, {part: name for part, name in named.items() if name is not None})
+    paths = find(root, list_dir, named)
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
     classes, problems = None, []
     parts: dict[str, ImageFiles] = {}
     for part, path in paths.items():
         parts[part], found, wrong = read_files(path, root, num_classes, classes)
-        classes = found if part == "train" else classes
+        if part == "train":
+            classes = found
+        elif classes is None and found is not None and len(found) != num_classes:
+            what = f"{len(found)} named classes, expected {num_classes}: numbers go by their alphabetical order"
+            problems.append(Problem(str(path), 0, what))
         problems += [*wrong, *_miscounted(parts[part], num_classes, counts.get(part), part, class_sizes)]
     problems += _shared(parts)
     probe = parts.get("probe")
     return ImageLists(root, parts["train"], parts.get("validation"), parts["test"], num_classes, problems, probe)
 
 
-def _find(root: Path, list_dir: str | None, named: dict[str, str]) -> dict[str, Path]:
-    """Where the lists are: folders of classes below the root, or files in the folder of lists."""
+def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> dict[str, Path]:
+    """Where the lists are that have a name: folders of classes below the root, or files in the folder of lists.
+
+    Raises DataError for those that are missing.
+    """
     lists = root if list_dir is None else Path(list_dir).expanduser()
-    paths = {part: root / name if (root / name).is_dir() else lists / name for part, name in named.items()}
+    given = {part: name for part, name in named.items() if name is not None}
+    paths = {part: root / name if (root / name).is_dir() else lists / name for part, name in given.items()}
     missing = [part for part, path in paths.items() if not path.exists()]
     if missing:
         places = [f"no {part} list: {paths[part].resolve()}" for part in missing]

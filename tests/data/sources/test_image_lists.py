@@ -1,5 +1,7 @@
 """Data sets of image files: which lists are read, and what their counts must be."""
 
+import shutil
+
 import image_trees
 import pytest
 
@@ -116,4 +118,17 @@ def test_a_probe_list_may_name_training_images_and_no_others_again(tmp_path):
     where = tmp_path / "lists" / "ImageNet_LT_val.txt"
     assert [str(problem) for problem in read(*words).problems] == [
         f"{path}:2: val/n0001/n0001_1000.JPEG is also in {where}"
+    ]
+
+
+def test_a_folder_that_lacks_a_class_beside_a_list_of_numbers(tmp_path):
+    """Its classes would be numbered by the alphabet of those that are left."""
+    root = image_trees.tree(tmp_path, "image_folder")
+    rows = [(f"train/{path.parent.name}/{path.name}", int(path.parent.name[1:])) for path in root.glob("train/*/*")]
+    image_trees.write_list(root / "train.txt", rows)
+    words = [*image_trees.words(root, "image_folder"), "dataset.train_list=train.txt", "dataset.list_dir=null"]
+    assert read(*words).problems == []
+    shutil.rmtree(root / "test" / "n0003")
+    assert [str(problem) for problem in read(*words).problems] == [
+        f"{root / 'test'}: 7 named classes, expected 8: numbers go by their alphabetical order"
     ]
