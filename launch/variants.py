@@ -28,7 +28,7 @@ class Variants:
     """
 
     def __init__(self) -> None:
-        self._bases: dict[tuple[str, ...], tuple[Config, str]] = {}
+        self._bases: dict[tuple[str, ...], tuple[Config, str] | None] = {}
 
     def __call__(self, words: Sequence[str]) -> Config:
         """The settled config of one run; raises UsageError."""
@@ -39,7 +39,10 @@ class Variants:
             return settle(compose(words))
         keys = {override.key_or_group for override in plain}
         others = tuple(word for word, one in zip(words, overrides, strict=True) if one.key_or_group not in keys)
-        base, references = self._base(others)
+        found = self._base(others)
+        if found is None:
+            return settle(compose(words))
+        base, references = found
         if "${." in references or any(re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", references) for key in keys):
             return settle(compose(words))
         config = copy.deepcopy(base)
@@ -50,12 +53,18 @@ class Variants:
                 raise UsageError("\n".join(problems))
         return config
 
-    def _base(self, words: tuple[str, ...]) -> tuple[Config, str]:
-        """The settled config of the words that are left, and all references in it before they were resolved."""
+    def _base(self, words: tuple[str, ...]) -> tuple[Config, str] | None:
+        """The settled config of the words that are left, and all references in it before they were resolved.
+
+        None where these words are wrong, as they may be without the plain ones that give what they need.
+        """
         if words not in self._bases:
-            composed = compose(words)
-            texts = _texts(OmegaConf.to_container(composed, resolve=False))
-            self._bases[words] = settle(composed), "\n".join(text for text in texts if "${" in text)
+            try:
+                composed = compose(words)
+                texts = _texts(OmegaConf.to_container(composed, resolve=False))
+                self._bases[words] = settle(composed), "\n".join(text for text in texts if "${" in text)
+            except UsageError:
+                self._bases[words] = None
         return self._bases[words]
 
 

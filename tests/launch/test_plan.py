@@ -167,6 +167,10 @@ SWEEPS = [
     ["method=ce", "stage_two=glob(*)", "train.batch_size=64", "train.optimizer.momentum=0.8", "evaluation.select=last"],
     ["seed=3", "seed=4", "train={lr:0.2}", "method.temperature=0.3", "budget.epoch_scale=0.1,0.2"],
     ["fidelity=official", "method=paco,gpaco", "dataset=cifar10_lt", "train.lr=1", "dataset.download=false"],
+    # without their plain words these are refused
+    ["dataset=image_folder", "dataset.root=A", "dataset.num_classes=3", "seed=0,1"],
+    ["dataset.split_dir=D", "split_seed=1,2"],
+    ["method=bcl", "train.microbatch=64", "train.microbatch_anyway=true", "seed=0,1"],
 ]
 
 
@@ -190,6 +194,13 @@ def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
         len(plan(["method=ce,supcon", "seed=range(20)", "train.optimizer.momentum=0.5,0.6"])) == 80
         and len(composed) == 2
     )
+
+
+def test_words_that_are_wrong_without_the_plain_ones_are_composed_so_only_once(monkeypatch):
+    composed = []
+    monkeypatch.setattr("lt_bench.launch.variants.compose", lambda words: composed.append(words) or compose(words))
+    assert len(plan(["dataset.split_dir=D", "split_seed=range(1,6)"])) == 5
+    assert composed.count(("dataset.split_dir=D",)) == 1 and len(composed) == 6
 
 
 def test_a_sweep_without_runs_is_refused():
