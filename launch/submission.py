@@ -16,7 +16,7 @@ from lt_bench.compose import UsageError
 from lt_bench.config import Config, Dataset
 from lt_bench.preflight import settle
 from lt_bench.record.files import write_json
-from lt_bench.run_id import run_id, stage_one_id
+from lt_bench.run_id import own_group_rule, run_id, stage_one_id
 
 SUBMISSION, JOB, HEARTBEAT, LOG = "submission.json", "job.json", "heartbeat", "log.txt"
 
@@ -44,6 +44,7 @@ def freeze(submission: Submission, identity: str) -> Path:
         list_dir=_absolute(data.list_dir),
         packed=_absolute(data.packed),
         split_dir=_absolute(data.split_dir),
+        own_group_rule=own_group_rule(data),
     )
     if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
         backbone["pretrained"] = _absolute(backbone["pretrained"])
@@ -74,7 +75,8 @@ def thaw(folder: Path) -> Submission:
     if not values:
         raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
     try:
-        config = settle(OmegaConf.merge(OmegaConf.structured(Config), values["config"]))  # type: ignore[arg-type]
+        merged = OmegaConf.merge(OmegaConf.structured(Config), values["config"])
+        config = settle(merged, frozen=True)  # type: ignore[arg-type]
         only_stage_one, code, words = values["only_stage_one"], values["code"], tuple(values["words"])
     except (KeyError, OmegaConfBaseException) as error:
         said = str(error).partition("\n")[0]

@@ -31,7 +31,8 @@ class Dataset:
 
     ``split_dir`` holds lists of images that replace the selection by class counts; ``split_seed`` chooses among them.
     A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops; RandAugment does so many operations
-    with such a magnitude. ``list_dir`` and what follows is for data sets of image files: names of the lists
+    with such a magnitude. Stage ones are known by ``own_group_rule`` whatever the tables group by (null: the one in the
+    data set's file). ``list_dir`` and what follows is for data sets of image files: names of the lists
     (``probe_list``: the images that a linear probe is fitted on, null for those of the training list), what the
     published lists count, the form in which images are stored (short side and JPEG quality; null: as they are), a
     packed copy of them in this form, processes that read images (null: one per core), and what to do about an image
@@ -56,6 +57,7 @@ class Dataset:
     randaugment_operations: int = 2
     randaugment_magnitude: float = 10.0
     group_rule: str = "count_100_20"
+    own_group_rule: str | None = None
     pool_per_class: int | None = None
     validation_fraction: float = 0.0
     validation_per_class: int = 0

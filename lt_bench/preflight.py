@@ -36,8 +36,11 @@ TYPED = {
 }
 
 
-def settle(composed: DictConfig) -> Config:
-    """The checked config with every interpolation resolved; raises UsageError with one line per problem."""
+def settle(composed: DictConfig, frozen: bool = False) -> Config:
+    """The checked config with every interpolation resolved; raises UsageError with one line per problem.
+
+    ``frozen``: it was settled before, and the files of conf/, which may have changed since, have no say any more.
+    """
     missing = sorted(_missing(OmegaConf.to_container(composed, resolve=False)))
     if missing:
         raise UsageError("\n".join(map(_no_value, missing)))
@@ -47,11 +50,13 @@ def settle(composed: DictConfig) -> Config:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
     _without_nulls(config)
-    for find in (_misplaced, out_of_range, impossible):
+    checks = (_misplaced, out_of_range) if frozen else (_useless_training, _misplaced, out_of_range, impossible)
+    for find in checks:
         problems = list(find(config))
         if problems:
             raise UsageError("\n".join(problems))
-    _name_budget(config)
+    if not frozen:
+        _name_budget(config)
     if training := stage_two_training(config):
         config.stage_two["train"] = asdict(training)
     return config
@@ -103,9 +108,6 @@ def _no_value(key: str) -> str:
 
 def _misplaced(config: Config) -> Iterator[str]:
     """Unknown keys, values of the wrong kind and missing ones, in the nodes that the schema leaves open."""
-    if training := _useless_training(config):
-        yield training
-        return
     for key in (*TYPED, *TARGETS):
         values = node(config, key)
         if key.startswith("stage_two.train") and "train" not in config.stage_two:
@@ -125,14 +127,13 @@ def _misplaced(config: Config) -> Iterator[str]:
         yield f"dataset.{error}"
 
 
-def _useless_training(config: Config) -> str | None:
+def _useless_training(config: Config) -> Iterator[str]:
     """What to say where training is set up for a stage-two rule whose file has none: a closed form."""
     name = config.stage_two.get("name", "")
     if "train" in config.stage_two and name in groups()["stage_two"]:
         text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
         if not {"train", "defaults"} & OmegaConf.create(text).keys():  # with defaults: builds on a rule that is trained
-            return f"stage_two={name} trains nothing; leave stage_two.train out"
-    return None
+            yield f"stage_two={name} trains nothing; leave stage_two.train out"
 
 
 def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:

@@ -25,7 +25,7 @@ IRRELEVANT = (
     "experiment", "recipe",
     "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
     "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
-    "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
+    "dataset.own_group_rule", "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
 )  # fmt: skip
 
 PRETRAINED = "backbone.pretrained"
@@ -161,7 +161,7 @@ def stage_one_id(config: Config) -> str:
 def identities(config: Config) -> tuple[str, str]:
     """The identity of a run, and that of the stage one below it."""
     below = values = decisive(config)
-    if (rule := _own_group_rule(config.dataset.name)) != config.dataset.group_rule:
+    if (rule := own_group_rule(config.dataset)) != config.dataset.group_rule:
         below = decisive(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
@@ -170,9 +170,13 @@ def identities(config: Config) -> tuple[str, str]:
     return _digest(values), _digest({"kind": "stage_one", **below})
 
 
+def own_group_rule(dataset: Dataset) -> str:
+    """The group rule that is a data set's own; tables may group its classes otherwise, an encoder does not see it."""
+    return dataset.own_group_rule or _group_rule_in_file(dataset.name)
+
+
 @cache
-def _own_group_rule(dataset: str) -> str:
-    """The group rule in a data set's own file; tables may group its classes otherwise, an encoder does not see it."""
+def _group_rule_in_file(dataset: str) -> str:
     if dataset not in groups()["dataset"]:
         return Dataset.group_rule
     text = (files("lt_bench.conf") / "dataset" / f"{dataset}.yaml").read_text(encoding="utf-8")

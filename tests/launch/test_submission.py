@@ -4,17 +4,22 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from chain import TINY
 from filelock import FileLock
+from hydra.utils import get_object
 
 from lt_bench.compose import UsageError, compose
 from lt_bench.launch import job
 from lt_bench.launch.plan import plan
 from lt_bench.launch.submission import Submission, freeze, label, read_json, thaw
+from lt_bench.preflight import settle
 from lt_bench.record.folder import code_version
 from lt_bench.record.record import read_record
+from lt_bench.run_id import stage_one_id
 
 
 def frozen(tmp_path, *words, only_stage_one=False, code=None):
@@ -53,6 +58,36 @@ def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypat
         monkeypatch.chdir(tmp_path)
         assert (config.dataset.list_dir, config.dataset.packed) == (str(tmp_path / "lists"), str(tmp_path / "copy"))
         assert config.backbone["pretrained"] == expected and config.dataset.split_dir is None
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A copy of conf/ to edit, which is what the front end reads; what it has read before is forgotten."""
+    copy = Path(shutil.copytree(str(files("lt_bench.conf")), tmp_path / "conf"))
+    for name in ("compose", "preflight", "limits", "run_id"):
+        monkeypatch.setattr(f"lt_bench.{name}.files", lambda package: copy)
+    for cached in ("lt_bench.compose.groups", "lt_bench.run_id._group_rule_in_file"):
+        monkeypatch.setattr(cached, get_object(cached).__wrapped__)
+    return copy
+
+
+@pytest.mark.parametrize("only_stage_one", [True, False])
+def test_edits_of_the_files_that_a_run_was_composed_of_change_nothing(only_stage_one, tmp_path, conf):
+    words = ["method=sbcl", "fidelity=official", "stage_two=cb", "budget=smoke", "dataset.group_rule=count_100_20"]
+    (run,) = plan([*words, "progress=false", f"output_dir={tmp_path / 'runs'}"])
+    submission = Submission(run.config, only_stage_one, code_version(), run.overrides)
+    folder = freeze(submission, run.stage_one if only_stage_one else run.identity)
+    before = thaw(folder)
+    (conf / "budget" / "smoke.yaml").write_text("budget: {name: smoke, epoch_scale: 1.0}")
+    (conf / "dataset" / "digits_lt.yaml").write_text("dataset: {name: digits_lt}")
+    (conf / "stage_two" / "cb.yaml").write_text("name: cb")
+    (conf / "quirks" / "sbcl_official.yaml").unlink()
+    with pytest.raises(UsageError, match="stage_two=cb trains nothing"):  # so it would be by now
+        settle(compose(run.overrides))
+    assert stage_one_id(run.config) != run.stage_one  # it would have another one by now
+    assert thaw(folder) == before and job.main(folder) == 0
+    record, below = (read_record(tmp_path / "runs" / name / "record.json") for name in (folder.name, run.stage_one))
+    assert (record.run_id, record.budget, below.run_id) == (folder.name, "smoke", run.stage_one)
 
 
 def test_later_edits_of_conf_change_nothing(tmp_path, monkeypatch, capsys):
