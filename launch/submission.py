@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.compose import UsageError
-from lt_bench.config import Config, Dataset
+from lt_bench.config import Config, Dataset, Launch
+from lt_bench.data.parallel import default_workers
 from lt_bench.preflight import settle
 from lt_bench.record.files import write_json
 from lt_bench.run_id import own_group_rule, run_id, stage_one_id
@@ -33,7 +34,8 @@ class Submission(NamedTuple):
 def freeze(submission: Submission, identity: str) -> Path:
     """Write a submission into its run folder, which is returned; later edits of conf/ do not reach it any more.
 
-    Paths become absolute, so that it does not matter from where the run is carried out. Raises UsageError.
+    Paths become absolute, so that it does not matter from where the run is carried out; processes that read images are
+    given their share of the cores. Raises UsageError.
     """
     config = submission.config
     folder = Path(config.output_dir).expanduser().absolute() / identity
@@ -45,6 +47,7 @@ def freeze(submission: Submission, identity: str) -> Path:
         packed=_absolute(data.packed),
         split_dir=_absolute(data.split_dir),
         own_group_rule=own_group_rule(data),
+        workers=_workers(config.launch) if data.workers is None else data.workers,
     )
     if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
         backbone["pretrained"] = _absolute(backbone["pretrained"])
@@ -63,6 +66,13 @@ def freeze(submission: Submission, identity: str) -> Path:
         reason = error.strerror or error
         raise UsageError(f"cannot write into {folder} ({reason}); choose another folder with output_dir=DIR") from error
     return folder
+
+
+def _workers(launch: Launch) -> int:
+    """The share of the cores of a run, or of each of its processes, among those that are carried out beside it."""
+    if launch.executor == "slurm":
+        return max(1, launch.cpus_per_task // launch.runs_per_gpu)
+    return max(1, default_workers() // launch.parallel_runs)
 
 
 def _absolute(path: str | None) -> str | None:

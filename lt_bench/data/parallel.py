@@ -64,6 +64,9 @@ def _counted(results: list[Any], bar: Any) -> Iterator[Any]:
 
 
 def default_workers() -> int:
-    """One process per core that this process may use, shared among the processes that a launcher started here."""
+    """One process per core that this process may use, shared among the processes that torchrun started here.
+
+    Runs of sweeps do not ask: the submission gives each its share of the job's or the machine's cores.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

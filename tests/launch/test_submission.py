@@ -157,6 +157,23 @@ def test_a_submission_of_another_version_is_refused(change, tmp_path):
         thaw(folder)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["launch=slurm_packed", "launch.runs_per_gpu=4", "launch.cpus_per_task=14"], 3),
+        (["launch=slurm_packed", "launch.runs_per_gpu=4", "launch.cpus_per_task=2"], 1),
+        (["launch=slurm", "launch.gpus_per_node=4", "launch.cpus_per_task=12"], 12),  # each task has twelve of its own
+        (["launch.parallel_runs=3"], 2),
+        (["launch.parallel_runs=16"], 1),
+        (["launch=slurm_packed", "dataset.workers=0"], 0),
+    ],
+)
+def test_processes_that_read_images_share_the_cores(words, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.launch.submission.default_workers", lambda: 8)
+    run, folder = frozen(tmp_path, *words)
+    assert thaw(folder).config.dataset.workers == expected and folder == run.folder
+
+
 def test_an_earlier_attempt_leaves_no_traces(tmp_path):
     _, folder = frozen(tmp_path)
     for name in ("job.json", "heartbeat", "trace.txt"):
