@@ -23,7 +23,7 @@ in the folder that --runs names.
   python -m lt_bench.launch retry                                           what has failed, as it was submitted
   python -m lt_bench.launch retry method=sbcl launch=slurm launch.mem_gb=64    of this sweep, with more memory
   python -m lt_bench.launch cancel method=sbcl                              the cluster's jobs of these runs
-  python -m lt_bench.launch logs 0c94                                       what the run 0c94... has printed
+  python -m lt_bench.launch logs 0c94                                       what run 0c94... and its job have printed
 
 A second submit of the same sweep queues only what is neither done nor in hand. A job that is cancelled, or whose time
 is over, has written checkpoints: submit or retry goes on from there. Sweeps on this machine are stopped with Ctrl-C.
@@ -158,13 +158,14 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 def _logs(arguments: argparse.Namespace) -> int:
     from lt_bench.launch.states import run_folders
+    from lt_bench.launch.submission import job_logs
 
     for name in arguments.words or [""]:
         folders = [folder for folder in run_folders(arguments.runs) if folder.name.startswith(name)]
         if not name or not folders:
             raise UsageError(f"logs takes beginnings of the names of runs in {arguments.runs}, as status shows them")
         for folder in folders:
-            logs = sorted(folder.glob("log*.txt"))
+            logs = [*sorted(folder.glob("log*.txt")), *job_logs(folder)]
             if not logs:
                 print(f"{folder} has no log: the run has not started, or was started by hand")
             for path in logs:

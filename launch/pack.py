@@ -15,7 +15,7 @@ from lt_bench.exit_codes import DONE
 from lt_bench.launch.cluster import ask
 from lt_bench.launch.held import HELD, let_through
 from lt_bench.launch.queue import Job, Queue
-from lt_bench.launch.submission import HEARTBEAT, JOB
+from lt_bench.launch.submission import HEARTBEAT, JOB, read_json
 from lt_bench.record.files import write_json
 
 
@@ -41,7 +41,7 @@ class Pack:
         helps = {} if job.num_tasks == 1 else _rendezvous()
         self.queue = Queue(todo, self.parallel, {**self.environment, **helps}, _tell, job.global_rank)
         for one in todo if job.global_rank == 0 else []:
-            write_json(one.folder / JOB, {"job": job.job_id})
+            write_json(one.folder / JOB, {**read_json(one.folder / JOB), "job": job.job_id})
             (one.folder / HEARTBEAT).unlink(missing_ok=True)
         self.signals: set[int] = set()
         requeue = signal.getsignal(signal.SIGUSR2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lt_bench.launch.cluster import Cluster, Queued
-from lt_bench.launch.submission import HEARTBEAT, JOB, SUBMISSION, read_json
+from lt_bench.launch.submission import HEARTBEAT, JOB, SUBMISSION, job_logs, read_json
 from lt_bench.record.folder import finished
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
@@ -49,7 +49,7 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
             found[folder] = _without_job(folder, had_one=False)
     ended = cluster.ended(lost.values())
     for folder, job in lost.items():
-        found[folder] = _after_job(ended.get(job, ""), job)
+        found[folder] = _after_job(ended.get(job, ""), job, has_log=bool(job_logs(folder)))
     return found
 
 
@@ -97,12 +97,13 @@ def _in_hand(status: Mapping[str, object]) -> State:
     return State(QUEUED, "its turn comes") if waits else State(RUNNING)
 
 
-def _after_job(state: str, job: str) -> State:
+def _after_job(state: str, job: str, has_log: bool) -> State:
     """A run without record or word of failure, whose job has ended in the given state."""
     if state.startswith("CANCELLED"):
         return State(STOPPED, f"job {job} was cancelled", job)
     known = f" as {state}" if state not in ("", "RUNNING", "PENDING") else ""  # accounts trail behind the queue
-    return State(FAILED, f"job {job} ended{known} without a word", job)
+    see = "; logs shows what the job printed" if has_log else ""
+    return State(FAILED, f"job {job} ended{known} without a word{see}", job)
 
 
 def _silence(folder: Path) -> float | None:

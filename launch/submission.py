@@ -108,6 +108,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+def job_logs(folder: Path) -> list[Path]:
+    """Submitit's files with what the cluster's job of a run folder has printed: why it ended before any run began."""
+    job = read_json(folder / JOB)
+    return sorted(Path(job["logs"]).glob(f"{job['job']}_*_log.out")) if job.keys() >= {"job", "logs"} else []
+
+
 def label(config: Mapping[str, Any]) -> str:
     """What a run is, in a few words, from its config as plain values."""
     method, rule, imbalance = config["method"]["title"], config["stage_two"]["title"], config["imbalance"]

@@ -80,6 +80,13 @@ def test_runs_end_well(job, work):
     assert [json.loads((one.folder / "job.json").read_text()) for one in jobs] == [{"job": "7"}] * 3
 
 
+def test_where_the_log_of_the_job_lies_is_not_forgotten(job, work):
+    one = job("a")
+    (one.folder / "job.json").write_text('{"job": "6", "logs": "/somewhere"}')
+    work(one)
+    assert json.loads((one.folder / "job.json").read_text()) == {"job": "7", "logs": "/somewhere"}
+
+
 def test_a_signal_that_comes_while_a_job_starts_is_heard_when_it_listens(job, work):
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     signal.raise_signal(signal.SIGUSR2)  # to this thread: here others, of earlier tests, do not hold it back

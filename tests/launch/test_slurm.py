@@ -214,6 +214,17 @@ def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, sub
     assert "nothing that was submitted has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
 
 
+def test_a_job_that_ends_before_any_run_began_says_why(cluster, type_in, submit, tmp_path):
+    runs = tmp_path / "runs"
+    (job,) = submit("method=ce", "budget=smoke", "launch.setup=['echo no such module; exit 3']")
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "FAILED"}
+    shown = type_in("lt_bench.launch", "status", "--runs", str(runs)).stdout
+    assert f"job {job} ended as FAILED without a word; logs shows what the job printed" in shown
+    (name,) = states_of(type_in, runs)
+    assert "no such module" in type_in("lt_bench.launch", "logs", name, "--runs", str(runs)).stdout
+
+
 def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
     runs = str(tmp_path / "runs")
     foreign = cluster.run("sbatch", "--parsable", "-J", "lt_bench", "-o", "/dev/null", "--wrap", "sleep 600").strip()

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,26 @@ def test_what_is_not_asked_for_is_not_said():
         "array_parallelism": 256, "signal_delay_s": 120, "additional_parameters": {"requeue": True},
         "srun_args": ["--cpus-per-task=4"], "stderr_to_stdout": True, "wckey": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("seeds", "jobs"), [("seed=1", ["101"]), ("seed=1,2", ["101_0", "101_1"])])
+def test_what_a_job_printed_before_any_run_began_is_shown(seeds, jobs, slurm, tmp_path, capsys):
+    submit(tmp_path, seeds, "launch.setup=['module load nothing']")
+    (slurm / "sacct").write_text("#!/bin/sh\n" + "\n".join(f"echo '{job}|FAILED'" for job in jobs))
+    output = script(slurm, 101)[0]["output"]
+    for job in jobs:  # as SLURM names it
+        array, _, task = job.partition("_")
+        path = output.replace("%j", job).replace("%A", array).replace("%a", task)
+        Path(path).write_text(f"module: not found in {job}\n")
+    runs = ["--runs", str(tmp_path / "runs")]
+    assert main(["status", *runs]) == 0
+    assert capsys.readouterr().out.count("ended as FAILED without a word; logs shows what the job printed") == len(jobs)
+    for path in (tmp_path / "runs").glob("*/job.json"):
+        job = json.loads(path.read_text())["job"]
+        assert main(["logs", path.parent.name, *runs]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("==> ") and said.endswith(f" <==\nmodule: not found in {job}\n")
+        assert said.count("not found") == 1
 
 
 def test_arrays_are_split_where_the_cluster_wants_it(slurm, tmp_path, capsys):
