@@ -17,12 +17,22 @@ from lt_bench.launch.submission import Submission, freeze
 class Chain(NamedTuple):
     """Runs to carry out in one place, and whether the stage one below them comes first, as a job of its own.
 
-    ``after_job`` is a job of the cluster that has their stage one in hand already.
+    ``below`` is the state that their stage one is in.
     """
 
     runs: list[PlannedRun]
     stage_one_first: bool
-    after_job: str | None
+    below: State
+
+    @property
+    def after_job(self) -> str | None:
+        """The job of the cluster that has their stage one in hand already."""
+        return self.below.job if self.below.name in BUSY else None
+
+    @property
+    def trains_stage_one(self) -> bool:
+        """Whether a run of theirs trains their stage one as a part of its own work."""
+        return not self.stage_one_first and self.below.name not in (DONE, *BUSY)
 
     @property
     def launch(self) -> Launch:
@@ -41,8 +51,7 @@ def chains(runs: Iterable[PlannedRun], states: Mapping[Path, State]) -> list[Cha
     for run in runs:
         below = states[run.stage_one_folder]
         shared = users[_together(run)] > 1 and below.name not in BUSY
-        after = below.job if below.name in BUSY else None
-        chain = found.setdefault(_together(run) if shared else (run.identity, ""), Chain([], shared, after))
+        chain = found.setdefault(_together(run) if shared else (run.identity, ""), Chain([], shared, below))
         chain.runs.append(run)
     return list(found.values())
 

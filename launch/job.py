@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lt_bench.__main__ import carry_out, exit_status
 from lt_bench.launch.submission import thaw
-from lt_bench.record.folder import InOtherHands, code_version, wait_for_folder
+from lt_bench.record.folder import code_version
 
 
 def main(folder: Path) -> int:
@@ -22,12 +22,7 @@ def _carry_out(folder: Path) -> int:
         if code.get(key) != now.get(key):
             was, is_now = code.get(key), now.get(key)
             print(f"lt_bench: warning: {key} was {was} at submission and is {is_now}; recorded", file=sys.stderr)
-    while True:
-        try:
-            return carry_out(config, only_stage_one, code)
-        except InOtherHands:  # taken by hand or by another sweep while it waited here; then it is done, or goes on
-            print(f"lt_bench: waiting for another process that is working on run {folder.name}", file=sys.stderr)
-            wait_for_folder(folder)
+    return carry_out(config, only_stage_one, code)
 
 
 if __name__ == "__main__":

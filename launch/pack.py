@@ -49,14 +49,15 @@ class Pack:
             signal.signal(number, self._note)
         let_through()
         self.queue.work(self._heed)
-        if self.queue.interrupted and self.signals:
+        left = [*self.queue.interrupted, *(job.folder for job in self.queue.waiting)]
+        if left and self.signals:
             if signal.SIGUSR2 not in self.signals and job.num_tasks > 1:
                 _await_end()
             if signal.SIGUSR2 in self.signals or _still_wanted(job.job_id):
                 assert callable(requeue)
                 requeue(signal.SIGUSR2, None)  # ends this process on rank 0, or raises where the job may not go on
                 return
-        failed = [folder.name for folder in (*self.failed, *self.queue.failed, *self.queue.interrupted)]
+        failed = [folder.name for folder in (*self.failed, *self.queue.failed, *left)]
         if failed:
             raise RunsFailed(f"{len(failed)} of {len(self.jobs)} failed: {', '.join(failed)}")
 

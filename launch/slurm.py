@@ -75,6 +75,9 @@ def _queue_array(groups: list[list[Chain]], code: Mapping[str, Any]) -> tuple[st
     for job, each in zip(queued, jobs, strict=True):
         for one in each:
             write_json(one.folder / JOB, {"job": job.job_id, "logs": str(folder)})
+    # so that whoever wants the same stage one finds it in hand, and does not wait for its lock on a GPU
+    for chain in (chain for group in groups for chain in group if chain.trains_stage_one):
+        write_json(chain.runs[0].stage_one_folder / JOB, {"run": chain.runs[0].identity})
     return queued[0].job_id.partition("_")[0], len(queued), sum(len(chain.runs) for group in groups for chain in group)
 
 

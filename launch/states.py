@@ -31,8 +31,20 @@ class State(NamedTuple):
 
 
 def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path, State]:
-    """The state of every run folder; a run whose process has died without a word has failed."""
-    cluster = cluster or Cluster()
+    """The state of every run folder; a run whose process has died without a word has failed.
+
+    A stage one that a job of the cluster trains as a part of a run is in hand as long as that run is.
+    """
+    folders = list(folders)
+    within = {folder: folder.with_name(run) for folder in folders if (run := read_json(folder / JOB).get("run"))}
+    found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster())
+    for folder, run in within.items():
+        if found[folder].name != DONE and found[run].name in BUSY and found[run].job:
+            found[folder] = found[run]
+    return {folder: found[folder] for folder in folders}
+
+
+def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, State]:
     found: dict[Path, State] = {}
     lost: dict[Path, str] = {}
     for folder in folders:

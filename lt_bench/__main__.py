@@ -121,7 +121,8 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     from lt_bench.run_id import run_id, stage_one_id
     from lt_bench.summary import summary
 
-    if done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config)):
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # several processes have to find it done together
+    if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
         _say(f"done before: {summary(*done)}")
         return DONE
     from lt_bench.data.sources.common import DataError

@@ -47,7 +47,8 @@ def execute(
     """Carry out a run, or what is left of it; a finished run is only read.  Returns its record and its folder.
 
     ``only_stage_one`` stops before stage two, so that several stage-two rules find it done; ``submitted`` is the
-    version of the code when the run was put into a queue, for the record.
+    version of the code when the run was put into a queue, for the record. Such a run may have been taken by hand or by
+    another sweep meanwhile: it is waited for, by all ranks, and then it is done, or goes on here.
     Raises UsageError, DataError, NonFiniteLoss, Interrupted.
     """
     try:
@@ -57,8 +58,11 @@ def execute(
     if processes.device.type == "cpu":
         keep_freed_memory()
     identity = stage_one_id(config) if only_stage_one else run_id(config)
-    with RunFolder(config, identity, processes.rank == 0) as folder:
+    wait = None if submitted is None else _say_other_hands
+    with RunFolder(config, identity, processes.rank == 0, wait) as folder:
         if done := _agreed(finished, config.output_dir, identity):
+            if folder.writes:
+                print(f"lt_bench: run {identity} was done before", file=sys.stderr)
             return done
         laboratory = Laboratory(config, processes, submitted)
         if only_stage_one:
@@ -334,6 +338,10 @@ def _agreed(read: Callable[..., Any], *words: Any) -> Any:
     found = read(*words)
     distributed.barrier()
     return found
+
+
+def _say_other_hands(identity: str) -> None:
+    print(f"lt_bench: waiting for another process that is working on run {identity}", file=sys.stderr)
 
 
 def _say_waiting(identity: str) -> None:

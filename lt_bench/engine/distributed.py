@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import torch
@@ -31,7 +32,8 @@ def start(device: str) -> Processes:
     if cuda:
         torch.cuda.set_device(where)
     if world_size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo")
+        # the first may wait for hours for another process's lock; a dead one is SLURM's or torchrun's to notice
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(days=7))
     return Processes(dist.get_rank() if world_size > 1 else 0, world_size, where)
 
 

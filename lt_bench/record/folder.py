@@ -26,21 +26,11 @@ from lt_bench.run_id import run_id
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
 
-class InOtherHands(UsageError):
-    """Another process works in a run folder."""
-
-
-def wait_for_folder(folder: Path) -> None:
-    """Return when no process works in a run folder."""
-    with FileLock(folder / "lock"):
-        pass
-
-
 class RunFolder:
     """Context: one process at a time works in ``<output_dir>/<run id>/``.
 
     Only ``writes`` (rank 0) locks and writes; the other ranks read.  Raises UsageError where the folder cannot be
-    written, and InOtherHands where another process has it, unless ``wait`` is called with what to say meanwhile.
+    written, and where another process has it, unless there is ``wait``: told of the identity, before it is waited for.
     """
 
     def __init__(
@@ -82,7 +72,7 @@ class RunFolder:
             self._lock.acquire(timeout=0)
         except Timeout:
             if self.wait is None:
-                raise InOtherHands(
+                raise UsageError(
                     f"another process is working on run {self.identity} (see {self.path / 'status.json'}); "
                     "wait for it, or choose another folder with output_dir=DIR"
                 ) from None

@@ -1,5 +1,7 @@
 """Two gloo processes: gather and its gradient, broadcasts, embeddings, and the training of one process."""
 
+from datetime import timedelta
+
 import pytest
 import torch
 from engine_parts import CPU, INPUTS, LABELS, Constant, Noisy, Vectors, stage, training
@@ -7,7 +9,7 @@ from two_processes import on_two
 
 from lt_bench.contracts import TrainInfo
 from lt_bench.engine.context import EngineRun
-from lt_bench.engine.distributed import Processes
+from lt_bench.engine.distributed import Processes, start
 from lt_bench.engine.loop import Trainer
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
@@ -18,6 +20,16 @@ from lt_bench.stage_two.ldam_drw import LDAMDRW as LDAMDRWRule
 from lt_bench.stage_two.linear_probe import LinearProbe
 
 pytestmark = pytest.mark.slow
+
+
+def test_processes_wait_for_each_other_for_days(monkeypatch):
+    """The first may have to wait for the lock of another process, which trains its stage one."""
+    given = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda *_, **words: given.append(words["timeout"]))
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    assert start("cpu") == Processes(1, 2, CPU)
+    assert given == [timedelta(days=7)]
 
 
 def build(name):

@@ -122,6 +122,24 @@ def test_a_warning_stops_the_runs_and_requeues_the_job_without_what_has_failed(j
     assert (lives(bad), lives(slow)) == (1, 2)
 
 
+@pytest.mark.parametrize("signal", ["USR2", "TERM"])
+def test_runs_that_wait_for_one_that_ends_well_when_it_is_told_to_stop_are_requeued(signal, job, work):
+    stage = job("stage", f"trap '' TERM; kill -{signal} $PPID; sleep 0.3")
+    run = job("run", after="stage")
+    with pytest.raises(SystemExit):
+        work(stage, run)
+    assert work.asked() == "requeue 7\n" and not (run.folder / "lives").exists()
+    (stage.folder / "told").write_text("exit 0")
+    work.again().function()
+    assert lives(run) == 1
+
+
+def test_runs_that_wait_in_a_cancelled_job_are_named(job, work):
+    stage = job("stage", "trap '' TERM; kill -TERM $PPID; sleep 0.3")
+    with pytest.raises(RunsFailed, match="^1 of 2 failed: run$"):
+        work(stage, job("run", after="stage"), state="COMPLETING")
+
+
 def test_a_job_below_ten_minutes_may_be_continued_as_often_as_was_asked_for(job, work):
     """Submitit takes each of its interruptions for a time-out, and would give up after three by itself."""
     slow = job("slow", STOPS.format(signal="USR2"))

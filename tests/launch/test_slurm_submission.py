@@ -14,7 +14,8 @@ from lt_bench.config import Launch
 from lt_bench.launch.__main__ import main
 from lt_bench.launch.plan import plan
 from lt_bench.launch.slurm import sbatch_parameters
-from lt_bench.launch.submission import Submission, freeze
+from lt_bench.launch.states import QUEUED, TO_DO, run_folders, states
+from lt_bench.launch.submission import Submission, freeze, read_json
 from lt_bench.launch.sweep import run_sweep
 from lt_bench.record.files import write_json
 
@@ -111,7 +112,7 @@ def test_arrays_are_split_where_the_cluster_wants_it(slurm, tmp_path, capsys):
         "queued job 101: 3 runs in 3 tasks", "queued job 102: 3 runs in 3 tasks", "queued job 103: 1 run in 1 task",
     ]  # fmt: skip
     assert f"python -m lt_bench.launch status --runs {tmp_path / 'runs'} --watch" in said
-    jobs = [json.loads(path.read_text())["job"] for path in (tmp_path / "runs").glob("*/job.json")]
+    jobs = [read_json(folder / "job.json")["job"] for folder in run_folders(tmp_path / "runs")]
     assert sorted(jobs) == ["101_0", "101_1", "101_2", "102_0", "102_1", "102_2", "103"]
 
 
@@ -139,6 +140,44 @@ def test_a_stage_one_in_another_job_is_waited_for(slurm, tmp_path):
     submit(tmp_path, "stage_two=none,cb,ncm,tau_norm", "seed=1")
     assert script(slurm, 102)[0]["dependency"] == "afterany:101"
     assert [len(runs) for runs in packs(tmp_path / "runs").values()] == [3, 1, 1]  # two new runs, each by itself
+
+
+def test_a_stage_one_within_another_run_is_waited_for_as_long_as_that_run_is_in_hand(slurm, tmp_path):
+    submit(tmp_path, "stage_two=cb", "launch=slurm_two_nodes")
+    ((first, _),) = packs(tmp_path / "runs")["101"]
+    (run,) = plan(["method=ce", "stage_two=lws", f"output_dir={tmp_path}/runs"])
+    assert run_folders(tmp_path / "runs") == [run.folder.with_name(first)]
+    for job in ("PENDING|0:00|Priority", "RUNNING|5:00|None"):
+        (slurm / "squeue").write_text(f"#!/bin/sh\necho '101|{job}'\n")
+        found = states([run.stage_one_folder, run.folder])
+        assert found == {run.stage_one_folder: (QUEUED, found[run.stage_one_folder].detail, "101", False),
+                         run.folder: (TO_DO, "", None, False)}  # fmt: skip
+    submit(tmp_path, "stage_two=lws")
+    assert script(slurm, 102)[0]["dependency"] == "afterany:101" and packs(tmp_path / "runs")["102"][0][1] is None
+    # the first one fails, and the job goes on with others: nobody has the stage one, and a retry takes it in hand
+    write_json(run.folder.with_name(first) / "status.json", {"state": "failed"})
+    assert states([run.stage_one_folder])[run.stage_one_folder].name == TO_DO
+    submit(tmp_path, "stage_two=cb")
+    assert "dependency" not in script(slurm, 103)[0]
+    (slurm / "squeue").write_text("#!/bin/sh\necho '103|RUNNING|5:00|None'\n")
+    assert states([run.stage_one_folder])[run.stage_one_folder].job == "103"
+
+
+def test_a_stage_one_that_becomes_a_job_of_its_own_is_in_no_runs_hands_any_more(slurm, tmp_path):
+    submit(tmp_path, "stage_two=cb")
+    (run,) = plan(["method=ce", "stage_two=cb", f"output_dir={tmp_path}/runs"])
+    assert read_json(run.stage_one_folder / "job.json") == {"run": run.identity}
+    submit(tmp_path, "stage_two=cb,lws")  # the queue is empty: the first job is lost
+    assert read_json(run.stage_one_folder / "job.json")["job"] == "102"
+
+
+def test_a_stage_one_that_is_done_or_in_other_hands_is_left_as_it_is(slurm, tmp_path, monkeypatch):
+    (run,) = plan(["method=ce", "stage_two=cb", f"output_dir={tmp_path}/runs"])
+    write_json(run.stage_one_folder / "status.json", {"state": "running", "host": "elsewhere", "pid": 1})
+    submit(tmp_path, "stage_two=cb")
+    monkeypatch.setattr("lt_bench.launch.states.finished", lambda _, name: name == run.stage_one)
+    submit(tmp_path, "stage_two=cb")
+    assert (slurm / "script.102").exists() and not (run.stage_one_folder / "job.json").exists()
 
 
 def test_one_array_per_request(slurm, tmp_path):

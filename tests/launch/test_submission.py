@@ -1,5 +1,6 @@
 """What is frozen at submission is what is run; what has changed since is recorded and told."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -9,17 +10,33 @@ from pathlib import Path
 
 import pytest
 from chain import TINY
+from command_line import wait_for
 from filelock import FileLock
 from hydra.utils import get_object
+from two_processes import on_two
 
 from lt_bench.compose import UsageError, compose
+from lt_bench.engine.distributed import barrier
 from lt_bench.launch import job
 from lt_bench.launch.plan import plan
 from lt_bench.launch.submission import Submission, freeze, label, read_json, thaw
 from lt_bench.preflight import settle
-from lt_bench.record.folder import code_version
+from lt_bench.record.folder import RunFolder, code_version
 from lt_bench.record.record import read_record
 from lt_bench.run_id import stage_one_id
+
+
+class Heard(io.StringIO):
+    """A stream that passes on what it is told, and does something when that is that another process is waited for."""
+
+    def __init__(self, stream, then):
+        super().__init__()
+        self.stream, self.then = stream, then
+
+    def write(self, text):
+        if "waiting for another process" in text:
+            self.then()
+        return self.stream.write(text)
 
 
 def frozen(tmp_path, *words, only_stage_one=False, code=None):
@@ -123,11 +140,42 @@ def test_a_stage_one_by_itself(tmp_path):
 def test_what_another_process_works_on_is_waited_for(only_stage_one, tmp_path, monkeypatch, capsys):
     _, folder = frozen(tmp_path, "method=ce", "stage_two=none", only_stage_one=only_stage_one)
     with FileLock(folder / "lock") as lock:
-        monkeypatch.setattr(job, "wait_for_folder", lambda waited: lock.release() if waited == folder else 1 / 0)
+        monkeypatch.setattr("sys.stderr", Heard(sys.stderr, lock.release))
         assert job.main(folder) == 0
     said = capsys.readouterr()
     assert said.err == f"lt_bench: waiting for another process that is working on run {folder.name}\n"
     assert "CE on digits_lt" in said.out and (folder / "record.json").exists()
+
+
+def done_by_another(processes, tmp_path):
+    """Rank by rank: carry out a run; then again, with another process at work on it, which ends it when waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        patch.setenv("RANK", str(processes.rank))
+        _, folder = frozen(tmp_path, "method=ce", "stage_two=none") if processes.rank == 0 else (None, None)
+        barrier()
+        (folder,) = (path.parent for path in tmp_path.glob("*/submission.json"))
+        first = job.main(folder)
+        if processes.rank == 0:
+            lock, record = FileLock(folder / "lock"), folder / "record.json"
+            lock.acquire()
+            shutil.move(record, tmp_path / "record.json")
+
+            def ended():
+                wait_for((tmp_path / "entered").exists)  # the other rank has not found it done
+                shutil.move(tmp_path / "record.json", record)
+                lock.release()
+
+            patch.setattr("sys.stderr", Heard(sys.stderr, ended))
+        else:
+            patch.setattr(RunFolder, "__enter__", lambda folder: (tmp_path / "entered").touch() or folder)
+        barrier()
+        return first, job.main(folder)
+
+
+@pytest.mark.slow
+def test_what_another_process_ends_meanwhile_is_found_done_by_all_processes_of_a_run():
+    assert on_two(done_by_another) == [(0, 0)] * 2
 
 
 def test_code_that_reads_a_submission_otherwise_is_refused(tmp_path, capsys):

@@ -250,9 +250,9 @@ def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
 def zombies():
     """Children of this process that have ended and that nobody has taken note of."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            state, parent, *_ = path.read_text().rpartition(")")[2].split()
+            state, parent, *_ = (path / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if (state, parent) == ("Z", str(os.getpid())):
