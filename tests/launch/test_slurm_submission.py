@@ -96,9 +96,9 @@ def test_what_a_job_printed_before_any_run_began_is_shown(seeds, jobs, slurm, tm
     runs = ["--runs", str(tmp_path / "runs")]
     assert main(["status", *runs]) == 0
     assert capsys.readouterr().out.count("ended as FAILED without a word; logs shows what the job printed") == len(jobs)
-    for path in (tmp_path / "runs").glob("*/job.json"):
-        job = json.loads(path.read_text())["job"]
-        assert main(["logs", path.parent.name, *runs]) == 0
+    for folder in run_folders(tmp_path / "runs"):
+        job = read_json(folder / "job.json")["job"]
+        assert main(["logs", folder.name, *runs]) == 0
         said = capsys.readouterr().out
         assert said.startswith("==> ") and said.endswith(f" <==\nmodule: not found in {job}\n")
         assert said.count("not found") == 1
