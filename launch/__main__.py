@@ -46,13 +46,13 @@ def _dispatch(argv: list[str]) -> int:
     if not argv:
         raise UsageError(f"say one of {', '.join(COMMANDS)}; see python -m lt_bench.launch --help")
     arguments = _parser().parse_intermixed_args(argv)
-    _refuse_what_is_of_another_command(arguments)
+    _refuse_options_of_other_commands(arguments)
     if arguments.lines < 1:
         raise UsageError(f"--lines {arguments.lines}: --lines takes numbers from 1")
     return COMMANDS[arguments.command](arguments)
 
 
-def _refuse_what_is_of_another_command(arguments: argparse.Namespace) -> None:
+def _refuse_options_of_other_commands(arguments: argparse.Namespace) -> None:
     """UsageError for an option that would be passed over: a cancel --dry-run would cancel."""
     command, default = arguments.command, _parser().parse_args([arguments.command])
     for option, owner in OPTIONS.items():

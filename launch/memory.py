@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from lt_bench.config import Config, flat
-from lt_bench.data.source import names_nothing
+from lt_bench.data.source import known_by_content
 from lt_bench.launch.submission import read_json
 from lt_bench.record.files import write_json
 
@@ -56,7 +56,7 @@ def _depends_on_ours_alone(config: Config) -> bool:
     targets = (value for key, value in flat(asdict(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
     ours = all(str(target).startswith("lt_bench.") for target in targets)
-    return ours and others == (None, None) and not names_nothing(config)
+    return ours and others == (None, None) and not known_by_content(config)
 
 
 def _path(output_dir: str) -> Path:

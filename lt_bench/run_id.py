@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.compose import UsageError, groups
 from lt_bench.config import Config, Dataset, flat, node
-from lt_bench.data.source import list_checksums, names_nothing
+from lt_bench.data.source import known_by_content, list_checksums
 from lt_bench.data.split_files import STAGE_ONE, checksums, probe_list
 from lt_bench.preflight import TARGETS
 from lt_bench.signatures import REQUIRED, parameters
@@ -101,18 +101,17 @@ def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
 
 def _checksums(config: Config) -> dict[str, str]:
     """Of the lists that a run reads: those that its encoder depends on, and the one that a probe is fitted on."""
-    files = {}
-    if names_nothing(config):
+    dataset, sums = config.dataset, dict[str, str]()
+    if known_by_content(config):
         found = list_checksums(config)
-        files = {f"{FILES}.{part}": value for part, value in found.items() if part != "probe"}
+        sums = {f"{FILES}.{part}": value for part, value in found.items() if part != "probe"}
         if "probe" in found and is_probe(config):
-            files[PROBE_FILES] = found["probe"]
-    if config.dataset.split_dir is None:
-        return files
-    found = checksums(Path(config.dataset.split_dir).expanduser(), config.split_seed)
-    lists = {f"{LISTS}.{name}": found[name] for name in STAGE_ONE if name in found}
-    probe = probe_lists(config)
-    return files | lists | {f"{PROBE_LISTS}.{name}": found[name] for name in probe if name in found}
+            sums[PROBE_FILES] = found["probe"]
+    if dataset.split_dir is not None:
+        found = checksums(Path(dataset.split_dir).expanduser(), config.split_seed)
+        sums |= {f"{LISTS}.{name}": found[name] for name in STAGE_ONE if name in found}
+        sums |= {f"{PROBE_LISTS}.{name}": found[name] for name in probe_lists(config) if name in found}
+    return sums
 
 
 def is_probe(config: Config) -> bool:

@@ -231,8 +231,7 @@ def _free_ports(count: int) -> int:
     for first in range(start, start + 5000, 10):
         try:
             for port in range(first, first + count):
-                with socket.create_server(("", port)):
-                    pass
+                socket.create_server(("", port)).close()
         except OSError:
             continue
         return first

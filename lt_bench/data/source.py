@@ -12,6 +12,8 @@ from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.image_lists import find
 from lt_bench.signatures import parameters
 
+_known: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
+
 
 def data_root(config: Config) -> Path:
     """Where a data set is: ``dataset.root``, or a folder of its name in ``data_dir``."""
@@ -34,8 +36,8 @@ def _settings(config: Config) -> dict[str, Any]:
     return {name: getattr(dataset, name) for name in sorted(wanted)}
 
 
-def names_nothing(config: Config) -> bool:
-    """Whether a data set of files is known by what its lists hold alone: nothing says what they should hold."""
+def known_by_content(config: Config) -> bool:
+    """Whether a data set of files counts by what its lists name, because no published numbers say what they hold."""
     return config.dataset.train_list is not None and config.dataset.train_images is None
 
 
@@ -54,9 +56,6 @@ def list_checksums(config: Config) -> dict[str, str]:
     except (DataError, OSError):
         return {}
     return _known[key]
-
-
-_known: dict[str, dict[str, str]] = {}
 
 
 def _stamp(path: Path) -> list[tuple[str, int]]:

@@ -72,19 +72,17 @@ def test_runs_without_a_job(status, expected, folder):
     assert state(folder, status)[:2] == expected
 
 
-def test_a_process_of_ours_on_this_machine_is_seen(folder):
-    process = subprocess.Popen(["sh", "-c", "sleep 60; : lt_bench"])
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["sh", "-c", "sleep 60; : lt_bench"], RUNNING),
+        (["sleep", "60"], FAILED),  # the number of a process of ours belongs to another by now
+    ],
+)
+def test_a_process_of_ours_on_this_machine_is_seen(command, expected, folder):
+    process = subprocess.Popen(command)
     try:
-        assert state(folder, {"state": "running", "host": HERE, "pid": process.pid}).name == RUNNING
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_the_number_of_a_process_may_belong_to_another_by_now(folder):
-    process = subprocess.Popen(["sleep", "60"])
-    try:
-        assert state(folder, {"state": "running", "host": HERE, "pid": process.pid}).name == FAILED
+        assert state(folder, {"state": "running", "host": HERE, "pid": process.pid}).name == expected
     finally:
         process.kill()
         process.wait()

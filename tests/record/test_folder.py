@@ -114,8 +114,8 @@ def test_only_rank_0_writes(config):
 def test_it_can_be_entered_again_also_after_an_error(config):
     with pytest.raises(ZeroDivisionError), RunFolder(config, "an_id"):
         raise ZeroDivisionError
-    with RunFolder(config, "an_id"):
-        pass
+    with RunFolder(config, "an_id") as folder:
+        assert folder.path.is_dir()
 
 
 def test_a_second_process_is_refused(config, held):
@@ -123,15 +123,15 @@ def test_a_second_process_is_refused(config, held):
         RunFolder(config, run_id(config)).__enter__()
     state = json.loads((RunFolder(config, run_id(config)).path / "status.json").read_text())
     assert (state["state"], state["pid"]) == ("running", held.pid)
-    with RunFolder(config, "another_id"):
-        pass
+    with RunFolder(config, "another_id") as folder:
+        assert folder.path.is_dir()
 
 
 def test_the_lock_of_a_killed_process_is_free(config, held):
     held.kill()
     held.wait()
-    with RunFolder(config, run_id(config)):
-        pass
+    with RunFolder(config, run_id(config)) as folder:
+        assert folder.path.is_dir()
 
 
 def test_waiting_for_the_other_process(config, held):
@@ -169,8 +169,8 @@ def test_a_full_disk_frees_the_lock(config, monkeypatch):
         patch.setattr("lt_bench.record.folder.write_json", full)
         with pytest.raises(UsageError, match="No space left on device"):
             RunFolder(config, "an_id").__enter__()
-    with RunFolder(config, "an_id"):
-        pass
+    with RunFolder(config, "an_id") as folder:
+        assert (folder.path / "config.yaml").exists()
 
 
 def test_finished_is_a_valid_record_of_that_run(tmp_path):
