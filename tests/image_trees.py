@@ -69,5 +69,7 @@ def words(root: Path, dataset: str = "imagenet_lt", counts: tuple[int, ...] = CO
         "dataset.image_size=16",
         "dataset.workers=0",
         "backbone=tiny",
+        "backbone.pretrained=null",
+        "backbone.trainable_convolutions=null",
         *UNCOUNTED,
     ]

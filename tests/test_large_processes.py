@@ -19,7 +19,6 @@ from lt_bench.engine.interrupt import Interrupted
 pytestmark = pytest.mark.slow
 
 TRAINING = ["train.epochs=3", "train.batch_size=16", "stage_two.train.batch_size=16", "stage_two.train.epochs=2"]
-WEIGHTS = ["backbone.pretrained=null", "backbone.trainable_convolutions=null"]
 INTERVALS = ["checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
 
 
@@ -32,7 +31,7 @@ class KilledAndUndisturbed:
 
     def __call__(self, processes, folder):
         words = [*image_trees.words(self.root, self.dataset), "method=ce", "stage_two=cb"]
-        words += [*TRAINING, *WEIGHTS, *INTERVALS]
+        words += [*TRAINING, *INTERVALS]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
             undisturbed = execute(tiny(folder / "undisturbed", *words))

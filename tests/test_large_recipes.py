@@ -231,19 +231,12 @@ def test_crt_and_lws_have_the_published_values():
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "dataset"), RECIPES)
 def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
-    root = tmp_path / "data"
-    root.mkdir()
-    stems = {"imagenet_lt": "ImageNet_LT", "places_lt": "Places_LT", "inat18": "iNaturalist18"}
-    if dataset in stems:
-        image_trees.image_lists(root, stems[dataset])
-    else:
-        image_trees.write_classes(root / "train", image_trees.COUNTS)
-        image_trees.write_classes(root / "val", (2,) * 8, first=1000)
+    root = image_trees.tree(tmp_path / "data", dataset)
     words = [*image_trees.words(root, dataset), f"method={method}", "train.batch_size=16"]
-    small = ["backbone.pretrained=null", "backbone.trainable_convolutions=null", "budget.max_steps_per_epoch=1"]
+    words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
-        small.append("method.queue_size=64")
+        words.append("method.queue_size=64")
     if method not in NOT_OFFICIAL:  # these have ten epochs, eight of them before harmonization
-        small += ["train.epochs=2", "train.schedule.warm_epochs=0"]
-    record, _ = execute(tiny(tmp_path / "runs", *words, *small))
+        words += ["train.epochs=2", "train.schedule.warm_epochs=0"]
+    record, _ = execute(tiny(tmp_path / "runs", *words))
     assert sum(record.metrics["train_counts"]) == sum(image_trees.COUNTS)
