@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.__main__ import exit_status
-from lt_bench.compose import UsageError
-from lt_bench.exit_codes import DONE, USAGE
+from lt_bench.command import DONE, USAGE, exit_status
+from lt_bench.errors import UsageError
 
 EXAMPLES = """\
 WORDS are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel are about all runs
@@ -82,22 +81,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from lt_bench.launch.plan import plan
-    from lt_bench.launch.tables import plan_text
+    from .planning.plan import plan
+    from .tables import plan_text
 
     print(plan_text(plan(arguments.words)))
     return DONE
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    from lt_bench.launch.sweep import run_sweep
+    from .sweep import run_sweep
 
     return run_sweep(arguments.words, arguments.dry_run)
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from lt_bench.launch.states import BUSY, states
-    from lt_bench.launch.tables import status_text
+    from .states import BUSY, states
+    from .tables import status_text
 
     folders = _folders(arguments)
     if not folders:
@@ -113,10 +112,10 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from lt_bench.launch.plan import plan, planned
-    from lt_bench.launch.states import FAILED, run_folders, states
-    from lt_bench.launch.submission import SUBMISSION, thaw
-    from lt_bench.launch.sweep import carry_out
+    from .planning.plan import plan, planned
+    from .states import FAILED, run_folders, states
+    from .submission import SUBMISSION, thaw
+    from .sweep import carry_out
 
     if arguments.words:
         runs = plan(arguments.words)
@@ -143,8 +142,8 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from lt_bench.launch.cluster import Cluster
-    from lt_bench.launch.states import BUSY, states
+    from .slurm.cluster import Cluster
+    from .states import BUSY, states
 
     cluster = Cluster()
     found = states(_folders(arguments), cluster)
@@ -157,8 +156,8 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    from lt_bench.launch.states import run_folders
-    from lt_bench.launch.submission import job_logs
+    from .states import run_folders
+    from .submission import job_logs
 
     for name in arguments.words or [""]:
         folders = [folder for folder in run_folders(arguments.runs) if folder.name.startswith(name)]
@@ -179,8 +178,8 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _folders(arguments: argparse.Namespace) -> list[Path]:
     """The run folders that the words of a sweep or ``--runs`` name."""
-    from lt_bench.launch.plan import plan
-    from lt_bench.launch.states import run_folders
+    from .planning.plan import plan
+    from .states import run_folders
 
     return [run.folder for run in plan(arguments.words)] if arguments.words else run_folders(arguments.runs)
 

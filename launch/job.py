@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lt_bench.__main__ import carry_out, exit_status
-from lt_bench.launch.submission import thaw
+from lt_bench.command import exit_status
 from lt_bench.record.folder import code_version
+from lt_bench.run.execute import carry_out
+
+from .submission import thaw
 
 
 def main(folder: Path) -> int:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lt_bench.launch.cluster import Cluster, Queued
-from lt_bench.launch.submission import HEARTBEAT, JOB, SUBMISSION, job_logs, read_json
 from lt_bench.record.folder import finished
+
+from .slurm.cluster import Cluster, Queued
+from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs, read_json
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
 BUSY = (RUNNING, QUEUED)

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.compose import UsageError
-from lt_bench.config import Config, Dataset, Launch
-from lt_bench.data.parallel import default_workers
-from lt_bench.preflight import settle
-from lt_bench.record.files import write_json
-from lt_bench.run_id import own_group_rule, run_id, stage_one_id
+from lt_bench.config.schema import Config, Dataset, Launch
+from lt_bench.data.files.parallel import default_workers
+from lt_bench.errors import UsageError
+from lt_bench.files import write_json
+from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import own_group_rule, run_id, stage_one_id
 
 SUBMISSION, JOB, HEARTBEAT, LOG = "submission.json", "job.json", "heartbeat", "log.txt"
 
@@ -86,7 +86,7 @@ def thaw(folder: Path) -> Submission:
         raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), values["config"])
-        config = settle(merged, frozen=True)  # type: ignore[arg-type]
+        config = validate(merged, frozen=True)  # type: ignore[arg-type]
         only_stage_one, code, words = values["only_stage_one"], values["code"], tuple(values["words"])
     except (KeyError, OmegaConfBaseException) as error:
         said = str(error).partition("\n")[0]

@@ -14,17 +14,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lt_bench import exit_codes
-from lt_bench.compose import UsageError
-from lt_bench.launch.board import Board
-from lt_bench.launch.chains import Chain, chains, submit
-from lt_bench.launch.cluster import Cluster
-from lt_bench.launch.memory import remember
-from lt_bench.launch.plan import PlannedRun, plan
-from lt_bench.launch.queue import Job, Queue
-from lt_bench.launch.states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
-from lt_bench.launch.submission import HEARTBEAT, label
+from lt_bench import command
+from lt_bench.errors import UsageError
 from lt_bench.record.folder import code_version
+
+from .local.process_pool import Job, ProcessPool
+from .local.progress import SweepProgress
+from .planning.identity_cache import cache_identities
+from .planning.plan import PlannedRun, plan
+from .planning.run_groups import RunGroup, run_groups, submit
+from .slurm.cluster import Cluster
+from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
+from .submission import HEARTBEAT, label
 
 OPEN = (TO_DO, STOPPED, FAILED)
 
@@ -38,23 +39,23 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     print(counts(known[run.folder] for run in runs), file=sys.stderr)
     for run in runs:
         print(run.identity, known[run.folder].name, shlex.join(run.overrides))
-    return exit_codes.DONE
+    return command.DONE
 
 
 def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool = True) -> int:
     """Carry out or queue those of some runs that are in certain states; returns the exit status of a sweep.
 
-    Every run goes where its own settings say, here or to a cluster; what is queued comes first. ``keep``: remember
-    what the words of the runs stand for, which words that were frozen earlier may not.
+    Every run goes where its own settings say, here or to a cluster; what is queued comes first. ``keep``: cache the
+    identities that overrides stand for, which overrides that were frozen earlier may not.
     """
-    jobs: list[tuple[Chain, list[Job]]] = []
+    jobs: list[tuple[RunGroup, list[Job]]] = []
     for output_dir in dict.fromkeys(run.output_dir for run in runs):
         jobs += _submit([run for run in runs if run.output_dir == output_dir], among, keep)
-    return _run_here(jobs) if jobs else exit_codes.DONE
+    return _run_here(jobs) if jobs else command.DONE
 
 
-def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[tuple[Chain, list[Job]]]:
-    """Queue what is for a cluster of some runs in one folder; returns what is to be carried out here."""
+def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[tuple[RunGroup, list[Job]]]:
+    """Submit what is for a cluster of some runs in one folder; returns what is to be carried out here."""
     output_dir = runs[0].output_dir
     with one_at_a_time(Path(output_dir).expanduser()):
         cluster = Cluster()
@@ -65,10 +66,10 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
             return []
         if keep:
             identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
-            remember(output_dir, identities, [run.composed for run in runs if run.composed])
+            cache_identities(output_dir, identities, [run.composed for run in runs if run.composed])
         if lost := {known[run.folder].job or "" for run in left if known[run.folder].lost}:
             cluster.cancel(lost)
-        found, code = chains(left, known), code_version()
+        found, code = run_groups(left, known), code_version()
         if away := [chain for chain in found if chain.launch.executor == "slurm"]:
             _queue(away, code, cluster)
         jobs = [(chain, submit(chain, code)) for chain in found if chain.launch.executor == "local"]
@@ -114,18 +115,18 @@ def one_at_a_time(output_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _queue(found: list[Chain], code: Mapping[str, Any], cluster: Cluster) -> None:
-    from lt_bench.launch.slurm import queue_chains
+def _queue(found: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) -> None:
+    from .slurm.arrays import queue_groups
 
     if code["git_dirty"]:
         print("lt_bench: warning: tracked files differ from the commit; records will say so", file=sys.stderr)
     output_dir = found[0].runs[0].output_dir
-    for job, jobs, runs in queue_chains(found, code, cluster.max_array_size):
+    for job, jobs, runs in queue_groups(found, code, cluster.max_array_size):
         print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
     print(f"  python -m lt_bench.launch status --runs {shlex.quote(output_dir)} --watch    # or retry, cancel, logs")
 
 
-def _run_here(jobs: list[tuple[Chain, list[Job]]]) -> int:
+def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:
     configs = [run.config for chain, _ in jobs for run in chain.runs]
     config = min(configs, key=lambda config: config.launch.parallel_runs)  # never more at once than any of them allows
     order = [job for _, each in jobs for job in each]
@@ -134,15 +135,15 @@ def _run_here(jobs: list[tuple[Chain, list[Job]]]) -> int:
     parallel = config.launch.parallel_runs
     shared_out = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // parallel)
     threads = {"OMP_NUM_THREADS": str(config.launch.threads_per_run or shared_out)}
-    with Board(len(order), parallel, {**labels, **below}, config.progress) as board:
-        queue = Queue(order, parallel, threads, board.note)
+    with SweepProgress(len(order), parallel, {**labels, **below}, config.progress) as board:
+        queue = ProcessPool(order, parallel, threads, board.note)
         try:
             queue.work(lambda: board.refresh(queue))
         except KeyboardInterrupt:
             print("lt_bench: stopping; the same command goes on where it stopped", file=sys.stderr)
-            return exit_codes.INTERRUPTED
+            return command.INTERRUPTED
     for line in board.failures:
         print(line, file=sys.stderr)
     if board.failures:
         print(f"lt_bench: {len(board.failures)} failed; the same command tries them again", file=sys.stderr)
-    return exit_codes.FAILED if board.failures else exit_codes.DONE
+    return command.FAILED if board.failures else command.DONE

@@ -10,14 +10,15 @@ from omegaconf import OmegaConf
 from tabulate import tabulate
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lt_bench.launch.board import progress_of
-from lt_bench.launch.chains import chains
-from lt_bench.launch.estimate import earlier_records, estimate
-from lt_bench.launch.plan import PlannedRun
-from lt_bench.launch.states import DONE, RUNNING, State, states
-from lt_bench.launch.submission import SUBMISSION, label, read_json
-from lt_bench.launch.sweep import OPEN, counts, differences
 from lt_bench.record.folder import finished
+
+from .local.progress import progress_of
+from .planning.estimate import earlier_records, estimate
+from .planning.plan import PlannedRun
+from .planning.run_groups import run_groups
+from .states import DONE, RUNNING, State, states
+from .submission import SUBMISSION, label, read_json
+from .sweep import OPEN, counts, differences
 
 LONGEST = 100  # characters of a message
 
@@ -32,7 +33,7 @@ def plan_text(runs: list[PlannedRun]) -> str:
     lines += ["", counts(known[run.folder] for run in runs)]
     if left:
         below = {run.stage_one: known[run.stage_one_folder].name == DONE for run in left}
-        first = sum(chain.stage_one_first for chain in chains(left, known))
+        first = sum(chain.stage_one_first for chain in run_groups(left, known))
         shared = f", stage ones that are shared and trained once: {first}" if first else ""
         lines.append(f"to do: {len(left)}{shared}; {estimate(left, below, earlier_records(runs[0].output_dir))}")
     return "\n".join(lines)

@@ -41,7 +41,7 @@ class TrainInfo(NamedTuple):
         return torch.bincount(self.labels, minlength=self.num_classes)
 
 
-class Run(Protocol):
+class TrainContext(Protocol):
     """What the engine lends to a method."""
 
     rank: int
@@ -92,7 +92,7 @@ class Method(nn.Module):
         """The encoder that stage two builds on: ``encoder``, where a method offers no other."""
         return self.encoder
 
-    def on_epoch_start(self, epoch: int, run: Run) -> None:
+    def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
 
     def strength(self) -> Tensor | None:
@@ -107,7 +107,7 @@ class Method(nn.Module):
         """Epochs at whose start optimiser and schedule begin anew."""
         return ()
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """One training step: "loss" (scalar, differentiable) and further detached terms."""
         raise TypeError(f"{type(self).__name__} must define forward(batch, epoch, step, run)")
 
@@ -131,7 +131,7 @@ class StageTwo(Protocol):
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """The method that the engine trains; its encoder is frozen and stays in eval mode."""
 
-    def finish(self, method: Method, run: Run) -> nn.Module:
+    def finish(self, method: Method, context: TrainContext) -> nn.Module:
         """The classifier (features -> logits) that is evaluated: the method's, unless a rule makes another of it."""
         assert method.classifier is not None
         return method.classifier

@@ -45,7 +45,7 @@ def test_the_wheel_holds_every_config_and_every_module(installed):
 def test_the_installed_copy_runs_from_any_folder(installed, tmp_path):
     site, _ = installed
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    where = "import lt_bench.launch.plan, lt_bench.conf; print(lt_bench.launch.plan.__file__, lt_bench.conf.__file__)"
+    where = "import lt_bench.launch.planning.plan as plan, lt_bench.conf as conf; print(plan.__file__, conf.__file__)"
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert found.stdout.count(str(site)) == 2
     words = ["-m", "lt_bench", "budget=smoke", "method=ce", "progress=false"]

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from lt_bench.__main__ import main
-from lt_bench.compose import compose
-from lt_bench.launch.plan import plan
-from lt_bench.preflight import settle
+from lt_bench.config.compose import compose
+from lt_bench.launch.planning.plan import plan
+from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import run_id
 from lt_bench.record.record import read_records
 from lt_bench.report.__main__ import main as report
-from lt_bench.run_id import run_id
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
     for (method, other_view), settings in best.items():
         assert len(settings) == tried and all(len(values) == runs for values in settings.values())
         chosen = max(settings, key=lambda key: sum(settings[key]))
-        trains = [settle(compose([f"method={method}", f"dataset={dataset}"])).train]
+        trains = [validate(compose([f"method={method}", f"dataset={dataset}"])).train]
         if other_view:
             configs = [run.config for run in runs_of(f"{study}_study")]
             trains = [config.train for config in configs if config.method.get("views") == ["autoaugment_cutout"]]
@@ -87,6 +87,6 @@ def test_every_command_of_the_readme_names_what_is_there():
         if "--help" in words:
             assert main(words) == 0
         else:
-            assert len(run_id(settle(compose(words)))) == 12
+            assert len(run_id(validate(compose(words)))) == 12
     for command in re.findall(r"^    python -m lt_bench -m ([^#\n]*)", README, re.MULTILINE):
         assert plan(shlex.split(command))

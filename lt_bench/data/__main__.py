@@ -10,16 +10,16 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.compose import UsageError, compose
-from lt_bench.config import Config
-from lt_bench.data.check import find_problems, read_lists
-from lt_bench.data.image_file import StoredForm
-from lt_bench.data.packed import IMAGES, pack
-from lt_bench.data.parallel import default_workers
-from lt_bench.data.sources.common import DataError
+from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE
+from lt_bench.config.compose import compose
+from lt_bench.config.schema import Config
+from lt_bench.data.files.check import find_problems, read_lists
+from lt_bench.data.files.image_file import StoredForm
+from lt_bench.data.files.packed import IMAGES, pack
+from lt_bench.data.files.parallel import default_workers
 from lt_bench.data.sources.image_lists import describe
-from lt_bench.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
-from lt_bench.preflight import settle
+from lt_bench.errors import DataError, UsageError
+from lt_bench.preflight.validate import validate
 
 SHORT_SIDE = 256  # of what prepare writes, unless dataset.short_side says otherwise
 ABOUT = """\
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
     try:
         flags = parser.parse_args(argv)
-        config = settle(compose(flags.overrides))
+        config = validate(compose(flags.overrides))
         return {"check": _check, "prepare": _prepare}[flags.command](config)
     except UsageError as error:
         for line in str(error).splitlines():

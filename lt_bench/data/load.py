@@ -13,24 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_bench.config import Config, wants_validation
-from lt_bench.data.images import open_images
-from lt_bench.data.large import LargeImages
-from lt_bench.data.parallel import default_workers
-from lt_bench.data.small import SmallImages
+from lt_bench.augment.views import build_view
+from lt_bench.config.schema import Config, wants_validation
+from lt_bench.data.batches.from_disk import DiskImages
+from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.data.files.parallel import default_workers
+from lt_bench.data.files.pixels import open_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
-from lt_bench.data.split import Split, draw_shots, make_split, manifest
-from lt_bench.data.split_files import probe_list
-from lt_bench.data.split_lists import read_split
-from lt_bench.data.views import build_view
+from lt_bench.data.splits.from_lists import read_split
+from lt_bench.data.splits.list_files import probe_list
+from lt_bench.data.splits.split import Split, draw_shots, make_split, manifest
 
-Images = SmallImages | LargeImages
+Images = InMemoryImages | DiskImages
 
 
-class Labelled(NamedTuple):
+class StageTwoImages(NamedTuple):
     """Training images that a stage-two rule is fitted on: their labels (N,), and the images when they are asked for."""
 
     labels: Tensor
@@ -58,7 +58,7 @@ class Data(NamedTuple):
         """Training images per class, (C,)."""
         return np.asarray(self.split.class_counts, dtype=np.int64)
 
-    def labelled(self, split: str, shots: int | None = None, shot_seed: int = 0) -> Labelled:
+    def for_stage_two(self, split: str, shots: int | None = None, shot_seed: int = 0) -> StageTwoImages:
         """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
 
         The balanced split is a data set's probe list where there is one. Where the split comes with lists of so many
@@ -72,9 +72,9 @@ class Data(NamedTuple):
         if shots is not None:
             positions = self._shots(positions, shots, shot_seed, listed=split == "balanced")
         if np.array_equal(positions, self.split.train):
-            return Labelled(self.train.labels, lambda: self.train)
+            return StageTwoImages(self.train.labels, lambda: self.train)
         labels = torch.from_numpy(self.labels[positions]).to(self.train.labels.device)
-        return Labelled(labels, partial(self.at, positions))
+        return StageTwoImages(labels, partial(self.at, positions))
 
     def _shots(self, positions: NDArray[np.int64], shots: int, seed: int, listed: bool) -> NDArray[np.int64]:
         """``shots`` images of every class of those at ``positions``, or the list of them with that number."""
@@ -111,11 +111,11 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         raise ValueError("\n".join(wrong))
     split = _cut(config, arrays.train_labels)
 
-    def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> SmallImages:
+    def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> InMemoryImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
-        return SmallImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
+        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
 
-    def at(positions: NDArray[np.int64]) -> SmallImages:
+    def at(positions: NDArray[np.int64]) -> InMemoryImages:
         again = read_source(config)
         return images(again.train_images[positions], again.train_labels[positions])
 
@@ -140,8 +140,8 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
     workers = default_workers() if dataset.workers is None else dataset.workers
 
-    def images(files: ImageFiles, skip: bool = False) -> LargeImages:
-        return LargeImages(
+    def images(files: ImageFiles, skip: bool = False) -> DiskImages:
+        return DiskImages(
             open_images(config, lists.root, files.names),
             torch.from_numpy(files.labels).to(device),
             lambda view: build_view(view, dataset),
@@ -150,7 +150,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
             skip,
         )
 
-    def at(positions: NDArray[np.int64]) -> LargeImages:
+    def at(positions: NDArray[np.int64]) -> DiskImages:
         return images(pool.take(positions), dataset.on_bad_image == "skip")
 
     return Data(

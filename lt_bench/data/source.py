@@ -7,10 +7,10 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from lt_bench.config import Config
-from lt_bench.data.sources.common import DataError
+from lt_bench.config.schema import Config
+from lt_bench.config.signatures import parameters
 from lt_bench.data.sources.image_lists import find
-from lt_bench.signatures import parameters
+from lt_bench.errors import DataError
 
 _known: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
 

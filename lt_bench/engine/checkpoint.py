@@ -9,11 +9,8 @@ from typing import Any
 
 import torch
 
-from lt_bench.record.files import write_atomic
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says what to do."""
+from lt_bench.errors import CheckpointError
+from lt_bench.files import write_atomic
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from lt_bench.data.small import TrainSource
+from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.distributed import Processes
-from lt_bench.engine.metrics import NonFiniteLoss
 from lt_bench.engine.random import derived_generator
+from lt_bench.errors import NonFiniteLoss
 
 
-class EngineRun:
-    """The engine's side of the ``Run`` contract: random streams, collectives, and embeddings of the train split."""
+class EngineContext:
+    """The engine's side of the ``TrainContext`` contract: random streams, collectives, embeddings of the images."""
 
-    def __init__(self, processes: Processes, seed: int, source: TrainSource, batch_size: int = 500) -> None:
+    def __init__(self, processes: Processes, seed: int, source: ImageSource, batch_size: int = 500) -> None:
         self.rank, self.world_size, self.device = processes
         self.seed = seed
         self.source = source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -85,6 +86,14 @@ def barrier() -> None:
     """Wait until every process is here; nothing to wait for on one."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def agreed(read: Callable[..., Any], *arguments: Any) -> Any:
+    """What all ranks read alike: after rank 0 has the lock, and before anyone writes."""
+    barrier()
+    found = read(*arguments)
+    barrier()
+    return found
 
 
 def broadcast(value: Tensor | None, device: torch.device) -> Tensor:

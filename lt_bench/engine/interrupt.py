@@ -10,13 +10,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has written a checkpoint."""
 
 
 class StopRequest:
@@ -42,13 +38,13 @@ class StopRequest:
             raise KeyboardInterrupt
         self.reason = signal.Signals(number).name
 
-    def agreed(self, run: EngineRun, due: bool = True) -> bool:
+    def agreed(self, context: EngineContext, due: bool = True) -> bool:
         """Whether to stop now: on several ranks, where one was asked to; they agree only where ``due`` on all."""
-        if run.world_size == 1:
+        if context.world_size == 1:
             return bool(self.reason)
         if not due:
             return False
-        flag = torch.tensor(int(bool(self.reason)), device=run.device)
+        flag = torch.tensor(int(bool(self.reason)), device=context.device)
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         self.reason = self.reason or ("another process was stopped" if int(flag) else "")
         return bool(int(flag))

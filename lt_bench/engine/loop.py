@@ -14,18 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lt_bench.config import Budget, Checkpoint, Training
+from lt_bench.config.schema import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch, Method, Schedule
-from lt_bench.data.small import Share, TrainSource
+from lt_bench.data.batches.source import ImageSource, RankShare
 from lt_bench.engine import checkpoint, distributed
-from lt_bench.engine.context import EngineRun
-from lt_bench.engine.interrupt import Interrupted, StopRequest
+from lt_bench.engine.context import EngineContext
+from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
+from lt_bench.errors import CheckpointError, Interrupted
 from lt_bench.models.sync_batch_norm import synchronise
 
 # Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
@@ -51,7 +52,7 @@ class Stage(NamedTuple):
 
 
 @dataclass
-class Position:
+class TrainState:
     """Where training stands: the next step to take, what it has cost, and the best epoch so far."""
 
     epoch: int = 0
@@ -71,72 +72,72 @@ class Trainer:
     def __init__(
         self,
         method: Method,
-        source: TrainSource,
+        source: ImageSource,
         training: Training,
         schedule: Schedule,
-        run: EngineRun,
+        context: EngineContext,
         stage: Stage,
         score: Callable[[], float] | None = None,
     ) -> None:
         self.method, self.source, self.training, self.schedule = method, source, training, schedule
-        self.run, self.stage, self.score = run, stage, score
-        self.order = EpochOrder(source.labels, training.sampler, run)
+        self.context, self.stage, self.score = context, stage, score
+        self.order = EpochOrder(source.labels, training.sampler, context)
         self.steps_per_epoch = self._count_steps()
         self.restarts = sorted({0, *method.restart_epochs()})
-        self.position = Position()
-        self.means = RunningMeans(run.device)
-        run.module, run.source = method, source
+        self.state = TrainState()
+        self.means = RunningMeans(context.device)
+        context.module, context.source = method, source
         self.network: nn.Module = method
-        if run.world_size > 1:
+        if context.world_size > 1:
             synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
-        self.precision = Precision(resolve(training.precision, run.device), run.device)
+        self.precision = Precision(resolve(training.precision, context.device), context.device)
         self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
 
-    def fit(self) -> Position:
+    def fit(self) -> TrainState:
         """Train to the last epoch, from the checkpoint if there is one; raises NonFiniteLoss, Interrupted.
 
         Afterwards the method holds the weights of the last epoch, or of the best one where a score was given.
         """
         if self.stage.checkpoint.exists():
-            self._restore(checkpoint.load(self.stage.checkpoint, self.run.device))
-        total, first = self.training.epochs * self.steps_per_epoch, self.position
-        metrics = MetricsFile(self.stage.folder / "metrics.jsonl", self.stage.name, first.epoch, self.run.rank == 0)
+            self._restore(checkpoint.load(self.stage.checkpoint, self.context.device))
+        total, first = self.training.epochs * self.steps_per_epoch, self.state
+        metrics = MetricsFile(self.stage.folder / "metrics.jsonl", self.stage.name, first.epoch, self.context.rank == 0)
         progress = Progress(
             self.stage.name,
             total,
             first.epoch * self.steps_per_epoch + first.step,
-            self.stage.progress and self.run.rank == 0,
+            self.stage.progress and self.context.rank == 0,
         )
         with StopRequest() as stop, progress:
-            while self.position.epoch < self.training.epochs:
-                metrics.write(self.position.epoch, self._epoch(stop, progress))
+            while self.state.epoch < self.training.epochs:
+                metrics.write(self.state.epoch, self._epoch(stop, progress))
                 self._finish_epoch(stop)
-            if stop.agreed(self.run):  # asked for while the last checkpoint was written; the next stage asks anew
+            if stop.agreed(self.context):  # asked for while the last checkpoint was written; the next stage asks anew
                 raise Interrupted(stop.reason)
-        if self.position.best:
-            self.method.load_state_dict(self.position.best["model"])
-        return self.position
+        if self.state.best:
+            self.method.load_state_dict(self.state.best["model"])
+        return self.state
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
         """The (remaining) steps of an epoch; its mean terms, learning rate and seconds."""
         started = self._mark = time.perf_counter()
-        epoch = self.run.epoch = self.position.epoch
+        epoch = self.context.epoch = self.state.epoch
         self.method.train()
-        if self.position.step == 0:
+        if self.state.step == 0:
             if epoch in self.restarts[1:]:
                 self.optimizer = self._new_optimizer()
-            self.method.on_epoch_start(epoch, self.run)
+            self.method.on_epoch_start(epoch, self.context)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
         for batch in self.batches(epoch):
-            step = self.position.step
+            step = self.state.step
             lr = self.rate_factor * self.schedule(segment, step, self.steps_per_epoch)
             self.means.add(self._step(batch, epoch, step, lr), step)
-            self.position.step += 1
+            self.state.step += 1
             progress.advance()
-            if self.position.step % LOG_EVERY_STEPS == 0:
+            if self.state.step % LOG_EVERY_STEPS == 0:
                 self.means.check(epoch)
                 progress.show(self.means.means(), lr)
             self._after_step(stop)
@@ -148,16 +149,16 @@ class Trainer:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """This rank's batches of an epoch from the step at hand on."""
         strength, order = self.method.strength(), self.order(epoch)
-        size, ranks = self.training.batch_size, self.run.world_size
+        size, ranks = self.training.batch_size, self.context.world_size
         shares = []
-        for step in range(self.position.step, self.steps_per_epoch):
+        for step in range(self.state.step, self.steps_per_epoch):
             start = step * size
             # several processes leave out the few images that do not share out evenly
             share = min(size, len(order) - start) // ranks
-            rows = slice(self.run.rank * share, (self.run.rank + 1) * share)
-            shares.append(Share(step, slice(start, start + share * ranks), rows))
+            rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
+            shares.append(RankShare(step, slice(start, start + share * ranks), rows))
         return self.source.batches(
-            order, shares, self.method.views, lambda step: self.run.generator("augment", epoch, step), strength
+            order, shares, self.method.views, lambda step: self.context.generator("augment", epoch, step), strength
         )
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
@@ -166,18 +167,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._add_gradients(batch, epoch, step)
         self.precision.step(self.optimizer)
-        self.position.images += len(batch.labels) * self.run.world_size
+        self.state.images += len(batch.labels) * self.context.world_size
         return terms
 
     def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
         """The mean terms of a batch, taken in one pass or in micro-batches; their gradients are added up."""
         totals: dict[str, Tensor] = {}
-        parts = split(batch, self.training.microbatch, self.run.world_size)
+        parts = split(batch, self.training.microbatch, self.context.world_size)
         for number, part in enumerate(parts, start=1):
             waits = isinstance(self.network, DistributedDataParallel) and number < len(parts)
             with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]  # one exchange a step
                 with self.precision.autocast():
-                    terms: dict[str, Tensor] = self.network(part, epoch, step, self.run)
+                    terms: dict[str, Tensor] = self.network(part, epoch, step, self.context)
                 if len(parts) > 1:
                     share = len(part.labels) / len(batch.labels)
                     terms = {name: share * value for name, value in terms.items()}
@@ -188,11 +189,11 @@ class Trainer:
 
     def _after_step(self, stop: StopRequest) -> None:
         """Inside an epoch: save if it is due, give way if asked to."""
-        if self.position.step == self.steps_per_epoch:
+        if self.state.step == self.steps_per_epoch:
             return
-        every, step = self.stage.intervals.every_steps, self.position.step
-        stopping = stop.agreed(self.run, due=step % LOG_EVERY_STEPS == 0)
-        if stopping or (every and (self.position.epoch * self.steps_per_epoch + step) % every == 0):
+        every, step = self.stage.intervals.every_steps, self.state.step
+        stopping = stop.agreed(self.context, due=step % LOG_EVERY_STEPS == 0)
+        if stopping or (every and (self.state.epoch * self.steps_per_epoch + step) % every == 0):
             self._save()
         if stopping:
             raise Interrupted(stop.reason)
@@ -201,30 +202,30 @@ class Trainer:
         """At an epoch's end: score, save if it is due, give way if asked to."""
         if self.score is not None:
             value = self.score()
-            if not self.position.best or value > self.position.best["score"]:
+            if not self.state.best or value > self.state.best["score"]:
                 model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
-                self.position.best = {"score": value, "epoch": self.position.epoch, "model": model}
-        self.position.epoch += 1
-        self.position.step = 0
+                self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
+        self.state.epoch += 1
+        self.state.step = 0
         self._count_seconds()
         self.means.clear()
-        stopping = stop.agreed(self.run)
+        stopping = stop.agreed(self.context)
         every = self.stage.intervals.every_epochs
-        ended = self.position.epoch == self.training.epochs
-        steps, step_interval = self.position.epoch * self.steps_per_epoch, self.stage.intervals.every_steps
-        due = (every and self.position.epoch % every == 0) or (step_interval and steps % step_interval == 0)
+        ended = self.state.epoch == self.training.epochs
+        steps, step_interval = self.state.epoch * self.steps_per_epoch, self.stage.intervals.every_steps
+        due = (every and self.state.epoch % every == 0) or (step_interval and steps % step_interval == 0)
         if stopping or ended or due:
             self._save()
         if stopping:
             raise Interrupted(stop.reason)
 
     def _save(self) -> None:
-        self.means.check(self.position.epoch)  # never keep weights that a non-finite loss has touched
+        self.means.check(self.state.epoch)  # never keep weights that a non-finite loss has touched
         self._count_seconds()
         skipped = distributed.union(self.source.skipped)
-        if self.run.rank == 0:
+        if self.context.rank == 0:
             state = {
-                "position": asdict(self.position),
+                "position": asdict(self.state),
                 "model": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
@@ -235,7 +236,7 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
-            self.position = Position(**state["position"])
+            self.state = TrainState(**state["position"])
             self.method.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
@@ -243,11 +244,11 @@ class Trainer:
             self.source.skipped = state["skipped"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
-            raise checkpoint.CheckpointError(f"{what}; delete it to start anew") from error
+            raise CheckpointError(f"{what}; delete it to start anew") from error
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()
-        self.position.seconds += now - self._mark
+        self.state.seconds += now - self._mark
         self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
@@ -256,7 +257,7 @@ class Trainer:
 
     def _count_steps(self) -> int:
         size, images = self.training.batch_size, len(self.order)
-        smallest = self.method.smallest_share * self.run.world_size
+        smallest = self.method.smallest_share * self.context.world_size
         if size < smallest:
             key = "stage_two.train.batch_size" if self.stage.name == "stage two" else "train.batch_size"
             raise ValueError(f"a batch needs at least {smallest} images, not {size}; set {key}={smallest} or more")

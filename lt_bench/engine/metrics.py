@@ -9,16 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lt_bench.record.files import write_atomic
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite; the message names the step and what to try."""
-
-    advice = (
-        "try a lower train.lr, a longer warm-up (train.schedule.warm_epochs) or a higher temperature "
-        "(for stage two: stage_two.train.lr)"
-    )
+from lt_bench.errors import NonFiniteLoss
+from lt_bench.files import write_atomic
 
 
 class RunningMeans:

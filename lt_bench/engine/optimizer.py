@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from lt_bench.config import OPTIMIZERS, Training
+from lt_bench.config.schema import OPTIMIZERS, Training
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], training: Training) -> torch.optim.Optimizer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lt_bench.data.samplers import ClassAwareOrder
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.class_aware import ClassAwareOrder
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.random import derived_seed
 
 
@@ -18,13 +18,13 @@ class EpochOrder:
     Shapes: labels (N,) int64; a call gives (len,) int64.  Raises ValueError for another sampler.
     """
 
-    def __init__(self, labels: Tensor, sampler: str, run: EngineRun) -> None:
-        self.run = run
+    def __init__(self, labels: Tensor, sampler: str, context: EngineContext) -> None:
+        self.context = context
         self.count = len(labels)
         self.class_aware: ClassAwareOrder | None = None
         if sampler in ("class_aware", "class_aware_cut"):
             length = len(labels) if sampler == "class_aware_cut" else None
-            seed = derived_seed(run.seed, "class_aware")
+            seed = derived_seed(context.seed, "class_aware")
             self.class_aware = ClassAwareOrder(labels.cpu().numpy(), seed, length=length)
         elif sampler != "shuffle":
             raise ValueError(f"unknown sampler {sampler!r}; there are shuffle, class_aware, class_aware_cut")
@@ -35,6 +35,6 @@ class EpochOrder:
     def __call__(self, epoch: int) -> Tensor:
         """The positions visited in an epoch, a function of (seed, epoch) alone."""
         if self.class_aware is not None:
-            return torch.from_numpy(self.class_aware.epoch(epoch)).to(self.run.device, torch.int64)
-        generator = self.run.generator("order", epoch)
-        return torch.randperm(self.count, generator=generator, device=self.run.device)
+            return torch.from_numpy(self.class_aware.epoch(epoch)).to(self.context.device, torch.int64)
+        generator = self.context.generator("order", epoch)
+        return torch.randperm(self.count, generator=generator, device=self.context.device)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Method
-from lt_bench.data.small import TrainSource
+from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.context import evaluating
 
 
 @torch.no_grad()
-def embed_plain(encoder: nn.Module, images: TrainSource, batch_size: int) -> Tensor:
+def embed_plain(encoder: nn.Module, images: ImageSource, batch_size: int) -> Tensor:
     """Features (M, D) of un-augmented images, in order, in eval mode; every rank computes its share of them."""
     indices = torch.arange(len(images.labels), device=images.labels.device)
     padded, mine = distributed.shard(indices)
@@ -33,7 +33,7 @@ def classify(classifier: nn.Module, features: Tensor) -> Tensor:
 class Scorer:
     """Mean per-class accuracy of a method's classifier on held-out images, to choose the best epoch by."""
 
-    def __init__(self, method: Method, images: TrainSource, num_classes: int, batch_size: int) -> None:
+    def __init__(self, method: Method, images: ImageSource, num_classes: int, batch_size: int) -> None:
         self.method, self.images, self.batch_size = method, images, batch_size
         self.totals = torch.bincount(images.labels, minlength=num_classes)
         frozen = not any(parameter.requires_grad for parameter in method.encoder.parameters())

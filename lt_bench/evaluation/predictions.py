@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lt_bench.evaluation.metrics import Metrics, check_arrays, evaluate
-from lt_bench.record.files import atomic_writer
+from lt_bench.files import atomic_writer
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.losses.bcl import OwnClassDenominator, balanced_contrastive
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
 from lt_bench.methods.two_branch import TwoBranch
@@ -49,9 +49,9 @@ class BCL(TwoBranch):
         embeddings: Tensor = self.prototype_head(weight if isinstance(self.classifier, nn.Linear) else weight.T)
         return embeddings
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the joined batch of all ranks, its two parts, and the accuracy on the first view."""
-        logits, embeddings, labels = self.branches(batch, run)
+        logits, embeddings, labels = self.branches(batch, context)
         cross_entropy = logit_adjusted_cross_entropy(logits, labels, self.log_prior, tau=1.0)
         contrastive = balanced_contrastive(
             embeddings, self.prototypes(), labels, self.temperature, self.own_class_denominator

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Run, TrainInfo
+from lt_bench.contracts import TrainContext, TrainInfo
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.loss_memory import LossMemory
 
@@ -36,9 +36,9 @@ class BoostedCL(SimCLR):
         super().__init__(encoder, info, views=views, **options)
         self.loss_memory = LossMemory(len(info.labels), loss_momentum, loss_memory_batch_correction)
 
-    def on_epoch_start(self, epoch: int, run: Run) -> None:
+    def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Take new strengths from the losses of the epochs before; in the first there are none."""
-        super().on_epoch_start(epoch, run)
+        super().on_epoch_start(epoch, context)
         if epoch > 0:
             self.loss_memory.renew_weights()
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 
 
 class CE(Method):
@@ -30,7 +30,7 @@ class CE(Method):
         """Mean cross-entropy of logits (B, C) and labels (B,)."""
         return F.cross_entropy(logits, labels)
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch."""
         logits = self.classifier(self.encoder(batch.views[0]))
         accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()

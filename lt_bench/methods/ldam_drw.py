@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.losses.ldam import DeferredLDAM
 from lt_bench.models.heads import NormalizedLinear
 
@@ -37,9 +37,9 @@ class LDAMDRW(Method):
         self.classifier = NormalizedLinear(feature_dim(encoder), info.num_classes, scale)
         self.criterion = DeferredLDAM(info.class_counts, max_margin, scale, beta, drw_start_epoch)
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """LDAM loss of the joined batch, whose weighted mean is over all ranks, and the accuracy on it."""
-        logits = run.gather(self.classifier(self.encoder(batch.views[0])))
-        labels = run.gather(batch.labels)
+        logits = context.gather(self.classifier(self.encoder(batch.views[0])))
+        labels = context.gather(batch.labels)
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": self.criterion(logits, labels, epoch), "accuracy": accuracy}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.geometry.vmf import KappaEstimator, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
 from lt_bench.losses.proco import Bessel, contrastive_logits
@@ -56,17 +56,17 @@ class ProCo(TwoBranch):
         self.register_buffer("means", random_means(info.num_classes, projection_dim).repeat(2, 1, 1))
         self.register_buffer("counts", torch.zeros(2, info.num_classes))
 
-    def on_epoch_start(self, epoch: int, run: Run) -> None:
+    def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """The statistics of the epoch that has ended are used from now on, and new ones begin."""
         for statistics in (self.means, self.counts):
             statistics[USED] = statistics[CURRENT]
         _, num_classes, dim = self.means.shape
-        self.means[CURRENT] = random_means(num_classes, dim, run.generator("proco", epoch))
+        self.means[CURRENT] = random_means(num_classes, dim, context.generator("proco", epoch))
         self.counts[CURRENT] = 0
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the joined batch of all ranks, its two parts, and the accuracy on the first view."""
-        logits, embeddings, labels = self.branches(batch, run)
+        logits, embeddings, labels = self.branches(batch, context)
         cross_entropy = logit_adjusted_cross_entropy(logits, labels, self.log_prior, tau=1.0)
         contrastive = torch.stack([self._contrastive(view, labels) for view in embeddings.unbind(1)]).mean()
         return {

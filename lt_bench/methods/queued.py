@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.paco import official_log_prior
 from lt_bench.models.heads import ProjectionHead
@@ -73,10 +73,10 @@ class Queued(Method):
         """Loss of anchors with logits (A, C), which are the first A of the labelled embeddings (n, D), labels (n,)."""
         raise TypeError(f"{type(self).__name__} must define loss(logits, embeddings, labels)")
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss against both views and the queue as it was, and the anchors' accuracy; then the queue goes on."""
         own = (*self.both_views(batch), batch.labels)
-        joined = tuple(run.gather(rows) for rows in own)
+        joined = tuple(context.gather(rows) for rows in own)
         logits, embeddings, labels = joined if self.in_batch == "global" else own
         contrast = torch.cat([_by_view(embeddings), self.queue.rows])
         contrast_labels = torch.cat([labels, labels, self.queue.labels])

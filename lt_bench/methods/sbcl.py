@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.geometry.subclasses import num_subclasses, update_subclasses
 from lt_bench.geometry.temperature import class_concentration, class_temperatures
 from lt_bench.losses.sbcl import subclass_balancing
@@ -81,17 +81,19 @@ class SBCL(SupCon):
         self.register_buffer("class_temperatures", torch.full((info.num_classes,), temperature))
         self.register_buffer("kmeans_state", _pack(np.random.RandomState(kmeans_seed)))
 
-    def on_epoch_start(self, epoch: int, run: Run) -> None:
+    def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Renew subclasses and temperatures where an update is due."""
         due = epoch == self.warm_epochs or epoch % self.update_interval == 0
         if epoch >= self.warm_epochs and due:
-            self.update(epoch, run)
+            self.update(epoch, context)
 
     @torch.no_grad()
-    def update(self, epoch: int, run: Run) -> None:
+    def update(self, epoch: int, context: TrainContext) -> None:
         """Cluster every split class and set every class's temperature (section 3.3 and eq. 5-6)."""
-        embeddings = run.embed(self.embed_for_clusters, self.cluster_view)
-        self.subclasses.copy_(run.from_rank0(lambda: self._cluster(embeddings, run.generator("cluster", epoch))))
+        embeddings = context.embed(self.embed_for_clusters, self.cluster_view)
+        self.subclasses.copy_(
+            context.from_rank0(lambda: self._cluster(embeddings, context.generator("cluster", epoch)))
+        )
         phi = class_concentration(
             embeddings, self.labels, len(self.class_temperatures), self.alpha, epsilon=self.epsilon
         )
@@ -111,13 +113,13 @@ class SBCL(SupCon):
         self.kmeans_state.copy_(_pack(state))
         return subclasses
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """Supervised contrastive loss while warming up, the bi-granularity loss afterwards, on all ranks' batch."""
-        features, labels = run.gather(self.embed_views(batch)), run.gather(batch.labels)
+        features, labels = context.gather(self.embed_views(batch)), context.gather(batch.labels)
         if epoch < self.warm_epochs:
             # the factor temperature / base temperature belongs to the bi-granularity loss alone
             return {"loss": supcon(features, labels, self.temperature, self.temperature)}
-        subclasses = self.subclasses[run.gather(batch.indices)]
+        subclasses = self.subclasses[context.gather(batch.indices)]
         loss = subclass_balancing(
             features,
             labels,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.models.momentum import MomentumEncoder
@@ -78,24 +78,24 @@ class SBCLMoCo(SBCL):
         keys: Tensor = self.momentum_encoder(images)
         return keys
 
-    def update(self, epoch: int, run: Run) -> None:
+    def update(self, epoch: int, context: TrainContext) -> None:
         """Renew subclasses and, unless it is constant, every class's temperature."""
-        super().update(epoch, run)
+        super().update(epoch, context)
         if self.class_temperature is not None:
             self.class_temperatures.fill_(self.class_temperature)
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the queries against the queue as it was; then the keys of all ranks join the queue."""
         first, second = batch.views
         queries = self.embed(first)
         self.momentum_encoder.update(self.encoder, self.head)
         keys = self.momentum_encoder(second)
         anchors, members = Anchors(queries, keys, self.queue.rows.clone()), self.queue.labels.clone()
-        self.queue.enqueue(run.gather(keys), run.gather(batch.indices))
+        self.queue.enqueue(context.gather(keys), context.gather(batch.indices))
         # given the queue, anchors are independent: every rank has the loss of its own, and their mean is the batch's
         queue_labels = _look_up(self.labels, members)
         if epoch < self.warm_epochs:
-            draws = self._draws(len(keys), run.generator("positives", epoch, step), run)
+            draws = self._draws(len(keys), context.generator("positives", epoch, step), context)
             return {"loss": k_positive(anchors, batch.labels, queue_labels, draws, self.temperature)}
         loss = queue_subclass_balancing(
             anchors,
@@ -108,10 +108,10 @@ class SBCLMoCo(SBCL):
         )
         return {"loss": loss}
 
-    def _draws(self, share: int, generator: torch.Generator, run: Run) -> Tensor:
+    def _draws(self, share: int, generator: torch.Generator, context: TrainContext) -> Tensor:
         """Uniform numbers (positives, share) for this rank's images, out of those for the joined batch."""
-        joined = torch.rand(self.positives, share * run.world_size, generator=generator, device=generator.device)
-        return joined[:, run.rank * share : (run.rank + 1) * share]
+        joined = torch.rand(self.positives, share * context.world_size, generator=generator, device=generator.device)
+        return joined[:, context.rank * share : (context.rank + 1) * share]
 
 
 def _look_up(values: Tensor, members: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Run, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.geometry.pruning import check_fractions, magnitude_masks
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.input_normalization import InputNormalization
@@ -74,12 +74,12 @@ class SDCLR(SimCLR):
                 self.embed_pruned(second)
         return self.embed(first), self.embed_pruned(second)
 
-    def on_epoch_start(self, epoch: int, run: Run) -> None:
+    def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """New masks from the weights as they are, the same on all ranks."""
-        super().on_epoch_start(epoch, run)
+        super().on_epoch_start(epoch, context)
         weights, draws = self.pruned_encoder.weights(self.encoder), None
         if self.random_prune_percent > 0:
-            generator = run.generator("prune", epoch)
+            generator = context.generator("prune", epoch)
             draws = [torch.rand(weight.shape, generator=generator, device=weight.device) for weight in weights]
         masks = magnitude_masks(weights, self.prune_percent, self.random_prune_percent, draws)
         self.pruned_encoder.set_masks(masks)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
 from lt_bench.models.heads import SimCLRHead
@@ -94,15 +94,15 @@ class SimCLR(Method):
     def on_losses(self, losses: Tensor, indices: Tensor, epoch: int) -> None:
         """Called in every step with all ranks' detached losses (B,) and indices (B,); here nothing is done."""
 
-    def on_epoch_start(self, epoch: int, run: Run) -> None:
+    def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Renew what the harmonization knows of the whole training set."""
         if self.harmonization is not None:
             self.harmonization.on_epoch_start(epoch)
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The contrastive loss of all ranks' batch, with harmonization the weighted sum of both and its parts."""
-        first, second = run.gather(torch.stack(self.embed_views(batch), dim=1)).unbind(1)
-        indices = run.gather(batch.indices)
+        first, second = context.gather(torch.stack(self.embed_views(batch), dim=1)).unbind(1)
+        indices = context.gather(batch.indices)
         losses = self.image_losses(first, second)
         self.on_losses(losses.detach(), indices, epoch)
         contrastive = losses.mean()

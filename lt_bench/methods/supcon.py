@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.losses.supcon import supcon
 from lt_bench.models.heads import ProjectionHead
 
@@ -51,7 +51,7 @@ class SupCon(Method):
         embeddings = self.embed(torch.cat(batch.views))
         return torch.stack(embeddings.split(len(batch.labels)), dim=1)
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """Supervised contrastive loss on the joined batch of all ranks."""
-        features, labels = run.gather(self.embed_views(batch)), run.gather(batch.labels)
+        features, labels = context.gather(self.embed_views(batch)), context.gather(batch.labels)
         return {"loss": supcon(features, labels, self.temperature, self.base_temperature)}

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.models.heads import NormalizedLinear, ProjectionHead
 
@@ -70,13 +70,13 @@ class TwoBranch(Method):
         """A fresh projection head with batch norm: features (B, width) to unit embeddings (B, projection_dim)."""
         return ProjectionHead(*self.head_sizes, batch_norm=True)
 
-    def branches(self, batch: Batch, run: Run) -> Branches:
+    def branches(self, batch: Batch, context: TrainContext) -> Branches:
         """All three views in one forward pass, so that they share batch-norm statistics, also in the head."""
         features = self.encoder(torch.cat(batch.views))
         count = len(batch.labels)
         _, *contrastive = self.head(features).split(count)
         return Branches(
-            logits=run.gather(self.classifier(features[:count])),
-            embeddings=run.gather(torch.stack(contrastive, dim=1)),
-            labels=run.gather(batch.labels),
+            logits=context.gather(self.classifier(features[:count])),
+            embeddings=context.gather(torch.stack(contrastive, dim=1)),
+            labels=context.gather(batch.labels),
         )

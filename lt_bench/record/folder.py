@@ -17,11 +17,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from lt_bench.compose import UsageError
-from lt_bench.config import Config
-from lt_bench.record.files import write_atomic, write_json
+from lt_bench.config.schema import Config
+from lt_bench.errors import UsageError
+from lt_bench.files import write_atomic, write_json
+from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
-from lt_bench.run_id import run_id
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 

@@ -78,7 +78,7 @@ class RunRecord:
         """The record as plain values, ready for JSON."""
         return asdict(self)
 
-    def decisive(self) -> dict[str, Any]:
+    def identity_values(self) -> dict[str, Any]:
         """The record less cost and environment: what must agree when a run is repeated."""
         return {key: value for key, value in self.to_dict().items() if key not in ("cost", "environment")}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from lt_bench.record.files import write_atomic
+from lt_bench.files import write_atomic
 from lt_bench.record.record import RunRecord, read_records
 from lt_bench.report.frame import frame
 from lt_bench.report.paired import baseline_label, paired_table

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lt_bench.record.files import write_atomic
+from lt_bench.files import write_atomic
 
 OPEN, CLOSE = "<!-- table: NAME -->", "<!-- /table -->"
 MARKED = re.compile(r"<!-- table: (\S+) -->(.*?)(?:<!-- /table -->|\Z)", re.DOTALL)

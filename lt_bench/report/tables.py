@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lt_bench.evaluation.shots import RULES
-from lt_bench.record.files import write_atomic
+from lt_bench.files import write_atomic
 from lt_bench.report.frame import ACCURACIES
 from lt_bench.report.sections import SHARED, Row, Section
 

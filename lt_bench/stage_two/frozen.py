@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, Run
+from lt_bench.contracts import Batch, Method, TrainContext
 
 
 class ClassifierOnFrozen(Method):
@@ -41,10 +41,10 @@ class ClassifierOnFrozen(Method):
         """The rule's loss: logits (B, C), labels (B,) to a scalar."""
         raise TypeError(f"{type(self).__name__} must define loss(logits, labels, epoch)")
 
-    def forward(self, batch: Batch, epoch: int, step: int, run: Run) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The rule's loss on the joined batch of all ranks, and the accuracy on it."""
-        logits = run.gather(self.classifier(self.features(batch.views[0])))
-        labels = run.gather(batch.labels)
+        logits = context.gather(self.classifier(self.features(batch.views[0])))
+        labels = context.gather(batch.labels)
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": self.loss(logits, labels, epoch), "accuracy": accuracy}
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Method, Run, StageTwo, TrainInfo
+from lt_bench.contracts import Method, StageTwo, TrainContext, TrainInfo
 
 Variant = Literal["raw", "l2", "centered_l2"]
 
@@ -72,7 +72,7 @@ class NearestClassMean(StageTwo):
             )
         return _Labelled(encoder, info)
 
-    def finish(self, method: Method, run: Run) -> nn.Module:
+    def finish(self, method: Method, context: TrainContext) -> nn.Module:
         """The class means of the train split's features, the same on every rank."""
         assert isinstance(method, _Labelled)
-        return NearestMean(run.embed(method.encoder), method.labels, method.num_classes, self.variant)
+        return NearestMean(context.embed(method.encoder), method.labels, method.num_classes, self.variant)

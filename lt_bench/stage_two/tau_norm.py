@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from lt_bench.contracts import Method, Run, StageTwo, TrainInfo
+from lt_bench.contracts import Method, StageTwo, TrainContext, TrainInfo
 from lt_bench.stage_two.linear import linear_of_stage_one
 from lt_bench.stage_two.none import KeepClassifier
 
@@ -36,7 +36,7 @@ class TauNormalized(StageTwo):
         return KeepClassifier().build(encoder, linear_of_stage_one(classifier, "tau_norm"), info)
 
     @torch.no_grad()
-    def finish(self, method: Method, run: Run) -> nn.Module:
+    def finish(self, method: Method, context: TrainContext) -> nn.Module:
         """A linear classifier with the normalised weights; a weight vector of zeros stays one."""
         weight = linear_of_stage_one(method.classifier, "tau_norm").weight
         linear = nn.Linear(weight.shape[1], len(weight), bias=False, device=weight.device, dtype=weight.dtype)

@@ -1,9 +1,9 @@
 """Rotation, shear and translation against the Python Imaging Library, with its three resamplings."""
 
-import pil_operations
 import pytest
 import torch
-from pil_operations import MOVES, on_pil, sample_images
+from helpers import pil_operations
+from helpers.pil_operations import MOVES, on_pil, sample_images
 
 from lt_bench.augment.affine import BICUBIC, BILINEAR, NEAREST, affine_maps, warp
 

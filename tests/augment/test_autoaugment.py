@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
-from pil_operations import BICUBIC, NEAREST, on_pil, sample_images
+from helpers.branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
+from helpers.pil_operations import BICUBIC, NEAREST, on_pil, sample_images
 from scipy import stats
 from torchvision.transforms import AutoAugment as TorchvisionAutoAugment
 from torchvision.transforms import AutoAugmentPolicy

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
-from golden_vectors import FOLDER, golden
+from helpers.branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
+from helpers.golden_vectors import FOLDER, golden
+from helpers.pil_operations import COLOR_OPERATIONS, MOVES, NEAREST, sample_images, transformed
 from PIL import ImageDraw
-from pil_operations import COLOR_OPERATIONS, MOVES, NEAREST, sample_images, transformed
 from scipy import stats
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 

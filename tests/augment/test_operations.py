@@ -3,7 +3,7 @@
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
-from pil_operations import sample_images
+from helpers.pil_operations import sample_images
 
 from lt_bench.augment import operations
 from lt_bench.augment.affine import BICUBIC, BILINEAR, NEAREST

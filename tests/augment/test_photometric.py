@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from pil_operations import BLENDS, TABLES, on_pil, sample_images
+from helpers.pil_operations import BLENDS, TABLES, on_pil, sample_images
 
 from lt_bench.augment import photometric
 

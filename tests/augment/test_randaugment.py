@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
-from pil_operations import BICUBIC, BILINEAR, MOVES, NAMES, on_pil, sample_images
+from helpers.branch_free import assert_kernels_are_as_many_for_every_batch, assert_one_graph
+from helpers.pil_operations import BICUBIC, BILINEAR, MOVES, NAMES, on_pil, sample_images
 from scipy import stats
 
 from lt_bench.augment.operations import Operation

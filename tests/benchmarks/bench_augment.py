@@ -21,7 +21,7 @@ from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.cutout import Cutout
 from lt_bench.augment.pipeline import Op, Pipeline
-from lt_bench.engine.memory import keep_freed_memory
+from lt_bench.engine.allocator import keep_freed_memory
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 

@@ -17,19 +17,19 @@ from bench_augment import smooth_images
 from harness import OpCount, alternate, compare_losses, describe, report
 from torch import Tensor
 
-from lt_bench.compose import compose
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import SmallImages
-from lt_bench.data.views import build_view
-from lt_bench.engine.context import EngineRun
+from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.engine.allocator import keep_freed_memory
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
-from lt_bench.engine.memory import keep_freed_memory
 from lt_bench.geometry.sinkhorn import sinkhorn
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
-from lt_bench.preflight import settle
-from lt_bench.run import _build
+from lt_bench.preflight.validate import validate
+from lt_bench.run.build import build
 
 IMAGES, DIRECTIONS, WIDTH, TEMPERATURE = 10_847, 100, 128, 0.2
 LOSS_GOALS = (1.5, 1.5)  # time, memory
@@ -105,12 +105,12 @@ def memory() -> bool:
 
     calls: dict[str, Callable[[], object]] = {
         "image by image": loop,
-        "one indexed update": lambda: component.remember(scores, indices, epoch=1),
+        "one indexed update": lambda: component.cache_identities(scores, indices, epoch=1),
     }
     ratio = report("score memory, 512 images x 100", alternate(calls, rounds=15), *calls, MEMORY_GOAL)
     torch.testing.assert_close(component.memory, looped)
     with OpCount() as kernels:
-        component.remember(scores, indices, epoch=1)
+        component.cache_identities(scores, indices, epoch=1)
     print(f"  kernels of the indexed update: {kernels.count}")
     return ratio >= MEMORY_GOAL
 
@@ -120,16 +120,16 @@ class Step:
 
     def __init__(self, method: str, images: Tensor, folder: Path) -> None:
         words = ["dataset=cifar100_lt", f"method={method}", "backbone=resnet18_cifar"]
-        config = settle(compose([*words, f"train.batch_size={STEP_BATCH}"]))
+        config = validate(compose([*words, f"train.batch_size={STEP_BATCH}"]))
         torch.manual_seed(0)
         labels = torch.arange(len(images)) % 100
         info = TrainInfo(labels, 100, config.train.epochs)
-        built = _build(config.method, "method", _build(config.backbone, "backbone"), info)
+        built = build(config.method, "method", build(config.backbone, "backbone"), info)
         built = built.to(memory_format=torch.channels_last).train()
-        source = SmallImages(images, labels, lambda view: build_view(view, config.dataset))
-        run = EngineRun(Processes(0, 1, torch.device("cpu")), 0, source)
+        source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
+        run = EngineContext(Processes(0, 1, torch.device("cpu")), 0, source)
         stage = Stage("stage one", folder, "checkpoint.pt", config.budget, config.checkpoint, progress=False)
-        schedule = _build(config.train.schedule, "train.schedule")
+        schedule = build(config.train.schedule, "train.schedule")
         self.trainer = Trainer(built, source, config.train, schedule, run, stage)
         self.batches = chain.from_iterable(self.trainer.batches(0) for _ in count())
 

@@ -21,23 +21,23 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 from torchvision import transforms
 
-from lt_bench.compose import compose
-from lt_bench.data.crops import SplitView
-from lt_bench.data.image_file import StoredForm
-from lt_bench.data.images import FileImages, Images
-from lt_bench.data.packed import PackedImages, pack
-from lt_bench.data.reader import Reader, Task
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose
+from lt_bench.data.batches.crops import SplitView
+from lt_bench.data.batches.worker import Reader, Task
+from lt_bench.data.files.image_file import StoredForm
+from lt_bench.data.files.packed import PackedImages, pack
+from lt_bench.data.files.pixels import FileImages, Images
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
-from lt_bench.data.views import build_view
-from lt_bench.engine.memory import keep_freed_memory
-from lt_bench.preflight import settle
+from lt_bench.engine.allocator import keep_freed_memory
+from lt_bench.preflight.validate import validate
 
 FILE_GOAL, PACKED_GOAL = 2.5, 3.5
 VIEWS = ("cls", "sim_wide", "sim_wide")
 FILL = (124, 116, 104)
 Operation = Callable[[Image.Image, float], Image.Image]  # with a magnitude
-DATASET = settle(compose(["dataset=imagenet_lt"])).dataset
+DATASET = validate(compose(["dataset=imagenet_lt"])).dataset
 
 
 class PilRandAugment:

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from harness import alternate, describe, report
 from torch import nn
 
-from lt_bench.compose import compose
-from lt_bench.config import Budget, Checkpoint
+from lt_bench.config.compose import compose
+from lt_bench.config.schema import Budget, Checkpoint
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import CachedFeatures
-from lt_bench.engine.context import EngineRun
+from lt_bench.data.batches.in_memory import CachedFeatures
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
 from lt_bench.engine.schedules import Exponential
-from lt_bench.preflight import settle, stage_two_training
+from lt_bench.preflight.validate import stage_two_training, validate
 from lt_bench.stage_two.linear_probe import LinearProbe
 
 IMAGES, WIDTH, CLASSES, BATCH = 50_000, 512, 100, 1000
@@ -38,11 +38,11 @@ class Nothing(nn.Module):
 
 def engine(features: torch.Tensor, labels: torch.Tensor, folder: Path) -> Trainer:
     """The trainer of the probe's recipe, ready for its first epoch."""
-    training = stage_two_training(settle(compose(["method=ce", "stage_two=linear_probe"])))
+    training = stage_two_training(validate(compose(["method=ce", "stage_two=linear_probe"])))
     assert training is not None
     source = CachedFeatures(features, labels)
     method = LinearProbe().build(Nothing(), None, TrainInfo(labels, CLASSES, 1)).to(features.device)
-    run = EngineRun(Processes(0, 1, features.device), 0, source)
+    run = EngineContext(Processes(0, 1, features.device), 0, source)
     stage = Stage("stage", folder, "checkpoint.pt", Budget(), Checkpoint(None), progress=False)
     return Trainer(method, source, training, Exponential(training.lr, 500, 1e-6), run, stage)
 
@@ -70,7 +70,7 @@ def main() -> int:
         trainer = engine(features, labels, Path(folder))
 
         def ours() -> None:
-            trainer.training.epochs = trainer.position.epoch + EPOCHS
+            trainer.training.epochs = trainer.state.epoch + EPOCHS
             trainer.stage.checkpoint.unlink(missing_ok=True)
             trainer.fit()
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from harness import OpCount, PeakMemory, alternate, describe, report
 from torch import Tensor
 
-from lt_bench.engine.memory import keep_freed_memory
+from lt_bench.engine.allocator import keep_freed_memory
 from lt_bench.geometry.vmf import MAX_KAPPA, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.losses.proco import contrastive_logits

@@ -22,18 +22,18 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from lt_bench.compose import compose
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import SmallImages
-from lt_bench.data.views import build_view
-from lt_bench.engine.context import EngineRun
+from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.engine.allocator import keep_freed_memory
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
-from lt_bench.engine.memory import keep_freed_memory
 from lt_bench.engine.schedules import SBCLCosine
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.models.resnet_cifar import resnet32_cifar
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 BATCH, CLASSES = 128, 100
 TIME_GOAL, DATA_GOAL = 1.25, 0.03
@@ -78,9 +78,9 @@ class Ours:
 
     def __init__(self, folder: Path) -> None:
         method, labels = method_and_labels()
-        config = settle(compose(["dataset=cifar100_lt", "method=sbcl", f"train.batch_size={BATCH}"]))
-        source = SmallImages(smooth_images(4 * BATCH), labels, lambda view: build_view(view, config.dataset))
-        run = EngineRun(Processes(0, 1, torch.device("cpu")), 0, source)
+        config = validate(compose(["dataset=cifar100_lt", "method=sbcl", f"train.batch_size={BATCH}"]))
+        source = InMemoryImages(smooth_images(4 * BATCH), labels, lambda view: build_view(view, config.dataset))
+        run = EngineContext(Processes(0, 1, torch.device("cpu")), 0, source)
         stage = Stage("stage one", folder, "checkpoint.pt", config.budget, config.checkpoint, progress=False)
         method = method.to(memory_format=torch.channels_last)
         self.trainer = Trainer(method, source, config.train, SBCLCosine(0.1, 10, warm_epochs=1), run, stage)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from chain import can_be
+from helpers.chain import can_be
 
-from lt_bench.compose import UsageError, about, compose, groups
-from lt_bench.launch.plan import expand
-from lt_bench.preflight import settle
+from lt_bench.config.compose import about, compose, groups
+from lt_bench.errors import UsageError
+from lt_bench.launch.planning.plan import expand
+from lt_bench.preflight.validate import validate
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -54,7 +55,7 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
 
 @pytest.mark.parametrize(("method", "dataset"), list(itertools.product(groups()["method"], groups()["dataset"])))
 def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
-    config = settle(compose([f"dataset={dataset}", f"method={method}", *OWN.get(dataset, [])]))
+    config = validate(compose([f"dataset={dataset}", f"method={method}", *OWN.get(dataset, [])]))
     assert (config.method["name"], config.dataset.name) == (method, dataset)
 
 
@@ -64,25 +65,25 @@ def test_exactly_the_possible_rules_and_fidelities_settle(method):
     for stage_two, fidelity in [*((rule, "clean") for rule in groups()["stage_two"]), (own, "official")]:
         words = [f"method={method}", f"stage_two={stage_two}", f"fidelity={fidelity}"]
         if can_be(method, stage_two) and (fidelity == "clean" or f"{method}_official" in groups()["quirks"]):
-            assert settle(compose(words)).stage_two["name"] == stage_two
+            assert validate(compose(words)).stage_two["name"] == stage_two
         else:
             with pytest.raises(UsageError):
-                settle(compose(words))
+                validate(compose(words))
 
 
 @pytest.mark.parametrize("group", ["imbalance", "backbone", "launch"])
 def test_every_choice_of_the_smaller_groups_settles(group):
     for choice in groups()[group]:
-        settle(compose([f"{group}={choice}"]))
+        validate(compose([f"{group}={choice}"]))
 
 
 @pytest.mark.parametrize("budget", groups()["budget"])
 def test_every_method_and_rule_settles_under_every_budget(budget):
     """Schedules have lengths that must still fit when a budget has rounded them."""
     for method in groups()["method"]:
-        settle(compose([f"budget={budget}", f"method={method}", "stage_two=cb"]))
+        validate(compose([f"budget={budget}", f"method={method}", "stage_two=cb"]))
     for stage_two in groups()["stage_two"]:
-        settle(compose([f"budget={budget}", "method=ce", f"stage_two={stage_two}"]))
+        validate(compose([f"budget={budget}", "method=ce", f"stage_two={stage_two}"]))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -90,7 +91,7 @@ def test_every_recipe_is_taken_by_its_method_and_data_set(recipe):
     dataset = next(name for name in groups()["dataset"] if recipe.endswith(f"_{name}"))
     words = [f"method={recipe.removesuffix(f'_{dataset}')}", f"dataset={dataset}"]
     assert compose(words) == compose([*words, f"recipe={recipe}"])
-    settle(compose([*words, "recipe=none"]))
+    validate(compose([*words, "recipe=none"]))
 
 
 @pytest.mark.parametrize("experiment", groups()["experiment"])
@@ -98,7 +99,7 @@ def test_every_experiment_expands_to_runs_that_settle(experiment):
     runs = expand([f"experiment={experiment}"])
     assert len({tuple(words) for words in runs}) == len(runs) >= 1
     for words in (runs[0], runs[len(runs) // 2], runs[-1]):
-        assert settle(compose(words)).sweep == []
+        assert validate(compose(words)).sweep == []
     if len(runs) > 1:
         assert f"-m experiment={experiment}" in about("experiment", experiment)
 
@@ -144,7 +145,7 @@ def test_supcon_is_below_sbcl():
 
 
 def test_step_profile_and_any_factor():
-    config = settle(compose(["dataset=cifar10_lt", "imbalance.profile=step", "imbalance.factor=37"]))
+    config = validate(compose(["dataset=cifar10_lt", "imbalance.profile=step", "imbalance.factor=37"]))
     assert (config.imbalance.profile, config.imbalance.factor) == ("step", 37.0)
 
 
@@ -155,7 +156,7 @@ def test_what_gh_alone_does_officially_stays_out_of_other_authors_recipes(experi
         first.setdefault(tuple(word for word in words if word.startswith("method=")), words)
     assert len(first) in (2, 4)
     for words in first.values():
-        official = settle(compose(words)).method
-        clean = settle(compose([word for word in words if not word.startswith("fidelity")])).method
+        official = validate(compose(words)).method
+        clean = validate(compose([word for word in words if not word.startswith("fidelity")])).method
         for key, usual in (("views", None), ("default_weights", False), ("double_normalisation", False)):
             assert official.get(key, usual) == clean.get(key, usual), (words, key)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MODULES = ["imbalance", "split", "samplers", "sources.digits", "sources.fashion_mnist", "sources.cifar"]
+MODULES = ["splits.imbalance", "splits.split", "sources.digits", "sources.fashion_mnist", "sources.cifar"]
 
 
 def test_data_modules_import_without_torch():

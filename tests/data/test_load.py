@@ -7,14 +7,14 @@ import pytest
 import torch
 
 import lt_bench.data.load as module
-from lt_bench.compose import compose
-from lt_bench.data.imbalance import class_counts
+from lt_bench.config.compose import compose
 from lt_bench.data.load import load_data
-from lt_bench.preflight import settle
+from lt_bench.data.splits.imbalance import class_counts
+from lt_bench.preflight.validate import validate
 
 
 def load(*words):
-    return load_data(settle(compose(words)), torch.device("cpu"))
+    return load_data(validate(compose(words)), torch.device("cpu"))
 
 
 def test_digits_are_cut_exponentially_and_tested_on_fifty_of_each():
@@ -48,18 +48,20 @@ def test_a_long_tailed_validation_part_leaves_small_classes_alone():
 
 def test_a_rule_gets_the_split_it_asks_for_and_shots_of_it():
     data = load("dataset.validation_per_class=20")
-    assert data.labelled("train").images() is data.train and data.labelled("train").labels is data.train.labels
-    balanced = data.labelled("balanced")
+    assert (
+        data.for_stage_two("train").images() is data.train and data.for_stage_two("train").labels is data.train.labels
+    )
+    balanced = data.for_stage_two("balanced")
     assert torch.bincount(balanced.labels).tolist() == [100] * 10
     assert torch.equal(balanced.images().labels, balanced.labels)
-    few = data.labelled("balanced", shots=3, shot_seed=1)
+    few = data.for_stage_two("balanced", shots=3, shot_seed=1)
     assert torch.bincount(few.labels).tolist() == [3] * 10 and len(few.images().images) == 30
     kept = set(map(bytes, balanced.images().images.numpy()))
     assert all(bytes(image) in kept for image in few.images().images.numpy())
-    rare = data.labelled("train", shots=2)
+    rare = data.for_stage_two("train", shots=2)
     assert torch.bincount(rare.labels).tolist() == [2] * 10
     with pytest.raises(ValueError, match="unknown train_split 'test'; there are train, balanced"):
-        data.labelled("test")
+        data.for_stage_two("test")
 
 
 def test_lists_of_shots_take_the_place_of_a_draw():
@@ -67,13 +69,13 @@ def test_lists_of_shots_take_the_place_of_a_draw():
     names = {"split1/probe_5shot": np.arange(30, 80), "split2/probe_5shot": np.arange(90, 140)}
     listed = data._replace(split=replace(data.split, lists={"train": data.split.train, **names}))
     for number, name in enumerate(names, start=1):
-        found = listed.labelled("balanced", shots=5, shot_seed=number)
+        found = listed.for_stage_two("balanced", shots=5, shot_seed=number)
         assert found.labels.tolist() == data.labels[names[name]].tolist()
         assert torch.equal(found.images().images, data.at(names[name]).images)
     with pytest.raises(ValueError, match="shot_seed=0: .* no list split0/probe_5shot, but split1/.*, split2/probe_5sh"):
-        listed.labelled("balanced", shots=5)
+        listed.for_stage_two("balanced", shots=5)
     for other in ({"split": "balanced", "shots": 4}, {"split": "train", "shots": 2}):  # no list of these: drawn
-        assert torch.equal(listed.labelled(**other).labels, data.labelled(**other).labels)
+        assert torch.equal(listed.for_stage_two(**other).labels, data.for_stage_two(**other).labels)
 
 
 def test_images_beyond_the_train_split_are_read_only_when_they_are_asked_for(monkeypatch):
@@ -82,11 +84,11 @@ def test_images_beyond_the_train_split_are_read_only_when_they_are_asked_for(mon
         "lt_bench.data.load.read_source", lambda config, real=module.read_source: read.append(1) or real(config)
     )
     data = load()
-    balanced = data.labelled("balanced")
+    balanced = data.for_stage_two("balanced")
     assert len(balanced.labels) == 1200 and read == [1]
     assert len(balanced.images().images) == 1200 and read == [1, 1]
     native = load("imbalance=native")
-    assert native.labelled("balanced").images() is native.train and read == [1, 1, 1]
+    assert native.for_stage_two("balanced").images() is native.train and read == [1, 1, 1]
 
 
 def test_the_split_seed_chooses_other_images_and_the_seed_does_not():
@@ -97,7 +99,7 @@ def test_the_split_seed_chooses_other_images_and_the_seed_does_not():
 
 def test_the_means_and_deviations_in_the_config_are_those_of_the_images():
     data = load("imbalance=native")
-    dataset = settle(compose([])).dataset
+    dataset = validate(compose([])).dataset
     from sklearn.datasets import load_digits
 
     pixels = np.rint(load_digits().images * (255 / 16)) / 255

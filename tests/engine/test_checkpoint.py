@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lt_bench.engine import checkpoint
+from lt_bench.errors import CheckpointError
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ def test_what_is_saved_comes_back(tmp_path):
 def test_a_damaged_file_is_named_with_what_to_do(content, tmp_path):
     path = tmp_path / "c.pt"
     path.write_bytes(content)
-    with pytest.raises(checkpoint.CheckpointError, match="c.pt is damaged.*delete it"):
+    with pytest.raises(CheckpointError, match="c.pt is damaged.*delete it"):
         checkpoint.load(path, CPU)
 
 
@@ -36,6 +37,6 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
     torch.save({"model": Evil()}, tmp_path / "c.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Evil()))
     for name in ("c.pt", "raw.pt"):
-        with pytest.raises(checkpoint.CheckpointError):
+        with pytest.raises(CheckpointError):
             checkpoint.load(tmp_path / name, CPU)
     assert "executed" not in capsys.readouterr().out

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from engine_parts import CPU, FixedBatches, one_process
+from helpers.engine_parts import CPU, FixedBatches, one_process
 from torch import nn
 
-from lt_bench.compose import compose
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch
-from lt_bench.data.small import SmallImages
-from lt_bench.data.views import build_view
-from lt_bench.engine.context import EngineRun, evaluating
+from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.engine.context import EngineContext, evaluating
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.random import derived_seed
 
@@ -58,11 +58,11 @@ def test_embed_is_in_index_order_in_eval_mode_and_restores_every_mode():
 def test_an_augmented_view_is_drawn_alike_on_any_number_of_processes(images, ranks):
     dataset = compose(["method=ce"]).dataset
     pixels = torch.randint(0, 256, (images, 3, 8, 8), dtype=torch.uint8)
-    source = SmallImages(pixels, torch.zeros(images, dtype=torch.int64), lambda view: build_view(view, dataset))
+    source = InMemoryImages(pixels, torch.zeros(images, dtype=torch.int64), lambda view: build_view(view, dataset))
     alone = one_process(source).embed(lambda batch: batch.flatten(1), "simclr")
     parts = []
     for rank in range(ranks):
-        run = EngineRun(Processes(rank, ranks, CPU), 0, source)
+        run = EngineContext(Processes(rank, ranks, CPU), 0, source)
         run.gather = lambda rows: parts.append(rows) or torch.cat([rows] * ranks)
         run.embed(lambda batch: batch.flatten(1), "simclr")
     run.gather = lambda rows: torch.cat(parts)

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 import torch
-from engine_parts import CPU, INPUTS, LABELS, Constant, Noisy, Vectors, stage, training
-from two_processes import on_two
+from helpers.engine_parts import CPU, INPUTS, LABELS, Constant, Noisy, Vectors, stage, training
+from helpers.two_processes import on_two
 
 from lt_bench.contracts import TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes, start
 from lt_bench.engine.loop import Trainer
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
@@ -52,7 +52,7 @@ def build(name):
 
 def train(name, processes, folder):
     source, method = Noisy(), build(name)
-    run = EngineRun(processes, 3, source)
+    run = EngineContext(processes, 3, source)
     # 26 images in batches of 8: the last batch of 2 is shared out too
     settings = training(4, 8, lr=0.05, momentum=0.9, name="adam" if name == "linear_probe" else "sgd")
     Trainer(method, source, settings, Constant(0.05), run, stage(folder)).fit()
@@ -60,7 +60,7 @@ def train(name, processes, folder):
 
 
 def gather_task(processes, folder):
-    rank, run = processes.rank, EngineRun(processes, 0, Noisy())
+    rank, run = processes.rank, EngineContext(processes, 0, Noisy())
     rows = (torch.arange(6.0).reshape(3, 2) + 10 * rank).requires_grad_()
     offset = torch.zeros(6, 2, requires_grad=True)
     moved = offset * 1  # made before the gather, so autograd comes back to it afterwards, with the same gradient
@@ -128,7 +128,7 @@ class Visits:
         where = stage(folder / f"rank{processes.rank}")
         method = build("ce")
         method.register_forward_pre_hook(lambda module, words: visited.append(words[0].indices))
-        trainer = Trainer(method, source, settings, Constant(0.05), EngineRun(processes, 3, source), where)
+        trainer = Trainer(method, source, settings, Constant(0.05), EngineContext(processes, 3, source), where)
         trainer.fit()
         return {"visited": visited, "length": len(trainer.order)}
 

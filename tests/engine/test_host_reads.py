@@ -5,19 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
-from chain import tiny
+from helpers.chain import tiny
 from torch import nn
 
-from lt_bench.compose import UsageError, compose, groups
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose, groups
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import CachedFeatures, SmallImages
-from lt_bench.data.views import build_view
-from lt_bench.engine.context import EngineRun
+from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
+from lt_bench.errors import UsageError
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.preflight import settle, stage_two_training
-from lt_bench.run import _build
+from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.run.build import build
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 def trained():
     names = [("method", name) for name in groups()["method"]]
     for rule in groups()["stage_two"]:
-        if "train" in settle(compose(["method=ce", f"stage_two={rule}"])).stage_two:
+        if "train" in validate(compose(["method=ce", f"stage_two={rule}"])).stage_two:
             names.append(("stage_two", rule))
     return names
 
@@ -44,22 +45,22 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()
         config = tiny(tmp_path, "method=ce", f"stage_two={name}", "dataset=cifar10_lt")
     labels = torch.arange(4 * batch_size) % num_classes  # no class is empty
     images = torch.randint(0, 256, (len(labels), 3, 32, 32), dtype=torch.uint8)
-    source = SmallImages(images, labels, lambda view: build_view(view, config.dataset))
+    source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
     source._branch_free = True  # as on a GPU
     info = TrainInfo(labels, num_classes, 20)
     encoder = TinyEncoder()
     classifier = nn.Linear(encoder.feature_dim, num_classes)  # of stage one, for the rules that go on from it
     if kind == "method":
-        method, training = _build(config.method, "method", encoder, info), config.train
+        method, training = build(config.method, "method", encoder, info), config.train
     else:
-        method = _build(config.stage_two, "stage_two").build(encoder, classifier, info)
+        method = build(config.stage_two, "stage_two").build(encoder, classifier, info)
         training = stage_two_training(config)
     if method.views == ("features",):
         source = CachedFeatures(torch.randn(len(labels), encoder.feature_dim), labels)
     training.batch_size, training.epochs = batch_size, 20
-    run = EngineRun(Processes(0, 1, CPU), 0, source)
+    run = EngineContext(Processes(0, 1, CPU), 0, source)
     stage = Stage("stage", Path(tmp_path), "c.pt", config.budget, config.checkpoint, False)
-    trainer = Trainer(method, source, training, _build(training.schedule, "train.schedule"), run, stage)
+    trainer = Trainer(method, source, training, build(training.schedule, "train.schedule"), run, stage)
     method.train()
     batches = trainer.batches(epoch)
     trainer.means.add(trainer._step(next(batches), epoch, 0, 0.1), 0)  # first step: momentum is allocated

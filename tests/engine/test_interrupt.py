@@ -5,13 +5,14 @@ import signal
 
 import pytest
 import torch
-from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
+from helpers.engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.reader import shield
+from lt_bench.data.batches.worker import shield
 from lt_bench.engine import checkpoint
-from lt_bench.engine.interrupt import Interrupted, StopRequest
+from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import Interrupted
 from lt_bench.methods.ce import CE
 
 LABELS = torch.arange(8) % 2

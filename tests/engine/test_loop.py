@@ -4,16 +4,16 @@ import json
 
 import pytest
 import torch
-from engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
+from helpers.engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
 from torch import nn
 
-from lt_bench.config import Budget
+from lt_bench.config.schema import Budget
 from lt_bench.contracts import Batch, Method
-from lt_bench.data.small import AtOnce
+from lt_bench.data.batches.source import SyncSource
 from lt_bench.engine import checkpoint
 from lt_bench.engine.loop import LOG_EVERY_STEPS, Trainer
-from lt_bench.engine.metrics import NonFiniteLoss
 from lt_bench.engine.order import EpochOrder
+from lt_bench.errors import NonFiniteLoss
 
 LABELS = torch.arange(10) % 3
 INPUTS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
@@ -42,7 +42,7 @@ class Recorder(Method):
         return {"loss": loss * torch.nan if (epoch, step) == self.bad_step else loss, "size": torch.tensor(1.0)}
 
 
-class Slices(AtOnce):
+class Slices(SyncSource):
     """A source over all inputs that keeps the indices it was asked for."""
 
     labels = LABELS

@@ -6,7 +6,8 @@ import pytest
 import torch
 from benchmarks.harness import HostReads
 
-from lt_bench.engine.metrics import MetricsFile, NonFiniteLoss, RunningMeans
+from lt_bench.engine.metrics import MetricsFile, RunningMeans
+from lt_bench.errors import NonFiniteLoss
 
 
 def test_means_and_the_first_bad_step_without_a_host_read():

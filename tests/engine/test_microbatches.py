@@ -2,18 +2,19 @@
 
 import pytest
 import torch
-from chain import execute, tiny
-from engine_parts import CPU, LABELS, Constant, Noisy, Vectors, one_process, stage, training
-from two_processes import on_two
+from helpers.chain import execute, tiny
+from helpers.engine_parts import CPU, LABELS, Constant, Noisy, Vectors, one_process, stage, training
+from helpers.two_processes import on_two
 
-from lt_bench.compose import UsageError, groups
+from lt_bench.config.compose import groups
+from lt_bench.config.signatures import class_attribute
 from lt_bench.contracts import TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer, split
+from lt_bench.errors import UsageError
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
-from lt_bench.signatures import constant
 
 
 class Whole:
@@ -31,7 +32,7 @@ class Whole:
         settings.microbatch = self.microbatch
         (folder / f"rank{processes.rank}").mkdir()
         where = stage(folder / f"rank{processes.rank}")
-        trainer = Trainer(method, source, settings, Constant(0.1), EngineRun(processes, 3, source), where)
+        trainer = Trainer(method, source, settings, Constant(0.1), EngineContext(processes, 3, source), where)
         trainer.fit()
         return {**method.state_dict(), "passes": torch.tensor(passes)}
 
@@ -69,7 +70,7 @@ def test_terms_are_means_over_the_batch(tmp_path):
     trainer = Trainer(method, source, settings, Constant(0.0), one_process(source), stage(tmp_path))
     batch = source.batch(torch.arange(8), slice(None), ("plain",), None)
     terms = trainer._step(batch, 0, 0, 0.0)
-    expected = method(batch, 0, 0, trainer.run)
+    expected = method(batch, 0, 0, trainer.context)
     assert terms.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(terms[key], value.detach())
@@ -100,7 +101,7 @@ def test_a_batch_is_split_evenly_with_all_that_belongs_to_it(images, size, ranks
 def test_a_loss_of_the_whole_batch_is_refused_unless_it_is_asked_for(name, tmp_path):
     words = (f"method={name}", "train.microbatch=4")
     settled = tiny(tmp_path, *words, "train.microbatch_anyway=true")
-    if constant(settled.method["_target_"], "microbatches", False):
+    if class_attribute(settled.method["_target_"], "microbatches", False):
         tiny(tmp_path, *words)
     else:
         with pytest.raises(UsageError, match=f"loss of method={name} is no mean over independent images"):

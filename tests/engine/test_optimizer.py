@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from engine_parts import Vectors, one_process, stage, training
+from helpers.engine_parts import Vectors, one_process, stage, training
 from torch import nn
 
-from lt_bench.config import Optimizer
+from lt_bench.config.schema import Optimizer
 from lt_bench.contracts import Batch, Method
-from lt_bench.data.small import AtOnce
+from lt_bench.data.batches.source import SyncSource
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.optimizer import build_optimizer
 
@@ -30,7 +30,7 @@ class Regression(Method):
         return {"loss": self.encoder(batch.views[0]).square().mean()}
 
 
-class Slices(AtOnce):
+class Slices(SyncSource):
     labels = LABELS
 
     def __init__(self):

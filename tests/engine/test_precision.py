@@ -4,20 +4,22 @@ import logging
 
 import pytest
 import torch
-from chain import assert_identical, execute, results, tiny
-from engine_parts import CPU, Constant, FixedBatches, one_process, stage, training
+from helpers.chain import assert_identical, execute, results, tiny
+from helpers.engine_parts import CPU, Constant, FixedBatches, one_process, stage, training
 from torch import nn
 
-from lt_bench.compose import UsageError, groups
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import groups
 from lt_bench.contracts import Batch, Method, TrainInfo
-from lt_bench.data.small import SmallImages
-from lt_bench.data.views import build_view
+from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.engine import precision as module
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.precision import Precision, resolve, set_switches
+from lt_bench.errors import UsageError
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.run import Laboratory, _build
+from lt_bench.run.build import build
+from lt_bench.run.stages import Runner
 
 CUDA = torch.device("cuda")
 
@@ -52,11 +54,11 @@ def test_a_loss_in_bf16_is_that_in_float32_to_its_digits(name, epoch, tmp_path):
     config = tiny(tmp_path, f"method={name}")
     labels = torch.arange(48) % 11 % 4
     images = torch.randint(0, 256, (48, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    source = SmallImages(images, labels, lambda view: build_view(view, config.dataset))
+    source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
     losses = {}
     for precision in ("float32", "bf16"):
         torch.manual_seed(0)
-        method = _build(config.method, "method", TinyEncoder(), TrainInfo(labels, 4, 20))
+        method = build(config.method, "method", TinyEncoder(), TrainInfo(labels, 4, 20))
         run = one_process(source)
         run.module = method
         method.on_epoch_start(epoch, run)
@@ -167,7 +169,7 @@ def test_a_compiled_encoder_trains_as_it_would_and_its_state_has_the_same_names(
 @pytest.mark.parametrize(("method", "copies"), [("ce", 0), ("gpaco", 0), ("paco", 1), ("sbcl_moco", 1)])
 def test_encoders_are_compiled_with_their_momentum_copies_and_nothing_else(method, copies, tmp_path):
     built, plain = (
-        Laboratory(tiny(tmp_path, f"method={method}", f"compile={word}"), Processes(0, 1, CPU))._new_method()
+        Runner(tiny(tmp_path, f"method={method}", f"compile={word}"), Processes(0, 1, CPU))._new_method()
         for word in ("true", "false")
     )
     compiled = [name for name, part in built.named_modules() if part._compiled_call_impl is not None]

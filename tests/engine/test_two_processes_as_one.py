@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from chain import tiny
-from engine_parts import CPU, Constant, stage
-from two_processes import on_two
+from helpers.chain import tiny
+from helpers.engine_parts import CPU, Constant, stage
+from helpers.two_processes import on_two
 
-from lt_bench.compose import groups
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import groups
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import SmallImages
-from lt_bench.data.views import build_view
-from lt_bench.engine.context import EngineRun
+from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.run import _build
+from lt_bench.run.build import build
 
 CLASSES, BATCH, EPOCHS, STEPS = 4, 12, 5, 2
 RANK_0_ALONE = ("kmeans_state",)  # what only the first process computes, and others are sent the result of
@@ -42,10 +42,10 @@ class Ten:
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (len(labels), 3, 8, 8), generator=generator, dtype=torch.uint8)
         images = (images // 2 + 40 * labels[:, None, None, None]).clamp(max=255).to(torch.uint8)
-        source = SmallImages(images, labels, lambda view: build_view(view, config.dataset))
+        source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
         torch.manual_seed(0)
-        method = _build(config.method, "method", Encoder(), TrainInfo(labels, CLASSES, EPOCHS)).to(self.dtype)
-        run = EngineRun(processes, 3, source)
+        method = build(config.method, "method", Encoder(), TrainInfo(labels, CLASSES, EPOCHS)).to(self.dtype)
+        run = EngineContext(processes, 3, source)
         own = folder / f"rank{processes.rank}"
         own.mkdir()
         where = stage(own)._replace(budget=config.budget)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_vectors import PRECISIONS, SINGLE, golden
+from helpers.golden_vectors import PRECISIONS, SINGLE, golden
 from torch import Tensor
 
 from lt_bench.geometry.balanced import greedy_assignment, one_pass, row_normalized_cosine, two_pass

@@ -6,7 +6,7 @@ import mpmath
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 from scipy.special import ive
 
 from lt_bench.geometry.bessel import log_bessel_change, official_log_bessel

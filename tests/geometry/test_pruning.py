@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_vectors import FOLDER
+from helpers.golden_vectors import FOLDER
 
 from lt_bench.geometry.pruning import magnitude_masks
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 from torch import Tensor
 
 from lt_bench.geometry.seeding import inverse_cosine_starts, spread_starts

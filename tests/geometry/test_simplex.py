@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 
 from lt_bench.geometry.simplex import official_simplex, simplex, spread
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 
 from lt_bench.geometry import sinkhorn as module
 from lt_bench.geometry.sinkhorn import sinkhorn

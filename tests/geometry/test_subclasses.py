@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_vectors import FOLDER, golden
+from helpers.golden_vectors import FOLDER, golden
 from torch import Tensor
 
 from lt_bench.geometry.subclasses import RULES, cluster, draw_starts, num_subclasses, update_subclasses

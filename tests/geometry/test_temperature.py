@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 
 from lt_bench.geometry.temperature import class_concentration, class_temperatures
 

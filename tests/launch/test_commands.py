@@ -5,18 +5,18 @@ import subprocess
 import sys
 
 import pytest
-from command_line import without_torch
-from record.samples import metrics, sample
+from helpers.command_line import without_torch
+from helpers.samples import metrics, sample
 
+from lt_bench.files import write_json
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
-from lt_bench.launch.estimate import Estimate, estimate
-from lt_bench.launch.memory import remembered
-from lt_bench.launch.plan import plan
+from lt_bench.launch.planning.estimate import Estimate, estimate
+from lt_bench.launch.planning.identity_cache import cached_identities
+from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze
-from lt_bench.record.files import write_json
 from lt_bench.record.folder import RunFolder
-from lt_bench.run_id import identities, setting_id
+from lt_bench.record.identity import identities, setting_id
 
 
 def submitted(tmp_path, *words, status=None):
@@ -180,7 +180,7 @@ def test_retry_does_not_remember_what_frozen_words_stood_for(tmp_path, monkeypat
     assert not (tmp_path / "launch" / "plan.json").exists()
     (run,) = submitted(tmp_path, "method=ce", "seed=1", status={"state": "failed"})
     assert main(["retry", *run.overrides]) == 0
-    assert list(remembered(str(tmp_path)).values()) == [(run.identity, run.stage_one)]
+    assert list(cached_identities(str(tmp_path)).values()) == [(run.identity, run.stage_one)]
 
 
 def test_what_is_outdated_does_not_keep_the_others_from_being_retried(tmp_path, capsys, monkeypatch):

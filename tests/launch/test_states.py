@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from lt_bench.launch.cluster import Queued
+from lt_bench.files import write_json
+from lt_bench.launch.slurm.cluster import Queued
 from lt_bench.launch.states import DONE, FAILED, QUEUED, RUNNING, SILENT_S, STOPPED, TO_DO, run_folders, states
-from lt_bench.record.files import write_json
 
 HERE = socket.gethostname()
 NAME = "0123456789ab"

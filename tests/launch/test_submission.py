@@ -9,21 +9,22 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from chain import TINY
-from command_line import wait_for
 from filelock import FileLock
+from helpers.chain import TINY
+from helpers.command_line import wait_for
+from helpers.two_processes import on_two
 from hydra.utils import get_object
-from two_processes import on_two
 
-from lt_bench.compose import UsageError, compose
+from lt_bench.config.compose import compose
 from lt_bench.engine.distributed import barrier
+from lt_bench.errors import UsageError
 from lt_bench.launch import job
-from lt_bench.launch.plan import plan
+from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze, label, read_json, thaw
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import RunFolder, code_version
+from lt_bench.record.identity import stage_one_id
 from lt_bench.record.record import read_record
-from lt_bench.run_id import stage_one_id
 
 
 class Heard(io.StringIO):
@@ -81,9 +82,9 @@ def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypat
 def conf(tmp_path, monkeypatch):
     """A copy of conf/ to edit, which is what the front end reads; what it has read before is forgotten."""
     copy = Path(shutil.copytree(str(files("lt_bench.conf")), tmp_path / "conf"))
-    for name in ("compose", "preflight", "limits", "run_id"):
+    for name in ("config.compose", "preflight.validate", "preflight.combinations", "record.identity"):
         monkeypatch.setattr(f"lt_bench.{name}.files", lambda package: copy)
-    for cached in ("lt_bench.compose.groups", "lt_bench.run_id._group_rule_in_file"):
+    for cached in ("lt_bench.config.compose.groups", "lt_bench.record.identity._group_rule_in_file"):
         monkeypatch.setattr(cached, get_object(cached).__wrapped__)
     return copy
 
@@ -100,7 +101,7 @@ def test_edits_of_the_files_that_a_run_was_composed_of_change_nothing(only_stage
     (conf / "stage_two" / "cb.yaml").write_text("name: cb")
     (conf / "quirks" / "sbcl_official.yaml").unlink()
     with pytest.raises(UsageError, match="stage_two=cb trains nothing"):  # so it would be by now
-        settle(compose(run.overrides))
+        validate(compose(run.overrides))
     assert stage_one_id(run.config) != run.stage_one  # it would have another one by now
     assert thaw(folder) == before and job.main(folder) == 0
     record, below = (read_record(tmp_path / "runs" / name / "record.json") for name in (folder.name, run.stage_one))
@@ -109,7 +110,7 @@ def test_edits_of_the_files_that_a_run_was_composed_of_change_nothing(only_stage
 
 def test_later_edits_of_conf_change_nothing(tmp_path, monkeypatch, capsys):
     run, folder = frozen(tmp_path, "method=ce", "stage_two=none", "train.lr=0.07")
-    monkeypatch.setattr("lt_bench.compose.hydra_compose", None)  # nothing is composed again
+    monkeypatch.setattr("lt_bench.config.compose.hydra_compose", None)  # nothing is composed again
     compose.__globals__["_chosen"].cache_clear()
     assert job.main(folder) == 0
     record = read_record(folder / "record.json")

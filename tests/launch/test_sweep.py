@@ -9,12 +9,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from command_line import MODULE, processes_with, wait_for
+from helpers.command_line import MODULE, processes_with, wait_for
 
-from lt_bench.compose import UsageError
-from lt_bench.launch.chains import chains
-from lt_bench.launch.plan import plan
-from lt_bench.launch.queue import Queue
+from lt_bench.errors import UsageError
+from lt_bench.launch.local.process_pool import ProcessPool
+from lt_bench.launch.planning.plan import plan
+from lt_bench.launch.planning.run_groups import run_groups
 from lt_bench.launch.states import DONE, QUEUED, RUNNING, TO_DO, State
 from lt_bench.launch.submission import read_json
 from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
@@ -27,18 +27,18 @@ SMOKE = ("budget=smoke", "progress=false", "launch.parallel_runs=2")
 def test_runs_of_a_shared_stage_come_together_after_it():
     runs = plan(["method=ce,sbcl", "stage_two=cb,ldam_drw"])
     known = {run.stage_one_folder: State(TO_DO) for run in runs}
-    first, second = chains(runs, known)
+    first, second = run_groups(runs, known)
     assert first.stage_one_first and second.stage_one_first and first.runs == runs[:2] and second.runs == runs[2:]
-    (alone,) = chains(runs[:1], known)
+    (alone,) = run_groups(runs[:1], known)
     assert not alone.stage_one_first and alone.after_job is None
     known[runs[0].stage_one_folder] = State(DONE)
-    assert [chain.stage_one_first for chain in chains(runs[:2], known)] == [False, False]
+    assert [chain.stage_one_first for chain in run_groups(runs[:2], known)] == [False, False]
 
 
 @pytest.mark.parametrize(("state", "job"), [(RUNNING, None), (RUNNING, "7_3"), (QUEUED, "7_3")])
 def test_a_stage_one_that_is_in_hand_is_waited_for(state, job):
     runs = plan(["method=ce", "stage_two=cb,ldam_drw"])
-    found = chains(runs, {runs[0].stage_one_folder: State(state, job=job)})
+    found = run_groups(runs, {runs[0].stage_one_folder: State(state, job=job)})
     assert [(chain.stage_one_first, chain.after_job) for chain in found] == [(False, job)] * 2
 
 
@@ -63,7 +63,7 @@ def test_threads_of_a_run(asked, environment, parallel, expected, tmp_path, monk
         monkeypatch.setenv("OMP_NUM_THREADS", environment)
     seen = []
     monkeypatch.setattr(
-        "lt_bench.launch.sweep.Queue.work", lambda queue, _: seen.append((queue.environment, queue.parallel))
+        "lt_bench.launch.sweep.ProcessPool.work", lambda queue, _: seen.append((queue.environment, queue.parallel))
     )
     words = [f"launch.parallel_runs={parallel}", f"launch.threads_per_run={asked or 'null'}"]
     run_sweep([*words, f"output_dir={tmp_path}"])
@@ -78,7 +78,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_what_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", lambda queue, _: 1 / 0)
+    monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda queue, _: 1 / 0)
     (run,) = plan([f"output_dir={tmp_path}"])
     run.folder.mkdir()
     (run.folder / "heartbeat").touch()
@@ -91,10 +91,10 @@ def test_runs_that_wait_their_turn_in_another_sweep_are_left_to_it(tmp_path, mon
     statuses = []
 
     def meanwhile(queue, _):
-        monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", lambda queue, _: 1 / 0)
+        monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda queue, _: 1 / 0)
         statuses.append(run_sweep(words))
 
-    monkeypatch.setattr("lt_bench.launch.sweep.Queue.work", meanwhile)
+    monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", meanwhile)
     assert run_sweep(words) == 0 and statuses == [0]
     assert capsys.readouterr().err == "runs: 4, done: 0\nruns: 4, done: 0, queued: 4\n"
 
@@ -149,7 +149,7 @@ def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch
     assert "stage one done" in (tmp_path / shared.run_id / "log.txt").read_text()
 
     # what is done is not done again
-    monkeypatch.setattr("lt_bench.launch.sweep.Queue", None)
+    monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool", None)
     assert run_sweep([*words, "train.lr=0.1"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 2\n"
 
@@ -159,7 +159,7 @@ def test_a_stage_one_that_a_second_sweep_takes_meanwhile_is_waited_for(tmp_path,
     """It still waits its turn in the first sweep when the second begins to train it; both sweeps end well."""
     words = [*SMOKE, "method=ce", f"output_dir={tmp_path}"]
     (run,) = plan([*words, "stage_two=ncm"])
-    below, work, others = run.stage_one_folder, Queue.work, []
+    below, work, others = run.stage_one_folder, ProcessPool.work, []
 
     def meanwhile(queue, watch):
         others.append(subprocess.Popen([*MODULE, "-m", *words, "stage_two=ncm"], stderr=subprocess.PIPE, text=True))
@@ -178,7 +178,7 @@ def test_a_stage_one_that_a_second_sweep_takes_meanwhile_is_waited_for(tmp_path,
             if stopped:
                 os.kill(stopped.pop(), signal.SIGKILL)
 
-    monkeypatch.setattr(Queue, "work", meanwhile)
+    monkeypatch.setattr(ProcessPool, "work", meanwhile)
     assert run_sweep([*words, "stage_two=none,cb"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 0\n"  # nothing has failed
     _, said = others[0].communicate()
@@ -224,15 +224,15 @@ def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
     stand_in, runs = tmp_path / "python", tmp_path / "runs"
     stand_in.write_text(MEETING.format(marks=tmp_path))
     stand_in.chmod(0o755)
-    monkeypatch.setattr("lt_bench.launch.queue.sys.executable", str(stand_in))
+    monkeypatch.setattr("lt_bench.launch.local.process_pool.sys.executable", str(stand_in))
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    most, work = [], Queue.work
+    most, work = [], ProcessPool.work
 
     def watched(queue, meanwhile):
         work(queue, lambda: most.append((len(queue.running), len(zombies()))))
 
-    monkeypatch.setattr(Queue, "work", watched)
+    monkeypatch.setattr(ProcessPool, "work", watched)
     assert run_sweep(["seed=range(200)", "launch.parallel_runs=4", f"output_dir={runs}", "progress=false"]) == 0
     assert [max(numbers) <= 4 for numbers in zip(*most, strict=True)] == [True] * 2
     assert processes_with(str(runs)) == [] and zombies() == []

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 from torch import Tensor
 
 from lt_bench.losses.bcl import balanced_contrastive

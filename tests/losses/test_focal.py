@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from golden_vectors import golden
-from self_supervised import assert_near, golden_gradients, golden_views, random_views
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near, golden_gradients, golden_views, random_views
 
 from lt_bench.losses.focal import focal_nt_xent
 from lt_bench.losses.simclr import instance_losses, nt_xent

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from golden_vectors import golden
-from self_supervised import assert_near
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near
 
 from lt_bench.geometry.sinkhorn import sinkhorn
 from lt_bench.losses.gh import direction_scores, geometric_harmonization

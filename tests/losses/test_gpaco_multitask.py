@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.logit_adjustment import log_prior

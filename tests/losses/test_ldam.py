@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads
-from golden_vectors import FOLDER, PRECISIONS, assert_loss_and_gradient, golden
+from helpers.golden_vectors import FOLDER, PRECISIONS, assert_loss_and_gradient, golden
 
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 

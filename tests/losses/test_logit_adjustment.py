@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import FOLDER, golden
+from helpers.golden_vectors import FOLDER, golden
 
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.paco import PaCoSettings, official_log_prior, paco, positive_sums, set_scores

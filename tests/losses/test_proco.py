@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 
 from lt_bench.geometry.vmf import MAX_KAPPA, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import PRECISIONS, assert_loss_and_gradient, golden
+from helpers.golden_vectors import PRECISIONS, assert_loss_and_gradient, golden
 from torch import Tensor
 
 from lt_bench.losses.sbcl import subclass_balancing, subclass_contrastive

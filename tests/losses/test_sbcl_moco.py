@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_vectors import PRECISIONS, SINGLE, assert_loss_and_gradient, golden
+from helpers.golden_vectors import PRECISIONS, SINGLE, assert_loss_and_gradient, golden
 
 from lt_bench.losses.sbcl_moco import (
     Anchors,

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
-from self_supervised import assert_near, golden_gradients, golden_views, random_views
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near, golden_gradients, golden_views, random_views
 
 from lt_bench.losses.simclr import instance_losses, nt_xent
 from lt_bench.losses.supcon import supcon

@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_parts import Vectors, one_process
+from helpers.engine_parts import Vectors, one_process
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([20, 6, 2]))
 INPUTS = torch.randn(28, 6, generator=torch.Generator().manual_seed(1))
@@ -54,6 +54,8 @@ def test_refuses_a_class_without_images():
 
 @pytest.mark.parametrize("dataset", ["digits_lt", "cifar10_lt", "cifar100_lt"])
 def test_trains_as_cross_entropy_does(dataset):
-    balanced, plain = (settle(compose([f"method={name}", f"dataset={dataset}"])) for name in ("balanced_softmax", "ce"))
+    balanced, plain = (
+        validate(compose([f"method={name}", f"dataset={dataset}"])) for name in ("balanced_softmax", "ce")
+    )
     assert balanced.train == plain.train and balanced.stage_two["name"] == "none"
     assert balanced.method["tau"] == 1.0

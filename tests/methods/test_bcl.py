@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import CPU, Constant, FixedBatches, Identity, Noisy, Vectors, one_process, stage, training
-from golden_vectors import FOLDER, golden
+from helpers.engine_parts import CPU, Constant, FixedBatches, Identity, Noisy, Vectors, one_process, stage, training
+from helpers.golden_vectors import FOLDER, golden
+from helpers.two_processes import on_two
 from torch import nn
-from two_processes import on_two
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.methods.bcl import BCL
 from lt_bench.methods.two_branch import COSINE_SCALE
-from lt_bench.preflight import settle
-from lt_bench.run import _build
+from lt_bench.preflight.validate import validate
+from lt_bench.run.build import build
 
 ARRAYS = {"rtol": 1e-5, "atol": 2e-6}
 FIRST_LOSS, LATER_LOSS = {"rtol": 1e-9, "atol": 0}, {"rtol": 1e-5, "atol": 0}
@@ -205,7 +205,7 @@ def one_step(processes, folder):
     """Terms, gradients and weights of a step of the engine, for both classifiers."""
     found, source = {}, Noisy(a_batch().views[0].detach(), LABELS, scale=1)
     for kind in ("linear", "cosine"):
-        run = EngineRun(processes, 0, source)
+        run = EngineContext(processes, 0, source)
         method = small(classifier=kind)
         trainer = Trainer(method, source, training(1, 8), Constant(0.1), run, stage(folder))
         terms = trainer._step(next(trainer.batches(0)), 0, 0, 0.1)
@@ -243,13 +243,13 @@ def test_heads_and_classifier_have_the_published_number_of_parameters(name):
 
 @pytest.mark.parametrize("classes", [10, 100])
 def test_cifar_recipes_are_those_of_the_public_ports(classes):
-    config = settle(compose([f"dataset=cifar{classes}_lt", "method=bcl"]))
+    config = validate(compose([f"dataset=cifar{classes}_lt", "method=bcl"]))
     assert (config.train.epochs, config.train.batch_size, config.train.lr) == (200, 256, 0.15)
     assert (config.train.optimizer.momentum, config.train.optimizer.weight_decay) == (0.9, 5e-4)
     values = {name: config.method[name] for name in ("temperature", "alpha", "beta", "classifier")}
     assert values == {"temperature": 0.1, "alpha": 2.0, "beta": 0.6, "classifier": "linear"}
     assert config.method["views"] == ["autoaugment_cutout", "sim_blur", "sim_blur"]
     assert config.stage_two["name"] == "none"
-    schedule = _build(config.train.schedule, "train.schedule")
+    schedule = build(config.train.schedule, "train.schedule")
     rates = torch.tensor([schedule(epoch, 0, 40) for epoch in range(200)], dtype=torch.float64)
     torch.testing.assert_close(rates, golden("lr_schedules", "bcl_cifar")["200"].double(), rtol=1e-6, atol=0)

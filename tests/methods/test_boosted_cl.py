@@ -2,22 +2,24 @@
 
 import pytest
 import torch
-from engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
+from helpers.engine_parts import CPU, Constant, FixedBatches, Vectors, one_process, stage, training
+from helpers.two_processes import on_two
 from torch import nn
-from two_processes import on_two
 
-from lt_bench.compose import UsageError, compose
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.small import AtOnce, SmallImages
-from lt_bench.data.views import build_view
-from lt_bench.engine.context import EngineRun
+from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.data.batches.source import SyncSource
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.boosted_cl import BoostedCL
 from lt_bench.models.loss_memory import boost_weights
-from lt_bench.preflight import settle
-from lt_bench.run import _build
+from lt_bench.preflight.validate import validate
+from lt_bench.run.build import build
 
 LABELS = torch.zeros(12, dtype=torch.int64)
 VIEWS = torch.randn(2, 12, 6, generator=torch.Generator().manual_seed(0))
@@ -50,8 +52,8 @@ def test_two_views_are_wanted_that_are_boosted():
         with pytest.raises(
             UsageError, match=rf"method={name} boosts no view of these; set method.views=\[boosted,boos"
         ):
-            settle(compose([f"method={name}", "method.views=[ssl,ssl_bilinear]"]))
-    assert settle(compose(["method=boosted_cl", "method.views=[ssl,simclr_boosted]"]))
+            validate(compose([f"method={name}", "method.views=[ssl,ssl_bilinear]"]))
+    assert validate(compose(["method=boosted_cl", "method.views=[ssl,simclr_boosted]"]))
 
 
 def test_strengths_change_at_the_start_of_an_epoch_alone():
@@ -85,7 +87,7 @@ def test_images_of_a_small_last_batch_do_not_count_as_easy():
 # the engine, on images
 
 
-DIGITS = settle(compose(["method=boosted_cl"])).dataset
+DIGITS = validate(compose(["method=boosted_cl"])).dataset
 IMAGES = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
@@ -102,13 +104,13 @@ class Pictures(nn.Module):
         return self.conv(images).relu().mean((2, 3))
 
 
-class Doubles(AtOnce):
+class Doubles(SyncSource):
     """The images in double precision, and the strengths that they were asked for with."""
 
     labels = LABELS
 
     def __init__(self):
-        self.images, self.strengths = SmallImages(IMAGES, LABELS, lambda view: build_view(view, DIGITS)), []
+        self.images, self.strengths = InMemoryImages(IMAGES, LABELS, lambda view: build_view(view, DIGITS)), []
 
     def batch(self, indices, rows, views, generator, strength=None):
         self.strengths.append(strength.clone())
@@ -123,7 +125,7 @@ def trainer(processes, folder, views=("boosted", "boosted"), epochs=3, **interva
     method.double()
     folder.mkdir(parents=True, exist_ok=True)
     source = Doubles()
-    run = EngineRun(processes, 3, source)
+    run = EngineContext(processes, 3, source)
     return Trainer(method, source, training(epochs, 8), Constant(0.1), run, stage(folder, **intervals))
 
 
@@ -206,8 +208,8 @@ def test_two_processes_keep_the_same_memory_and_train_as_one(tmp_path):
 
 @pytest.mark.parametrize("name", ["boosted_cl", "boosted_cl_gh"])
 def test_the_config_builds_it_with_the_published_values(name):
-    config = settle(compose([f"method={name}", "recipe=none"]))
-    method = _build(config.method, "method", Vectors(), TrainInfo(LABELS, 1, 3))
+    config = validate(compose([f"method={name}", "recipe=none"]))
+    method = build(config.method, "method", Vectors(), TrainInfo(LABELS, 1, 3))
     assert isinstance(method, BoostedCL) and method.views == ("boosted", "boosted")
     assert (method.loss_memory.momentum, method.loss_memory.batch_correction) == (0.97, True)
     assert (method.harmonization is not None) == name.endswith("_gh")

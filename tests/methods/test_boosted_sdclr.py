@@ -1,17 +1,17 @@
 """Boosted SDCLR: SDCLR's loss and masks with boosted contrastive learning's memory and strengths."""
 
 import torch
-from engine_parts import FixedBatches, one_process
+from helpers.engine_parts import FixedBatches, one_process
 from torch import nn
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.boosted_sdclr import BoostedSDCLR
 from lt_bench.methods.sdclr import SDCLR
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.preflight import settle
-from lt_bench.run import _build
+from lt_bench.preflight.validate import validate
+from lt_bench.run.build import build
 
 INFO = TrainInfo(torch.zeros(10, dtype=torch.int64), 1, 3)
 VIEWS = torch.randn(2, 10, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def test_masks_and_strengths_are_renewed_at_the_start_of_an_epoch():
 
 def test_the_config_builds_it_with_the_options_of_both():
     words = ["method.prune_percent=0.3", "method.loss_momentum=0.5"]
-    config = settle(compose(["method=boosted_sdclr", "recipe=none", *words]))
-    method = _build(config.method, "method", TinyEncoder(), INFO)
+    config = validate(compose(["method=boosted_sdclr", "recipe=none", *words]))
+    method = build(config.method, "method", TinyEncoder(), INFO)
     assert isinstance(method, BoostedSDCLR) and method.views == ("boosted_twice", "boosted_twice")
     assert (method.prune_percent, method.loss_memory.momentum) == (0.3, 0.5)

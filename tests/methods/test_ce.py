@@ -1,7 +1,7 @@
 """CE: plain cross-entropy on the first view."""
 
 import torch
-from engine_parts import Vectors, one_process
+from helpers.engine_parts import Vectors, one_process
 from torch import nn
 
 from lt_bench.contracts import Batch, TrainInfo

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from engine_parts import FixedBatches, Vectors, one_process
+from helpers.engine_parts import FixedBatches, Vectors, one_process
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.focal import focal_nt_xent

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from engine_parts import FixedBatches, Pictures, one_process, stage, training
-from golden_vectors import golden
-from self_supervised import assert_near
+from helpers.engine_parts import FixedBatches, Pictures, one_process, stage, training
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near
 from torch import nn
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.engine.loop import Position, Trainer
+from lt_bench.engine.loop import Trainer, TrainState
 from lt_bench.engine.schedules import GHTwoStage, WarmupCosine
 from lt_bench.methods.focal import Focal
 from lt_bench.methods.harmonization import HarmonizationSettings
@@ -127,7 +127,7 @@ def test_two_steps_of_the_real_method_and_engine_are_the_authors(file, tmp_path)
         epoch + 1, size, lr=0.5, momentum=float(case["momentum"]), weight_decay=float(case["weight_decay"])
     )
     trainer = Trainer(method, source, settings, rates(case, harmonized), one_process(source), stage(tmp_path))
-    trainer.position = Position(epoch=epoch)
+    trainer.state = TrainState(epoch=epoch)
     terms, gradients, used = watch(trainer)
     trainer.fit()
 

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from engine_parts import FixedBatches, one_process
+from helpers.engine_parts import FixedBatches, one_process
 from torch import nn
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.methods.gpaco import GPaCo
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 LABELS = torch.arange(12) % 3
 
@@ -79,7 +79,7 @@ def test_another_word_for_the_batch_norm_is_refused():
 
 @pytest.mark.parametrize("dataset", ["cifar100_lt", "cifar10_lt"])
 def test_recipe_of_the_authors(dataset):
-    config, paco_config = (settle(compose([f"method={name}", f"dataset={dataset}"])) for name in ("gpaco", "paco"))
+    config, paco_config = (validate(compose([f"method={name}", f"dataset={dataset}"])) for name in ("gpaco", "paco"))
     assert config.train == paco_config.train
     method = config.method
     assert [method[key] for key in ("alpha", "temperature", "queue_size", "projection_dim")] == [0.01, 0.07, 1024, 128]
@@ -88,7 +88,7 @@ def test_recipe_of_the_authors(dataset):
 
 def test_official_quirks_are_those_of_paco():
     official, paco_config = (
-        settle(compose([f"method={name}", "dataset=cifar100_lt", "fidelity=official"])) for name in ("gpaco", "paco")
+        validate(compose([f"method={name}", "dataset=cifar100_lt", "fidelity=official"])) for name in ("gpaco", "paco")
     )
     for key in ("queue_init", "official_epsilon", "in_batch"):
         assert official.method[key] == paco_config.method[key]

@@ -3,15 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_parts import FixedBatches, Vectors, one_process
+from helpers.engine_parts import FixedBatches, Vectors, one_process
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.ldam import effective_number_weights
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.supcon import supcon
 from lt_bench.methods.gpaco_multitask import GPaCoMultiTask
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 LABELS = torch.tensor([0] * 7 + [1] * 3 + [2] * 2)
 
@@ -59,7 +59,7 @@ def test_values_out_of_range_are_refused(options):
 
 @pytest.mark.parametrize("dataset", ["cifar100_lt", "cifar10_lt"])
 def test_recipe_is_gpacos_with_its_own_weights(dataset):
-    config, gpaco = (settle(compose([f"method={m}", f"dataset={dataset}"])) for m in ("gpaco_multitask", "gpaco"))
+    config, gpaco = (validate(compose([f"method={m}", f"dataset={dataset}"])) for m in ("gpaco_multitask", "gpaco"))
     assert config.train == gpaco.train
     for key in ("temperature", "queue_size", "projection_dim", "views"):
         assert config.method[key] == gpaco.method[key]
@@ -67,6 +67,6 @@ def test_recipe_is_gpacos_with_its_own_weights(dataset):
 
 
 def test_official_class_weights_are_all_one():
-    official = settle(compose(["method=gpaco_multitask", "dataset=cifar100_lt", "fidelity=official"]))
+    official = validate(compose(["method=gpaco_multitask", "dataset=cifar100_lt", "fidelity=official"]))
     assert official.method["class_weight_beta"] == 0 and official.method["queue_init"] == "official"
     assert official.train.schedule["warm_mode"] == "official"

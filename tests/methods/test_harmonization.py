@@ -4,14 +4,15 @@ import math
 
 import pytest
 import torch
-from golden_vectors import golden
-from self_supervised import assert_near
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near
 
-from lt_bench.compose import UsageError, compose
+from lt_bench.config.compose import compose
+from lt_bench.errors import UsageError
 from lt_bench.losses.gh import direction_scores, geometric_harmonization
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
-from lt_bench.preflight import settle
-from lt_bench.run_id import decisive
+from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import identity_values
 
 
 def component(images=6, dim=5, **settings):
@@ -191,15 +192,15 @@ def test_values_out_of_range_are_refused(settings, said):
 
 def refusal(*words):
     with pytest.raises(UsageError) as caught:
-        settle(compose(words))
+        validate(compose(words))
     return str(caught.value)
 
 
 def test_its_keys_are_checked_like_those_of_any_class():
-    config = settle(compose(["method=simclr_gh", "method.harmonization.sinkhorn_iterations=50"]))
+    config = validate(compose(["method=simclr_gh", "method.harmonization.sinkhorn_iterations=50"]))
     assert config.method["harmonization"]["sinkhorn_iterations"] == 50
-    assert decisive(config)["method.harmonization.sinkhorn_iterations"] == 50
-    assert "method.harmonization.epsilon" not in decisive(config)  # its default
+    assert identity_values(config)["method.harmonization.sinkhorn_iterations"] == 50
+    assert "method.harmonization.epsilon" not in identity_values(config)  # its default
     assert "did you mean sinkhorn_iterations?" in refusal(
         "method=simclr_gh", "method.harmonization.sinkhorn_iteration=5"
     )
@@ -217,7 +218,7 @@ def test_a_method_that_is_named_after_it_has_it(name, word):
 
 
 def test_the_official_form_of_its_options():
-    official = settle(compose(["method=simclr_gh", "dataset=cifar100_lt", "fidelity=official"])).method
+    official = validate(compose(["method=simclr_gh", "dataset=cifar100_lt", "fidelity=official"])).method
     assert (official["views"], official["default_weights"]) == (["ssl_bilinear", "ssl_bilinear"], True)
     kept = official["harmonization"]
     assert (kept["construction"], kept["prior_refresh"], kept["target_dim"]) == ("official", "step", 100)
@@ -226,7 +227,7 @@ def test_the_official_form_of_its_options():
 def test_the_fair_experiment_gives_baselines_the_learning_rates_of_harmonized_runs():
     words = ["dataset=cifar100_lt", "backbone=resnet18_cifar"]
     for method in ("simclr", "focal"):
-        fair = settle(compose(["experiment=gh_fair_schedule", f"method={method}", *words]))
-        harmonized = settle(compose([f"method={method}_gh", *words]))
-        assert fair.train == harmonized.train != settle(compose([f"method={method}", *words])).train
+        fair = validate(compose(["experiment=gh_fair_schedule", f"method={method}", *words]))
+        harmonized = validate(compose([f"method={method}_gh", *words]))
+        assert fair.train == harmonized.train != validate(compose([f"method={method}", *words])).train
         assert "harmonization" not in fair.method

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_parts import Vectors, one_process
-from golden_vectors import FOLDER, golden
+from helpers.engine_parts import Vectors, one_process
+from helpers.golden_vectors import FOLDER, golden
 from hydra.utils import instantiate
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 from lt_bench.methods.ldam_drw import LDAMDRW
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.ldam_drw import LDAMDRW as Rule
 
 COUNTS = torch.tensor([20, 6, 2])
@@ -32,7 +32,7 @@ def test_weights_are_active_in_the_epochs_of_the_authors(epoch):
     stage = golden("ldam_drw_weights", "stage")
     beta = float(stage["official_ldam_beta"][stage["epochs"].tolist().index(epoch)])
     method = built(
-        drw_start_epoch=settle(compose(["method=ldam_drw", "dataset=cifar100_lt"])).method["drw_start_epoch"]
+        drw_start_epoch=validate(compose(["method=ldam_drw", "dataset=cifar100_lt"])).method["drw_start_epoch"]
     )
     cosines = F.normalize(method.encoder(INPUTS), dim=1) @ F.normalize(method.classifier.weight, dim=0)
     expected = ldam(cosines, LABELS, ldam_margins(COUNTS, 0.5), 30.0, effective_number_weights(COUNTS, beta))
@@ -67,7 +67,7 @@ def test_state_is_that_of_the_networks():
 
 @pytest.mark.parametrize("dataset", ["cifar10_lt", "cifar100_lt"])
 def test_the_recipe_is_the_authors(dataset):
-    config = settle(compose(["method=ldam_drw", f"dataset={dataset}"]))
+    config = validate(compose(["method=ldam_drw", f"dataset={dataset}"]))
     schedule = instantiate(config.train.schedule)
     rates = [schedule(epoch, 0, 10) for epoch in range(config.train.epochs)]
     with np.load(FOLDER / "ldam_lr.npz") as stored:
@@ -84,7 +84,7 @@ def test_the_recipe_is_the_authors(dataset):
 
 
 def test_on_digits_the_weights_begin_where_the_rate_first_falls():
-    config = settle(compose(["method=ldam_drw", "dataset=digits_lt"]))
+    config = validate(compose(["method=ldam_drw", "dataset=digits_lt"]))
     assert config.method["drw_start_epoch"] == config.train.schedule["milestones"][0] < config.train.epochs
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from engine_parts import FixedBatches, Vectors, one_process
+from helpers.engine_parts import FixedBatches, Vectors, one_process
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.methods.paco import PaCo
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 LABELS = torch.arange(12) % 3
 
@@ -70,7 +70,7 @@ def test_options_reach_the_loss_and_the_head():
 
 @pytest.mark.parametrize("dataset", ["cifar100_lt", "cifar10_lt"])
 def test_recipe_of_the_authors(dataset):
-    config = settle(compose(["method=paco", f"dataset={dataset}"]))
+    config = validate(compose(["method=paco", f"dataset={dataset}"]))
     train, method = config.train, config.method
     assert (train.epochs, train.batch_size, train.lr, train.drop_last) == (400, 128, 0.05, True)
     assert (train.optimizer.momentum, train.optimizer.weight_decay) == (0.9, 5e-4)
@@ -80,8 +80,8 @@ def test_recipe_of_the_authors(dataset):
 
 
 def test_official_quirks_reach_the_method_and_the_schedule():
-    clean = settle(compose(["method=paco", "dataset=cifar100_lt"]))
-    official = settle(compose(["method=paco", "dataset=cifar100_lt", "fidelity=official"]))
+    clean = validate(compose(["method=paco", "dataset=cifar100_lt"]))
+    official = validate(compose(["method=paco", "dataset=cifar100_lt", "fidelity=official"]))
     changed = {key: value for key, value in official.method.items() if clean.method.get(key) != value}
     assert changed == {"queue_init": "official", "official_epsilon": True, "in_batch": "local"}
     assert {**official.train.schedule, "warm_mode": "clean"} == {**clean.train.schedule, "warm_mode": "clean"}

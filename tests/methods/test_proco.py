@@ -3,21 +3,22 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_parts import CPU, Constant, Identity, Noisy, Vectors, one_process, stage, training
-from golden_vectors import golden
-from two_processes import on_two
+from helpers.engine_parts import CPU, Constant, Identity, Noisy, Vectors, one_process, stage, training
+from helpers.golden_vectors import golden
+from helpers.two_processes import on_two
 
-from lt_bench.compose import UsageError, compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError
 from lt_bench.geometry.vmf import mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.losses.proco import contrastive_logits
 from lt_bench.methods.proco import CURRENT, USED, ProCo
-from lt_bench.preflight import settle
-from lt_bench.run import _build
+from lt_bench.preflight.validate import validate
+from lt_bench.run.build import build
 
 ARRAYS = {"rtol": 1e-5, "atol": 2e-6}
 CLEAN = {"loss": (1e-3, 0.0), "grad": (1e-2, 1e-3)}  # beside the authors' recurrence, which is not exact
@@ -209,7 +210,7 @@ def test_the_statistics_are_state_and_start_at_random():
 def an_epoch(processes, folder):
     """Terms, gradients, weights and statistics of two epochs of the engine, of one step each."""
     source, found = Noisy(a_batch().views[0].detach(), LABELS, scale=1), {}
-    run, method = EngineRun(processes, 0, source), small()
+    run, method = EngineContext(processes, 0, source), small()
     trainer = Trainer(method, source, training(2, 8), Constant(0.1), run, stage(folder))
     for epoch in (0, 1):
         method.on_epoch_start(epoch, run)
@@ -251,27 +252,27 @@ def test_unknown_words_are_refused(settings):
 @pytest.mark.parametrize("name", ["bessel", "kappa_estimator", "unseen", "classifier"])
 def test_a_config_with_an_unknown_word_is_refused_before_anything_runs(name):
     with pytest.raises(UsageError, match=rf"method\.{name}"):
-        settle(compose(["method=proco", f"method.{name}=guess"]))
+        validate(compose(["method=proco", f"method.{name}=guess"]))
 
 
 @pytest.mark.parametrize("classes", [10, 100])
 @pytest.mark.parametrize(("scale", "epochs"), [(1, 200), (0.5, 100)])
 def test_cifar_recipes_are_the_authors_for_any_number_of_epochs(classes, scale, epochs):
-    config = settle(compose([f"dataset=cifar{classes}_lt", "method=proco", f"budget.epoch_scale={scale}"]))
+    config = validate(compose([f"dataset=cifar{classes}_lt", "method=proco", f"budget.epoch_scale={scale}"]))
     assert (config.train.epochs, config.train.batch_size, config.train.lr) == (epochs, 256, 0.3)
     assert (config.train.optimizer.momentum, config.train.optimizer.weight_decay) == (0.9, 2e-4)
     assert config.train.drop_last and config.stage_two["name"] == "none"
     names = ("temperature", "alpha", "classifier", "projection_hidden", "projection_dim", "bessel")
     assert [config.method[name] for name in names] == [0.1, 1.0, "linear", 512, 128, "asymptotic"]
     assert config.method["views"] == ["autoaugment_cutout", "sim_wide", "sim_wide"]
-    schedule = _build(config.train.schedule, "train.schedule")
+    schedule = build(config.train.schedule, "train.schedule")
     rates = torch.tensor([schedule(epoch, 0, 40) for epoch in range(epochs)], dtype=torch.float64)
     expected = golden("lr_schedules", "proco_cifar")[str(epochs)].double()
     torch.testing.assert_close(rates, expected, rtol=1e-6, atol=0)
 
 
 def test_official_fidelity_brings_the_authors_recurrence_and_nothing_else():
-    clean, official = (settle(compose(["method=proco", f"fidelity={name}"])) for name in ("clean", "official"))
+    clean, official = (validate(compose(["method=proco", f"fidelity={name}"])) for name in ("clean", "official"))
     changed = {key: value for key, value in official.method.items() if clean.method.get(key) != value}
     assert changed == {"bessel": "official"} and official.train == clean.train
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import (
+from helpers.engine_parts import (
     CPU,
     INPUTS,
     LABELS,
@@ -16,11 +16,11 @@ from engine_parts import (
     stage,
     training,
 )
-from golden_vectors import FOLDER
-from two_processes import on_two
+from helpers.golden_vectors import FOLDER
+from helpers.two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.losses.logit_adjustment import log_prior
@@ -236,7 +236,7 @@ def train(name, processes, folder, in_batch="global"):
     losses = []
     plain = method.loss
     method.loss = lambda *words: losses.append(plain(*words)) or losses[-1]
-    run = EngineRun(processes, 3, source)
+    run = EngineContext(processes, 3, source)
     Trainer(method, source, training(4, 8, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()
     return {**method.state_dict(), "first loss": losses[0].detach()}
 
@@ -277,7 +277,7 @@ def test_a_local_loss_sees_its_own_images_and_the_queue_of_all(name, both_ranks,
     first, second = (results[f"{name} local"] for results in both_ranks)
     for key, value in first.items():
         assert key == "first loss" or torch.equal(value, second[key])
-    run, method = EngineRun(Processes(0, 1, CPU), 3, Noisy(INPUTS.double())), build(PLAIN[name])
+    run, method = EngineContext(Processes(0, 1, CPU), 3, Noisy(INPUTS.double())), build(PLAIN[name])
     order = Trainer(method, Noisy(INPUTS.double()), training(4, 8), Constant(0.05), run, stage(tmp_path)).order(0)
     for rank, found in enumerate((first, second)):
         rows = slice(4 * rank, 4 * rank + 4)

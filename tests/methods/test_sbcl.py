@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
-from golden_vectors import golden
+from helpers.engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
+from helpers.golden_vectors import golden
 from torch import nn
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.geometry.subclasses import num_subclasses
@@ -15,7 +15,7 @@ from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.supcon import supcon
 from lt_bench.methods.sbcl import SBCL, _pack, _unpack
 from lt_bench.models.resnet_cifar import resnet32_cifar
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 DEEP = {"rtol": 1e-3, "atol": 1e-4}  # a deep network in single precision
 
@@ -156,8 +156,8 @@ def test_the_laws_of_temperature_differ_and_the_exponential_one_exceeds_the_base
 
 
 def test_official_quirks_reach_the_method_and_the_schedule():
-    clean = settle(compose(["method=sbcl", "dataset=cifar100_lt"]))
-    official = settle(compose(["method=sbcl", "dataset=cifar100_lt", "fidelity=official", "split_seed=3"]))
+    clean = validate(compose(["method=sbcl", "dataset=cifar100_lt"]))
+    official = validate(compose(["method=sbcl", "dataset=cifar100_lt", "fidelity=official", "split_seed=3"]))
     changed = {key: value for key, value in official.method.items() if clean.method.get(key) != value}
     assert changed == {
         "clustering": "kmeans_official",
@@ -215,7 +215,7 @@ def test_values_out_of_range_are_refused(settings):
 
 
 def test_recipes_of_both_cifar_sets_differ_where_the_sources_do():
-    recipes = {c: settle(compose(["method=sbcl", f"dataset=cifar{c}_lt"])) for c in (10, 100)}
+    recipes = {c: validate(compose(["method=sbcl", f"dataset=cifar{c}_lt"])) for c in (10, 100)}
     for recipe in recipes.values():
         assert (recipe.train.epochs, recipe.train.batch_size, recipe.train.lr) == (1000, 1024, 0.5)
         assert recipe.method["warm_epochs"] == 10 and recipe.method["minimum_size"] == 10

@@ -1,23 +1,23 @@
 """SBCL with MoCo: the authors' three steps, warm-up and second half, the queue's look-ups, recipe and quirks."""
 
-import image_trees
 import pytest
 import torch
-from chain import Killed, assert_identical, execute, kill_after, results, tiny
-from engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
-from golden_vectors import SINGLE, golden
+from helpers import image_trees
+from helpers.chain import Killed, assert_identical, execute, kill_after, results, tiny
+from helpers.engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
+from helpers.golden_vectors import SINGLE, golden
 from torch import nn
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.schedules import Cosine, Steps
-from lt_bench.launch.plan import expand
+from lt_bench.launch.planning.plan import expand
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods import sbcl_moco
 from lt_bench.methods.sbcl_moco import SBCLMoCo
-from lt_bench.preflight import settle
-from lt_bench.run_id import stage_one_id
+from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import stage_one_id
 
 
 class Same(nn.Identity):
@@ -194,7 +194,7 @@ def test_values_out_of_range_are_refused(settings):
 
 
 def test_values_of_the_authors():
-    config = settle(compose(["method=sbcl_moco", "dataset=cifar100_lt", "backbone=resnet50"]))
+    config = validate(compose(["method=sbcl_moco", "dataset=cifar100_lt", "backbone=resnet50"]))
     train, method = config.train, config.method
     assert (train.epochs, train.batch_size, train.lr, train.drop_last) == (400, 256, 0.1, True)
     assert (train.optimizer.momentum, train.optimizer.weight_decay) == (0.9, 1e-4)
@@ -213,8 +213,8 @@ def test_values_of_the_authors():
 
 
 def test_official_quirks_reach_the_method():
-    clean = settle(compose(["method=sbcl_moco", "dataset=cifar100_lt", "split_seed=3"]))
-    official = settle(compose(["method=sbcl_moco", "dataset=cifar100_lt", "fidelity=official", "split_seed=3"]))
+    clean = validate(compose(["method=sbcl_moco", "dataset=cifar100_lt", "split_seed=3"]))
+    official = validate(compose(["method=sbcl_moco", "dataset=cifar100_lt", "fidelity=official", "split_seed=3"]))
     changed = {key: value for key, value in official.method.items() if clean.method.get(key) != value}
     assert changed == {
         "clustering": "kmeans_official",
@@ -225,7 +225,7 @@ def test_official_quirks_reach_the_method():
 
 
 def test_the_large_experiment_has_the_authors_linear_classifier():
-    configs = [settle(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
+    configs = [validate(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
     both = [config for config in configs if config.stage_two["name"] == "cb"]
     assert [config.method.get("class_temperature") for config in both] == [None, 0.12]
     for config in both:
@@ -243,12 +243,12 @@ def test_the_large_experiment_has_the_authors_linear_classifier():
 
 
 def test_the_large_experiment_has_ldam_drw_on_the_same_encoders():
-    configs = [settle(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
+    configs = [validate(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
     by_rule = {rule: [config for config in configs if config.stage_two["name"] == rule] for rule in ("cb", "ldam_drw")}
     assert len(configs) == 4
     for left, right in zip(*by_rule.values(), strict=True):
         assert stage_one_id(left) == stage_one_id(right)
-    plain = settle(compose(["method=sbcl_moco", "dataset=imagenet_lt", "stage_two=ldam_drw"])).stage_two
+    plain = validate(compose(["method=sbcl_moco", "dataset=imagenet_lt", "stage_two=ldam_drw"])).stage_two
     assert all(config.stage_two == plain for config in by_rule["ldam_drw"])
 
 

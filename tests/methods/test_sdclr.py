@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from engine_parts import CPU, LABELS, Constant, FixedBatches, Noisy, Vectors, one_process, stage, training
+from helpers.engine_parts import CPU, LABELS, Constant, FixedBatches, Noisy, Vectors, one_process, stage, training
+from helpers.two_processes import on_two
 from torch import nn
-from two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.methods.harmonization import HarmonizationSettings
@@ -216,7 +216,7 @@ def train(processes, folder):
     method, losses = build(Plain, Convolution, **options), []
     plain = method.image_losses
     method.image_losses = lambda *words: losses.append(plain(*words)) or losses[-1]
-    run = EngineRun(processes, 3, Noisy(IMAGES, LABELS, scale=0.3))
+    run = EngineContext(processes, 3, Noisy(IMAGES, LABELS, scale=0.3))
     # 26 images in batches of 8: the last batch of 2 is shared out too
     Trainer(
         method,
@@ -248,7 +248,7 @@ def test_two_processes_train_as_one_on_the_joined_batch(tmp_path):
 
 def normed_task(processes, folder):
     (folder / f"rank{processes.rank}").mkdir()
-    method, run = build(), EngineRun(processes, 3, Noisy(IMAGES, LABELS, scale=0.3))
+    method, run = build(), EngineContext(processes, 3, Noisy(IMAGES, LABELS, scale=0.3))
     settings = training(2, 8, lr=0.05, momentum=0.9)
     Trainer(
         method, Noisy(IMAGES, LABELS, scale=0.3), settings, Constant(0.05), run, stage(folder / f"rank{processes.rank}")

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from chain import execute, tiny
-from engine_parts import (
+from helpers.chain import execute, tiny
+from helpers.engine_parts import (
     CPU,
     INPUTS,
     LABELS,
@@ -16,27 +16,30 @@ from engine_parts import (
     stage,
     training,
 )
-from golden_vectors import golden
-from self_supervised import assert_near
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near
+from helpers.two_processes import on_two
 from torch import nn
-from two_processes import on_two
 
-from lt_bench.compose import UsageError, compose, groups
+from lt_bench.config.compose import compose, groups
+from lt_bench.config.signatures import class_attribute
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.load import load_data
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.focal import Focal
 from lt_bench.methods.harmonization import HarmonizationSettings
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.resnet_cifar import resnet18_cifar
-from lt_bench.preflight import settle
-from lt_bench.signatures import constant
+from lt_bench.preflight.validate import validate
 
 SELF_SUPERVISED = [
-    name for name in groups()["method"] if constant(compose([f"method={name}"]).method._target_, "self_supervised")
+    name
+    for name in groups()["method"]
+    if class_attribute(compose([f"method={name}"]).method._target_, "self_supervised")
 ]
 
 
@@ -154,7 +157,7 @@ def stage_one_of(config, monkeypatch, relabel):
         return data
 
     with monkeypatch.context() as patch:
-        patch.setattr("lt_bench.run.load_data", load)
+        patch.setattr("lt_bench.run.stages.load_data", load)
         _, folder = execute(config, only_stage_one=True)
     return torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
 
@@ -175,7 +178,7 @@ def test_shuffled_labels_give_the_same_bits(name, tmp_path, monkeypatch):
 
 def test_a_sampler_that_reads_labels_is_refused():
     with pytest.raises(UsageError, match="method=simclr never reads labels.*train.sampler=shuffle"):
-        settle(compose(["method=simclr", "train.sampler=class_aware"]))
+        validate(compose(["method=simclr", "train.sampler=class_aware"]))
 
 
 # two processes
@@ -194,7 +197,7 @@ def train(name, processes, folder):
     losses = []
     plain = method.image_losses
     method.image_losses = lambda *words: losses.append(plain(*words)) or losses[-1]
-    run = EngineRun(processes, 3, source)
+    run = EngineContext(processes, 3, source)
     folder.mkdir()
     # of 26 images the last four are a batch of their own, two for each process
     Trainer(method, source, training(4, 22, lr=0.05, momentum=0.9), Constant(0.05), run, stage(folder)).fit()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_parts import FixedBatches, Vectors, one_process
+from helpers.engine_parts import FixedBatches, Vectors, one_process
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.methods.two_branch import COSINE_SCALE, TwoBranch

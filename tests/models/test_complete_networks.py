@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from fingerprints import SIZES, assert_fingerprint, fill_hashed, image_batch, sizes
+from helpers.fingerprints import SIZES, assert_fingerprint, fill_hashed, image_batch, sizes
 from torch import nn
 
 from lt_bench.contracts import Method, TrainInfo

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
-from golden_vectors import golden
-from self_supervised import assert_near
+from helpers.golden_vectors import golden
+from helpers.self_supervised import assert_near
 
 from lt_bench.models.loss_memory import LossMemory, boost_weights
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lt_bench.config import TORCHVISION
+from lt_bench.config.schema import TORCHVISION
 from lt_bench.models import resnet
 from lt_bench.models.pretrained import encoder_state, freeze_convolutions, load_pretrained
 from lt_bench.models.tiny import TinyEncoder

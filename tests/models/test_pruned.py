@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden_vectors import golden
+from helpers.golden_vectors import golden
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 

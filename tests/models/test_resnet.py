@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from fingerprints import BACKBONES, SIZES, assert_fingerprint, fill_hashed, hashed, image_batch, sizes
-from golden_vectors import FOLDER
+from helpers.fingerprints import BACKBONES, SIZES, assert_fingerprint, fill_hashed, hashed, image_batch, sizes
+from helpers.golden_vectors import FOLDER
 from torch import nn
 from torchvision import models
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fingerprints import BACKBONES, SIZES, assert_fingerprint, fill_hashed, image_batch, sizes
+from helpers.fingerprints import BACKBONES, SIZES, assert_fingerprint, fill_hashed, image_batch, sizes
 from torch import nn
 
 from lt_bench.models.heads import ProjectionHead

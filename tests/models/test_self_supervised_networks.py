@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
-from golden_vectors import FOLDER, golden
+from helpers.golden_vectors import FOLDER, golden
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 

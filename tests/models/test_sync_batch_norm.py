@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
+from helpers.two_processes import on_two
 from torch import nn
-from two_processes import on_two
 
 from lt_bench.models.sync_batch_norm import SyncBatchNorm, synchronise
 

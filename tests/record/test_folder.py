@@ -8,23 +8,24 @@ from dataclasses import asdict
 
 import pytest
 import yaml
-from command_line import without_torch
-from record.samples import sample
+from helpers.command_line import without_torch
+from helpers.samples import sample
 
 from lt_bench import __version__
 from lt_bench.__main__ import main
-from lt_bench.compose import UsageError, compose
-from lt_bench.preflight import settle
-from lt_bench.record.files import write_json
+from lt_bench.config.compose import compose
+from lt_bench.errors import UsageError
+from lt_bench.files import write_json
+from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import RunFolder, code_version, environment, finished
-from lt_bench.run_id import run_id
+from lt_bench.record.identity import run_id
 
 HOLD = """
 import sys
-from lt_bench.compose import compose
-from lt_bench.preflight import settle
+from lt_bench.config.compose import compose
+from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import RunFolder
-config = settle(compose(sys.argv[2:]))
+config = validate(compose(sys.argv[2:]))
 with RunFolder(config, sys.argv[1]) as folder:
     folder.status("running")
     print("held", flush=True)
@@ -34,7 +35,7 @@ with RunFolder(config, sys.argv[1]) as folder:
 
 @pytest.fixture
 def config(tmp_path):
-    return settle(compose([f"output_dir={tmp_path / 'runs'}"]))
+    return validate(compose([f"output_dir={tmp_path / 'runs'}"]))
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_second_command_on_one_run_is_refused(config, held, capsys):
 @pytest.mark.parametrize("name", ["file", "file/below", "file/below/further"])
 def test_a_folder_that_cannot_be_written(name, tmp_path):
     (tmp_path / "file").write_text("")
-    config = settle(compose([f"output_dir={tmp_path / name}"]))
+    config = validate(compose([f"output_dir={tmp_path / name}"]))
     with pytest.raises(
         UsageError, match=r"cannot write into .*an_id \(.+\); choose another folder with output_dir=DIR"
     ):
@@ -189,7 +190,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_json(tmp_path / "runs" / "an_id" / "record.json", sample(run_id="an_id").to_dict())
     assert finished("~/runs", "an_id") is not None
-    config = settle(compose(["output_dir='~/runs'"]))
+    config = validate(compose(["output_dir='~/runs'"]))
     assert RunFolder(config, "an_id").path == tmp_path / "runs" / "an_id"
 
 

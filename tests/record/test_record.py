@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record.samples import metrics, sample
+from helpers.samples import metrics, sample
 
 from lt_bench.evaluation.metrics import evaluate
-from lt_bench.record.files import write_json
+from lt_bench.files import write_json
 from lt_bench.record.record import RunRecord, read_record, read_records
 
 
@@ -25,8 +25,8 @@ def test_real_metrics_are_accepted() -> None:
 def test_cost_and_environment_decide_nothing() -> None:
     record = sample()
     other = replace(record, cost={"seconds": 99.0}, environment={})
-    assert other == record and other.decisive() == record.decisive()
-    assert not {"cost", "environment"} & record.decisive().keys()
+    assert other == record and other.identity_values() == record.identity_values()
+    assert not {"cost", "environment"} & record.identity_values().keys()
     assert replace(record, seed=1) != record
 
 

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from record.samples import sample
+from helpers.samples import sample
 
 from lt_bench.record.record import RunRecord
 from lt_bench.report.conditions import conditions, distinguish

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from record.samples import metrics, runs, sample
+from helpers.samples import metrics, runs, sample
 
-from lt_bench.record.files import write_json
+from lt_bench.files import write_json
 from lt_bench.record.record import RunRecord, read_records
 from lt_bench.report.__main__ import main
 

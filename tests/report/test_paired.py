@@ -1,5 +1,5 @@
 import pytest
-from record.samples import metrics, runs, sample
+from helpers.samples import metrics, runs, sample
 from scipy import stats
 
 from lt_bench.record.record import RunRecord

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from record.samples import metrics, runs, sample
+from helpers.samples import metrics, runs, sample
 
 from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame

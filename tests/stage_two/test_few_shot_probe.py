@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from chain import execute, tiny
+from helpers.chain import execute, tiny
 
-from lt_bench.compose import UsageError
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError
 from lt_bench.stage_two.few_shot_probe import FewShotProbe
 
 

@@ -2,18 +2,18 @@
 
 import pytest
 import torch
-from engine_parts import Constant as ConstantRate
-from engine_parts import FixedBatches, one_process, stage, training
+from helpers.engine_parts import Constant as ConstantRate
+from helpers.engine_parts import FixedBatches, one_process, stage, training
 from hydra.utils import get_object
 from torch import nn
 
-from lt_bench.compose import compose, groups
+from lt_bench.config.compose import compose, groups
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 
 TRAINED = [
-    rule for rule in groups()["stage_two"] if "train" in settle(compose(["method=ce", f"stage_two={rule}"])).stage_two
+    rule for rule in groups()["stage_two"] if "train" in validate(compose(["method=ce", f"stage_two={rule}"])).stage_two
 ]
 LABELS = torch.arange(12) % 3
 
@@ -32,7 +32,7 @@ class Normed(nn.Module):
 
 
 def built(rule, augment):
-    target = settle(compose(["method=ce", f"stage_two={rule}"])).stage_two["_target_"]
+    target = validate(compose(["method=ce", f"stage_two={rule}"])).stage_two["_target_"]
     torch.manual_seed(0)
     encoder = Normed()
     return get_object(target)(augment=augment).build(encoder, nn.Linear(4, 3), TrainInfo(LABELS, 3, 2))
@@ -73,5 +73,5 @@ def test_cached_features_give_the_loss_of_the_images(rule):
 @pytest.mark.parametrize("rule", TRAINED)
 def test_finish_gives_the_trained_classifier(rule):
     method = built(rule, augment=False)
-    rule_object = get_object(settle(compose(["method=ce", f"stage_two={rule}"])).stage_two["_target_"])()
+    rule_object = get_object(validate(compose(["method=ce", f"stage_two={rule}"])).stage_two["_target_"])()
     assert rule_object.finish(method, one_process(None)) is method.classifier

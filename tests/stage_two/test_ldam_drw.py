@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from engine_parts import Vectors, one_process
-from golden_vectors import SINGLE, golden
+from helpers.engine_parts import Vectors, one_process
+from helpers.golden_vectors import SINGLE, golden
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 from lt_bench.models.heads import NormalizedLinear
-from lt_bench.preflight import settle
+from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.ldam_drw import LDAMDRW
 
 
@@ -73,6 +73,6 @@ def test_logits_are_scaled_cosines_so_that_their_softmax_is_a_probability():
 
 
 def test_the_deferred_schedule_of_the_paper_is_an_option():
-    config = settle(compose(["stage_two=ldam_drw", "stage_two.drw_start_epoch=160"]))
+    config = validate(compose(["stage_two=ldam_drw", "stage_two.drw_start_epoch=160"]))
     assert config.stage_two["drw_start_epoch"] == 160
-    assert settle(compose(["stage_two=ldam_drw"])).stage_two["drw_start_epoch"] == 0
+    assert validate(compose(["stage_two=ldam_drw"])).stage_two["drw_start_epoch"] == 0

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chain import execute, tiny
-from engine_parts import Vectors, one_process, stage
-from golden_vectors import golden
+from helpers.chain import execute, tiny
+from helpers.engine_parts import Vectors, one_process, stage
+from helpers.golden_vectors import golden
 from torch import nn
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.contracts import TrainInfo
-from lt_bench.data.small import CachedFeatures
+from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.predict import classify
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import load_predictions
-from lt_bench.preflight import settle, stage_two_training
-from lt_bench.run import _build
+from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.run.build import build
 from lt_bench.stage_two.linear_probe import LinearProbe
 
 CONF = Path(__file__).parents[2] / "conf" / "stage_two" / "linear_probe.yaml"
@@ -36,12 +36,12 @@ def test_weights_logits_and_accuracies_are_the_authors(name, tmp_path):
     case = golden("gh_probe", name)
     classes, width = case["init_weight"].shape
     words = ["stage_two=linear_probe", *(f"stage_two.train.{key}={int(case[key])}" for key in ("epochs", "batch_size"))]
-    training = stage_two_training(settle(compose(words)))
+    training = stage_two_training(validate(compose(words)))
     rule = LinearProbe()
     method = rule.build(Vectors(feature_dim=width), None, TrainInfo(case["y_train"], classes, 1))
     method.classifier.load_state_dict({"weight": case["init_weight"], "bias": case["init_bias"]})
     source = CachedFeatures(case["x_train"], case["y_train"])
-    schedule = _build(training.schedule, "stage_two.train.schedule")
+    schedule = build(training.schedule, "stage_two.train.schedule")
     trainer = Trainer(method, source, training, schedule, one_process(source), stage(tmp_path))
     trainer.order = lambda epoch: case["permutations"][epoch].long()
     trainer.fit()
@@ -56,12 +56,12 @@ def test_weights_logits_and_accuracies_are_the_authors(name, tmp_path):
 
 
 def test_its_recipe_is_that_of_the_papers():
-    training = stage_two_training(settle(compose(["dataset=cifar100_lt", "method=ce", "stage_two=linear_probe"])))
+    training = stage_two_training(validate(compose(["dataset=cifar100_lt", "method=ce", "stage_two=linear_probe"])))
     assert training is not None
     optimizer = training.optimizer
     assert (training.epochs, training.batch_size, training.sampler, training.drop_last) == (500, 1000, "shuffle", False)
     assert (optimizer.name, training.lr, optimizer.momentum, optimizer.weight_decay) == ("adam", 0.01, 0.9, 5e-6)
-    schedule = _build(training.schedule, "stage_two.train.schedule")
+    schedule = build(training.schedule, "stage_two.train.schedule")
     assert schedule(1, 0, 50) / schedule(0, 0, 50) == pytest.approx(1e-4 ** (1 / 500))
 
 
@@ -99,7 +99,7 @@ def test_the_crop_of_the_training_images_is_drawn_once(tmp_path, monkeypatch):
     views = ("plain", "crop_flip")
     runs = [execute(tiny(tmp_path, "method=ce", "stage_two=linear_probe", f"stage_two.train_view={v}")) for v in views]
     _, *probes = seen  # stage one is trained once
-    assert all(probe.method.views == ("features",) and probe.position.epoch > 1 for probe in probes)
+    assert all(probe.method.views == ("features",) and probe.state.epoch > 1 for probe in probes)
     plain, cropped = (probe.source for probe in probes)
     assert isinstance(cropped, CachedFeatures) and plain.features.shape == cropped.features.shape
     assert torch.equal(plain.labels, cropped.labels) and not torch.equal(plain.features, cropped.features)
@@ -113,7 +113,7 @@ def test_the_probe_of_sdclr_is_this_rule_in_other_words(tmp_path):
     assert len(words) == 11
     config = tiny(tmp_path, "method=ce", "stage_two=linear_probe", *words)
     training = stage_two_training(config)
-    schedule = _build(training.schedule, "stage_two.train.schedule")
+    schedule = build(training.schedule, "stage_two.train.schedule")
     rates = [schedule(epoch, 0, 1) for epoch in range(30)]
     assert rates == pytest.approx([30.0] * 9 + [3.0] * 10 + [0.3] * 11)
     optimizer = training.optimizer

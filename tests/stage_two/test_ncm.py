@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from engine_parts import FixedBatches, Vectors, one_process
-from golden_vectors import SINGLE, golden
-from two_processes import on_two
+from helpers.engine_parts import FixedBatches, Vectors, one_process
+from helpers.golden_vectors import SINGLE, golden
+from helpers.two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.engine.context import EngineRun
+from lt_bench.engine.context import EngineContext
 from lt_bench.stage_two.ncm import NearestClassMean, NearestMean
 
 VARIANTS = {"raw": "un", "l2": "l2n", "centered_l2": "cl2n"}
@@ -94,7 +94,7 @@ def test_finish_takes_the_features_of_the_train_split(variant):
 
 
 def means(processes, folder):
-    classifier, _ = finished(EngineRun(processes, 0, Steady()))
+    classifier, _ = finished(EngineContext(processes, 0, Steady()))
     return classifier.state_dict()
 
 

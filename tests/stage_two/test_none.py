@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from engine_parts import Vectors, one_process
+from helpers.engine_parts import Vectors, one_process
 from torch import nn
 
 from lt_bench.contracts import TrainInfo

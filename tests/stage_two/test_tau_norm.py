@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from engine_parts import Vectors, one_process
-from golden_vectors import SINGLE, golden
+from helpers.engine_parts import Vectors, one_process
+from helpers.golden_vectors import SINGLE, golden
 from torch import nn
 
 from lt_bench.contracts import TrainInfo

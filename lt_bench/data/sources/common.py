@@ -1,4 +1,4 @@
-"""What every source of small images shares: the result, the error, checksums and downloads."""
+"""What every source of small images shares: the result, checksums and downloads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.errors import DataError
+
 
 class ImageArrays(NamedTuple):
     """A data set in memory: images (N, 3, H, W) uint8 and labels (N,) int64 for training and test, in file order."""
@@ -21,10 +23,6 @@ class ImageArrays(NamedTuple):
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
     num_classes: int
-
-
-class DataError(RuntimeError):
-    """A data set that is missing, damaged or cannot be fetched."""
 
 
 def data_error(problem: str, url: str, path: Path) -> DataError:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_bench.data.imbalance import positions_by_class
 from lt_bench.data.sources.common import ImageArrays, grey_to_rgb
+from lt_bench.data.splits.imbalance import positions_by_class
 
 NUM_CLASSES = 10
 TEST_PER_CLASS = 50

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.lists import ImageFiles, Problem, read_files
+from lt_bench.errors import DataError
 
 SHOWN = 10  # problems in the message of an error; the check command shows all
 

@@ -12,7 +12,7 @@ import pytest
 
 from lt_bench.data.sources import cifar
 from lt_bench.data.sources.cifar import CIFAR10, CIFAR100, Archive, load_archive
-from lt_bench.data.sources.common import DataError
+from lt_bench.errors import DataError
 
 RANDOM = np.random.RandomState(0)
 FOLDER = "toy-batches-py"

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_bench.data.sources.common import DataError, data_error, fetch, grey_to_rgb, verify
+from lt_bench.data.sources.common import data_error, fetch, grey_to_rgb, verify
+from lt_bench.errors import DataError
 
 URL = "https://example.org/data.bin"
 DOWNLOAD = "torchvision.datasets.utils.download_url"

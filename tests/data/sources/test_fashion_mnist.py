@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lt_bench.data.sources import fashion_mnist
-from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.fashion_mnist import DEBIAN_FOLDER, IdxFile, parse_idx
+from lt_bench.errors import DataError
 
 RANDOM = np.random.RandomState(0)
 CONTENT = {

@@ -2,18 +2,18 @@
 
 import shutil
 
-import image_trees
 import pytest
+from helpers import image_trees
 
-from lt_bench.compose import compose
+from lt_bench.config.compose import compose
 from lt_bench.data.source import read_source
-from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.image_lists import describe
-from lt_bench.preflight import settle
+from lt_bench.errors import DataError
+from lt_bench.preflight.validate import validate
 
 
 def read(*words):
-    return read_source(settle(compose(words)))
+    return read_source(validate(compose(words)))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_published_counts():
     """Images and classes of ImageNet-LT, Places-LT and iNaturalist 2018, as in the papers' descriptions."""
     found = {}
     for name in ("imagenet_lt", "places_lt", "inat18", "imagenet"):
-        data = settle(compose([f"dataset={name}"])).dataset
+        data = validate(compose([f"dataset={name}"])).dataset
         found[name] = (data.num_classes, data.train_images, data.validation_images, data.test_images, data.class_sizes)
     assert found == {
         "imagenet_lt": (1000, 115846, 20000, 50000, [5, 1280]),

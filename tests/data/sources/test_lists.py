@@ -2,8 +2,8 @@
 
 import pytest
 
-from lt_bench.data.sources.common import DataError
 from lt_bench.data.sources.lists import leaves_root, read_files
+from lt_bench.errors import DataError
 
 
 def read(path, num_classes=3, classes=None):

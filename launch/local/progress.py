@@ -1,0 +1,78 @@
+"""What a sweep on this machine shows: a live table on a terminal, one line per ended run elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lt_bench.command import DONE
+
+from ..submission import LOG
+from .process_pool import Job, Process, ProcessPool
+
+
+class SweepProgress:
+    """Context: how many runs of a queue are done, failed and waiting, and where each of those that run stands."""
+
+    def __init__(self, total: int, rows: int, labels: dict[Path, str], shown: bool) -> None:
+        self.labels, self.total, self.ended, self.failures = labels, total, 0, list[str]()
+        self.live, self.shown = shown and sys.stderr.isatty(), shown
+        self.bar = tqdm(total=total, desc="runs", unit="run", disable=not self.live, leave=False)
+        self.rows = [
+            tqdm(total=0, bar_format="{desc}", position=1 + row, disable=not self.live, leave=False)
+            for row in range(rows if self.live else 0)
+        ]
+        self._next = 0.0
+
+    def __enter__(self) -> SweepProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in (*self.rows, self.bar):
+            bar.close()
+
+    def note(self, job: Job, status: int, what: str) -> None:
+        """A job has ended."""
+        self.ended += 1
+        line = f"{job.folder.name} {self.labels[job.folder]}: {what}"
+        if status != DONE:
+            accounts = [path for name in ("trace.txt", LOG) if (path := job.folder / name).exists()]
+            self.failures.append(f"{line}{f' (see {accounts[0]})' if accounts else ''}")
+        self.bar.update()
+        self.bar.set_postfix_str(f"{len(self.failures)} failed" if self.failures else "")
+        if self.shown and not self.live:
+            short = what.partition(":")[0]  # why it has failed is said once, at the end
+            print(f"[{self.ended}/{self.total}] {job.folder.name} {self.labels[job.folder]}: {short}", file=sys.stderr)
+
+    def refresh(self, queue: ProcessPool) -> None:
+        """Show what runs, at most twice a second."""
+        if not self.live or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.5
+        running = queue.running[: len(self.rows)]
+        for number, bar in enumerate(self.rows):
+            bar.set_description_str(self._row(running[number]) if number < len(running) else "")
+
+    def _row(self, process: Process) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - process.started), 60)
+        folder = process.job.folder
+        return f"  {folder.name} {self.labels[folder]}  {minutes}:{seconds:02d}  {progress_of(folder)}"
+
+
+def progress_of(folder: Path) -> str:
+    """The last epoch that a run has noted, with its loss; empty before the first."""
+    try:
+        with (folder / "metrics.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4096))
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    try:
+        last = json.loads(lines[-1])
+        return f"{last['stage']}, epoch {last['epoch']}, loss {last['loss']:.3g}"
+    except (IndexError, KeyError, ValueError):  # nothing there yet, or a line in the making
+        return ""

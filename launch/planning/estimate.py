@@ -1,0 +1,85 @@
+"""What runs will cost, from the records of earlier ones."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from lt_bench.config.schema import Launch
+from lt_bench.record.identity import setting_id
+from lt_bench.record.record import RunRecord, read_records
+
+from .plan import PlannedRun
+
+
+class Estimate(NamedTuple):
+    """Hours of GPUs (of a processor, where none is used) for the runs that are known, and how many are not."""
+
+    hours: float
+    records: int
+    unknown: int
+    device: str
+
+    def __str__(self) -> str:
+        if not self.records:
+            return "no estimate: no records of runs like these in the folder yet"
+        kind = "CPU-process-hours" if self.device == "cpu" else "GPU-hours"
+        unknown = f"; {self.unknown} runs are like none of them" if self.unknown else ""
+        return f"about {self.hours:.2g} {kind} on {self.device}, by the records of {self.records} earlier runs{unknown}"
+
+
+def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], records: list[RunRecord]) -> Estimate:
+    """The cost of some runs; each stage one counts once, and not where it is done.
+
+    A run costs the median of its setting's records, else that of the runs with its data set, method, backbone, stage
+    two and budget. Seconds count once per process, and a GPU that several runs share counts for each in part.
+    """
+    known: dict[Any, list[RunRecord]] = defaultdict(list)
+    for record in (one for one in records if one.kind == "run"):
+        for key in (record.setting_id, _likeness(record)):
+            known[key].append(record)
+    hours, unknown, used, paid = 0.0, 0, set[str](), set[str]()
+    for run in runs:
+        alike = known.get(setting_id(run.config)) or known.get(_likeness_of(run))
+        if not alike:
+            unknown += 1
+            continue
+        used |= {record.run_id for record in alike}
+        hours += _share(run.config.launch) * _median(alike, "seconds") / 3600
+        if not stage_one_done[run.stage_one] and run.stage_one not in paid:
+            paid.add(run.stage_one)
+            hours += _share(run.config.launch) * _median(alike, "stage_one_seconds") / 3600
+    devices = {record.cost["device"] for record in records if record.run_id in used}
+    return Estimate(hours, len(used), unknown, ", ".join(sorted(devices)))
+
+
+def earlier_records(output_dir: str) -> list[RunRecord]:
+    """All records under a folder; none where there is no such folder, or where they contradict each other."""
+    path = Path(output_dir).expanduser()
+    try:
+        return read_records([path]) if path.is_dir() else []
+    except (OSError, ValueError) as error:
+        print(f"lt_bench: warning: no estimate: {error}", file=sys.stderr)
+        return []
+
+
+def _median(records: list[RunRecord], key: str) -> float:
+    return median(record.cost[key] * record.environment.get("processes", 1) for record in records)
+
+
+def _share(launch: Launch) -> float:
+    return 1 / launch.runs_per_gpu
+
+
+def _likeness(record: RunRecord) -> tuple[str, ...]:
+    return (record.dataset, record.method, record.backbone, record.stage_two, record.budget)
+
+
+def _likeness_of(run: PlannedRun) -> tuple[str, ...]:
+    config = run.config
+    names = (config.dataset.name, config.method["name"], config.backbone["name"], config.stage_two["name"])
+    return (*names, config.budget.name)

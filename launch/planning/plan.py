@@ -1,0 +1,139 @@
+"""What a sweep would run: its grids expanded to runs, each checked, with what is done already."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Glob, Override
+from omegaconf import OmegaConf
+
+from lt_bench.config.compose import compose, groups, parse, shown
+from lt_bench.config.schema import Config
+from lt_bench.errors import UsageError
+from lt_bench.preflight.validate import validate
+from lt_bench.record.folder import finished
+from lt_bench.record.identity import affects_result, identities
+
+from .identity_cache import Identities, cached_identities
+from .variants import Variants
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep: what to type, its identity and that of the stage one below it, and where they are."""
+
+    overrides: tuple[str, ...]
+    identity: str
+    stage_one: str
+    output_dir: str
+
+    @property
+    def composed(self) -> Config | None:
+        """The settled config, if there was a need for it yet."""
+        return vars(self).get("config")
+
+    @cached_property
+    def config(self) -> Config:
+        """The settled config."""
+        return validate(compose(self.overrides))
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.output_dir).expanduser().absolute() / self.identity
+
+    @property
+    def done(self) -> bool:
+        """Whether its record is there and valid."""
+        return finished(self.output_dir, self.identity) is not None
+
+    @property
+    def stage_one_folder(self) -> Path:
+        """The run folder of the stage one below."""
+        return self.folder.with_name(self.stage_one)
+
+
+def describe(config: Config) -> str:
+    """One line on a run: its identity, its stage one, and what is done."""
+    identity, below = identities(config)
+    states = ["done" if finished(config.output_dir, name) else "to do" for name in (identity, below)]
+    return f"run {identity} ({states[0]}) on stage one {below} ({states[1]}) in {config.output_dir}"
+
+
+def plan(overrides: Sequence[str]) -> list[PlannedRun]:
+    """All runs of a sweep, at least one, each once, in the order of the words; UsageError before anything is run."""
+    runs: dict[str, PlannedRun] = {}
+    settled, known, output_dir = Variants(), dict[str, Identities](), ""
+    for words in expand(overrides):
+        try:
+            if found := known.get(shlex.join(words)):
+                run = PlannedRun(tuple(words), found[0], found[1], output_dir)
+            else:
+                run = planned(words, settled(words))
+        except UsageError as error:
+            raise UsageError(f"{error}\nin the run {shlex.join(words)}") from error
+        if not runs:  # only now it is known where runs are kept
+            output_dir, known = run.output_dir, cached_identities(run.output_dir)
+        runs.setdefault(run.identity, run)
+    if not runs:
+        raise UsageError(f"{shlex.join(overrides)} stands for no run at all; give every key at least one value")
+    return list(runs.values())
+
+
+def planned(words: Sequence[str], config: Config) -> PlannedRun:
+    """The run that some words stand for, with the config that they were settled to."""
+    run = PlannedRun(tuple(words), *identities(config), config.output_dir)
+    vars(run)["config"] = config
+    return run
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """Every combination of the words' values, times every grid under ``sweep`` in the chosen experiment.
+
+    A grid maps keys to values as they are typed, for example ``seed: 0,1,2``. A key on the command line beats the
+    same key in a grid. Raises UsageError for several values of a key that does not decide the result, because they
+    would all be one run.
+    """
+    typed = parse(overrides)
+    keys = [override.key_or_group for override in typed]
+    combinations = []
+    for words in itertools.product(*map(_values, typed)):
+        one_run = [word for key, word in zip(keys, words, strict=True) if key != "sweep"]
+        sources = [word for key, word in zip(keys, words, strict=True) if key in ("experiment", "sweep")]
+        for grid in _grids(tuple(sources)):
+            axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
+            # the run that is typed names no further runs, even where its experiment does
+            end = [*one_run, "sweep=[]"] if grid or "sweep" in keys else one_run
+            combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
+    return combinations
+
+
+@cache
+def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The grids of an experiment; a single empty one where it has none."""
+    grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
+    return grids or [{}]
+
+
+def _values(override: Override) -> list[str]:
+    """The single-valued overrides that a sweep override stands for."""
+    key, value = override.key_or_group, override.value()
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    if not affects_result(key) and (key not in groups() or key == "launch"):
+        raise UsageError(f"{override.input_line}: {key} does not change the result; give it one value")
+    if override.is_interval_sweep():
+        raise UsageError(f"{override.input_line}: an interval has no end of values; write range(a,b,step) or a list")
+    if isinstance(value, Glob):
+        names = value.filter(groups().get(key, []))
+        if not names:
+            known = ", ".join(groups().get(key, [])) or f"no files, because {key} is no group; write a list"
+            raise UsageError(f"{override.input_line} matches nothing; {key}= takes {known}")
+        return [f"{key}={name}" for name in names]
+    return [f"{override.get_key_element()}={text}" for text in override.sweep_string_iterator()]

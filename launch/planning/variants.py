@@ -1,0 +1,101 @@
+"""The settled configs of many runs: those that differ in plain values alone are composed once."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from lt_bench.config.compose import OPEN_NODES, annotation_of, compose, groups, parse
+from lt_bench.config.schema import Config
+from lt_bench.errors import UsageError
+from lt_bench.preflight.combinations import incompatible
+from lt_bench.preflight.ranges import out_of_range
+from lt_bench.preflight.validate import validate
+
+PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
+
+
+class Variants:
+    """``validate(compose(words))`` for the runs of a sweep, in a fraction of the time.
+
+    A word such as ``seed=3`` that sets a typed key which no reference in the config mentions changes that one value of
+    the settled config and nothing else, so that all runs with the same other words share one composition.
+    """
+
+    def __init__(self) -> None:
+        self._bases: dict[tuple[str, ...], tuple[Config, str] | None] = {}
+
+    def __call__(self, words: Sequence[str]) -> Config:
+        """The settled config of one run; raises UsageError."""
+        overrides = parse(words)
+        nested = any(isinstance(override.value(), dict) for override in overrides)
+        plain = [] if nested else [override for override in overrides if _is_plain(override)]
+        if not plain:
+            return validate(compose(words))
+        keys = {override.key_or_group for override in plain}
+        others = tuple(word for word, one in zip(words, overrides, strict=True) if one.key_or_group not in keys)
+        found = self._base(others)
+        if found is None:
+            return validate(compose(words))
+        base, references = found
+        if "${." in references or any(re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", references) for key in keys):
+            return validate(compose(words))
+        config = copy.deepcopy(base)
+        for override in plain:
+            _set(config, override.key_or_group, override.value())
+        for find in (out_of_range, incompatible):
+            if problems := list(find(config)):
+                raise UsageError("\n".join(problems))
+        return config
+
+    def _base(self, words: tuple[str, ...]) -> tuple[Config, str] | None:
+        """The settled config of the words that are left, and all references in it before they were resolved.
+
+        None where these words are wrong, as they may be without the plain ones that give what they need.
+        """
+        if words not in self._bases:
+            try:
+                composed = compose(words)
+                texts = _texts(OmegaConf.to_container(composed, resolve=False))
+                self._bases[words] = validate(composed), "\n".join(text for text in texts if "${" in text)
+            except UsageError:
+                self._bases[words] = None
+        return self._bases[words]
+
+
+def _is_plain(override: Override) -> bool:
+    """Whether a word gives a typed key of the schema a value of just this type."""
+    key = override.key_or_group
+    if (
+        override.is_delete()
+        or override.is_sweep_override()
+        or key in groups()
+        or key.startswith((*OPEN_NODES, "budget."))
+    ):
+        return False
+    annotation = annotation_of(key)
+    kind = PLAIN.get(annotation.id) if isinstance(annotation, ast.Name) else None
+    return type(override.value()) is kind and "$" not in str(override.value())
+
+
+def _set(config: Config, key: str, value: Any) -> None:
+    *above, name = key.split(".")
+    node: Any = config
+    for part in above:
+        node = getattr(node, part)
+    setattr(node, name, value)
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    """All texts in a tree of dictionaries and lists."""
+    if isinstance(tree, (dict, list)):
+        yield from chain.from_iterable(map(_texts, tree.values() if isinstance(tree, dict) else tree))
+    elif isinstance(tree, str):
+        yield tree

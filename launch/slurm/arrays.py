@@ -1,0 +1,115 @@
+"""Runs as job arrays of a SLURM cluster: submitit writes the scripts and requeues what was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from submitit import SlurmExecutor
+from submitit.core.utils import FailedJobError
+from submitit.helpers import clean_env
+
+from lt_bench.config.schema import Launch
+from lt_bench.errors import UsageError
+from lt_bench.files import write_json
+
+from ..planning.run_groups import RunGroup, submit
+from ..submission import JOB
+from . import blocked_signals
+from .cluster import JOB_NAME
+from .task import Task
+
+HERE_ONLY = ("executor", "parallel_runs")
+
+
+def queue_groups(
+    chains: list[RunGroup], code: Mapping[str, Any], max_array_size: int
+) -> Iterator[tuple[str, int, int]]:
+    """Submit groups of runs; for every array its job id, its number of jobs and of runs, as soon as it is queued.
+
+    One array per distinct request of resources, split where the cluster allows no more tasks. Raises UsageError with
+    SLURM's own words where it refuses; what was queued before stays.
+    """
+    for command in ("srun", "sbatch"):
+        if shutil.which(command) is None:
+            raise UsageError(f"there is no {command} on this machine: type it on a cluster, or leave out launch=slurm")
+    requests: dict[str, list[RunGroup]] = {}
+    for chain in chains:
+        settings = {key: value for key, value in asdict(chain.launch).items() if key not in HERE_ONLY}
+        requests.setdefault(f"{settings} {chain.after_job}", []).append(chain)
+    for alike in requests.values():
+        size = alike[0].launch.runs_per_gpu
+        groups = [alike[start : start + size] for start in range(0, len(alike), size)]
+        for start in range(0, len(groups), max_array_size):
+            yield _queue_array(groups[start : start + max_array_size], code)
+
+
+def _queue_array(groups: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple[str, int, int]:
+    launch, after = groups[0][0].launch, groups[0][0].after_job
+    threads = launch.threads_per_run or max(1, launch.cpus_per_task // launch.runs_per_gpu)
+    jobs = [[job for chain in group for job in submit(chain, code)] for group in groups]
+    packs = [Task(each, launch.runs_per_gpu, {"OMP_NUM_THREADS": str(threads)}) for each in jobs]
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+    folder = jobs[0][0].folder.parent / "launch" / stamp
+    try:
+        # -I -S: the shortest way to start
+        python = shlex.join([sys.executable, "-I", "-S", blocked_signals.__file__])
+        executor = SlurmExecutor(folder, max_num_timeout=launch.max_requeues, python=python)
+        executor.update_parameters(**sbatch_parameters(launch, after))
+        which = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+        with clean_env():  # a sweep may be typed inside a job
+            os.environ.update(which)
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is in the error as well
+                queued = executor.submit_array(packs)
+    except FailedJobError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(f"sbatch refused: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        raise UsageError(f"the array could not be queued: {' '.join(str(error).split())}") from error
+    for job, each in zip(queued, jobs, strict=True):
+        for one in each:
+            write_json(one.folder / JOB, {"job": job.job_id, "logs": str(folder)})
+    # so that whoever wants the same stage one finds it in hand, and does not wait for its lock on a GPU
+    for chain in (chain for group in groups for chain in group if chain.trains_stage_one):
+        write_json(chain.runs[0].stage_one_folder / JOB, {"run": chain.runs[0].identity})
+    return queued[0].job_id.partition("_")[0], len(queued), sum(len(chain.runs) for group in groups for chain in group)
+
+
+def sbatch_parameters(launch: Launch, after_job: str | None = None) -> dict[str, Any]:
+    """The resources of a job in submitit's words."""
+    tasks = max(1, launch.gpus_per_node)
+    options = [option.removeprefix("--").partition("=") for option in launch.sbatch]
+    srun = [f"--cpus-per-task={launch.cpus_per_task}"]  # since 22.05 srun takes no notice of sbatch's
+    if launch.nodes * tasks > 1:
+        srun.append("--kill-on-bad-exit=1")  # the other processes of a run would wait for the one that failed
+    found = {
+        "job_name": JOB_NAME,
+        "time": launch.time_min,
+        "nodes": launch.nodes,
+        "ntasks_per_node": tasks,
+        "cpus_per_task": launch.cpus_per_task,
+        "gpus_per_node": launch.gpus_per_node or None,
+        "mem": f"{round(1024 * launch.mem_gb)}M" if launch.mem_gb else None,
+        "partition": launch.partition,
+        "account": launch.account,
+        "qos": launch.qos,
+        "constraint": launch.constraint,
+        "dependency": f"afterany:{after_job}" if after_job else None,
+        "array_parallelism": launch.array_parallelism,
+        "signal_delay_s": launch.signal_delay_s,
+        "setup": launch.setup or None,
+        "additional_parameters": {"requeue": True} | {key: value if mark else True for key, mark, value in options},
+        "srun_args": srun,
+        "stderr_to_stdout": True,
+        "wckey": None,
+    }
+    return {key: value for key, value in found.items() if value is not None or key == "wckey"}

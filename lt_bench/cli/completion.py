@@ -1,0 +1,31 @@
+"""Shell completion: Hydra's own, on our groups and keys, for the command lt-bench."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+from lt_bench.command import DONE
+from lt_bench.errors import UsageError
+
+
+def complete(words: list[str]) -> int:
+    """Install shell completion, or answer the shell; raises UsageError for other flags."""
+    from lt_bench.config.schema import register
+
+    asked = re.fullmatch(r"(-sc|--shell-completion) ((un)?install|(query))=(bash|zsh|fish)", " ".join(words))
+    if not asked or (asked[4] and "COMP_LINE" not in os.environ):
+        raise UsageError("completion is installed with --shell-completion install=bash (or zsh, fish)")
+    import hydra
+    from omegaconf import DictConfig
+
+    register()
+    sys.argv = ["lt-bench", *words]
+
+    @hydra.main(version_base="1.3", config_path="pkg://lt_bench.conf", config_name="config")
+    def answer(config: DictConfig) -> None:
+        """Never reached: with these flags Hydra answers the shell and returns."""
+
+    answer()
+    return DONE

@@ -1,0 +1,92 @@
+"""The command line: one run, or a sweep.  Nothing here imports torch before the config is validated."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NoReturn
+
+from lt_bench import __version__
+from lt_bench.command import DONE, exit_status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(words))
+
+
+def _dispatch(words: list[str]) -> int:
+    if "--shell-completion" in words or "-sc" in words:
+        from lt_bench.cli.completion import complete
+
+        return complete(words)
+    flags = _Flags.parser().parse_intermixed_args(words)
+    if flags.help:
+        from lt_bench.cli.help import help_text
+
+        print(help_text())
+        return DONE
+    if flags.version:
+        print(__version__)
+        return DONE
+    if flags.cfg:
+        return _show(flags.overrides, flags.resolve)
+    if flags.multirun:
+        from lt_bench.launch.sweep import run_sweep
+
+        return run_sweep(flags.overrides, flags.dry_run)
+    return _one_run(flags.overrides, flags.dry_run)
+
+
+class _Flags(argparse.ArgumentParser):
+    """Flags, whose mistakes are usage errors like those of overrides."""
+
+    @classmethod
+    def parser(cls) -> _Flags:
+        """All flags."""
+        parser = cls(add_help=False, allow_abbrev=False)
+        parser.add_argument("overrides", nargs="*")
+        parser.add_argument("-c", "--cfg", choices=["job"])
+        for names in (["-h", "--help"], ["-m", "--multirun"], ["--version"], ["--resolve"], ["--dry-run"]):
+            parser.add_argument(*names, action="store_true")
+        return parser
+
+    def error(self, message: str) -> NoReturn:
+        from lt_bench.config.compose import OWN_CHOICES
+        from lt_bench.errors import UsageError
+
+        hint = f"; {OWN_CHOICES}" if "--config-" in message or "-cd" in message or "-cn" in message else ""
+        raise UsageError(f"{message}; see python -m lt_bench --help{hint}")
+
+
+def _show(overrides: list[str], resolve: bool) -> int:
+    from omegaconf import OmegaConf
+
+    from lt_bench.config.compose import compose
+    from lt_bench.preflight.validate import validate
+
+    config = compose(overrides)
+    print(OmegaConf.to_yaml(OmegaConf.create(asdict(validate(config))) if resolve else config), end="")
+    return DONE
+
+
+def _one_run(overrides: list[str], dry_run: bool) -> int:
+    from lt_bench.config.compose import compose
+    from lt_bench.errors import UsageError
+    from lt_bench.launch.planning.plan import describe
+    from lt_bench.preflight.validate import validate
+
+    config = validate(compose(overrides))
+    if config.sweep:
+        raise UsageError("this experiment is a sweep of several runs; add -m")
+    if config.launch.executor != "local":
+        raise UsageError("a cluster takes its runs as a sweep, even one run; add -m")
+    if dry_run:
+        print(describe(config))
+        return DONE
+    from lt_bench.run.execute import carry_out
+
+    return carry_out(config)

@@ -1,0 +1,205 @@
+"""Signatures of ``_target_`` classes read from their source, so that a config is checked without importing torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lt_bench.config.annotations import coerce
+
+# What the engine hands over itself; a config never names these.
+SUPPLIED = frozenset({"self", "cls", "encoder", "info"})
+REQUIRED = object()  # no default
+OPAQUE = object()  # a default that is no literal
+
+
+class TargetError(ValueError):
+    """A ``_target_`` that cannot be found."""
+
+
+class Parameter(NamedTuple):
+    """A constructor parameter: its default (or REQUIRED, OPAQUE) and its annotation, aliases resolved."""
+
+    default: Any
+    annotation: ast.expr | None
+
+
+class _Module(NamedTuple):
+    tree: ast.Module
+    name: str
+    package: str  # from which its relative imports count
+
+
+class _Source(NamedTuple):
+    node: ast.ClassDef | ast.FunctionDef
+    module: _Module
+
+
+@cache
+def parameters(target: str) -> dict[str, Parameter]:
+    """Parameters of a class's constructor, a dataclass or a function that a config may set, by name.
+
+    A constructor that takes ``**keywords`` also has the parameters of the next one among its ancestors.
+    Raises TargetError where the target does not exist.
+    """
+    source = _find(target)
+    if isinstance(source.node, ast.FunctionDef):
+        return _of_function(source.node, source.module)
+    found: dict[str, Parameter] = {}
+    for owner in _ancestry(source):
+        assert isinstance(owner.node, ast.ClassDef)
+        functions = [item for item in owner.node.body if isinstance(item, ast.FunctionDef)]
+        constructor = next((item for item in functions if item.name == "__init__"), None)
+        if constructor:
+            found = {**_of_function(constructor, owner.module), **found}
+            if constructor.args.kwarg is None:
+                break
+        elif any("dataclass" in ast.unparse(decorator) for decorator in owner.node.decorator_list):
+            found = {**_of_dataclass(owner.node, owner.module), **found}
+    return found
+
+
+@cache
+def class_attribute(target: str, name: str, default: Any = None) -> Any:
+    """What a class (or an ancestor) assigns to ``name`` in its body: a literal, OPAQUE, or else ``default``."""
+    for owner in _ancestry(_find(target)):
+        for item in getattr(owner.node, "body", []):
+            names = [item.target] if isinstance(item, ast.AnnAssign) else getattr(item, "targets", [])
+            if any(isinstance(n, ast.Name) and n.id == name for n in names) and getattr(item, "value", None):
+                return _literal(item.value)
+    return default
+
+
+def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]:
+    positional = node.args.posonlyargs + node.args.args
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
+    pairs = list(zip(positional, defaults, strict=True))
+    pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    return {
+        argument.arg: _parameter(default, argument.annotation, module)
+        for argument, default in pairs
+        if argument.arg not in SUPPLIED
+    }
+
+
+def _of_dataclass(node: ast.ClassDef, module: _Module) -> dict[str, Parameter]:
+    return {
+        item.target.id: _parameter(item.value, item.annotation, module)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if "ClassVar" not in ast.unparse(item.annotation)
+    }
+
+
+def _parameter(default: ast.expr | None, annotation: ast.expr | None, module: _Module) -> Parameter:
+    if isinstance(annotation, ast.Name):  # an alias such as ``Law = Literal[...]`` stands for its value
+        annotation = _alias(annotation.id, module) or annotation
+    if default is None or ast.unparse(default) == "MISSING":  # a config's word for: must be given
+        return Parameter(REQUIRED, annotation)
+    return Parameter(coerce(_literal(default), annotation), annotation)
+
+
+def _alias(name: str, module: _Module | None) -> ast.expr | None:
+    """What a module assigns to a name, or the module that the name is imported from; None where nothing does."""
+    if module is None:
+        return None
+    for item in module.tree.body:
+        if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == name:
+            return item.value
+    origin, _, name = _absolute(name, module).rpartition(".")
+    return None if origin == module.name else _alias(name, _module(origin))
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return OPAQUE
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _ancestry(source: _Source) -> list[_Source]:
+    """The class and its bases as far as their source is found, nearest first, a base after all that derive from it."""
+    mro = list(_mro(source))
+    return [owner for place, owner in enumerate(mro) if owner not in mro[place + 1 :]]
+
+
+def _mro(source: _Source) -> Iterator[_Source]:
+    yield source
+    for base in getattr(source.node, "bases", []):
+        name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+        try:
+            yield from _mro(_find(_absolute(name, source.module)))
+        except TargetError:
+            continue
+
+
+def _absolute(name: str, module: _Module) -> str:
+    """The full name of what a module calls ``name``."""
+    first, _, rest = name.partition(".")
+    for item in ast.walk(module.tree):
+        for alias in item.names if isinstance(item, (ast.Import, ast.ImportFrom)) else []:
+            if (alias.asname or alias.name) == first:
+                origin = _origin(item, module) if isinstance(item, ast.ImportFrom) else ""
+                return ".".join(filter(None, [origin, alias.name, rest]))
+            if isinstance(item, ast.Import) and name.startswith(f"{alias.name}."):
+                return name
+    return f"{module.name}.{name}"
+
+
+def _origin(item: ast.ImportFrom, module: _Module) -> str:
+    """The full name of the module that a ``from ... import`` names."""
+    above = module.package.split(".")[: 1 - item.level or None] if item.level else []
+    return ".".join(filter(None, [*above, item.module]))
+
+
+@cache
+def _find(target: str) -> _Source:
+    module_name, _, name = target.rpartition(".")
+    module = _module(module_name)
+    if module is None:
+        raise TargetError(
+            f"_target_={target}: no module {module_name!r} on the import path; write module.Class "
+            "(python -m lt_bench also finds modules in the current folder)"
+        )
+    for item in module.tree.body:
+        if isinstance(item, (ast.ClassDef, ast.FunctionDef)) and item.name == name:
+            return _Source(item, module)
+    elsewhere = _absolute(name, module)
+    if elsewhere == target:
+        raise TargetError(f"_target_={target}: module {module_name!r} has no class or function {name!r}")
+    return _find(elsewhere)
+
+
+def _module(name: str) -> _Module | None:
+    """A module's parsed source, found without importing anything; None where there is none."""
+    path = _file(name)
+    if path is None:
+        return None
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise TargetError(f"_target_: cannot read {path}: {error}") from error
+    return _Module(tree, name, name if path.name == "__init__.py" else name.rpartition(".")[0])
+
+
+def _file(name: str) -> Path | None:
+    first, *rest = name.split(".")
+    try:
+        spec = find_spec(first)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or []:
+        base = Path(folder).joinpath(*rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None

@@ -1,0 +1,221 @@
+"""Large images: worker processes read, decode, cut and mirror them; everything else happens on the device in batch."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lt_bench.augment.pipeline import Params, Pipeline, slice_params
+from lt_bench.contracts import Batch
+from lt_bench.data.batches.crops import SplitView
+from lt_bench.data.batches.in_memory import draw_boost
+from lt_bench.data.batches.source import RankShare
+from lt_bench.data.batches.worker import Loaded, Reader, Task, hand_over, held_back, shield
+from lt_bench.data.files.pixels import Images
+from lt_bench.errors import DataError
+
+PREFETCH = 2  # tasks that every worker is ahead
+NO_ROOM = (
+    "shared memory (/dev/shm), in which workers hand images over, is full: set dataset.workers=0 or fewer workers, or "
+    "give a container more (docker run --shm-size=16g, or --ipc=host)"
+)
+
+
+class _Due(NamedTuple):
+    """A task, and the parameters of what is left to do on the device, one entry per view."""
+
+    task: Task
+    views: tuple[SplitView, ...]
+    params: tuple[list[Params], ...]
+
+
+class DiskImages:
+    """The images of a split with labels (N,) on a device, read anew in every epoch by ``workers`` processes.
+
+    Crops are drawn here, for whole batches, and sent to the workers: images depend neither on the number of workers
+    nor on that of processes. ``workers`` 0 reads in this process. Where ``skip``, images that cannot be read are
+    replaced by others of their class and marked in ``skipped`` (N,).
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        labels: Tensor,
+        build_view: Callable[[str], Pipeline],
+        size: int,
+        workers: int,
+        skip: bool = False,
+    ) -> None:
+        self.labels = labels
+        self.skipped = torch.zeros_like(labels, dtype=torch.bool)
+        self.reader = Reader(images, labels.cpu().numpy(), skip)
+        self._build_view, self._size, self._workers = build_view, size, workers
+        self._views: dict[str, SplitView] = {}
+        self._branch_free = labels.device.type != "cpu"
+        self._trainer: _Pool | None = None
+
+    def view(self, name: str) -> SplitView:
+        """A view in its two parts; raises ValueError for an unknown one, or one that cannot be divided."""
+        if name not in self._views:
+            self._views[name] = SplitView(name, self._build_view(name), self._size)
+        return self._views[name]
+
+    def batches(
+        self,
+        order: Tensor,
+        shares: Iterable[RankShare],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """This rank's batches of an epoch, read ahead by workers that stay for the next epoch; see ``ImageSource``.
+
+        Raises DataError for an image that cannot be read, unless such are skipped.
+        """
+        positions, parts = order.cpu(), tuple(map(self.view, views))
+        if self._trainer is None:
+            self._trainer = _Pool(self.reader, self._workers, self.labels.device)
+        due = (
+            self._due(
+                positions[share.batch],
+                share.rows,
+                parts,
+                generator(share.step),
+                None if strength is None else strength[order[share.batch]],
+            )
+            for share in shares
+        )
+        for augmented, where in self._results(self._trainer, due):
+            yield Batch(augmented, self.labels[where], where)
+
+    def chunks(
+        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
+
+        Parameters are drawn for all positions at once; the workers go home afterwards.
+        """
+        drawn = self._due(indices.cpu(), rows, (self.view(view),), generator)
+        pool = _Pool(self.reader, self._workers, self.labels.device)
+        starts = range(0, len(drawn.task.positions), size)
+        try:
+            for augmented, _ in self._results(pool, (_part(drawn, slice(start, start + size)) for start in starts)):
+                yield augmented[0]
+        finally:
+            pool.close()
+
+    def _due(
+        self,
+        batch: Tensor,
+        rows: slice,
+        views: tuple[SplitView, ...],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> _Due:
+        """What is to be done for this rank's ``rows`` of a batch whose parameters are drawn as a whole.
+
+        ``strength`` is that of the batch (B,): all views of an image share it.
+        """
+        crops = _for_workers(generator)
+        boost = None if strength is None else draw_boost(strength, generator)
+        count = len(batch)
+        cuts = tuple(view.draw(count, crops).take(rows) for view in views)
+        params = tuple(slice_params(view.on_device.draw(count, generator, boost), rows) for view in views)
+        return _Due(Task(batch[rows].numpy(), cuts), views, params)
+
+    def _results(self, pool: _Pool, due: Iterable[_Due]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Finished views of every task in order, and the positions of the images in them, on the device."""
+        for (_, views, params), loaded in pool.run(due):
+            if len(loaded.skipped):
+                self.skipped[loaded.skipped.to(self.labels.device)] = True
+            if loaded.problem:
+                raise DataError(
+                    f"{loaded.problem}; python -m lt_bench.data check, with the same words, finds all such images, and "
+                    "dataset.on_bad_image=skip trains without them (evaluation never does)"
+                )
+            device = self.labels.device
+            finished = tuple(
+                view.on_device.apply(
+                    pixels.to(device, non_blocking=True).permute(0, 3, 1, 2), drawn, branch_free=self._branch_free
+                )
+                for view, pixels, drawn in zip(views, loaded.views, params, strict=True)
+            )
+            yield finished, loaded.positions.to(device, non_blocking=True)
+
+
+def _part(due: _Due, rows: slice) -> _Due:
+    """Some images of a task."""
+    task = Task(due.task.positions[rows], tuple(crops.take(rows) for crops in due.task.crops))
+    return _Due(task, due.views, tuple(slice_params(drawn, rows) for drawn in due.params))
+
+
+def _for_workers(generator: torch.Generator) -> torch.Generator:
+    """A generator on the CPU with a stream of its own, a function of the seed of another, on whatever device."""
+    crops = torch.Generator().manual_seed(generator.initial_seed())
+    return crops.manual_seed(int(torch.randint(2**62, (), generator=crops)))
+
+
+class _Queue:
+    """The tasks that workers take in turn, and those whose results are not there yet."""
+
+    def __init__(self) -> None:
+        self.tasks: Iterable[_Due] = ()
+        self.taken: deque[_Due] = deque()
+
+    def __iter__(self) -> Iterator[Task]:
+        for due in self.tasks:
+            self.taken.append(due)
+            yield due.task
+
+
+class _Pool:
+    """Worker processes that do tasks in order, ahead of being asked; ``close`` sends them home."""
+
+    def __init__(self, reader: Reader, workers: int, device: torch.device) -> None:
+        self._queue = _Queue()
+        several: dict[str, Any] = {}
+        if workers:
+            several = {"prefetch_factor": PREFETCH, "persistent_workers": True, "worker_init_fn": shield}
+        with warnings.catch_warnings():  # more workers than cores: as asked for
+            warnings.simplefilter("ignore", UserWarning)
+            self._loader: DataLoader[Loaded] = DataLoader(
+                reader,  # type: ignore[arg-type]  # a data set's items are what the sampler asks for
+                batch_size=None,
+                sampler=self._queue,
+                num_workers=workers,
+                collate_fn=hand_over,  # type: ignore[arg-type]
+                pin_memory=device.type == "cuda",
+                generator=torch.Generator(),  # leaves the global one alone
+                **several,
+            )
+        self.close = weakref.finalize(self, _end_workers, self._loader)
+
+    def run(self, tasks: Iterable[_Due]) -> Iterator[tuple[_Due, Loaded]]:
+        """Every task with its result, in order; an earlier run that was left unfinished is forgotten.
+
+        Raises DataError where workers find no room for their results in shared memory.
+        """
+        self._queue.tasks, self._queue.taken = tasks, deque()
+        try:
+            with held_back():  # until the workers it starts are shielded
+                results = iter(self._loader)
+            for loaded in results:
+                yield self._queue.taken.popleft(), loaded
+        except RuntimeError as error:  # a worker's own, or DataLoader's where one died of it
+            if "shared memory" not in str(error):
+                raise
+            raise DataError(NO_ROOM) from error
+
+
+def _end_workers(loader: DataLoader[Any]) -> None:
+    """End the workers; at exit this comes before multiprocessing's own clean-up, which asks with a SIGTERM."""
+    iterator, loader._iterator = loader._iterator, None
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()

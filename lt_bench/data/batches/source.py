@@ -1,0 +1,78 @@
+"""Where the engine gets its batches from: the contract, and sources whose batches are there at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lt_bench.contracts import Batch
+
+
+class RankShare(NamedTuple):
+    """This rank's share of a step: ``batch`` cuts the step's images out of an epoch's order, ``rows`` ours of them."""
+
+    step: int
+    batch: slice
+    rows: slice
+
+
+class ImageSource(Protocol):
+    """Where the engine gets its batches from.
+
+    ``skipped`` marks the images that could not be read so far, (N,) bool, or (0,) where all are there; it is part of a
+    checkpoint.
+    """
+
+    labels: Tensor
+    skipped: Tensor
+
+    def batches(
+        self,
+        order: Tensor,
+        shares: Iterable[RankShare],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """The batch of every share of an epoch's ``order``, one tensor per view; ``generator`` is that of a step.
+
+        A source may prepare batches ahead of being asked for them. ``strength`` is a method's, (N,).
+        """
+
+    def chunks(
+        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
+
+
+class SyncSource:
+    """A source whose batches are there at once, and made when they are asked for."""
+
+    skipped = torch.zeros(0, dtype=torch.bool)
+
+    def batches(
+        self,
+        order: Tensor,
+        shares: Iterable[RankShare],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """The batch of every share, one after the other."""
+        for share in shares:
+            yield self.batch(order[share.batch], share.rows, views, generator(share.step), strength)
+
+    @abstractmethod
+    def batch(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None = None,
+    ) -> Batch:
+        """This rank's ``rows`` of the global batch ``indices``, one tensor per view; ``strength``: a method's, (N,)."""

@@ -1,0 +1,151 @@
+"""A packed copy of a data set: all its images in one file, made small once, and an index with checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.data.files.image_file import BadImage, StoredForm, decode, read_below, real_root
+from lt_bench.data.files.packing_journal import Entry, Unfinished
+from lt_bench.data.files.parallel import in_parallel
+from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.errors import DataError
+
+VERSION = 1
+IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
+
+
+def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: bool, shown: bool) -> int:
+    """Write a packed copy of all parts to a new folder; the number of its images.
+
+    The folder appears when it is complete; until then the images are in ``.NAME.unfinished`` beside it, where an
+    interrupted copy of the same images in the same form goes on. Where ``skip``, images that cannot be read are left
+    out. Raises DataError for a folder that is there already, for a copy that another process is writing, and, naming
+    every one, for images that cannot be read.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} is there already; delete it to write it anew, or set dataset.packed=DIR")
+    # the probe's list may name training images again
+    names = list(dict.fromkeys(name for files in lists.parts().values() for name in files.names))
+    listed = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    purpose = json.dumps({"version": VERSION, **form._asdict(), "names": listed})
+    with Unfinished(folder.parent / f".{folder.name}.unfinished", IMAGES, purpose) as copy:
+        done = {entry.name for entry in copy.entries}
+        left = [name for name in names if name not in done]
+        make = partial(_record, real_root(lists.root), form)
+        title = f"packing, {len(done):,} done before" if done else "packing"
+        problems = []
+        for record in in_parallel(make, left, workers, title, shown):
+            if isinstance(record, str):
+                problems.append(record)
+            else:
+                copy.append(*record)
+        if problems and not skip:
+            advice = "mend the files, or set dataset.on_bad_image=skip to leave these images out; the copy goes on then"
+            raise DataError("\n".join([*problems, advice]))
+        _write_index(copy, form)
+        copy.finish(folder)
+    return len(names) - len(problems)
+
+
+def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
+    """An image and its bytes, pixels or a JPEG file, or what is wrong with its file."""
+    try:
+        image = form.shrink(decode(read_below(root, name), name))
+    except BadImage as error:
+        return str(error)
+    data = image.tobytes() if form.jpeg_quality is None else form.encode(image)
+    return Entry(name, image.height, image.width, zlib.crc32(data), len(data)), data
+
+
+def _write_index(copy: Unfinished, form: StoredForm) -> None:
+    """Where every image is, and the checksum of that."""
+    header = {"version": VERSION, **form._asdict()}
+    with (copy.folder / INDEX).open("wb") as stream:
+        np.savez(
+            stream,
+            header=_text(json.dumps(header)),
+            names=_text("\n".join(entry.name for entry in copy.entries)),
+            offsets=np.cumsum([0, *(entry.size for entry in copy.entries)], dtype=np.int64),
+            sizes=np.array([entry[1:3] for entry in copy.entries], dtype=np.int32).reshape(-1, 2),
+            crc32=np.array([entry.crc32 for entry in copy.entries], dtype=np.uint32),
+        )
+        stream.flush()
+        os.fsync(stream.fileno())
+    digest = hashlib.sha256((copy.folder / INDEX).read_bytes()).hexdigest()
+    (copy.folder / CHECKSUM).write_text(f"{digest}  {INDEX}\n", encoding="utf-8")
+
+
+class PackedImages:
+    """Images of a packed copy by their paths in the lists; every record is verified when it is read.
+
+    Raises DataError for a copy that is not whole, and ValueError for one whose images have another form.
+    """
+
+    def __init__(self, folder: Path, names: list[str], form: StoredForm) -> None:
+        self.folder, self.names, self.form = folder, np.array([name.encode() for name in names], np.bytes_), form
+        index = _read_index(folder)
+        stored = StoredForm(index["header"]["short_side"], index["header"]["jpeg_quality"])
+        if stored != form:
+            raise ValueError(
+                f"the packed copy {folder} holds another form of the images than files read with "
+                f"{form.words()}; set {stored.words()}, which decides the result and belongs to the run's identity"
+            )
+        rows = {name: row for row, name in enumerate(index["names"])}
+        self.rows = np.array([rows.get(name, -1) for name in names], dtype=np.int64)
+        self.offsets, self.sizes, self.crc32 = index["offsets"], index["sizes"], index["crc32"]
+        self._bytes: NDArray[np.uint8] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_bytes": None}  # a process that is handed a copy maps the file itself
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> NDArray[np.uint8]:
+        """The image at a position, (H, W, 3); raises BadImage, which names it."""
+        if self._bytes is None:
+            self._bytes = np.memmap(self.folder / IMAGES, dtype=np.uint8, mode="r")
+        row, name = self.rows[position], self.names[position].decode()
+        if row < 0:
+            raise BadImage(f"{name} is not in the packed copy {self.folder}")
+        data = self._bytes[self.offsets[row] : self.offsets[row + 1]]
+        if zlib.crc32(data.data) != self.crc32[row]:
+            raise BadImage(f"{name} is damaged in the packed copy {self.folder} (CRC-32)")
+        if self.form.jpeg_quality is None:
+            return np.asarray(data).reshape(*self.sizes[row], 3)
+        return np.asarray(decode(data.tobytes(), name))
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """The verified index; raises DataError for a copy that is missing, cut off or was changed."""
+    advice = "write it anew with python -m lt_bench.data prepare"
+    try:
+        data = (folder / INDEX).read_bytes()
+        digest, size = (folder / CHECKSUM).read_text(encoding="utf-8").split()[0], (folder / IMAGES).stat().st_size
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder} is no whole packed copy ({error}); {advice}") from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
+    with np.load(folder / INDEX) as arrays:
+        index: dict[str, Any] = {key: arrays[key] for key in ("offsets", "sizes", "crc32")}
+        index["header"] = json.loads(arrays["header"].tobytes())
+        index["names"] = arrays["names"].tobytes().decode().split("\n")
+    if index["header"]["version"] != VERSION or index["offsets"][-1] != size:
+        raise DataError(
+            f"{folder / IMAGES} has {size} bytes, the index (version {index['header']['version']}) expects "
+            f"{index['offsets'][-1]} (version {VERSION}); {advice}"
+        )
+    return index
+
+
+def _text(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), dtype=np.uint8)

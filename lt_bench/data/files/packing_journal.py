@@ -1,0 +1,86 @@
+"""A packed copy that is being written: images, and a journal by which an interrupted one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from lt_bench.errors import DataError
+
+JOURNAL, LOCK = "journal.jsonl", "lock"
+
+
+class Entry(NamedTuple):
+    """One image of a copy: its name in the lists, its height and width, the CRC-32 of its bytes and their number."""
+
+    name: str
+    height: int
+    width: int
+    crc32: int
+    size: int
+
+
+class Unfinished:
+    """An unfinished copy in a folder, as a context; ``entries`` are its images in the order of their bytes.
+
+    One that was left for the same ``purpose``, a line of text, goes on behind its last whole image; any other begins
+    anew. Raises DataError where another process is writing it.
+    """
+
+    def __init__(self, folder: Path, images: str, purpose: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._lock = FileLock(folder / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DataError(f"another process is writing {folder}; wait for it, or end it") from error
+        self._images = (folder / images).open("a+b")
+        self._journal = (folder / JOURNAL).open("a+", encoding="utf-8")
+        self.entries = list(self._whole(purpose))
+        self._images.truncate(sum(entry.size for entry in self.entries))
+        self._journal.truncate(0)
+        self._journal.write("".join(f"{line}\n" for line in (purpose, *map(json.dumps, self.entries))))
+
+    def __enter__(self) -> Unfinished:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._images.close()
+        self._journal.close()
+        self._lock.release()
+
+    def _whole(self, purpose: str) -> Iterator[Entry]:
+        """What the journal names and the images' checksums confirm."""
+        self._images.seek(0)
+        self._journal.seek(0)
+        first, *lines = self._journal.read().split("\n")
+        for line in lines[:-1] if first == purpose else ():  # behind the last line's end stands nothing, or part of one
+            try:
+                entry = Entry(*json.loads(line))
+            except (ValueError, TypeError):
+                return
+            data = self._images.read(entry.size)
+            if (len(data), zlib.crc32(data)) != (entry.size, entry.crc32):
+                return
+            yield entry
+
+    def append(self, entry: Entry, data: bytes) -> None:
+        """Add an image."""
+        self._images.write(data)
+        self._journal.write(f"{json.dumps(entry)}\n")
+        self.entries.append(entry)
+
+    def finish(self, folder: Path) -> None:
+        """Give the copy its name, once everything is on the disk and what only an unfinished one needs is gone."""
+        self._images.flush()
+        os.fsync(self._images.fileno())
+        for name in (JOURNAL, LOCK):
+            (self.folder / name).unlink(missing_ok=True)
+        os.replace(self.folder, folder)

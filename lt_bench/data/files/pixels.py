@@ -1,0 +1,42 @@
+"""Where the pixels of a data set of image files come from: its files, or a packed copy of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.config.schema import Config
+from lt_bench.data.files.image_file import StoredForm, decode, read_below, real_root
+from lt_bench.data.files.packed import PackedImages
+
+
+class Images(Protocol):
+    """Where pixels come from."""
+
+    def __getitem__(self, position: int) -> NDArray[np.uint8]:
+        """The image at a position, (H, W, 3); raises BadImage, which names it."""
+
+
+class FileImages:
+    """Images in files below a root, brought into a form."""
+
+    def __init__(self, root: Path, names: list[str], form: StoredForm) -> None:
+        self.root, self.form = real_root(root), form
+        self.names = np.array([name.encode() for name in names], dtype=np.bytes_)  # one block, which processes share
+
+    def __getitem__(self, position: int) -> NDArray[np.uint8]:
+        """The image at a position, decoded whole; raises BadImage, which names it."""
+        name = self.names[position].decode()
+        return np.asarray(self.form.apply(decode(read_below(self.root, name), name)))
+
+
+def open_images(config: Config, root: Path, names: list[str]) -> Images:
+    """The named images of a data set; raises DataError, ValueError as ``PackedImages`` does."""
+    dataset = config.dataset
+    form = StoredForm(dataset.short_side, dataset.jpeg_quality)
+    if dataset.packed is None:
+        return FileImages(root, names, form)
+    return PackedImages(Path(dataset.packed).expanduser(), names, form)

@@ -1,0 +1,160 @@
+"""The long-tailed train and validation split of a data set, and the manifest that identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from reprlib import Repr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.data.splits.imbalance import Profile, class_counts, positions_by_class, select
+
+_MIN_CLASS_FOR_VALIDATION = 5
+_SHOTS_STREAM = 3
+_BALANCED_STREAM = 2
+_VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not depend on the validation fraction
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions in the training images: train (M,), validation (V,), balanced (P,); class_counts (C,) of train.
+
+    ``balanced`` is every image of the pool that is not held out for validation, whether the tail's cut kept it or not.
+    ``lists`` are the lists that the split was read from, by name, and those of few-shot probes beside them.
+    """
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    class_counts: list[int]
+    balanced: NDArray[np.int64]
+    lists: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def make_split(
+    labels: NDArray[np.integer],
+    num_classes: int,
+    *,
+    factor: float | None,
+    profile: Profile,
+    seed: int,
+    pool_per_class: int | None,
+    validation_fraction: float,
+    validation_per_class: int = 0,
+) -> Split:
+    """Cut the training images with ``labels`` (N,) into a long-tailed train part and a validation part.
+
+    ``factor`` None keeps all images in file order ("native"); else see ``imbalance.select``. ``pool_per_class`` first
+    restricts every class to its first images in file order. The validation part takes the fraction of every class
+    with 5 images or more, at least one image, and leaves at least one; it never changes which images are selected.
+    ``validation_per_class`` instead sets that many images of every class aside *before* the profile cuts, a balanced
+    part that also judges the tail; the pool, and with it the largest class, is smaller by as many.
+    Raises ValueError for values out of range, for a class without images and where a profile cannot be filled.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction is at least 0 and below 1, not {validation_fraction:g}")
+    if pool_per_class is not None and pool_per_class < 1:
+        raise ValueError(f"dataset.pool_per_class is at least 1 or null, not {pool_per_class}")
+    pool = [positions[:pool_per_class] for positions in positions_by_class(labels, num_classes)]
+    sizes = [len(positions) for positions in pool]
+    if 0 in sizes:
+        raise ValueError(f"class {sizes.index(0)} has no training image; check the labels and dataset.num_classes")
+    aside = _balanced_part(pool, validation_per_class, seed)
+    selected = np.setdiff1d(np.concatenate(pool), aside)
+    if factor is not None:
+        counts = class_counts(max(sizes) - validation_per_class, num_classes, factor, profile)
+        selected = selected[select(labels[selected], counts, seed)]
+    held_out = _validation_mask(labels[selected], num_classes, validation_fraction, seed)
+    train = selected[~held_out]
+    validation = np.concatenate([aside, selected[held_out]])
+    counts = np.bincount(labels[train], minlength=num_classes).tolist()
+    return Split(train, validation, counts, np.setdiff1d(np.concatenate(pool), validation))
+
+
+def draw_shots(labels: NDArray[np.integer], num_classes: int, shots: int, seed: int) -> NDArray[np.int64]:
+    """Positions of ``shots`` images of every class, ascending, in ``labels`` (N,): a function of the arguments alone.
+
+    Raises ValueError where a class has fewer.
+    """
+    by_class = positions_by_class(labels, num_classes)
+    fewest = min(range(num_classes), key=lambda label: len(by_class[label]))
+    if shots > len(by_class[fewest]):
+        raise ValueError(
+            f"stage_two.shots={shots}, but class {fewest} has {len(by_class[fewest])} images that are not held out; "
+            f"set stage_two.shots to at most {len(by_class[fewest])}, or, for a data set of files, dataset.probe_list "
+            "to a list of more images or a folder of classes"
+        )
+    random = np.random.RandomState((seed, _SHOTS_STREAM))
+    return np.sort(np.concatenate([random.permutation(positions)[:shots] for positions in by_class]))
+
+
+def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> NDArray[np.int64]:
+    random = np.random.RandomState((seed, _BALANCED_STREAM))
+    for label, positions in enumerate(pool):
+        if per_class >= len(positions):
+            raise ValueError(
+                f"dataset.validation_per_class={per_class} leaves no image of class {label}, which has "
+                f"{len(positions)}; set it lower"
+            )
+    return np.sort(np.concatenate([random.permutation(positions)[:per_class] for positions in pool]))
+
+
+def _validation_mask(labels: NDArray[np.integer], num_classes: int, fraction: float, seed: int) -> NDArray[np.bool_]:
+    random = np.random.RandomState((seed, _VALIDATION_STREAM))
+    mask = np.zeros(len(labels), dtype=bool)
+    if fraction > 0:
+        for positions in positions_by_class(labels, num_classes):
+            count = len(positions)
+            wanted = max(1, int(count * fraction)) if count >= _MIN_CLASS_FOR_VALIDATION else 0
+            mask[random.permutation(positions)[:wanted]] = True
+    return mask
+
+
+def manifest(
+    split: Split, *, dataset: str, factor: float | None, profile: str, seed: int, test_images: int
+) -> dict[str, object]:
+    """What identifies a split, as plain JSON values: settings, counts, SHA-256 of the positions as '<i8' bytes."""
+    lists = {"lists": {name: _sha256(positions) for name, positions in split.lists.items()}} if split.lists else {}
+    return {
+        "dataset": dataset,
+        "imbalance_factor": factor,
+        "profile": None if factor is None else profile,
+        "split_seed": seed,
+        "class_counts": split.class_counts,
+        "train_images": len(split.train),
+        "train_sha256": _sha256(split.train),
+        "validation_images": len(split.validation),
+        "validation_sha256": _sha256(split.validation),
+        "test_images": test_images,
+        **lists,
+    }
+
+
+def _sha256(indices: NDArray[np.int64]) -> str:
+    return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+
+
+def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
+    """Compare the manifest stored at ``path`` with a new one; ValueError names every key that differs, both values."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file ({error}); delete it to write a new one") from error
+    new = json.loads(json.dumps(manifest))
+    brief = Repr()
+    brief.maxstring = brief.maxother = 80
+    brief.maxlist = 12
+    differences = [
+        f"{key}: stored {brief.repr(stored.get(key))}, new {brief.repr(new.get(key))}"
+        for key in sorted(stored.keys() | new.keys())
+        if stored.get(key) != new.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"the split differs from {path}: " + "; ".join(differences) + ". Use the settings and the data of the "
+            "stored split, or another output_dir"
+        )

@@ -1,0 +1,184 @@
+"""Values that cannot go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from lt_bench.augment.views import BOOSTED
+from lt_bench.config.compose import groups, shown
+from lt_bench.config.schema import TORCHVISION, Config, Training, node, wants_validation
+from lt_bench.config.signatures import class_attribute
+from lt_bench.preflight.sbatch import wrong_requests
+
+
+def incompatible(config: Config) -> Iterator[str]:
+    """One line for every combination of values that no run can have."""
+    of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
+    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps, wrong_requests)
+    for check in (*of_method, *of_run):
+        yield from check(config)
+
+
+def _classifier(config: Config) -> Iterator[str]:
+    name, rule = config.method["name"], config.stage_two["name"]
+    # what is no literal in a class cannot be known here: it is taken to be possible
+    provides = class_attribute(config.method["_target_"], "provides_classifier", False)
+    if class_attribute(config.stage_two["_target_"], "uses_classifier", False) is True and not provides:
+        others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
+        yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
+    linear = class_attribute(config.method["_target_"], "linear_classifier", True)
+    linear = linear and config.method.get("classifier") != "cosine"
+    if (
+        provides
+        and not linear
+        and class_attribute(config.stage_two["_target_"], "needs_linear_classifier", False) is True
+    ):
+        yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
+    select = config.evaluation.select
+    if select != "last" and rule != "none" and "train" not in config.stage_two:
+        yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _labels(config: Config) -> Iterator[str]:
+    sampler, name = config.train.sampler, config.method["name"]
+    if sampler != "shuffle" and _self_supervised(config):
+        yield f"train.sampler={sampler} goes by labels and method={name} never reads labels; set train.sampler=shuffle"
+
+
+def _self_supervised(config: Config) -> bool:
+    return class_attribute(config.method["_target_"], "self_supervised", False) is True
+
+
+def _strengths(config: Config) -> Iterator[str]:
+    method = config.method
+    gives = class_attribute(method["_target_"], "gives_strength", False)
+    for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
+        for view in sorted(set(views) & set(BOOSTED)) if key == "cluster_view" or gives is False else ():
+            yield (
+                f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
+                f"views are for method=boosted_cl, and the same without RandAugment is the view {BOOSTED[view]}"
+            )
+    given = method.get("views")
+    if gives is True and given is not None and not set(given) & set(BOOSTED):
+        usual = "boosted" if config.dataset.train_list is None else "ssl_wide_blur_boosted"
+        yield (
+            f"method.views={shown(given)}: method={method['name']} boosts no view of these; set "
+            f"method.views=[{usual},{usual}]"
+        )
+
+
+def _harmonization(config: Config) -> Iterator[str]:
+    name = config.method["name"]
+    base = name.removesuffix("_gh")
+    if base != name and base in groups()["method"] and config.method.get("harmonization") is None:
+        yield f"method={name} needs method.harmonization; set method={base} to train without"
+
+
+def _uses_classifier(rule: str) -> bool:
+    text = (files("lt_bench.conf") / "stage_two" / f"{rule}.yaml").read_text(encoding="utf-8")
+    target = OmegaConf.select(OmegaConf.create(text), "_target_")
+    return class_attribute(target, "uses_classifier", False) is True
+
+
+def _fidelity(config: Config) -> Iterator[str]:
+    name, quirks = config.method["name"], groups()["quirks"]
+    if config.fidelity == "official" and f"{name}_official" not in quirks:
+        known = ", ".join(choice.removesuffix("_official") for choice in quirks)
+        yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
+    elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):
+        yield (
+            f"fidelity=official is what the authors' code of method={name} does on CIFAR, and dataset="
+            f"{config.dataset.name} is of large images; set fidelity=clean, and single values as method.KEY=VALUE"
+        )
+
+
+def _tail(config: Config) -> Iterator[str]:
+    if config.imbalance.factor is None and config.imbalance.profile != "exponential":
+        yield f"imbalance.profile={config.imbalance.profile} shapes nothing without a factor; set imbalance.factor=100"
+
+
+def _validation(config: Config) -> Iterator[str]:
+    data = config.dataset
+    if data.validation_fraction == 1:
+        yield "dataset.validation_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
+    if data.validation_fraction and data.validation_per_class:
+        yield "dataset.validation_fraction and dataset.validation_per_class exclude each other; set one of them to 0"
+    if (data.validation_fraction or data.validation_per_class) and data.validation_list:
+        yield (
+            f"{data.name} has a validation list, and a part of the training images is to be set aside as well; set "
+            "dataset.validation_list=null, or dataset.validation_fraction=0 and dataset.validation_per_class=0"
+        )
+    parts = (data.validation_fraction, data.validation_per_class, data.validation_list, data.split_dir)
+    if not any(parts) and wants_validation(config):
+        yield (
+            "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
+            "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
+        )
+
+
+def _lists(config: Config) -> Iterator[str]:
+    if config.dataset.split_dir is None:
+        return
+    if config.split_seed < 1:
+        yield f"split_seed={config.split_seed}: dataset.split_dir has the splits split1, split2, ...; set split_seed=1"
+    for key in ("pool_per_class", "validation_fraction", "validation_per_class", "probe_list"):
+        if getattr(config.dataset, key):
+            yield f"dataset.{key} and dataset.split_dir exclude each other: lists say which images there are; set one"
+
+
+def _input_pool(config: Config) -> Iterator[str]:
+    size, pool = config.dataset.image_size, config.backbone.get("input_pool", 1)
+    if size % pool or size // pool < 4:
+        fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
+        yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
+
+
+def _pretrained(config: Config) -> Iterator[str]:
+    name, pretrained = config.backbone["name"], config.backbone.get("pretrained")
+    if pretrained == "torchvision" and name not in TORCHVISION:
+        yield (
+            f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
+            "backbone.pretrained=FILE"
+        )
+    elif pretrained is not None and pretrained != "torchvision" and not Path(pretrained).expanduser().is_file():
+        yield f"backbone.pretrained={pretrained}: no such file; set it to a file of weights, or to torchvision"
+
+
+def _optimizers(config: Config) -> Iterator[str]:
+    for key in ("train.optimizer", "stage_two.train.optimizer"):
+        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.nesterov"):
+            yield f"{key}.nesterov=true is a kind of momentum that Adam does not have; set {key}.nesterov=false"
+        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.momentum") == 1:
+            yield f"{key}.momentum=1: Adam's first beta is below 1; set {key}.momentum=0.9"
+
+
+def _schedules(config: Config) -> Iterator[str]:
+    """What a schedule's own constructor refuses; only our schedules, which import no torch, are built here."""
+    for key in ("train.schedule", "stage_two.train.schedule"):
+        values = node(config, key) or {}
+        if values.get("_target_", "").startswith("lt_bench.engine.schedules."):
+            try:
+                get_object(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
+            except ValueError as error:
+                yield f"{key}: {error}; set single values as {key}.KEY=VALUE"
+
+
+def _steps(config: Config) -> Iterator[str]:
+    """Micro-batches of a loss that is none of parts, and a rate that is scaled from nothing."""
+    for key, owner in (("train", "method"), ("stage_two.train", "stage_two")):
+        values = node(config, key)
+        training = values if isinstance(values, dict) else vars(values or Training())
+        if training.get("lr_scaling", "none") != "none" and training.get("lr_base_batch") is None:
+            yield f"{key}.lr_scaling needs the batch size of the unscaled rate; set {key}.lr_base_batch=256"
+        mean = class_attribute(node(config, owner)["_target_"], "microbatches", False)
+        if training.get("microbatch") and not training.get("microbatch_anyway") and mean is False:
+            yield (
+                f"{key}.microbatch={training['microbatch']}: the loss of {owner}={node(config, owner)['name']} is no "
+                f"mean over independent images, so parts of a batch have another loss; set {key}.microbatch=null, or "
+                f"{key}.microbatch_anyway=true to train on the loss of the parts"
+            )

@@ -1,0 +1,158 @@
+"""Everything that can be wrong with a config, found before any data is touched and without importing torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lt_bench.config.annotations import accepts, coerce
+from lt_bench.config.compose import groups, nearest, no_single_value, wrong_kind
+from lt_bench.config.schema import Budget, Config, Training, node
+from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
+from lt_bench.errors import UsageError
+from lt_bench.preflight.combinations import incompatible
+from lt_bench.preflight.ranges import out_of_range
+
+# Nodes that name a class, with what stands in them beside its parameters.
+TARGETS: dict[str, Mapping[str, Parameter]] = {
+    "method": parameters("lt_bench.config.schema.Named"),
+    "method.harmonization": {},
+    "backbone": parameters("lt_bench.config.schema.Backbone"),
+    "stage_two": {**parameters("lt_bench.config.schema.Named"), "train": Parameter(OPAQUE, None)},
+    "train.schedule": {},
+    "stage_two.train.schedule": {},
+}
+
+# Of these, the ones that need not be there.
+OPTIONAL = ("method.harmonization",)
+
+# Nodes of stage two that have the keys of stage one's.
+TYPED = {
+    "stage_two.train": parameters("lt_bench.config.schema.Training"),
+    "stage_two.train.optimizer": parameters("lt_bench.config.schema.Optimizer"),
+}
+
+
+def validate(composed: DictConfig, frozen: bool = False) -> Config:
+    """The checked config with every interpolation resolved; raises UsageError with one line per problem.
+
+    ``frozen``: it was settled before, and the files of conf/, which may have changed since, have no say any more.
+    """
+    missing = sorted(_missing(OmegaConf.to_container(composed, resolve=False)))
+    if missing:
+        raise UsageError("\n".join(map(_no_value, missing)))
+    try:
+        config = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
+    assert isinstance(config, Config)
+    _without_nulls(config)
+    checks = (_misplaced, out_of_range) if frozen else (_useless_training, _misplaced, out_of_range, incompatible)
+    for find in checks:
+        problems = list(find(config))
+        if problems:
+            raise UsageError("\n".join(problems))
+    if not frozen:
+        _name_budget(config)
+    if training := stage_two_training(config):
+        config.stage_two["train"] = asdict(training)
+    return config
+
+
+def _without_nulls(config: Config) -> None:
+    """A null that a schedule does not take is how a recipe with another schedule takes away what its method set."""
+    for key in ("train.schedule", "stage_two.train.schedule"):
+        values = node(config, key)
+        if isinstance(values, dict) and None in values.values():
+            try:
+                known = _keys_of_class(key, values.get("_target_"))
+            except TargetError:
+                continue  # said in its turn
+            for name in [name for name, value in values.items() if value is None and name not in known]:
+                del values[name]
+
+
+def _name_budget(config: Config) -> None:
+    """A budget that differs from the file of its name is "custom", so that no record promises what was not run."""
+    if config.budget.name in groups()["budget"]:
+        text = (files("lt_bench.conf") / "budget" / f"{config.budget.name}.yaml").read_text(encoding="utf-8")
+        file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
+        if asdict(config.budget) != OmegaConf.to_container(file):
+            config.budget.name = "custom"
+
+
+def stage_two_training(config: Config) -> Training | None:
+    """How the stage-two classifier is trained; None for a closed form."""
+    if "train" not in config.stage_two:
+        return None
+    training = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Training), config.stage_two["train"]))
+    assert isinstance(training, Training)
+    return training
+
+
+def _missing(tree: Any, key: str = "") -> Iterator[str]:
+    """Dotted keys whose value is still to be given."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _missing(value, f"{key}.{name}".strip("."))
+    elif tree == "???":
+        yield key
+
+
+def _no_value(key: str) -> str:
+    return f"{key} has no value; set it with {key}=VALUE"
+
+
+def _misplaced(config: Config) -> Iterator[str]:
+    """Unknown keys, values of the wrong kind and missing ones, in the nodes that the schema leaves open."""
+    for key in (*TYPED, *TARGETS):
+        values = node(config, key)
+        if key.startswith("stage_two.train") and "train" not in config.stage_two:
+            continue
+        if key in OPTIONAL and values is None:
+            continue
+        if not isinstance(values, dict):
+            yield no_single_value(key)
+            return
+        try:
+            yield from _wrong_node(key, values, TYPED.get(key) or _keys_of_class(key, values.get("_target_")))
+        except TargetError as error:
+            yield f"{key}.{error}"
+    try:
+        parameters(config.dataset._target_)
+    except TargetError as error:
+        yield f"dataset.{error}"
+
+
+def _useless_training(config: Config) -> Iterator[str]:
+    """What to say where training is set up for a stage-two rule whose file has none: a closed form."""
+    name = config.stage_two.get("name", "")
+    if "train" in config.stage_two and name in groups()["stage_two"]:
+        text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
+        if not {"train", "defaults"} & OmegaConf.create(text).keys():  # with defaults: builds on a rule that is trained
+            yield f"stage_two={name} trains nothing; leave stage_two.train out"
+
+
+def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:
+    if not isinstance(target, str):
+        raise TargetError(f"_target_ names no class; set it as {key}._target_=module.Class")
+    return {"_target_": Parameter(OPAQUE, None), **parameters(target), **TARGETS[key]}
+
+
+def _wrong_node(key: str, values: dict[str, Any], keys: Mapping[str, Parameter]) -> Iterator[str]:
+    """What is wrong with the keys and values of one node; values that fit are made canonical in place."""
+    for name, value in values.items():
+        if name not in keys:
+            known = ", ".join(sorted(keys.keys() - {"_target_", "name", "title"})) or "no parameters"
+            owner = values.get("_target_", key)
+            yield f"unknown key {key}.{name}{nearest(name, keys)}; {owner} takes {known}"
+        elif not accepts(value, keys[name].annotation):
+            yield wrong_kind(f"{key}.{name}", value, keys[name].annotation)
+        else:
+            values[name] = coerce(value, keys[name].annotation)
+    yield from (_no_value(f"{key}.{name}") for name in keys if keys[name].default is REQUIRED and name not in values)

@@ -1,0 +1,197 @@
+"""A run's identity: a hash of everything in its config that decides the result, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lt_bench.config.compose import groups
+from lt_bench.config.schema import Config, Dataset, flat, node
+from lt_bench.config.signatures import REQUIRED, parameters
+from lt_bench.data.source import known_by_content, list_checksums
+from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
+from lt_bench.errors import UsageError
+from lt_bench.preflight.validate import TARGETS
+
+# Where, on what and how a run is carried out and shown: none of it can change the result.
+IRRELEVANT = (
+    "output_dir", "data_dir", "device", "deterministic", "compile", "progress", "launch", "checkpoint", "sweep",
+    "experiment", "recipe",
+    "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
+    "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
+    "dataset.own_group_rule", "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
+)  # fmt: skip
+
+PRETRAINED = "backbone.pretrained"
+# Runs that differ in nothing else are repetitions of each other.
+SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
+# Paths that decide by being given; the lists that are there decide by their checksums.
+GIVEN = ("dataset.split_dir",)
+LISTS, PROBE_LISTS = "lists", "probe_lists"
+# Images and labels of a data set of files that has no published lists.
+FILES, PROBE_FILES = "files", "probe_files"
+PROBE_LIST = "dataset.probe_list"
+# What a probe is fitted on, which no encoder sees.
+PROBED = (PROBE_LISTS, PROBE_FILES, PROBE_LIST)
+
+
+def identity_values(config: Config) -> dict[str, Any]:
+    """Dotted keys that decide the result, with their values, less every key that has its default.
+
+    Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone. A file
+    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read.
+    """
+    defaults = dict(_schema_defaults(Config))
+    for key, beside in TARGETS.items():
+        target = (node(config, key) or {}).get("_target_")
+        if target:
+            known = {**beside, **parameters(target)}
+            defaults |= {f"{key}.{name}": parameter.default for name, parameter in known.items()}
+    for stage in ("train", "stage_two.train"):  # a schedule that follows its stage says nothing of its own
+        for name in ("lr", "epochs"):
+            if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
+                defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
+    values = flat(asdict(config))
+    if not is_probe(config):
+        del values[PROBE_LIST]
+    if pretrained := values.get(PRETRAINED):
+        values[PRETRAINED] = _content(pretrained)
+    return {
+        key: "given" if key in GIVEN else value
+        for key, value in sorted((values | _checksums(config)).items())
+        if affects_result(key) and not (key in defaults and _same(defaults[key], value))
+    }
+
+
+def _content(pretrained: str) -> str:
+    """Which weights: a file counts by what is in it, wherever it lies."""
+    if pretrained == "torchvision":
+        return pretrained
+    path = Path(pretrained).expanduser()
+    try:
+        status = path.stat()
+        return _sha256(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UsageError(
+            f"{PRETRAINED}={pretrained} cannot be read ({error.strerror}); set {PRETRAINED}=FILE"
+        ) from error
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """The checksum of a file, computed once while it stays the same."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(2**20):
+            digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
+@cache
+def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
+    defaults = flat(asdict(schema()))
+    return defaults | {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
+
+
+def _checksums(config: Config) -> dict[str, str]:
+    """Of the lists that a run reads: those that its encoder depends on, and the one that a probe is fitted on."""
+    dataset, sums = config.dataset, dict[str, str]()
+    if known_by_content(config):
+        found = list_checksums(config)
+        sums = {f"{FILES}.{part}": value for part, value in found.items() if part != "probe"}
+        if "probe" in found and is_probe(config):
+            sums[PROBE_FILES] = found["probe"]
+    if dataset.split_dir is not None:
+        found = checksums(Path(dataset.split_dir).expanduser(), config.split_seed)
+        sums |= {f"{LISTS}.{name}": found[name] for name in STAGE_ONE if name in found}
+        sums |= {f"{PROBE_LISTS}.{name}": found[name] for name in probe_lists(config) if name in found}
+    return sums
+
+
+def is_probe(config: Config) -> bool:
+    """Whether stage two has a train split of its own, which a probe list may replace; any other rule reads none."""
+    return "train_split" in config.stage_two
+
+
+def probe_lists(config: Config) -> tuple[str, ...]:
+    """The lists that a stage-two rule with a train split of its own is fitted on where they are there."""
+    rule = config.stage_two
+    if not is_probe(config):
+        return ()
+    shots = rule.get("shots")
+    few = () if shots is None else (probe_list(shots, rule.get("shot_seed", 0)),)
+    return ("probe_full", *few)
+
+
+@cache
+def affects_result(key: str) -> bool:
+    """Whether the value at a dotted key can change a run's result."""
+    return not _under(key, IRRELEVANT)
+
+
+def run_id(config: Config) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of what decides the run's result."""
+    return _digest(identity_values(config))
+
+
+def setting_id(config: Config) -> str:
+    """The identity of a run less its seeds: runs that differ in nothing else are averaged."""
+    return _digest(unseeded(config))
+
+
+def unseeded(config: Config) -> dict[str, Any]:
+    """``identity_values`` less the seeds and what follows the split seed: ``kmeans_seed``, checksums of lists."""
+    values = {key: value for key, value in identity_values(config).items() if not _under(key, (LISTS, PROBE_LISTS))}
+    following = {key for key, value in values.items() if key.endswith("_seed") and value == config.split_seed}
+    return {key: value for key, value in values.items() if key not in {*SEEDS, *following}}
+
+
+def stage_one_id(config: Config) -> str:
+    """The identity of the stage one below a run; all stage-two rules on top of it share it."""
+    return identities(config)[1]
+
+
+def identities(config: Config) -> tuple[str, str]:
+    """The identity of a run, and that of the stage one below it."""
+    below = values = identity_values(config)
+    if (rule := own_group_rule(config.dataset)) != config.dataset.group_rule:
+        below = identity_values(replace(config, dataset=replace(config.dataset, group_rule=rule)))
+    # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
+    keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
+    dropped = ("stage_two", *PROBED) if keep else ("stage_two", *PROBED, "evaluation")
+    below = {key: value for key, value in below.items() if not _under(key, dropped)}
+    return _digest(values), _digest({"kind": "stage_one", **below})
+
+
+def own_group_rule(dataset: Dataset) -> str:
+    """The group rule that is a data set's own; tables may group its classes otherwise, an encoder does not see it."""
+    return dataset.own_group_rule or _group_rule_in_file(dataset.name)
+
+
+@cache
+def _group_rule_in_file(dataset: str) -> str:
+    if dataset not in groups()["dataset"]:
+        return Dataset.group_rule
+    text = (files("lt_bench.conf") / "dataset" / f"{dataset}.yaml").read_text(encoding="utf-8")
+    rule: str = OmegaConf.select(OmegaConf.create(text), "dataset.group_rule", default=Dataset.group_rule)
+    return rule
+
+
+def _under(key: str, prefixes: tuple[str, ...]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _same(default: Any, value: Any) -> bool:
+    return type(default) is type(value) and default == value
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

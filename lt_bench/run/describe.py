@@ -1,0 +1,93 @@
+"""The record of a finished stage: what was run, how, where, and at what cost."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from lt_bench.config.schema import Config
+from lt_bench.engine.distributed import Processes
+from lt_bench.engine.schedules import rate_factor
+from lt_bench.preflight.validate import stage_two_training
+from lt_bench.record.folder import environment
+from lt_bench.record.identity import setting_id, stage_one_id, unseeded
+from lt_bench.record.record import RunRecord
+
+NAMES = ("method.name", "dataset.name", "backbone.name", "stage_two.name")  # fields of their own in a record
+
+
+class Circumstances(NamedTuple):
+    """How a run is computed: its processes, the precision of its stages, and the code that it was submitted with."""
+
+    processes: Processes
+    precision: list[str]
+    provenance: dict[str, Any]
+
+
+def describe(
+    config: Config,
+    identity: str,
+    kind: Literal["run", "stage_one"],
+    metrics: dict[str, Any],
+    cost: dict[str, Any],
+    circumstances: Circumstances,
+) -> RunRecord:
+    """The record of a run or a stage one."""
+    device = circumstances.processes.device
+    settings = {key: value for key, value in unseeded(config).items() if key not in NAMES}
+    if "shot_seed" in config.stage_two:
+        settings["stage_two.shot_seed"] = config.stage_two["shot_seed"]
+    return RunRecord(
+        kind=kind,
+        run_id=identity,
+        stage_one_id=stage_one_id(config) if kind == "run" else None,
+        setting_id=setting_id(config),
+        method=config.method["name"],
+        method_name=config.method["title"],
+        dataset=config.dataset.name,
+        imbalance_profile=config.imbalance.profile,
+        imbalance_factor=config.imbalance.factor,
+        backbone=config.backbone["name"],
+        stage_two=config.stage_two["name"],
+        stage_two_name=config.stage_two["title"],
+        fidelity=config.fidelity,
+        budget=config.budget.name,
+        seed=config.seed,
+        split_seed=config.split_seed,
+        settings=settings,
+        metrics=metrics,
+        group_rule=config.dataset.group_rule,
+        selection=config.evaluation.select,
+        evaluated_on=config.evaluation.split,
+        cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
+        environment={**environment(), **circumstances.provenance, **_how(config, circumstances)},
+    )
+
+
+def _how(config: Config, circumstances: Circumstances) -> dict[str, Any]:
+    """What else a record says of how a run was computed; precision and rate of stage one, then of stage two."""
+    trainings = [one for one in (config.train, stage_two_training(config)) if one]
+    return {
+        "threads": torch.get_num_threads(),
+        "processes": circumstances.processes.world_size,
+        "precision": circumstances.precision,
+        "effective_lr": [one.lr * rate_factor(one.lr_scaling, one.batch_size, one.lr_base_batch) for one in trainings],
+        "lr_scaling": [one.lr_scaling for one in trainings],
+        "tf32": config.tf32,
+        "deterministic": config.deterministic,
+        "compile": config.compile,
+    }
+
+
+def _peak_memory_mb(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated() // 2**20)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,116 @@
+"""Small images on the device: batches, shards, both back ends, cached features."""
+
+import pytest
+import torch
+
+from lt_bench.augment.boosted import BoostedRandAugment
+from lt_bench.augment.views import build_view
+from lt_bench.config.compose import compose
+from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
+from lt_bench.preflight.validate import validate
+
+DATASET = validate(compose(["dataset=cifar10_lt"])).dataset
+IMAGES = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(20) % 7
+CHOSEN = torch.tensor([3, 19, 0, 7, 7, 12])
+
+
+def source():
+    return InMemoryImages(IMAGES, LABELS, lambda view: build_view(view, DATASET))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_batch_has_a_tensor_per_view_with_labels_and_positions():
+    batch = source().batch(CHOSEN, slice(0, 6), ("simclr", "simclr", "plain"), generator())
+    assert [tuple(view.shape) for view in batch.views] == [(6, 3, 32, 32)] * 3
+    assert torch.equal(batch.labels, LABELS[CHOSEN]) and torch.equal(batch.indices, CHOSEN)
+    assert not torch.equal(batch.views[0], batch.views[1])  # fresh parameters for every view
+    assert not torch.equal(batch.views[0][3], batch.views[0][4])  # and image: 7 twice
+    mean, std = (torch.tensor(values)[:, None, None] for values in (DATASET.mean, DATASET.std))
+    torch.testing.assert_close(batch.views[2], (IMAGES[CHOSEN] / 255 - mean) / std)
+
+
+def test_shards_of_a_batch_are_the_batch():
+    whole = source().batch(CHOSEN, slice(0, 6), ("simclr", "crop_flip"), generator())
+    parts = [source().batch(CHOSEN, slice(k, k + 2), ("simclr", "crop_flip"), generator()) for k in (0, 2, 4)]
+    for view in range(2):
+        torch.testing.assert_close(torch.cat([part.views[view] for part in parts]), whole.views[view])
+    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+
+
+def test_both_back_ends_give_the_same_images():
+    grouped, branch_free = source(), source()
+    branch_free._branch_free = True
+    views = ("simclr", "crop_flip", "simclr_blur", "plain")
+    batches = [one.batch(CHOSEN, slice(0, 6), views, generator()) for one in (grouped, branch_free)]
+    for left, right in zip(batches[0].views, batches[1].views, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
+
+
+STRENGTH = torch.linspace(0, 1, 20)
+
+
+def watched(monkeypatch):
+    """Every boost that is drawn with, and the parameters that are drawn."""
+    seen, draw = [], BoostedRandAugment.draw
+
+    def watching(self, count, generator, boost=None):
+        params = draw(self, count, generator, boost)
+        seen.append((boost, params))
+        return params
+
+    monkeypatch.setattr(BoostedRandAugment, "draw", watching)
+    return seen
+
+
+def test_both_views_of_an_image_share_weight_and_number_and_nothing_else(monkeypatch):
+    seen = watched(monkeypatch)
+    source().batch(CHOSEN, slice(0, 6), ("boosted_twice", "boosted_twice"), generator(), STRENGTH)
+    (first, drawn), (second, others) = seen
+    assert first is second
+    assert torch.equal(first.weight, STRENGTH[CHOSEN]) and len(first.uniform.unique()) == 6
+    assert torch.equal(drawn.strength, others.strength) and not torch.equal(drawn.row, others.row)
+
+
+@pytest.mark.parametrize("branch_free", [False, True])
+def test_shards_of_a_boosted_batch_are_the_batch(branch_free):
+    one, views = source(), ("boosted", "boosted_twice")
+    one._branch_free = branch_free
+    whole = one.batch(CHOSEN, slice(0, 6), views, generator(), STRENGTH)
+    parts = [one.batch(CHOSEN, slice(k, k + 3), views, generator(), STRENGTH) for k in (0, 3)]
+    for view in range(2):
+        torch.testing.assert_close(torch.cat([part.views[view] for part in parts]), whole.views[view])
+
+
+def test_without_a_weight_a_boosted_view_is_the_self_supervised_one():
+    boosted = source().batch(CHOSEN, slice(0, 6), ("boosted",), generator(3), torch.zeros(20)).views[0]
+    random = generator(3)
+    torch.rand(6, generator=random)  # the numbers that go with the strengths
+    assert torch.equal(boosted, source().batch(CHOSEN, slice(0, 6), ("ssl",), random).views[0])
+    full = source().batch(CHOSEN, slice(0, 6), ("boosted",), generator(3), torch.ones(20)).views[0]
+    assert (full != boosted).flatten(1).any(1).sum() >= 5  # one operation may do nothing
+
+
+def test_chunks_cover_the_positions_in_order():
+    chunks = list(source().chunks("plain", CHOSEN, slice(None), 4, generator()))
+    assert [len(chunk) for chunk in chunks] == [4, 2]
+    whole = source().batch(CHOSEN, slice(0, 6), ("plain",), generator()).views[0]
+    torch.testing.assert_close(torch.cat(chunks), whole)
+
+
+def test_an_augmented_view_does_not_depend_on_chunks_and_ranks():
+    whole = torch.cat(list(source().chunks("simclr", CHOSEN, slice(None), 100, generator())))
+    parts = [*source().chunks("simclr", CHOSEN, slice(0, 3), 2, generator())]
+    parts += [*source().chunks("simclr", CHOSEN, slice(3, 6), 2, generator())]
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_cached_features_stand_in_for_images():
+    features = torch.randn(20, 4)
+    cached = CachedFeatures(features, LABELS)
+    batch = cached.batch(CHOSEN, slice(2, 5), ("features",), generator())
+    assert torch.equal(batch.views[0], features[CHOSEN[2:5]]) and torch.equal(batch.labels, LABELS[CHOSEN[2:5]])
+    assert torch.equal(torch.cat(list(cached.chunks("plain", CHOSEN, slice(None), 4, generator()))), features[CHOSEN])

@@ -1,0 +1,119 @@
+"""python -m lt_bench.data check: everything that is wrong at once, and the exit status."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers import image_trees
+from helpers.command_line import without_torch
+
+from lt_bench.data.__main__ import main
+from lt_bench.data.files.parallel import CHUNK, in_parallel
+
+
+@pytest.fixture
+def root(tmp_path):
+    return image_trees.image_lists(tmp_path)
+
+
+def spoil(root):
+    """One of every kind of problem; what is to be said of each."""
+    train = root / "lists" / "ImageNet_LT_train.txt"
+    (root / "train/n0001/n0001_2.JPEG").unlink()
+    cut = root / "train/n0002/n0002_3.JPEG"
+    cut.write_bytes(cut.read_bytes()[:400])
+    outside = root.parent / f"{root.name}-outside.JPEG"
+    cut = root / "train/n0003/n0003_1.JPEG"
+    cut.rename(outside)
+    os.symlink(outside, cut)
+    lines = train.read_text().splitlines()
+    lines[5] = lines[4]
+    lines[7] = lines[7].replace(" 0", " 8")
+    lines[9] = "../" + lines[9]
+    train.write_text("\n".join(lines) + "\n")
+    return train, {
+        6: "train/n0000/n0000_4.JPEG is named before, in line 5",
+        8: "label '8' is not one of 0 .. 7",
+        10: "'../train/n0000/n0000_9.JPEG' leaves the data root",
+        27: "train/n0001/n0001_2.JPEG cannot be read (No such file or directory)",
+        45: "train/n0002/n0002_3.JPEG is no whole image",
+        55: "train/n0003/n0003_1.JPEG is a link to",
+    }
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_problem_is_found_at_once(root, workers, capsys):
+    train, expected = spoil(root)
+    words = [*image_trees.words(root), f"dataset.workers={workers}", "dataset.train_images=80"]
+    assert main(["check", *words]) == 1
+    output = capsys.readouterr()
+    first, *lines = output.out.splitlines()
+    assert first == f"{train}: 77 images, expected 80 (dataset.train_images)"
+    for (line, said), found in zip(expected.items(), lines, strict=False):
+        assert found.startswith(f"{train}:{line}: {said}")
+    assert lines[-1] == "7 problems found in ImageNet-LT"
+    assert "checking train" in output.err and "77/77" in output.err
+
+
+def test_nothing_wrong(root, capsys):
+    assert main(["check", *image_trees.words(root), "progress=false"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    lists = root / "lists"
+    assert output.out.splitlines() == [
+        f"train: 80 images in 8 classes of 3 to 24, from {lists / 'ImageNet_LT_train.txt'}",
+        f"validation: 16 images in 8 classes of 2, from {lists / 'ImageNet_LT_val.txt'}",
+        f"test: 24 images in 8 classes of 3, from {lists / 'ImageNet_LT_test.txt'}",
+        "0 problems found in ImageNet-LT",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["chek"], "invalid choice: 'chek'"),
+        ([], "the following arguments are required: command"),
+        (["check", "dataset=no"], "unknown dataset 'no'"),
+        (["check", "dataset=image_folder"], "dataset.num_classes has no value"),
+        (["check", "dataset=digits_lt"], "dataset=digits_lt is verified whenever it is read"),
+        (["check", "dataset=imagenet_lt", "dataset.workers=-1"], "dataset.workers= takes numbers from 0"),
+    ],
+)
+def test_wrong_usage(words, said, capsys):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_missing_lists_fail(tmp_path, capsys):
+    assert main(["check", "dataset=imagenet_lt", f'dataset.root="{tmp_path}"']) == 1
+    assert "no train list" in capsys.readouterr().err
+
+
+def test_torch_is_never_imported(root, tmp_path):
+    (tmp_path / "stub").mkdir()
+    command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.words(root)]
+    found = subprocess.run(command, env=without_torch(tmp_path / "stub"), capture_output=True, text=True)
+    assert (found.returncode, found.stderr.count("torch")) == (0, 0)
+
+
+def test_results_come_in_order_from_several_processes():
+    names = [str(number) for number in range(200)]
+    assert list(in_parallel(int, names, 2, "counting", False)) == list(range(200))
+
+
+def noted(item):
+    """The item, after a line on it in a file."""
+    with open(item[0], "a") as file:
+        file.write("x")
+    return item[1]
+
+
+def test_results_do_not_pile_up_where_they_are_read_slowly(tmp_path):
+    notes, count = tmp_path / "notes", 40 * CHUNK
+    results = in_parallel(noted, [(str(notes), number) for number in range(count)], 2, "counting", False)
+    first = next(results)
+    time.sleep(1)
+    assert first == 0 and len(notes.read_text()) <= 5 * CHUNK
+    assert list(results) == list(range(1, count)) and len(notes.read_text()) == count

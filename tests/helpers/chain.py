@@ -1,0 +1,102 @@
+"""Runs of the whole chain in this process, for tests: tiny configs, and runs that are killed after some steps."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import get_object
+
+from lt_bench.config.compose import compose, groups
+from lt_bench.config.schema import Config
+from lt_bench.engine.loop import Trainer
+from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.preflight.validate import validate
+from lt_bench.record.record import RunRecord
+from lt_bench.run.execute import execute
+
+# A few epochs of two steps; SBCL warms up for one epoch and clusters in each of the others.
+TINY = ("budget.epoch_scale=0.02", "budget.max_steps_per_epoch=2", "budget.name=smoke", "progress=false")
+
+
+def tiny(output_dir: Path, *words: str) -> Config:
+    """A settled config of seconds."""
+    return validate(compose([*TINY, f"output_dir={output_dir}", *words]))
+
+
+@cache
+def can_be(method: str, rule: str) -> bool:
+    """Whether a method and a stage-two rule go together, by what their classes say."""
+    trained = get_object(compose([f"method={method}"]).method._target_)
+    fitted = get_object(compose([f"stage_two={rule}"]).stage_two._target_)
+    has_one = trained.provides_classifier or not fitted.uses_classifier
+    return has_one and (trained.linear_classifier or not fitted.needs_linear_classifier)
+
+
+def rules_of(method: str) -> list[str]:
+    """The stage-two rules in conf/ that a method can have."""
+    return [rule for rule in groups()["stage_two"] if can_be(method, rule)]
+
+
+class Killed(BaseException):
+    """Stands for kill -9, with the name of the stage that was killed: nothing of the engine may catch it."""
+
+
+def kill_after(monkeypatch: Any, steps: int) -> None:
+    """Let every attempt take ``steps`` steps and then die, before the last of them can be saved."""
+    taken = 0
+    step = Trainer._step
+
+    def counted(self: Trainer, *words: Any) -> dict[str, torch.Tensor]:
+        nonlocal taken
+        terms = step(self, *words)
+        taken += 1
+        if taken == steps:
+            raise Killed(self.stage.name)
+        return terms
+
+    monkeypatch.setattr(Trainer, "_step", counted)
+
+
+def killed_until_done(config: Config, monkeypatch: Any, steps: int = 3) -> tuple[list[str], tuple[RunRecord, Path]]:
+    """Start a run anew whenever it has been killed after some steps: the stages that were killed, and how it ends."""
+    killed: list[str] = []
+    while True:
+        with monkeypatch.context() as patch:
+            kill_after(patch, steps)
+            try:
+                return killed, execute(config)
+            except Killed as kill:
+                killed += kill.args
+
+
+def results(record: RunRecord, folder: Path) -> dict[str, Any]:
+    """What must not depend on interruptions: record, predictions and the weights of both stages."""
+    assert record.stage_one_id
+    below = folder.parent / record.stage_one_id
+    found: dict[str, Any] = {
+        "record": record.identity_values(),
+        "predictions": load_predictions(folder / "predictions.npz").logits,
+    }
+    for name, path in (("stage one", below), ("stage two", folder)):
+        if (path / "checkpoint.pt").exists():
+            state = torch.load(path / "checkpoint.pt", weights_only=True)
+            found[name] = {**state["model"], "position": (state["position"]["epoch"], state["position"]["step"])}
+    return found
+
+
+def assert_identical(left: dict[str, Any], right: dict[str, Any]) -> None:
+    """Bit for bit."""
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, right[name]), name
+        elif isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, right[name])
+        elif name.startswith("stage"):
+            assert_identical(value, right[name])
+        else:
+            assert value == right[name], name

@@ -1,0 +1,252 @@
+"""Sweeps on a real SLURM cluster: arrays, packs, several nodes, preemption, death, retry, cancel."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers.chain import assert_identical, results
+from helpers.command_line import call, processes_with, wait_for
+from helpers.slurm_cluster import SlurmCluster, why_not
+
+from lt_bench.record.record import read_record
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+SLURM = ("launch=slurm", "launch.cpus_per_task=1", "launch.time_min=5", "progress=false", "device=cpu")
+PATIENCE_S = 600
+# long enough to be interrupted: some hundred short epochs, with a checkpoint only where a signal asks for it
+LONG = ("method=ce", "stage_two=cb", "train.epochs=400", "stage_two.train.epochs=100", "checkpoint.every_epochs=null")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if reason := why_not():
+        pytest.skip(reason)
+    with SlurmCluster() as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(cluster):
+    """A test that fails leaves no jobs to the next one."""
+    yield
+    cluster.run("scancel", *cluster.run("squeue", "-h", "-o", "%A").split())
+    wait_for(lambda: not cluster.run("squeue", "-h").strip(), PATIENCE_S)
+
+
+@pytest.fixture
+def type_in(cluster, monkeypatch):
+    """What a user types after python -m: the completed process, which must have ended well."""
+    for name, value in {**cluster.environment, "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    def typed(*words, status=0):
+        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    return typed
+
+
+@pytest.fixture
+def submit(type_in, tmp_path):
+    """Submit a sweep into a folder; returns the ids of the jobs (of arrays: of the arrays)."""
+
+    def submitted(*words):
+        done = type_in("lt_bench", "-m", *SLURM, f"output_dir={tmp_path / 'runs'}", *words)
+        return re.findall(r"queued job (\d+)", done.stdout)
+
+    return submitted
+
+
+def states_of(type_in, folder):
+    """The state of every run, as ``status`` shows it."""
+    lines = type_in("lt_bench.launch", "status", "--runs", str(folder)).stdout.splitlines()
+    return {line.split()[0]: line.split()[1] for line in lines if re.match("[0-9a-f]{12} ", line)}
+
+
+def records_of(folder):
+    return [record for path in folder.glob("*/record.json") if (record := read_record(path)).kind == "run"]
+
+
+def wait_until_gone(cluster, *jobs):
+    wait_for(lambda: not cluster.run("squeue", "-h", f"--jobs={','.join(jobs)}").strip(), PATIENCE_S)
+    # the accounts trail behind the queue
+    wait_for(lambda: not {"RUNNING", "PENDING", "REQUEUED"} & set(cluster.accounts(*jobs).values()), PATIENCE_S)
+
+
+def wait_for_training(folder, lines=1):
+    wait_for(lambda: any(path.read_text().count("\n") >= lines for path in folder.glob("*/metrics.jsonl")), PATIENCE_S)
+
+
+def is_running(cluster, job):
+    return cluster.run("squeue", "-h", "-o", "%T", f"--jobs={job}").strip() == "RUNNING"
+
+
+def restarts(cluster, job):
+    return int(re.search(r"Restarts=(\d+)", cluster.run("scontrol", "show", "job", job))[1])
+
+
+def undisturbed(folder, *words):
+    """Results of the same run by hand."""
+    done = call(
+        *words, "progress=false", "device=cpu", f"output_dir={folder}", env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = records_of(folder)
+    return results(record, folder / record.run_id)
+
+
+def results_in(folder):
+    (record,) = records_of(folder)
+    return results(record, folder / record.run_id)
+
+
+def test_24_runs_packed_in_pairs(cluster, type_in, submit, tmp_path):
+    """Two arrays, because this cluster allows nine tasks in one; submitted again while they run, and afterwards."""
+    runs = tmp_path / "runs"
+    words = ["method=ce", "stage_two=none", "seed=range(24)", "budget=smoke"]
+    words += ["launch.runs_per_gpu=2", "launch.cpus_per_task=2"]
+    jobs = submit(*words)
+    assert len(jobs) == 2 and submit(*words) == []
+    wait_until_gone(cluster, *jobs)
+    states = cluster.accounts(*jobs)
+    assert len(states) == 12 and set(states.values()) == {"COMPLETED"}
+    assert sorted(record.seed for record in records_of(runs)) == list(range(24))
+    logs = [path.read_text() for path in runs.glob("*/log.txt")]
+    assert len(logs) == 24 and all(log.count("CE on digits_lt") == 1 and "done before" not in log for log in logs)
+    assert set(states_of(type_in, runs).values()) == {"done"} and submit(*words) == []
+
+
+def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_path):
+    """Each of the five counts as a time-out for submitit, whose own limit is three."""
+    (job,) = submit(*LONG)
+    chance = random.Random(0)
+    for number in range(5):
+        wait_for(lambda: f"{job}.0" in cluster.run("squeue", "-h", "--steps", f"--jobs={job}"), PATIENCE_S)
+        time.sleep(chance.uniform(0, 6))  # while it starts, trains or evaluates
+        # the warning of a preemption or of the end of the time; once, a preemption without a warning
+        cluster.run("scancel", f"--signal={'TERM' if number == 2 else 'USR2'}", job)
+        wait_for(lambda: not is_running(cluster, job), PATIENCE_S)
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "COMPLETED"}
+    assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
+
+
+def test_a_pack_gives_way_and_goes_on(cluster, submit, tmp_path):
+    """Both runs of a job write a checkpoint, and go on in the job's next life."""
+    runs = tmp_path / "runs"
+    (job,) = submit(*LONG, "seed=0,1", "launch.runs_per_gpu=2", "launch.cpus_per_task=2")
+    wait_for(lambda: len([path for path in runs.glob("*/metrics.jsonl") if path.read_text()]) == 2, PATIENCE_S)
+    cluster.run("scancel", "--signal=USR2", job)
+    wait_until_gone(cluster, job)
+    assert restarts(cluster, job) == 1 and cluster.accounts(job) == {job: "COMPLETED"}
+    first, second = sorted(records_of(runs), key=lambda record: record.seed)
+    assert (first.seed, second.seed) == (0, 1)
+    by_hand = undisturbed(tmp_path / "by_hand", *LONG, "seed=0")
+    assert_identical(results(first, runs / first.run_id), by_hand)
+
+
+def test_the_end_of_a_jobs_time_is_not_the_end_of_its_run(cluster, submit, tmp_path):
+    (job,) = submit(*LONG, "train.epochs=2500", "launch.time_min=2", "launch.signal_delay_s=90")
+    wait_for(lambda: restarts(cluster, job) > 0, PATIENCE_S)
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "COMPLETED"} and len(records_of(tmp_path / "runs")) == 1
+
+
+def test_a_run_on_two_nodes_gives_way_to_a_higher_partition(cluster, submit, tmp_path):
+    words = ("method=ce", "stage_two=cb", "train.epochs=300", "stage_two.train.epochs=50")
+    (job,) = submit(*words, "launch.nodes=2", "launch.partition=low")
+    wait_for_training(tmp_path / "runs", 20)
+    others = [
+        cluster.run("sbatch", "--parsable", "-p", "high", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3").strip()
+        for _ in range(2)
+    ]
+    wait_for(lambda: not is_running(cluster, job), PATIENCE_S)
+    wait_until_gone(cluster, job, *others)
+    assert cluster.accounts(job) == {job: "COMPLETED"} and set(cluster.accounts(*others).values()) == {"COMPLETED"}
+    assert restarts(cluster, job) == 1
+    (record,) = records_of(tmp_path / "runs")
+    assert record.environment["processes"] == 2
+    for below, count in ((record.stage_one_id, 300), (record.run_id, 50)):
+        lines = (tmp_path / "runs" / below / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == list(range(count))
+
+
+def test_a_run_that_fails_takes_nobody_with_it_and_is_not_repeated(cluster, type_in, submit, tmp_path):
+    """One job with a stage one for two runs, and beside it in the same job a run that diverges."""
+    runs = tmp_path / "runs"
+    (job,) = submit("method=ce", "sweep=[{stage_two:'none,cb'},{stage_two:none,train.lr:1e30}]", "budget=smoke",
+                    "launch.runs_per_gpu=2", "launch.cpus_per_task=2")  # fmt: skip
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "FAILED"} and restarts(cluster, job) == 0
+    assert sorted(record.stage_two for record in records_of(runs)) == ["cb", "none"]
+    stages = [json.loads(line)["stage"] for path in runs.glob("*/metrics.jsonl") for line in path.open()]
+    assert stages.count("stage one") == 1
+    assert sorted(states_of(type_in, runs).values()) == ["done", "done", "failed"]
+    shown = type_in("lt_bench.launch", "status", "--runs", str(runs)).stdout
+    assert "the loss was not finite" in shown and "runs: 3, done: 2, failed: 1" in shown
+
+
+@pytest.mark.parametrize("victim", ["lt_bench.launch.job", "submitit.core._submit"])
+def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, submit, tmp_path):
+    """The run's own process, and that of the job, which cannot say a word any more."""
+    runs = tmp_path / "runs"
+    (job,) = submit(*LONG, "checkpoint.every_epochs=5")
+    wait_for_training(runs, 20)
+    # srun has the same words on its command line
+    (pid,) = set(processes_with(victim, str(tmp_path))) - set(processes_with("srun", str(tmp_path)))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "failed" in states_of(type_in, runs).values(), 60)
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "FAILED"}
+    wait_for(lambda: not processes_with("lt_bench.launch.job", str(tmp_path)))
+    done = type_in("lt_bench.launch", "retry", "--runs", str(runs))
+    (again,) = re.findall(r"queued job (\d+)", done.stdout)
+    wait_until_gone(cluster, again)
+    assert cluster.accounts(again) == {again: "COMPLETED"}
+    assert_identical(results_in(runs), undisturbed(tmp_path / "by_hand", *LONG))
+    assert "nothing that was submitted has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
+
+
+def test_a_job_that_ends_before_any_run_began_says_why(cluster, type_in, submit, tmp_path):
+    runs = tmp_path / "runs"
+    (job,) = submit("method=ce", "budget=smoke", "launch.setup=['echo no such module; exit 3']")
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "FAILED"}
+    shown = type_in("lt_bench.launch", "status", "--runs", str(runs)).stdout
+    assert f"job {job} ended as FAILED without a word; logs shows what the job printed" in shown
+    (name,) = states_of(type_in, runs)
+    assert "no such module" in type_in("lt_bench.launch", "logs", name, "--runs", str(runs)).stdout
+
+
+def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
+    runs = str(tmp_path / "runs")
+    foreign = cluster.run("sbatch", "--parsable", "-J", "lt_bench", "-o", "/dev/null", "--wrap", "sleep 600").strip()
+    (first,) = submit(*LONG)
+    (second,) = submit(*LONG, "seed=1", 'launch.sbatch=["--hold"]')
+    wait_for_training(tmp_path / "runs")
+    said = type_in("lt_bench.launch", "cancel", "--runs", runs).stdout
+    assert said == f"cancelled 2 of the cluster's jobs: {first} {second}\n"
+    wait_until_gone(cluster, first, second)
+    assert cluster.accounts(first, second) == {first: "CANCELLED", second: "CANCELLED"}
+    assert is_running(cluster, foreign)
+    wait_for(lambda: set(states_of(type_in, runs).values()) == {"stopped"})
+    cluster.run("scancel", foreign)
+    (again,) = submit(*LONG, "train.epochs=400")
+    wait_until_gone(cluster, again)
+    assert cluster.accounts(again) == {again: "COMPLETED"}
+    assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
+
+
+def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
+    words = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
+    said = type_in(*words, status=2).stderr
+    assert "sbatch refused" in said and "nowhere" in said
+    assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
+    assert set(states_of(type_in, tmp_path).values()) == {"to"}

@@ -1,0 +1,135 @@
+"""Nothing that cannot work gets past the preflight, and everything that can does."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers.command_line import without_torch
+
+from lt_bench.config.compose import compose
+from lt_bench.config.schema import Training, node
+from lt_bench.errors import UsageError
+from lt_bench.preflight.validate import OPTIONAL, TARGETS, stage_two_training, validate
+
+
+def refusal(*words):
+    with pytest.raises(UsageError) as caught:
+        validate(compose(words))
+    return str(caught.value)
+
+
+def test_every_reference_is_resolved_and_every_value_typed():
+    config = validate(compose(["method=supcon", "train.lr=1", "method.temperature=1"]))
+    assert config.train.schedule["lr"] == 1.0 and type(config.train.schedule["lr"]) is float
+    assert type(config.method["temperature"]) is float
+    assert isinstance(config.train.epochs, int) and config.train.schedule["epochs"] == config.train.epochs
+
+
+def test_stage_two_has_every_key_of_a_training():
+    config = validate(compose(["stage_two=cb"]))
+    assert config.stage_two["train"]["drop_last"] is False
+    training = stage_two_training(config)
+    assert isinstance(training, Training)
+    assert (training.sampler, training.optimizer.momentum, training.epochs) == ("class_aware", 0.9, 45)
+    assert stage_two_training(validate(compose(["method=ce", "stage_two=none"]))) is None
+
+
+def test_targets_are_the_nodes_that_name_a_class():
+    with_all = validate(compose(["method=simclr_gh"]))
+    for key in TARGETS:
+        assert node(with_all, key)["_target_"].startswith("lt_bench.")
+    assert [key for key in TARGETS if node(validate(compose()), key) is None] == list(OPTIONAL)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=???"], "seed has no value; set it with seed=VALUE"),
+        (["method.beta=???"], "method.beta has no value; set it with method.beta=VALUE"),
+        (["stage_two.train.lr=???"], "stage_two.train.lr has no value; set it with stage_two.train.lr=VALUE"),
+        (["~method.name"], "method.name has no value; set it with method.name=VALUE"),
+        (["~method.title"], "method.title has no value"),
+        (["method=ce", "~train.schedule.milestones"], "train.schedule.milestones has no value"),
+        (["method.name=3"], "method.name=3 is of the wrong kind; method.name= takes a word"),
+        (["method.bta=1"], "unknown key method.bta (did you mean beta?); lt_bench.methods.sbcl.SBCL takes"),
+        (["backbone.width=3"], "unknown key backbone.width; lt_bench.models.tiny.TinyEncoder takes input_pool"),
+        (["method.encoder=3"], "unknown key method.encoder"),
+        (["method.temperature=true"], "method.temperature=true is of the wrong kind; method.temperature= takes a num"),
+        (["method.temperature=null"], "method.temperature=null is of the wrong kind"),
+        (["method.minimum_size=2.5"], "method.minimum_size= takes a whole number"),
+        (["method.clustering=x"], "method.clustering= takes balanced, balanced_paper, balanced_official, kmeans_offic"),
+        (["method.views=simclr"], "method.views= takes a list, each item a word"),
+        (["method.beta.x=1"], "method.beta"),
+        (["backbone.input_pool=two"], "backbone.input_pool= takes a whole number"),
+        (
+            ["stage_two.train.lrr=1"],
+            "unknown key stage_two.train.lrr (did you mean lr?); stage_two.train takes batch_s",
+        ),
+        (["stage_two.train.lr=x"], "stage_two.train.lr=x is of the wrong kind; stage_two.train.lr= takes a number"),
+        (["stage_two.train.optimizer.x=1"], "unknown key stage_two.train.optimizer.x"),
+        (["stage_two.train=null"], "stage_two.train is no single value"),
+        (["stage_two.train.optimizer=3"], "stage_two.train.optimizer is no single value"),
+        (["stage_two.train.schedule=3"], "stage_two.train.schedule"),
+        (["~stage_two.train.schedule._target_"], "stage_two.train.schedule._target_ names no class"),
+        (["method._target_=3"], "method._target_ names no class; set it as method._target_=module.Class"),
+        (["method._target_=null"], "method._target_ names no class"),
+        (["method._target_=no.Such"], "method._target_=no.Such: no module 'no' on the import path"),
+        (["method._target_=lt_bench.methods.ce.No"], "module 'lt_bench.methods.ce' has no class or function 'No'"),
+        (["dataset._target_=no.such"], "dataset._target_=no.such: no module 'no'"),
+        (["train.lr=${foo}"], "train.lr: Interpolation key 'foo' not found; set train.lr=VALUE"),
+        (["train.lr=${train.lr}"], "train.lr: Recursive interpolation detected"),
+        (["train.lr=${no:5}"], "train.lr: Unsupported interpolation type no"),
+        (["method.beta=${oc.env:NO_SUCH_VARIABLE}"], "method.beta: KeyError raised while resolving interpolation"),
+        (["seed=${device}"], "seed"),
+    ],
+)
+def test_what_is_refused_and_how(words, said):
+    found = refusal(*words)
+    assert said in found.splitlines()[0] and len(found.splitlines()) <= 2
+
+
+def test_all_problems_of_one_kind_at_once():
+    assert len(refusal("seed=???", "method.beta=???", "train.lr=???").splitlines()) == 3
+    assert len(refusal("method.bta=1", "backbone.width=3", "stage_two.train.lrr=1").splitlines()) == 3
+
+
+def test_another_schedule_in_place_of_the_methods():
+    words = ["method=ce", "train.schedule._target_=lt_bench.engine.schedules.Cosine", "train.schedule.epochs=9"]
+    assert "unknown key train.schedule.milestones" in refusal(*words)
+    config = validate(compose([*words, "~train.schedule.milestones", "~train.schedule.gamma"]))
+    assert config.train.schedule["epochs"] == 9
+
+
+OWN = """
+import torch
+from lt_bench.methods.supcon import SupCon
+raise RuntimeError("imported")
+
+class Mine(SupCon):
+    def __init__(self, encoder, info, *, sharpness: float, **others):
+        super().__init__(encoder, info, **others)
+"""
+
+
+def test_a_class_in_a_file_of_the_current_folder_is_checked_without_importing_it(tmp_path):
+    (tmp_path / "my_method.py").write_text(OWN)
+    (tmp_path / "stub").mkdir()
+
+    def dry_run(*words):
+        command = [sys.executable, "-m", "lt_bench", "--dry-run", "method=supcon", "method._target_=my_method.Mine"]
+        return subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    environment = without_torch(tmp_path / "stub")
+    assert dry_run("method.sharpness=1", "method.temperature=0.2").returncode == 0
+    for word, said in (
+        ("method.temperature=0.2", "method.sharpness has no value"),
+        ("method.sharpness=x", "takes a number"),
+        ("method.sharpnes=1", "unknown key method.sharpnes (did you mean sharpness?)"),
+    ):
+        refused = dry_run(word)
+        assert refused.returncode == 2 and said in refused.stderr
+
+
+def test_training_of_a_closed_form_is_refused():
+    with pytest.raises(UsageError, match="stage_two=tau_norm trains nothing"):
+        validate(compose(["method=ce", "stage_two=tau_norm", "stage_two.train.lr=0.1"]))

@@ -1,0 +1,39 @@
+"""What a run prints when it is done."""
+
+from pathlib import Path
+
+from helpers.samples import metrics, sample
+
+from lt_bench.run.summary import summary
+
+
+def test_accuracies_in_percent_beside_what_was_run():
+    cost = {"seconds": 1.25, "stage_one_seconds": 2.5, "images_per_second": 1000.4, "device": "cpu"}
+    text = summary(sample(cost=cost, metrics=metrics(0.456, (0.789, None, 0.123))), Path("runs/x"))
+    lines = text.splitlines()
+    assert lines[0].startswith(
+        "SBCL on digits_lt, imbalance 20, seed 0, split seed 0; stage two CB; 105 training images"
+    )
+    assert lines[1].split() == ["many", "medium", "few", "all"]
+    assert lines[2].split()[:4] == ["78.9", "–", "12.3", "45.6"] and "cut in three" in lines[2]
+    assert "stage one 2.5 s at 1000 images/s, stage two 1.2 s" in lines[3] and "epoch chosen: last" in lines[3]
+    assert text.endswith("runs/x/record.json")
+
+
+def test_a_smoke_run_says_that_its_numbers_mean_nothing():
+    cost = {"seconds": 1, "stage_one_seconds": 1, "images_per_second": 1}
+    assert "mean nothing" in summary(sample(cost=cost, budget="smoke", imbalance_factor=None), Path("x"))
+    assert "native counts" in summary(sample(cost=cost, imbalance_factor=None), Path("x"))
+
+
+def test_a_probe_shows_the_deviation_over_groups():
+    cost = {"seconds": 1, "stage_one_seconds": 1, "images_per_second": 1}
+    probe = {"stage_two": "linear_probe", "stage_two_name": "Linear", "cost": cost}
+    lines = summary(sample(**probe, metrics=metrics(groups=(0.9, 0.6, 0.3))), Path("x")).splitlines()
+    assert lines[1].split() == ["many", "medium", "few", "all", "std"]
+    assert lines[2].split()[:5] == ["90.0", "60.0", "30.0", "50.0", "24.5"]
+
+
+def test_a_stage_one_has_no_accuracies():
+    record = sample(kind="stage_one", stage_one_id=None, metrics={}, cost={"seconds": 1.25})
+    assert "stage one done in 1.2 s" in summary(record, Path("x"))
