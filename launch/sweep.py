@@ -136,7 +136,7 @@ def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:
     shared_out = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // parallel)
     threads = {"OMP_NUM_THREADS": str(config.launch.threads_per_run or shared_out)}
     with SweepProgress(len(order), parallel, {**labels, **below}, config.progress) as board:
-        queue = ProcessPool(order, parallel, threads, board.note)
+        queue = ProcessPool(order, parallel, threads, board.note, fork=len(order) > 1)
         try:
             queue.work(lambda: board.refresh(queue))
         except KeyboardInterrupt:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,9 +15,8 @@ from lt_bench.command import DONE, FAILED, INTERRUPTED
 from lt_bench.files import write_json
 
 from ..submission import HEARTBEAT, LOG, read_json
+from .fork_server import ForkedProcess, ForkServer, ServerLost, follow_parent
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None)
 HEARTBEAT_S = 10  # a run whose heartbeat is much older has died without a word
 
 
@@ -34,8 +31,7 @@ class Process(NamedTuple):
     """A run that is being carried out."""
 
     job: Job
-    popen: subprocess.Popen[bytes]
-    log: IO[bytes]
+    popen: subprocess.Popen[bytes] | ForkedProcess
     started: float
 
 
@@ -43,7 +39,8 @@ class ProcessPool:
     """Keeps a few processes busy; what they print goes to log.txt in their run folders.
 
     ``ended`` is told of every job that has ended, with its exit status and a word on it. ``rank`` above 0 is that of a
-    process that helps with a run and leaves its state to rank 0.
+    process that helps with a run and leaves its state to rank 0. With ``fork`` the processes are forks of one that has
+    imported PyTorch; where that is not possible they are fresh ones.
     """
 
     def __init__(
@@ -53,6 +50,7 @@ class ProcessPool:
         environment: Mapping[str, str],
         ended: Callable[[Job, int, str], None] = lambda job, status, what: None,
         rank: int = 0,
+        fork: bool = False,
     ) -> None:
         self.waiting, self.parallel, self.ended, self.rank = list(jobs), parallel, ended, rank
         self.environment = {**os.environ, **environment}
@@ -61,6 +59,7 @@ class ProcessPool:
         self.interrupted: list[Path] = []
         self.stopping = False
         self._next_beat = 0.0
+        self._server = ForkServer(self.environment) if fork else None
 
     def work(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Start, watch and collect the processes until none is left; none outlives this call.
@@ -101,26 +100,39 @@ class ProcessPool:
         except OSError as error:  # somebody has deleted the folder, or the disk is full: the others go on
             self._fail(job, FAILED, f"{self._log(job)} cannot be written ({error.strerror})")
             return
+        with log:
+            popen = self._fork(job) or self._fresh(job, log)
+        self.running.append(Process(job, popen, time.monotonic()))
+        self._next_beat = 0.0
+
+    def _fork(self, job: Job) -> ForkedProcess | None:
+        if self._server is None:
+            return None
+        try:
+            return self._server.start(job.folder, self._log(job))
+        except ServerLost:
+            self._server = None
+            return None
+
+    def _fresh(self, job: Job, log: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder)]
-        # a session of its own: Ctrl-C reaches the queue, which passes it on
-        popen = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
             env=self.environment,
-            start_new_session=True,
-            preexec_fn=_bind,
+            start_new_session=True,  # Ctrl-C reaches the pool, which passes it on
+            preexec_fn=follow_parent,
         )
-        self.running.append(Process(job, popen, log, time.monotonic()))
-        self._next_beat = 0.0
 
     def _collect(self) -> None:
         """Take note of the processes that have ended."""
-        for process in [one for one in self.running if one.popen.poll() is not None]:
+        for process, status in [(one, one.popen.poll()) for one in self.running]:
+            if status is None:
+                continue
             self.running.remove(process)
-            process.log.close()
-            job, status = process.job, process.popen.returncode
+            job = process.job
             self._at_rest(job)
             if status == DONE:
                 self.ended(job, status, "done")
@@ -171,20 +183,10 @@ class ProcessPool:
         finally:
             for process in self.running:
                 process.popen.kill()
-                process.log.close()
             for job in (*(process.job for process in self.running), *self.waiting):
                 self._at_rest(job)
-
-
-def _bind() -> None:
-    """In a new process: be deaf to a cluster's warning until the run listens to it, and end with the queue.
-
-    A cluster sends its warning to every process of a job, and its default is death. Where the queue is killed, the run
-    is asked to stop (Linux can do that), so that nobody trains on unseen.
-    """
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    if sys.platform == "linux":
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if self._server is not None:
+                self._server.close()
 
 
 def _how(status: int) -> str:

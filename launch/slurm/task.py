@@ -40,7 +40,8 @@ class Task:
         job = JobEnvironment()
         todo = [one for one in self.jobs if one.folder not in self.failed]
         helps = {} if job.num_tasks == 1 else _rendezvous()
-        self.queue = ProcessPool(todo, self.parallel, {**self.environment, **helps}, _tell, job.global_rank)
+        fork = len(todo) > 1 and not helps
+        self.queue = ProcessPool(todo, self.parallel, {**self.environment, **helps}, _tell, job.global_rank, fork=fork)
         for one in todo if job.global_rank == 0 else []:
             write_json(one.folder / JOB, {**read_json(one.folder / JOB), "job": job.job_id})
             (one.folder / HEARTBEAT).unlink(missing_ok=True)

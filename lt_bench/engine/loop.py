@@ -26,8 +26,8 @@ from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
+from lt_bench.engine.startup import bare_step
 from lt_bench.errors import CheckpointError, Interrupted
-from lt_bench.models.sync_batch_norm import synchronise
 
 # Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -89,6 +89,8 @@ class Trainer:
         context.module, context.source = method, source
         self.network: nn.Module = method
         if context.world_size > 1:
+            from lt_bench.models.sync_batch_norm import synchronise  # imports the compiler, seconds of start-up
+
             synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         self.optimizer = self._new_optimizer()
@@ -253,7 +255,9 @@ class Trainer:
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         trainable = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        return build_optimizer(trainable, self.training)
+        optimizer = build_optimizer(trainable, self.training)
+        bare_step(optimizer)
+        return optimizer
 
     def _count_steps(self) -> int:
         size, images = self.training.batch_size, len(self.order)

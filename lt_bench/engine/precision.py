@@ -72,4 +72,5 @@ def set_switches(tf32: bool | None, deterministic: bool) -> None:
     torch.backends.cudnn.allow_tf32 = tf32 is not False
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # setting it imports PyTorch's compiler
+        torch.use_deterministic_algorithms(deterministic)

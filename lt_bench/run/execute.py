@@ -43,6 +43,7 @@ def execute(
     """
     from lt_bench.engine import distributed
     from lt_bench.engine.allocator import keep_freed_memory
+    from lt_bench.engine.startup import leave_out_compiler
     from lt_bench.run.stages import Runner
 
     try:
@@ -51,6 +52,8 @@ def execute(
         raise UsageError(str(error)) from error
     if processes.device.type == "cpu":
         keep_freed_memory()
+    if not config.compile:
+        leave_out_compiler()
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     wait = None if submitted is None else _say_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:

@@ -31,7 +31,7 @@ def test_a_live_table(jobs, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     (jobs[0].folder / "metrics.jsonl").write_text(json.dumps({"stage": "stage one", "epoch": 7, "loss": 0.25}) + "\n")
     queue = ProcessPool([], 2, {})
-    queue.running = [Process(job, None, None, time.monotonic() - 62) for job in jobs]
+    queue.running = [Process(job, None, time.monotonic() - 62) for job in jobs]
     with board(jobs) as shown:
         shown.refresh(queue)
         table = sys.stderr.getvalue()

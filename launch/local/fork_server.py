@@ -1,0 +1,229 @@
+"""A process that imports PyTorch once and forks a process for every run: a sweep of small runs is mostly imports.
+
+Every run has a process of its own as before: its memory, seeds and threads are its own, and a crash or a kill costs one
+run. The server computes nothing and initialises no CUDA, so that its forks may do both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None)
+
+
+class ServerLost(RuntimeError):
+    """The server has exited, or cannot fork: runs are to be started as fresh processes."""
+
+
+class ForkedProcess:
+    """A run's process, with the part of ``subprocess.Popen`` that the pool uses."""
+
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self.server, self.pid = server, pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while the process runs."""
+        if self.returncode is None:
+            self.server.collect()
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for the process to exit; returns its status."""
+        while (status := self.poll()) is None:
+            time.sleep(0.02)
+        return status
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+class ForkServer:
+    """The pool's side: starts the server with an environment, asks it for forks, learns how they exited."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.forked: dict[int, ForkedProcess] = {}
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "lt_bench.launch.local.fork_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(environment),
+            start_new_session=True,
+            preexec_fn=follow_parent,
+        )
+        self._unread = b""
+
+    def start(self, folder: Path, log: Path) -> ForkedProcess:
+        """Fork a process that carries out the run submitted in a folder and prints to a log; raises ServerLost."""
+        assert self.popen.stdin is not None
+        try:
+            self.popen.stdin.write(json.dumps([str(folder), str(log)]).encode() + b"\n")
+            self.popen.stdin.flush()
+        except OSError as error:
+            raise ServerLost(str(error)) from error
+        while True:  # exits of others may be told before
+            answer = self._read(timeout=None)
+            if answer is None:
+                raise ServerLost("it has exited")
+            if "started" in answer:
+                process = self.forked[answer["started"]] = ForkedProcess(self, answer["started"])
+                return process
+            self._note(answer)
+
+    def collect(self) -> None:
+        """Take note of the processes that have exited; those of a server that has exited count as killed."""
+        while (answer := self._read(timeout=0)) is not None:
+            self._note(answer)
+        if self.popen.poll() is not None:
+            for process in self.forked.values():
+                process.returncode = -signal.SIGKILL
+            self.forked.clear()
+
+    def close(self) -> None:
+        """Let the server exit; to be called when its processes have."""
+        for stream in (self.popen.stdin, self.popen.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        self.popen.wait()
+
+    def _note(self, answer: dict[str, int]) -> None:
+        if process := self.forked.pop(answer["exited"], None):
+            process.returncode = answer["status"]
+
+    def _read(self, timeout: float | None) -> dict[str, int] | None:
+        """The next answer; None where there is none in time, or none will come."""
+        assert self.popen.stdout is not None
+        while b"\n" not in self._unread:
+            descriptor = self.popen.stdout.fileno()
+            if not select.select([descriptor], [], [], timeout)[0]:
+                return None
+            block = os.read(descriptor, 4096)
+            if not block:
+                return None
+            self._unread += block
+        line, _, self._unread = self._unread.partition(b"\n")
+        answer: dict[str, int] = json.loads(line)
+        return answer
+
+
+def follow_parent() -> None:
+    """In a new process: ignore a cluster's warning until the run listens to it, and get SIGTERM when the parent exits.
+
+    A cluster sends its warning to every process of a job, and its default is to end the process. Where the parent is
+    killed, the run is asked to stop (Linux can do that), so that nobody trains on unseen.
+    """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    if sys.platform == "linux":
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def serve() -> None:
+    """Import what a run needs, then fork for every line on standard input, until that is closed."""
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
+    import torch
+
+    import lt_bench.run.stages  # noqa: F401  # what every run imports
+
+    from .. import job  # noqa: F401
+
+    if torch.cuda.is_initialized():  # a fork of such a process cannot use CUDA
+        return
+    gc.freeze()  # pages stay shared with the forks
+    wake, signalled = os.pipe()
+    os.set_blocking(signalled, False)
+    signal.set_wakeup_fd(signalled)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    unread = b""
+    while True:
+        ready, _, _ = select.select([sys.stdin.fileno(), wake], [], [])
+        if wake in ready:
+            os.read(wake, 4096)
+            _reap(answers)
+        if sys.stdin.fileno() in ready:
+            block = os.read(sys.stdin.fileno(), 65536)
+            if not block:
+                return
+            *lines, unread = (unread + block).split(b"\n")
+            for line in lines:
+                folder, log = json.loads(line)
+                pid = _fork(Path(folder), Path(log), (answers, wake, signalled))
+                _tell(answers, {"started": pid})
+
+
+def _fork(folder: Path, log: Path, private: tuple[int, ...]) -> int:
+    """A new process for a run; returns its identity in the server, and never in the new process."""
+    server = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        follow_parent()
+        if os.getppid() != server:
+            os._exit(1)
+        for descriptor in private:
+            os.close(descriptor)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
+            os.dup2(source, target)
+        from ..job import main
+
+        status = main(folder)
+    except SystemExit as exit_:
+        status = exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+
+def _reap(answers: int) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        _tell(answers, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(answers: int, answer: dict[str, Any]) -> None:
+    with suppress(BrokenPipeError):
+        os.write(answers, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,132 @@
+"""Runs forked from one process that has imported PyTorch: equal to fresh ones, apart from each other, none left."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.command_line import wait_for
+
+from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.launch.local.fork_server import ForkServer, ServerLost
+from lt_bench.launch.local.process_pool import Job, ProcessPool
+from lt_bench.launch.planning.plan import plan
+from lt_bench.launch.submission import Submission, freeze
+from lt_bench.record.folder import code_version
+from lt_bench.record.record import read_record
+
+WORDS = ("budget=smoke", "progress=false", "budget.max_steps_per_epoch=3")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.slow
+
+
+def frozen(output_dir, *words):
+    """Jobs of a sweep whose runs are written into their folders."""
+    runs = plan([*WORDS, *words, f"output_dir={output_dir}"])
+    code = code_version()
+    return [Job(freeze(Submission(run.config, False, code, run.overrides), run.identity)) for run in runs]
+
+
+def results(folder):
+    record = read_record(folder / "record.json")
+    state = torch.load(folder.with_name(record.stage_one_id) / "checkpoint.pt", weights_only=True)["model"]
+    logits = load_predictions(folder / "predictions.npz").logits
+    return record, {name: value.numpy() for name, value in state.items()}, logits
+
+
+def test_forked_runs_equal_fresh_ones_bit_for_bit(tmp_path):
+    words = ("method=ce,sbcl", "seed=0,1")
+    folders = []
+    for fork in (True, False):
+        jobs, ended = frozen(tmp_path / str(fork), *words), []
+        pool = ProcessPool(jobs, 2, ENVIRONMENT, lambda job, status, what, ended=ended: ended.append(status), fork=fork)
+        pool.work()
+        assert ended == [0] * 4
+        folders.append(sorted(job.folder for job in jobs))
+    for forked, fresh in zip(*folders, strict=True):
+        (record, weights, logits), (other, others, expected) = results(forked), results(fresh)
+        assert record == other and record.environment["threads"] == other.environment["threads"] == 1
+        assert weights.keys() == others.keys()
+        assert all(np.array_equal(weights[name], others[name]) for name in weights)
+        np.testing.assert_array_equal(logits, expected)
+
+
+@pytest.fixture
+def server():
+    server = ForkServer(ENVIRONMENT)
+    yield server
+    server.close()
+
+
+def test_a_crash_costs_one_run_and_a_kill_too(server, tmp_path):
+    good, other = frozen(tmp_path, "method=ce", "seed=0,1")
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    processes = [server.start(folder, folder / "log.txt") for folder in (good.folder, wrong, other.folder)]
+    assert len({process.pid for process in processes}) == 3
+    processes[2].kill()
+    assert [process.wait() for process in processes] == [0, 2, -signal.SIGKILL]
+    assert "holds no submission.json" in (wrong / "log.txt").read_text()
+    assert (good.folder / "record.json").exists() and not (other.folder / "record.json").exists()
+    again = server.start(other.folder, other.folder / "log.txt")
+    assert again.wait() == 0 and again.poll() == 0
+
+
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint(server, tmp_path):
+    (job,) = frozen(tmp_path, "method=ce", "budget.max_steps_per_epoch=null", "train.epochs=100000")
+    process = server.start(job.folder, job.folder / "log.txt")
+    wait_for(lambda: list(tmp_path.glob("*/metrics.jsonl")))
+    process.terminate()
+    assert process.wait() == 130 and list(tmp_path.glob("*/checkpoint.pt"))
+
+
+def test_runs_are_asked_to_stop_when_the_server_is_killed_and_fresh_ones_take_over(tmp_path):
+    jobs = frozen(tmp_path, "method=ce", "seed=0,1")
+    pool, ended = ProcessPool(jobs, 1, ENVIRONMENT, fork=True), []
+    pool.ended = lambda job, status, what: ended.append(status)
+    pool._server.popen.kill()
+    pool.work()
+    assert ended == [0, 0] and pool._server is None
+
+
+def test_a_lost_server_says_so(tmp_path):
+    server = ForkServer(ENVIRONMENT)
+    server.popen.kill()
+    server.popen.wait()
+    with pytest.raises(ServerLost):
+        server.start(tmp_path, tmp_path / "log.txt")
+    server.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
+def test_no_run_outlives_the_pool(tmp_path):
+    jobs = frozen(tmp_path, "method=ce", "seed=0,1", "budget.max_steps_per_epoch=null", "train.epochs=100000")
+    folders = [str(job.folder) for job in jobs]
+    code = (
+        "import sys, os; from pathlib import Path; from lt_bench.launch.local.process_pool import Job, ProcessPool; "
+        f"ProcessPool([Job(Path(name)) for name in {folders!r}], 2, {{'OMP_NUM_THREADS': '1'}}, fork=True).work()"
+    )
+    pool = subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT)
+    wait_for(lambda: len(list(tmp_path.glob("*/metrics.jsonl"))) == 2)
+    servers = children(pool.pid)
+    runs = [pid for server in servers for pid in children(server)]
+    assert len(runs) == 2
+    pool.kill()
+    pool.wait()
+    wait_for(lambda: not any(alive(pid) for pid in (*servers, *runs)))
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
