@@ -1,4 +1,4 @@
-"""A few runs at a time, each a process of its own: on this machine, and inside a job of a cluster."""
+"""A few runs at a time, each in a process of its own: on this machine, and inside a job of a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..submission import HEARTBEAT, LOG, read_json
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
-HEARTBEAT_S = 10  # a run whose heartbeat is much older has died without a word
+HEARTBEAT_S = 10  # a run whose heartbeat is much older has exited without a status
 
 
 class Job(NamedTuple):
@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
 
 class Process(NamedTuple):
-    """A run that is being carried out."""
+    """The process of a run."""
 
     job: Job
     popen: subprocess.Popen[bytes]
@@ -40,10 +40,10 @@ class Process(NamedTuple):
 
 
 class ProcessPool:
-    """Keeps a few processes busy; what they print goes to log.txt in their run folders.
+    """Runs at most ``parallel`` processes at a time; their output goes to log.txt in their run folders.
 
-    ``ended`` is told of every job that has ended, with its exit status and a word on it. ``rank`` above 0 is that of a
-    process that helps with a run and leaves its state to rank 0.
+    ``ended`` is called with every job that has ended, its exit status and a message. A ``rank`` above 0 is one of
+    several processes of the same run; only rank 0 writes the run's status and heartbeat.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ProcessPool:
         jobs: list[Job],
         parallel: int,
         environment: Mapping[str, str],
-        ended: Callable[[Job, int, str], None] = lambda job, status, what: None,
+        ended: Callable[[Job, int, str], None] = lambda job, status, message: None,
         rank: int = 0,
     ) -> None:
         self.waiting, self.parallel, self.ended, self.rank = list(jobs), parallel, ended, rank
@@ -60,32 +60,31 @@ class ProcessPool:
         self.failed: dict[Path, int] = {}  # folders with exit statuses
         self.interrupted: list[Path] = []
         self.stopping = False
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
 
     def work(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Start, watch and collect the processes until none is left; none outlives this call.
+        """Start and collect processes until all have ended; no process is left running when this returns.
 
-        ``meanwhile`` is called several times a second; where it sets ``stopping``, what runs is asked to stop, which
-        makes it write a checkpoint, and nothing more is started.
+        ``meanwhile`` is called several times a second; it may call ``stop``.
         """
         try:
             while self.running or (self.waiting and not self.stopping):
                 self._start()
                 self._collect()
-                self._beat()
+                self._touch_heartbeats()
                 meanwhile()
                 time.sleep(0.05)
         finally:
-            self._end()
+            self._shut_down()
 
     def stop(self) -> None:
-        """Ask what runs to stop, and start nothing more; ``work`` returns when the last of them has stopped."""
+        """Terminate the running processes, which write a checkpoint, and start no more; ``work`` returns after them."""
         self.stopping = True
         for process in self.running:
             process.popen.terminate()
 
     def _start(self) -> None:
-        """Start what can start, and give up what waits for a run that has failed."""
+        """Start the jobs that can start; fail those that wait for a run that has failed."""
         pending = {job.folder for job in self.waiting} | {process.job.folder for process in self.running}
         for job in [] if self.stopping else list(self.waiting):
             if job.after in self.failed:
@@ -93,16 +92,16 @@ class ProcessPool:
                 self._fail(job, FAILED, f"not run, because its stage one {job.after.name} failed")
             elif job.after not in pending and len(self.running) < self.parallel:
                 self.waiting.remove(job)
-                self._launch(job)
+                self._start_process(job)
 
-    def _launch(self, job: Job) -> None:
+    def _start_process(self, job: Job) -> None:
         try:
             log = self._log(job).open("ab")
-        except OSError as error:  # somebody has deleted the folder, or the disk is full: the others go on
+        except OSError as error:  # the folder was deleted, or the disk is full: the other runs go on
             self._fail(job, FAILED, f"{self._log(job)} cannot be written ({error.strerror})")
             return
         command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder)]
-        # a session of its own: Ctrl-C reaches the queue, which passes it on
+        # in a session of its own, so that Ctrl-C reaches this process alone, which terminates the others
         popen = subprocess.Popen(
             command,
             stdout=log,
@@ -110,59 +109,58 @@ class ProcessPool:
             stdin=subprocess.DEVNULL,
             env=self.environment,
             start_new_session=True,
-            preexec_fn=_bind,
+            preexec_fn=_prepare_child,
         )
         self.running.append(Process(job, popen, log, time.monotonic()))
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
 
     def _collect(self) -> None:
-        """Take note of the processes that have ended."""
+        """Remove the processes that have exited and report their jobs."""
         for process in [one for one in self.running if one.popen.poll() is not None]:
             self.running.remove(process)
             process.log.close()
             job, status = process.job, process.popen.returncode
-            self._at_rest(job)
+            self._remove_heartbeat(job)
             if status == DONE:
                 self.ended(job, status, "done")
             elif status == INTERRUPTED or self.stopping:
                 self.interrupted.append(job.folder)
                 self.ended(job, INTERRUPTED, "interrupted")
             else:
-                said = f"failed ({_how(status)}): {_last_line(self._log(job))}"
-                self._fail(job, status, said, process.popen.pid)
+                message = f"failed ({_reason(status)}): {_last_line(self._log(job))}"
+                self._fail(job, status, message, process.popen.pid)
 
-    def _fail(self, job: Job, status: int, what: str, pid: int | None = None) -> None:
-        """Note a failure, also in the folder where the process had no time to do it itself."""
+    def _fail(self, job: Job, status: int, message: str, pid: int | None = None) -> None:
+        """Record a failure; also in the run folder, unless the run or another process has written its state there."""
         self.failed[job.folder] = status
-        self.ended(job, status, what)
+        self.ended(job, status, message)
         if self.rank:
             return
-        self._at_rest(job)
+        self._remove_heartbeat(job)
         known = read_json(job.folder / "status.json")
-        others = known.get("state") == "running" and known.get("pid") != pid
-        if known.get("state") != "failed" and not others:
+        runs_elsewhere = known.get("state") == "running" and known.get("pid") != pid
+        if known.get("state") != "failed" and not runs_elsewhere:
             with suppress(OSError):
-                write_json(job.folder / "status.json", {**known, "state": "failed", "error": what})
+                write_json(job.folder / "status.json", {**known, "state": "failed", "error": message})
 
     def _log(self, job: Job) -> Path:
         return job.folder / (f"log.{self.rank}.txt" if self.rank else LOG)
 
-    def _beat(self) -> None:
-        """Show that what runs or waits is in hand: a file whose time of change is renewed again and again."""
-        if self.rank == 0 and time.monotonic() >= self._next_beat:
-            self._next_beat = time.monotonic() + HEARTBEAT_S
+    def _touch_heartbeats(self) -> None:
+        """Renew the time of change of the heartbeat file of every running and waiting job."""
+        if self.rank == 0 and time.monotonic() >= self._next_heartbeat:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_S
             for job in (*(process.job for process in self.running), *self.waiting):
                 with suppress(OSError):
                     (job.folder / HEARTBEAT).touch()
 
-    def _at_rest(self, job: Job) -> None:
-        """Take away the sign that a job is in hand."""
+    def _remove_heartbeat(self, job: Job) -> None:
         if self.rank == 0:
             with suppress(OSError):
                 (job.folder / HEARTBEAT).unlink(missing_ok=True)
 
-    def _end(self) -> None:
-        """Ask what still runs to stop, and wait for it; an interruption meanwhile ends it at once."""
+    def _shut_down(self) -> None:
+        """Terminate the processes that are left and wait for them; an interruption meanwhile kills them."""
         for process in self.running:
             process.popen.terminate()
         try:
@@ -173,21 +171,21 @@ class ProcessPool:
                 process.popen.kill()
                 process.log.close()
             for job in (*(process.job for process in self.running), *self.waiting):
-                self._at_rest(job)
+                self._remove_heartbeat(job)
 
 
-def _bind() -> None:
-    """In a new process: be deaf to a cluster's warning until the run listens to it, and end with the queue.
+def _prepare_child() -> None:
+    """In a new process: ignore a cluster's warning until the run handles it, and exit when the pool is killed.
 
-    A cluster sends its warning to every process of a job, and its default is death. Where the queue is killed, the run
-    is asked to stop (Linux can do that), so that nobody trains on unseen.
+    A cluster sends its warning to every process of a job; without a handler it kills the process. Where the pool is
+    killed, Linux sends SIGTERM to the run, so that no run goes on unnoticed.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _how(status: int) -> str:
+def _reason(status: int) -> str:
     return f"exit {status}" if status >= 0 else f"killed by signal {-status}"
 
 
@@ -196,4 +194,4 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError as error:
         return f"its log cannot be read ({error.strerror})"
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
