@@ -42,7 +42,7 @@ class TrainInfo(NamedTuple):
 
 
 class TrainContext(Protocol):
-    """What the engine lends to a method."""
+    """What the engine provides to a method."""
 
     rank: int
     world_size: int
@@ -109,7 +109,7 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """One training step: "loss" (scalar, differentiable) and further detached terms."""
-        raise TypeError(f"{type(self).__name__} must define forward(batch, epoch, step, run)")
+        raise TypeError(f"{type(self).__name__} must define forward(batch, epoch, step, context)")
 
 
 class StageTwo(Protocol):

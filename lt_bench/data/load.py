@@ -1,4 +1,4 @@
-"""A run's data: its source, the long-tailed split, and the images, on the device or read by workers."""
+"""A run's data: its source, the long-tailed split, and the images, in memory on the device or read from disk."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ Images = InMemoryImages | DiskImages
 
 
 class StageTwoImages(NamedTuple):
-    """Training images that a stage-two rule is fitted on: their labels (N,), and the images when they are asked for."""
+    """The training images that a stage-two rule is fitted on: labels (N,), and a function that reads the images."""
 
     labels: Tensor
     images: Callable[[], Images]
 
 
 class Data(NamedTuple):
-    """The train split, the images that are evaluated on, and what identifies the split.
+    """The train split, the images for evaluation, and the manifest that identifies the split.
 
-    ``labels`` (S,) are those of all training images of the source, and of a probe list behind them; ``at`` puts the
-    images at some positions on the device. It reads them anew: only a probe asks for more than the train split, and no
-    other run should hold it.
+    ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
+    images at some positions again and puts them on the device. Only probes need images outside the train split, so no
+    other run keeps them in memory.
     """
 
     train: Images
@@ -62,7 +62,7 @@ class Data(NamedTuple):
         """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
 
         The balanced split is a data set's probe list where there is one. Where the split comes with lists of so many
-        shots, list number ``shot_seed`` takes the place of a draw from the balanced split.
+        shots, list number ``shot_seed`` is used instead of a draw from the balanced split.
         Raises ValueError for another name, and where a class has too few images.
         """
         splits = {"train": self.split.train, "balanced": self.split.balanced}
@@ -135,7 +135,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     dataset = config.dataset
     lists.require_sound()
     split, pool = _cut(config, lists.train.labels), lists.train
-    if lists.probe is not None:  # behind the training images, whether or not it names some of them again
+    if lists.probe is not None:  # appended to the training images, even where it names some of them again
         pool = pool.followed_by(lists.probe)
         split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
     workers = default_workers() if dataset.workers is None else dataset.workers
@@ -155,7 +155,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
 
     return Data(
         at(split.train),
-        images(lists.test),  # accuracies over fewer images would be other accuracies: nothing is skipped
+        images(lists.test),  # no image is skipped: an accuracy over fewer images would be another one
         images(lists.validation or lists.train.take(split.validation)),
         split,
         {

@@ -14,7 +14,7 @@ from lt_bench.files import write_atomic
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that a reader finds the old one or the new one, whole."""
+    """Write a checkpoint; a reader finds the old one or the new one, never a part."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomic(path, buffer.getvalue())

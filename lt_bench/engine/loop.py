@@ -29,14 +29,14 @@ from lt_bench.engine.schedules import rate_factor
 from lt_bench.errors import CheckpointError, Interrupted
 from lt_bench.models.sync_batch_norm import synchronise
 
-# Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
+# Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
 _KEEP_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
 LOG_EVERY_STEPS = 50  # how often the loss is read (and checked) inside an epoch
 
 
 class Stage(NamedTuple):
-    """What is trained, where its files go, and how often it can be resumed from."""
+    """A stage of training: its name, the folder of its files, and how often it is saved."""
 
     name: str
     folder: Path
@@ -53,7 +53,7 @@ class Stage(NamedTuple):
 
 @dataclass
 class TrainState:
-    """Where training stands: the next step to take, what it has cost, and the best epoch so far."""
+    """The state of training: the next step, the cost so far, and the best epoch so far."""
 
     epoch: int = 0
     step: int = 0
@@ -115,7 +115,9 @@ class Trainer:
             while self.state.epoch < self.training.epochs:
                 metrics.write(self.state.epoch, self._epoch(stop, progress))
                 self._finish_epoch(stop)
-            if stop.agreed(self.context):  # asked for while the last checkpoint was written; the next stage asks anew
+            if stop.agreed(
+                self.context
+            ):  # a signal that came while the last checkpoint was written; the next stage has its own StopRequest
                 raise Interrupted(stop.reason)
         if self.state.best:
             self.method.load_state_dict(self.state.best["model"])
@@ -147,13 +149,13 @@ class Trainer:
         return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """This rank's batches of an epoch from the step at hand on."""
+        """This rank's batches of an epoch from the present step on."""
         strength, order = self.method.strength(), self.order(epoch)
         size, ranks = self.training.batch_size, self.context.world_size
         shares = []
         for step in range(self.state.step, self.steps_per_epoch):
             start = step * size
-            # several processes leave out the few images that do not share out evenly
+            # several processes leave out the few images that remain after an equal division
             share = min(size, len(order) - start) // ranks
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
@@ -188,7 +190,7 @@ class Trainer:
         return totals
 
     def _after_step(self, stop: StopRequest) -> None:
-        """Inside an epoch: save if it is due, give way if asked to."""
+        """Inside an epoch: save if it is due, stop if a signal was received."""
         if self.state.step == self.steps_per_epoch:
             return
         every, step = self.stage.intervals.every_steps, self.state.step
@@ -199,7 +201,7 @@ class Trainer:
             raise Interrupted(stop.reason)
 
     def _finish_epoch(self, stop: StopRequest) -> None:
-        """At an epoch's end: score, save if it is due, give way if asked to."""
+        """At an epoch's end: score, save if it is due, stop if a signal was received."""
         if self.score is not None:
             value = self.score()
             if not self.state.best or value > self.state.best["score"]:
@@ -220,7 +222,7 @@ class Trainer:
             raise Interrupted(stop.reason)
 
     def _save(self) -> None:
-        self.means.check(self.state.epoch)  # never keep weights that a non-finite loss has touched
+        self.means.check(self.state.epoch)  # never save weights after a non-finite loss
         self._count_seconds()
         skipped = distributed.union(self.source.skipped)
         if self.context.rank == 0:

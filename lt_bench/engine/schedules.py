@@ -1,4 +1,4 @@
-"""Learning rates as functions of the position in a run alone, so that a resumed run needs no carried state."""
+"""Learning rates as functions of the position in a run alone, so that a resumed run needs no saved state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _check(lr: float, warm_epochs: int) -> None:
 
 
 def rate_factor(rule: str, batch_size: int, base_batch: int | None) -> float:
-    """What every rate is multiplied by: 1, the batch size over the base batch (linear), or its square root (sqrt).
+    """The factor of every rate: 1, the batch size over the base batch (linear), or its square root (sqrt).
 
     Source: Goyal et al., 2017 (linear); Krizhevsky, 2014 (sqrt).  Deviation: none.
     Raises ValueError for another rule, and for one without a base batch.

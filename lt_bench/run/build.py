@@ -40,7 +40,7 @@ def new_method(config: Config, data: Data, device: torch.device) -> Method:
     info = TrainInfo(data.train.labels, config.dataset.num_classes, config.train.epochs)
     method: Method = build(config.method, "method", encoder, info)
     if config.compile:
-        for part in method.modules():  # in place: the names in the state stay as they are
+        for part in method.modules():  # in place, so that the names in the state do not change
             if part is method.encoder or isinstance(part, MomentumEncoder):
                 part.compile()
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""The stages of one run, readable in one sitting: stage one, stage two, evaluation, record."""
+"""The stages of one run: stage one, stage two, evaluation, record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from lt_bench.run.describe import Circumstances, describe
 
 
 class Runner:
-    """A run's data and processes, and the stages as methods that leave their results in a run folder."""
+    """A run's data and processes; its stages are methods that write their results into a run folder."""
 
     def __init__(
         self, config: Config, processes: distributed.Processes, submitted: Mapping[str, Any] | None = None
@@ -82,7 +82,7 @@ class Runner:
         return record
 
     def _manifest(self, folder: RunFolder) -> dict[str, Any]:
-        """What identifies the split of a folder's work; of the lists, probes alone are given a probe's."""
+        """The manifest of the split of a run or a stage one; only that of a probe includes the probe lists."""
         facts = dict(self.data.manifest)
         probe = is_probe(self.config) and folder.identity != stage_one_id(self.config)
         if "lists" in facts:
@@ -94,9 +94,11 @@ class Runner:
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
-        new_rule(self.config, self.data, self.device, self._new_method())  # refuses before hours of stage one
+        new_rule(
+            self.config, self.data, self.device, self._new_method()
+        )  # an impossible rule is refused before stage one is trained
         identity = stage_one_id(self.config)
-        with RunFolder(self.config, identity, folder.writes, wait=_say_waiting) as stage_one_folder:
+        with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)
             first = done[0] if done else self.run_stage(stage_one_folder, self.stage_one)
         return self.stage_two(folder, stage_one_folder.path, first)
@@ -174,7 +176,7 @@ class Runner:
                 raise
             advice = "set a larger train.batch_size, or train.drop_last=true if it is the last batch"
             raise UsageError(f"batch norm cannot train on a batch of one image; {advice}") from error
-        distributed.barrier()  # the last checkpoint is there for all before anyone goes on
+        distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 
     def _context(self, stage: str, source: ImageSource, method: Method) -> EngineContext:
@@ -192,11 +194,11 @@ class Runner:
         return describe(self.config, folder.identity, kind, metrics, cost, self.circumstances)
 
     def _skipped(self, images: Images) -> dict[str, int]:
-        """How many images of a stage the processes found unreadable and did without, where that is allowed."""
+        """How many images of a stage could not be read and were skipped, where that is allowed."""
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
             return {}
         return {"skipped_images": int(distributed.union(images.skipped).sum())}
 
 
-def _say_waiting(identity: str) -> None:
+def _print_waiting(identity: str) -> None:
     print(f"waiting for stage one {identity}, which another process is training", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a run prints when it is done."""
+"""The text that a run prints when it is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lt_bench.record.record import RunRecord
 
 
 def summary(record: RunRecord, folder: Path) -> str:
-    """The record in a few lines: accuracies of many, medium and few in percent, cost, and where everything is."""
+    """The record in a few lines: accuracies of many, medium and few in percent, cost, and the path of the record."""
     factor = "native counts" if record.imbalance_factor is None else f"imbalance {record.imbalance_factor:g}"
     head = f"{record.method_name} on {record.dataset}, {factor}, seed {record.seed}, split seed {record.split_seed}"
     if record.kind == "stage_one":

@@ -27,7 +27,7 @@ from lt_bench.data.batches.crops import SplitView
 from lt_bench.data.batches.worker import Reader, Task
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import PackedImages, pack
-from lt_bench.data.files.pixels import FileImages, Images
+from lt_bench.data.files.pixels import FileImages
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.engine.allocator import keep_freed_memory

@@ -1,4 +1,4 @@
-"""A signal lets the step in hand finish and leaves a checkpoint; a second Ctrl-C stops at once."""
+"""After a signal the present step is finished and a checkpoint is written; a second Ctrl-C stops at once."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import torch
 from helpers.engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.batches.worker import shield
+from lt_bench.data.batches.worker import ignore_stop_signals
 from lt_bench.engine import checkpoint
 from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.loop import Trainer
@@ -81,7 +81,7 @@ class Signalled(torch.utils.data.Dataset):
         return index
 
 
-def test_the_workers_of_a_data_loader_are_shielded():
+def test_the_workers_of_a_data_loader_ignore_stop_signals():
     with StopRequest() as stop:
-        loader = torch.utils.data.DataLoader(Signalled(), num_workers=1, worker_init_fn=shield)
+        loader = torch.utils.data.DataLoader(Signalled(), num_workers=1, worker_init_fn=ignore_stop_signals)
         assert [int(item) for item in loader] == list(range(8)) and not stop.reason

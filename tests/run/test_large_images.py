@@ -139,7 +139,7 @@ def test_a_broken_image_stops_the_run_or_is_counted(tree, tmp_path):
     for path in list((tree / "train" / "n0000").iterdir())[:20]:
         path.write_bytes(path.read_bytes()[:200])
     words = [*image_trees.words(tree), "method=ce", "train.batch_size=16", "budget.max_steps_per_epoch=null"]
-    with pytest.raises(DataError, match=r"train/n0000/n0000_\d+\.JPEG is no whole image"):
+    with pytest.raises(DataError, match=r"train/n0000/n0000_\d+\.JPEG is not a complete image"):
         execute(tiny(tmp_path / "runs", *words))
     record, folder = execute(tiny(tmp_path / "runs", *words, "dataset.on_bad_image=skip"))
     first = read_record(tmp_path / "runs" / record.stage_one_id / "record.json")

@@ -1,4 +1,4 @@
-"""Small images: the whole train split is one uint8 tensor on the device, augmented there in batch."""
+"""Images in memory: the whole split is one uint8 tensor on the device, augmented there in batch."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class InMemoryImages(SyncSource):
 
 
 class CachedFeatures(SyncSource):
-    """Features (N, D) of a frozen encoder, computed once, in the place of images."""
+    """Features (N, D) of a frozen encoder, computed once and used instead of images."""
 
     def __init__(self, features: Tensor, labels: Tensor) -> None:
         self.features = features

@@ -1,4 +1,4 @@
-"""Splits that are given as lists of images, in the place of a selection by class counts."""
+"""Splits that are given as lists of images, instead of a selection by class counts."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[int]:
 
 
 def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
-    """What is wrong with the class sizes (C,) of a few-shot list."""
+    """The problems of the class sizes (C,) of a few-shot list."""
     shots = int(name.rpartition("_")[2].removesuffix("shot"))
     if found.sum() != shots * len(found):
         yield (
@@ -104,7 +104,7 @@ def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
 
 
 def _wrong_counts(found: NDArray[np.int64], largest: int, factor: float | None, profile: Profile) -> Iterator[str]:
-    """What is wrong with the class sizes (C,) of a train list."""
+    """The problems of the class sizes (C,) of a train list."""
     if factor is None:
         if not found.all():
             yield f"class {found.argmin()} has no image; check that the list is of this data set"

@@ -17,7 +17,7 @@ from lt_bench.data.splits.imbalance import Profile, class_counts, positions_by_c
 _MIN_CLASS_FOR_VALIDATION = 5
 _SHOTS_STREAM = 3
 _BALANCED_STREAM = 2
-_VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not depend on the validation fraction
+_VALIDATION_STREAM = 1  # not the stream of the selection, which must not depend on the validation fraction
 
 
 @dataclass(frozen=True, eq=False)

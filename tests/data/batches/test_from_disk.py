@@ -18,7 +18,7 @@ from lt_bench.config.compose import compose
 from lt_bench.data.batches import from_disk as module
 from lt_bench.data.batches.crops import CentralCrops, SplitView
 from lt_bench.data.batches.source import RankShare
-from lt_bench.data.batches.worker import shield
+from lt_bench.data.batches.worker import ignore_stop_signals
 from lt_bench.data.files.image_file import decode
 from lt_bench.data.load import load_data
 from lt_bench.engine.interrupt import StopRequest
@@ -180,7 +180,9 @@ def broken(tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_image_stops_the_run_with_its_name(broken, workers):
     source = load(broken, f"dataset.workers={workers}").train
-    with pytest.raises(DataError, match=r"train/n0002/n0002_3\.JPEG is no whole image.*dataset\.on_bad_image=skip"):
+    with pytest.raises(
+        DataError, match=r"train/n0002/n0002_3\.JPEG is not a complete image.*dataset\.on_bad_image=skip"
+    ):
         epoch(source)
     with pytest.raises(DataError, match="n0002_3"):
         list(source.chunks("plain", torch.arange(80), slice(None), 20, generator()))
@@ -228,19 +230,19 @@ def test_workers_outlive_the_signals_that_ask_the_group_to_stop(tree, sent):
 
 
 @pytest.mark.parametrize("sent", StopRequest.signals)
-def test_a_signal_to_a_worker_that_is_only_being_started_waits_until_it_is_shielded(tree, sent, monkeypatch):
+def test_a_signal_to_a_worker_that_is_being_started_is_ignored(tree, sent, monkeypatch):
     def signalled(worker):
         os.kill(os.getpid(), sent)
-        shield(worker)
+        ignore_stop_signals(worker)
 
-    monkeypatch.setattr(module, "shield", signalled)
+    monkeypatch.setattr(module, "ignore_stop_signals", signalled)
     assert len(epoch(load(tree, "dataset.workers=2").train)) == len(epoch(load(tree, "dataset.workers=0").train))
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_a_second_termination_is_obeyed():
+def test_a_second_termination_ends_a_worker():
     code = (
-        "import os, signal; from lt_bench.data.batches.worker import shield; shield(0); "
+        "import os, signal; from lt_bench.data.batches.worker import ignore_stop_signals; ignore_stop_signals(0); "
         "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGUSR2); "
         "os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True); "
         "os.kill(os.getpid(), signal.SIGTERM); print('still', flush=True)"
@@ -268,7 +270,7 @@ def test_full_shared_memory_stops_the_run_with_what_to_do(tree, said, monkeypatc
 
 
 def test_another_error_of_a_worker_is_not_taken_for_full_shared_memory(tree, monkeypatch):
-    monkeypatch.setattr(module, "shield", lambda worker: 1 / 0)
+    monkeypatch.setattr(module, "ignore_stop_signals", lambda worker: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         epoch(load(tree, "dataset.workers=1").train)
 

@@ -170,7 +170,7 @@ def test_an_interrupted_copy_goes_on_and_ends_as_an_undisturbed_one(tree, interr
     assert expected.keys() == {"images.bin", "index.npz", "index.sha256"}
     status, packed = prepare(tree)
     assert status == 0 and contents(packed) == expected and entries(tree) == ["data", "packed"]
-    assert len(read) == 121 and len(set(read)) == 120  # the image in hand was read twice
+    assert len(read) == 121 and len(set(read)) == 120  # the image at the interruption was read twice
 
 
 @pytest.mark.parametrize(

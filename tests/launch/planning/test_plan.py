@@ -1,4 +1,4 @@
-"""Sweeps expand to the runs that their words say, each once, and nothing invalid is planned."""
+"""Sweeps expand to the runs of their overrides, each once, and nothing invalid is planned."""
 
 import pytest
 
@@ -12,14 +12,14 @@ METHODS = ", ".join(groups()["method"])
 GRIDS = "sweep=[{method:ce,seed:'1,2'},{method:'sbcl,supcon',train.lr:0.3}]"
 
 
-def refusal(*words):
+def refusal(*overrides):
     with pytest.raises(UsageError) as caught:
-        plan(words)
+        plan(overrides)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("override", "expected"),
     [
         ("seed=1", ["seed=1"]),
         ("seed=1,2", ["seed=1", "seed=2"]),
@@ -45,8 +45,8 @@ def refusal(*words):
         ("train={lr:0.5},{lr:0.6}", ["train={lr:0.5}", "train={lr:0.6}"]),
     ],
 )
-def test_every_way_to_write_a_sweep(word, expected):
-    assert expand([word]) == [[text] for text in expected]
+def test_every_way_to_write_a_sweep(override, expected):
+    assert expand([override]) == [[text] for text in expected]
 
 
 def test_an_experiment_without_its_grids_is_swept_as_typed():
@@ -59,17 +59,17 @@ def test_a_shuffled_sweep_has_every_value():
     assert sorted(expand(["seed=shuffle(range(5))"])) == [[f"seed={seed}"] for seed in range(5)]
 
 
-def test_words_that_are_emitted_mean_the_same_again():
-    for word in (
+def test_expanded_overrides_expand_to_themselves():
+    for override in (
         "method.cluster_view='a b','c,d','e\\'f',plain",
         "method.views=[a,b],[c]",
         "dataset.mean=[0,1,2],[1,1,1]",
     ):
-        for words in expand([word]):
-            assert expand(words) == [words]
+        for one_run in expand([override]):
+            assert expand(one_run) == [one_run]
 
 
-def test_several_sweeps_make_a_grid_in_the_order_of_the_words():
+def test_several_sweeps_make_a_grid_in_the_order_of_the_overrides():
     assert expand(["method=ce,sbcl", "device=cpu", "seed=1,2"]) == [
         [method, "device=cpu", seed] for method in ("method=ce", "method=sbcl") for seed in ("seed=1", "seed=2")
     ]
@@ -84,7 +84,7 @@ def test_grids_of_an_experiment():
     ]
 
 
-def test_the_command_line_beats_a_grid():
+def test_the_command_line_overrides_a_grid():
     assert expand([GRIDS, "method=supcon"]) == [
         ["seed=1", "method=supcon", "sweep=[]"],
         ["seed=2", "method=supcon", "sweep=[]"],
@@ -108,7 +108,7 @@ def test_values_in_a_grid_need_no_quotes_where_yaml_has_the_type():
 def test_a_file_with_grids_and_one_without_in_one_sweep():
     found = expand(["experiment=digits_tuning,none", "seed=0"])
     assert found[-1] == ["experiment=none", "seed=0"] and len(found) > 2
-    assert all(words[-1] == "sweep=[]" for words in found[:-1])
+    assert all(one_run[-1] == "sweep=[]" for one_run in found[:-1])
 
 
 def test_a_plan_is_what_can_be_typed():
@@ -129,9 +129,9 @@ def test_runs_that_are_the_same_are_planned_once():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "message"),
     [
-        (["seed=interval(0,3)"], "seed=interval(0,3): an interval has no end of values"),
+        (["seed=interval(0,3)"], "seed=interval(0,3): an interval is not a list of values"),
         (["seed=glob(*)"], "seed=glob(*) matches nothing; seed= takes no files, because seed is no group"),
         (["method=glob(z*)"], f"method=glob(z*) matches nothing; method= takes {METHODS}"),
         (["method=ce,foo"], f"unknown method 'foo'; method= takes {METHODS}\nin the run method=foo"),
@@ -151,14 +151,14 @@ def test_runs_that_are_the_same_are_planned_once():
         (["seed=1 ,"], "cannot read"),
     ],
 )
-def test_what_is_refused_and_how(words, said):
-    assert said in refusal(*words)
+def test_what_is_refused_and_how(overrides, message):
+    assert message in refusal(*overrides)
 
 
 def test_describe(tmp_path):
     (run,) = plan([f"output_dir={tmp_path}"])
-    said = f"run {run.identity} (to do) on stage one {run.stage_one} (to do) in {tmp_path}"
-    assert describe(run.config) == said
+    expected = f"run {run.identity} (to do) on stage one {run.stage_one} (to do) in {tmp_path}"
+    assert describe(run.config) == expected
 
 
 SWEEPS = [
@@ -209,5 +209,5 @@ def test_words_that_are_wrong_without_the_plain_ones_are_composed_so_only_once(m
 
 
 def test_a_sweep_without_runs_is_refused():
-    with pytest.raises(UsageError, match="stands for no run at all"):
+    with pytest.raises(UsageError, match="expands to no run"):
         plan(["method=ce", "seed=range(0)"])

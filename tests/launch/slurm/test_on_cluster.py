@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM cluster: arrays, packs, several nodes, preemption, death, retry, cancel."""
+"""Sweeps on a real SLURM cluster: arrays, shared GPUs, several nodes, preemption, kills, retry, cancel."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from lt_bench.record.record import read_record
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SLURM = ("launch=slurm", "launch.cpus_per_task=1", "launch.time_min=5", "progress=false", "device=cpu")
 PATIENCE_S = 600
-# long enough to be interrupted: some hundred short epochs, with a checkpoint only where a signal asks for it
+# long enough to be interrupted: some hundred short epochs, with a checkpoint only after a signal
 LONG = ("method=ce", "stage_two=cb", "train.epochs=400", "stage_two.train.epochs=100", "checkpoint.every_epochs=null")
 
 
@@ -76,7 +76,7 @@ def records_of(folder):
 
 def wait_until_gone(cluster, *jobs):
     wait_for(lambda: not cluster.run("squeue", "-h", f"--jobs={','.join(jobs)}").strip(), PATIENCE_S)
-    # the accounts trail behind the queue
+    # the accounts are updated after the queue
     wait_for(lambda: not {"RUNNING", "PENDING", "REQUEUED"} & set(cluster.accounts(*jobs).values()), PATIENCE_S)
 
 
@@ -138,8 +138,8 @@ def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_
     assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
 
 
-def test_a_pack_gives_way_and_goes_on(cluster, submit, tmp_path):
-    """Both runs of a job write a checkpoint, and go on in the job's next life."""
+def test_runs_that_share_a_job_are_preempted_and_go_on(cluster, submit, tmp_path):
+    """Both runs of a job write a checkpoint, and go on after the requeue."""
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "seed=0,1", "launch.runs_per_gpu=2", "launch.cpus_per_task=2")
     wait_for(lambda: len([path for path in runs.glob("*/metrics.jsonl") if path.read_text()]) == 2, PATIENCE_S)
@@ -159,7 +159,7 @@ def test_the_end_of_a_jobs_time_is_not_the_end_of_its_run(cluster, submit, tmp_p
     assert cluster.accounts(job) == {job: "COMPLETED"} and len(records_of(tmp_path / "runs")) == 1
 
 
-def test_a_run_on_two_nodes_gives_way_to_a_higher_partition(cluster, submit, tmp_path):
+def test_a_run_on_two_nodes_is_preempted_by_a_higher_partition(cluster, submit, tmp_path):
     words = ("method=ce", "stage_two=cb", "train.epochs=300", "stage_two.train.epochs=50")
     (job,) = submit(*words, "launch.nodes=2", "launch.partition=low")
     wait_for_training(tmp_path / "runs", 20)
@@ -173,12 +173,12 @@ def test_a_run_on_two_nodes_gives_way_to_a_higher_partition(cluster, submit, tmp
     assert restarts(cluster, job) == 1
     (record,) = records_of(tmp_path / "runs")
     assert record.environment["processes"] == 2
-    for below, count in ((record.stage_one_id, 300), (record.run_id, 50)):
-        lines = (tmp_path / "runs" / below / "metrics.jsonl").read_text().splitlines()
+    for identity, count in ((record.stage_one_id, 300), (record.run_id, 50)):
+        lines = (tmp_path / "runs" / identity / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == list(range(count))
 
 
-def test_a_run_that_fails_takes_nobody_with_it_and_is_not_repeated(cluster, type_in, submit, tmp_path):
+def test_a_run_that_fails_stops_no_other_run_and_is_not_repeated(cluster, type_in, submit, tmp_path):
     """One job with a stage one for two runs, and beside it in the same job a run that diverges."""
     runs = tmp_path / "runs"
     (job,) = submit("method=ce", "sweep=[{stage_two:'none,cb'},{stage_two:none,train.lr:1e30}]", "budget=smoke",
@@ -195,11 +195,11 @@ def test_a_run_that_fails_takes_nobody_with_it_and_is_not_repeated(cluster, type
 
 @pytest.mark.parametrize("victim", ["lt_bench.launch.job", "submitit.core._submit"])
 def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, submit, tmp_path):
-    """The run's own process, and that of the job, which cannot say a word any more."""
+    """The run's own process, and that of the job, which exits without a status."""
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "checkpoint.every_epochs=5")
     wait_for_training(runs, 20)
-    # srun has the same words on its command line
+    # srun has the same arguments on its command line
     (pid,) = set(processes_with(victim, str(tmp_path))) - set(processes_with("srun", str(tmp_path)))
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: "failed" in states_of(type_in, runs).values(), 60)
@@ -211,16 +211,16 @@ def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, sub
     wait_until_gone(cluster, again)
     assert cluster.accounts(again) == {again: "COMPLETED"}
     assert_identical(results_in(runs), undisturbed(tmp_path / "by_hand", *LONG))
-    assert "nothing that was submitted has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
+    assert f"no submitted run in {runs} has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
 
 
-def test_a_job_that_ends_before_any_run_began_says_why(cluster, type_in, submit, tmp_path):
+def test_a_job_that_ends_before_any_run_started_has_a_log(cluster, type_in, submit, tmp_path):
     runs = tmp_path / "runs"
     (job,) = submit("method=ce", "budget=smoke", "launch.setup=['echo no such module; exit 3']")
     wait_until_gone(cluster, job)
     assert cluster.accounts(job) == {job: "FAILED"}
     shown = type_in("lt_bench.launch", "status", "--runs", str(runs)).stdout
-    assert f"job {job} ended as FAILED without a word; logs shows what the job printed" in shown
+    assert f"job {job} exited without a status (FAILED); logs shows what the job printed" in shown
     (name,) = states_of(type_in, runs)
     assert "no such module" in type_in("lt_bench.launch", "logs", name, "--runs", str(runs)).stdout
 
