@@ -6,17 +6,15 @@ import sys
 
 import pytest
 from helpers.command_line import without_torch
-from helpers.samples import metrics, sample
 
 from lt_bench.files import write_json
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
-from lt_bench.launch.planning.estimate import Estimate, estimate
 from lt_bench.launch.planning.identity_cache import cached_identities
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.folder import RunFolder
-from lt_bench.record.identity import identities, setting_id
+from lt_bench.record.identity import identities
 
 
 def submitted(tmp_path, *overrides, status=None):
@@ -27,45 +25,6 @@ def submitted(tmp_path, *overrides, status=None):
         if status:
             write_json(run.folder / "status.json", status)
     return runs
-
-
-@pytest.fixture
-def record():
-    """A record of a run on one process."""
-
-    def made(run, seconds, stage_one_seconds, **changes):
-        config = run.config
-        values = {
-            "run_id": run.identity, "stage_one_id": run.stage_one, "setting_id": setting_id(config),
-            "method": config.method["name"], "dataset": config.dataset.name, "backbone": config.backbone["name"],
-            "stage_two": config.stage_two["name"], "budget": config.budget.name, "metrics": metrics(0.9),
-            "cost": {"seconds": seconds, "stage_one_seconds": stage_one_seconds, "device": "H100"},
-        }  # fmt: skip
-        return sample(**values, **changes)
-
-    return made
-
-
-def test_an_estimate_is_the_median_of_earlier_seeds(record):
-    runs = plan(["method=ce", "stage_two=none,cb", "seed=range(4)"])
-    earlier = [record(run, 1800.0, 3600.0) for run in runs if run.config.seed < 2]
-    earlier.append(record(runs[2], 999999.0, 999999.0))  # one of three does not move a median
-    done = {run.stage_one: run.config.seed == 3 for run in runs}
-    found = estimate(runs, done, earlier)
-    # eight runs of half an hour; three of four stage ones of an hour, each of them once
-    assert found == Estimate(8 * 0.5 + 3 * 1.0, 5, 0, "H100")
-    assert str(found) == "about 7 GPU-hours on H100, from the records of 5 earlier runs"
-
-
-def test_an_estimate_knows_shared_gpus_processes_and_similar_runs(record):
-    (run,) = plan(["method=ce", "stage_two=cb", "launch=slurm_packed"])
-    (other,) = plan(["method=ce", "stage_two=cb", "train.lr=0.3"])
-    (far,) = plan(["method=supcon"])
-    earlier = [record(other, 3600.0, 7200.0, environment={"processes": 2})]
-    assert estimate([run], {run.stage_one: False}, earlier).hours == pytest.approx(6 / 4)
-    found = estimate([run, far], {run.stage_one: True, far.stage_one: True}, earlier)
-    assert (found.hours, found.unknown) == (pytest.approx(2 / 4), 1) and "1 runs without similar records" in str(found)
-    assert str(estimate([far], {far.stage_one: True}, [])).startswith("no estimate")
 
 
 def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, capsys):

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from helpers import image_trees
 from helpers.command_line import without_torch
 
 from lt_bench.data.__main__ import main
-from lt_bench.data.files.parallel import CHUNK, in_parallel
 
 
 @pytest.fixture
@@ -96,24 +94,3 @@ def test_torch_is_never_imported(root, tmp_path):
     command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.words(root)]
     found = subprocess.run(command, env=without_torch(tmp_path / "stub"), capture_output=True, text=True)
     assert (found.returncode, found.stderr.count("torch")) == (0, 0)
-
-
-def test_results_come_in_order_from_several_processes():
-    names = [str(number) for number in range(200)]
-    assert list(in_parallel(int, names, 2, "counting", False)) == list(range(200))
-
-
-def noted(item):
-    """The item, after a line on it in a file."""
-    with open(item[0], "a") as file:
-        file.write("x")
-    return item[1]
-
-
-def test_results_do_not_pile_up_where_they_are_read_slowly(tmp_path):
-    notes, count = tmp_path / "notes", 40 * CHUNK
-    results = in_parallel(noted, [(str(notes), number) for number in range(count)], 2, "counting", False)
-    first = next(results)
-    time.sleep(1)
-    assert first == 0 and len(notes.read_text()) <= 5 * CHUNK
-    assert list(results) == list(range(1, count)) and len(notes.read_text()) == count

@@ -3,15 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from submitit.core.job_environment import JobEnvironment
 from submitit.core.utils import DelayedSubmission, JobPaths, UncompletedJobError
 
 from lt_bench.launch.local.process_pool import Job
-from lt_bench.launch.slurm import blocked_signals
 from lt_bench.launch.slurm.blocked_signals import BLOCKED
 from lt_bench.launch.slurm.task import RunsFailed, Task
 
@@ -94,14 +91,6 @@ def test_a_signal_that_arrives_while_a_job_starts_is_handled_later(job, work):
         work(job("slow", "sleep 60"))
     assert work.calls() == "requeue 7\n"
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(BLOCKED)
-
-
-def test_a_job_starts_with_its_signals_blocked():
-    code = "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); os.kill(os.getpid(), signal.SIGTERM); print(1)"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", blocked_signals.__file__, "-c", code], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (0, "1\n")
 
 
 def test_a_failure_fails_the_job_and_no_other_run(job, work):
