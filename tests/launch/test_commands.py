@@ -28,12 +28,12 @@ def submitted(tmp_path, *overrides, status=None):
 
 
 def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, capsys):
-    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
-    runs = plan(words)
+    overrides = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+    runs = plan(overrides)
     done = record(runs[0], 36.0, 72.0)
     write_json(runs[0].folder / "record.json", done.to_dict())
     write_json(runs[1].folder / "status.json", {"state": "failed", "error": "E"})
-    assert main(["plan", *words]) == 0
+    assert main(["plan", *overrides]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [runs[0].identity, "done", runs[0].stage_one, "stage_two=none", "seed=1"]
     assert [line.split()[1] for line in lines[2:5]] == ["failed", "to", "to"]
@@ -44,11 +44,11 @@ def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, caps
 
 
 def test_records_that_contradict_each_other_do_not_stop_a_plan(tmp_path, record, capsys):
-    words = ["method=ce", f"output_dir={tmp_path}"]
-    (run,) = plan(words)
+    overrides = ["method=ce", f"output_dir={tmp_path}"]
+    (run,) = plan(overrides)
     for folder, budget in ((run.folder, "paper"), (tmp_path / "copy", "smoke")):
         write_json(folder / "record.json", record(run, 1.0, 1.0).to_dict() | {"budget": budget})
-    assert main(["plan", "seed=0,1", *words]) == 0
+    assert main(["plan", "seed=0,1", *overrides]) == 0
     said = capsys.readouterr()
     assert "no estimate" in said.out and "warning: no estimate: run" in said.err and "remove one" in said.err
 
@@ -183,7 +183,7 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         ([], "give a command: plan, submit, status, retry, cancel, logs"),
         (["logs", "0", "--lines", "0"], "--lines takes numbers from 1"),
@@ -198,16 +198,16 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
         (["status", "--wach"], "unrecognized arguments: --wach"),
     ],
 )
-def test_wrong_usage(words, said, capsys):
-    assert main(words) == 2
+def test_wrong_usage(arguments, said, capsys):
+    assert main(arguments) == 2
     assert said in capsys.readouterr().err
 
 
 def test_the_commands_need_no_torch(tmp_path):
     environment = without_torch(tmp_path)
-    for words in (["--help"], ["plan", "seed=1,2"], ["status"], ["retry"], ["submit", "seed=1,2", "--dry-run"]):
+    for arguments in (["--help"], ["plan", "seed=1,2"], ["status"], ["retry"], ["submit", "seed=1,2", "--dry-run"]):
         done = subprocess.run(
-            [sys.executable, "-m", "lt_bench.launch", *words],
+            [sys.executable, "-m", "lt_bench.launch", *arguments],
             capture_output=True, text=True, env=environment, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -215,7 +215,7 @@ def test_the_commands_need_no_torch(tmp_path):
 
 def test_an_identity_does_not_depend_on_where_a_run_is_carried_out():
     (here,) = plan(["seed=1"])
-    for words in (["launch=slurm"], ["launch=slurm_two_nodes", "launch.partition=x", "launch.setup=[a]"]):
-        (there,) = plan(["seed=1", *words])
+    for overrides in (["launch=slurm"], ["launch=slurm_two_nodes", "launch.partition=x", "launch.setup=[a]"]):
+        (there,) = plan(["seed=1", *overrides])
         assert identities(there.config) == identities(here.config)
         assert dataclasses.replace(there.config, launch=here.config.launch) == here.config

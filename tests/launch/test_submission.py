@@ -47,9 +47,11 @@ def frozen(tmp_path, *overrides, only_stage_one=False, code=None):
     return run, freeze(submission, run.stage_one if only_stage_one else run.identity)
 
 
-@pytest.mark.parametrize("words", [[], ["method=paco", "dataset=cifar100_lt", "fidelity=official"], ["stage_two=ncm"]])
-def test_what_is_read_is_what_was_written(words, tmp_path):
-    run, folder = frozen(tmp_path, *words)
+@pytest.mark.parametrize(
+    "overrides", [[], ["method=paco", "dataset=cifar100_lt", "fidelity=official"], ["stage_two=ncm"]]
+)
+def test_what_is_read_is_what_was_written(overrides, tmp_path):
+    run, folder = frozen(tmp_path, *overrides)
     again = thaw(folder)
     assert folder == tmp_path / run.identity and again.overrides == run.overrides and not again.only_stage_one
     assert again.config.train == run.config.train and again.config.method == run.config.method
@@ -76,9 +78,9 @@ def test_paths_do_not_depend_on_where_the_job_starts(tmp_path, monkeypatch):
 def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.pth").write_bytes(b"weights")
-    words = ["dataset=imagenet_lt", "dataset.list_dir=lists", "dataset.packed=copy", "output_dir=here"]
+    overrides = ["dataset=imagenet_lt", "dataset.list_dir=lists", "dataset.packed=copy", "output_dir=here"]
     for weights, expected in (("weights.pth", str(tmp_path / "weights.pth")), ("torchvision", "torchvision")):
-        (run,) = plan([*words, "backbone=resnet50", f"backbone.pretrained={weights}"])
+        (run,) = plan([*overrides, "backbone=resnet50", f"backbone.pretrained={weights}"])
         folder = freeze(Submission(run.config, False, {}, run.overrides), run.identity)
         monkeypatch.chdir("/")
         config = thaw(folder).config  # refuses another identity
@@ -100,8 +102,8 @@ def conf(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("only_stage_one", [True, False])
 def test_edits_of_the_files_that_a_run_was_composed_of_change_nothing(only_stage_one, tmp_path, conf):
-    words = ["method=sbcl", "fidelity=official", "stage_two=cb", "budget=smoke", "dataset.group_rule=count_100_20"]
-    (run,) = plan([*words, "progress=false", f"output_dir={tmp_path / 'runs'}"])
+    overrides = ["method=sbcl", "fidelity=official", "stage_two=cb", "budget=smoke", "dataset.group_rule=count_100_20"]
+    (run,) = plan([*overrides, "progress=false", f"output_dir={tmp_path / 'runs'}"])
     submission = Submission(run.config, only_stage_one, code_version(), run.overrides)
     folder = freeze(submission, run.stage_one if only_stage_one else run.identity)
     before = thaw(folder)
@@ -218,7 +220,7 @@ def test_a_submission_of_another_version_is_refused(change, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("overrides", "expected"),
     [
         (["launch=slurm_packed", "launch.runs_per_gpu=4", "launch.cpus_per_task=14"], 3),
         (["launch=slurm_packed", "launch.runs_per_gpu=4", "launch.cpus_per_task=2"], 1),
@@ -228,9 +230,9 @@ def test_a_submission_of_another_version_is_refused(change, tmp_path):
         (["launch=slurm_packed", "dataset.workers=0"], 0),
     ],
 )
-def test_processes_that_read_images_share_the_cores(words, expected, tmp_path, monkeypatch):
+def test_processes_that_read_images_share_the_cores(overrides, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("lt_bench.launch.submission.default_workers", lambda: 8)
-    run, folder = frozen(tmp_path, *words)
+    run, folder = frozen(tmp_path, *overrides)
     assert thaw(folder).config.dataset.workers == expected and folder == run.folder
 
 
@@ -252,7 +254,7 @@ def test_what_is_no_object_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "said"),
     [
         (["seed=3"], "SBCL / CB, digits_lt IF 20, seed 3"),
         (
@@ -261,8 +263,8 @@ def test_what_is_no_object_is_empty(tmp_path):
         ),
     ],
 )
-def test_a_label_says_what_a_run_is(words, said, tmp_path):
-    _, folder = frozen(tmp_path, *words)
+def test_a_label_says_what_a_run_is(overrides, said, tmp_path):
+    _, folder = frozen(tmp_path, *overrides)
     assert label(read_json(folder / "submission.json")["config"]) == said
 
 

@@ -46,8 +46,8 @@ def test_threads_of_a_run(asked, environment, parallel, expected, tmp_path, monk
     monkeypatch.setattr(
         "lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: seen.append((pool.environment, pool.parallel))
     )
-    words = [f"launch.parallel_runs={parallel}", f"launch.threads_per_run={asked or 'null'}"]
-    run_sweep([*words, f"output_dir={tmp_path}"])
+    overrides = [f"launch.parallel_runs={parallel}", f"launch.threads_per_run={asked or 'null'}"]
+    run_sweep([*overrides, f"output_dir={tmp_path}"])
     ((given, at_once),) = seen
     assert given["OMP_NUM_THREADS"] == expected and at_once == parallel
 
@@ -68,15 +68,15 @@ def test_a_run_of_another_process_is_not_started(tmp_path, monkeypatch, capsys):
 
 
 def test_runs_that_wait_in_another_sweep_are_not_started(tmp_path, monkeypatch, capsys):
-    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+    overrides = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
     statuses = []
 
     def meanwhile(pool, _):
         monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: 1 / 0)
-        statuses.append(run_sweep(words))
+        statuses.append(run_sweep(overrides))
 
     monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", meanwhile)
-    assert run_sweep(words) == 0 and statuses == [0]
+    assert run_sweep(overrides) == 0 and statuses == [0]
     assert capsys.readouterr().err == "runs: 4, done: 0\nruns: 4, done: 0, queued: 4\n"
 
 
@@ -90,8 +90,8 @@ def test_waiting_for_another_sweep_prints_a_line(tmp_path, capsys):
 
 
 def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys):
-    words = ["method=ce,sbcl", "stage_two=cb", "method.views=[plain]", f"output_dir={tmp_path}"]
-    assert run_sweep(words, dry_run=True) == 0
+    overrides = ["method=ce,sbcl", "stage_two=cb", "method.views=[plain]", f"output_dir={tmp_path}"]
+    assert run_sweep(overrides, dry_run=True) == 0
     output = capsys.readouterr()
     assert output.err == "runs: 2, done: 0\n" and not list(tmp_path.iterdir())
     first, second = output.out.splitlines()
@@ -110,8 +110,8 @@ def test_runs_are_kept_in_the_current_folder_by_default(tmp_path, monkeypatch, c
 
 @pytest.mark.slow
 def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch):
-    words = [*SMOKE, "method=ce", "stage_two=none,cb", f"output_dir={tmp_path}"]
-    assert run_sweep([*words, "train.lr=0.1,1e30"]) == 1
+    overrides = [*SMOKE, "method=ce", "stage_two=none,cb", f"output_dir={tmp_path}"]
+    assert run_sweep([*overrides, "train.lr=0.1,1e30"]) == 1
     message = capsys.readouterr().err
     assert message.startswith("runs: 4, done: 0\n") and "the loss was not finite" in message and "3 failed" in message
     (trace,) = tmp_path.glob("*/trace.txt")
@@ -131,19 +131,19 @@ def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch
 
     # what is done is not done again
     monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool", None)
-    assert run_sweep([*words, "train.lr=0.1"]) == 0
+    assert run_sweep([*overrides, "train.lr=0.1"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 2\n"
 
 
 @pytest.mark.slow
 def test_a_stage_one_that_a_second_sweep_starts_meanwhile_is_waited_for(tmp_path, monkeypatch, capsys):
     """It is still pending in the first sweep when the second begins to train it; both sweeps succeed."""
-    words = [*SMOKE, "method=ce", f"output_dir={tmp_path}"]
-    (run,) = plan([*words, "stage_two=ncm"])
+    overrides = [*SMOKE, "method=ce", f"output_dir={tmp_path}"]
+    (run,) = plan([*overrides, "stage_two=ncm"])
     stage_one, work, others = run.stage_one_folder, ProcessPool.work, []
 
     def meanwhile(pool, watch):
-        others.append(subprocess.Popen([*MODULE, "-m", *words, "stage_two=ncm"], stderr=subprocess.PIPE, text=True))
+        others.append(subprocess.Popen([*MODULE, "-m", *overrides, "stage_two=ncm"], stderr=subprocess.PIPE, text=True))
         wait_for(lambda: read_json(stage_one / "status.json").get("state") == "running", PATIENCE_S)
         stopped = [read_json(stage_one / "status.json")["pid"]]
         os.kill(stopped[0], signal.SIGSTOP)  # until the first sweep starts it
@@ -160,7 +160,7 @@ def test_a_stage_one_that_a_second_sweep_starts_meanwhile_is_waited_for(tmp_path
                 os.kill(stopped.pop(), signal.SIGKILL)
 
     monkeypatch.setattr(ProcessPool, "work", meanwhile)
-    assert run_sweep([*words, "stage_two=none,cb"]) == 0
+    assert run_sweep([*overrides, "stage_two=none,cb"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 0\n"  # nothing has failed
     _, message = others[0].communicate()
     assert others[0].returncode == 0, message
@@ -173,9 +173,9 @@ def test_a_stage_one_that_a_second_sweep_starts_meanwhile_is_waited_for(tmp_path
 @pytest.mark.parametrize(("number", "sign"), [(signal.SIGTERM, "log.txt"), (signal.SIGINT, "checkpoint.pt")])
 def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     """While its runs are still starting, and while they train."""
-    words = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
-    words += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
-    process = subprocess.Popen([*MODULE, *words], stderr=subprocess.PIPE, text=True)
+    overrides = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
+    overrides += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
+    process = subprocess.Popen([*MODULE, *overrides], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None)
     wait_for(lambda: len(processes_with(str(tmp_path))) >= 2)
     time.sleep(0.2)

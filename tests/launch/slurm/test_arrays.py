@@ -60,10 +60,10 @@ def tasks(folder):
 
 
 def test_a_request_in_full(slurm, tmp_path):
-    words = ["partition=gpu", "account=lab", "qos=high", "constraint='a100&nvlink'", "mem_gb=1.5", "time_min=90"]
-    words += ["gpus_per_node=8", "nodes=2", "cpus_per_task=12", "signal_delay_s=200", "array_parallelism=2"]
-    words += ['sbatch=["--exclude=node7,node8","--exclusive"]', "setup=['module load cuda','echo $HOME']"]
-    assert submit(tmp_path, "seed=1,2", *(f"launch.{word}" for word in words)) == 0
+    overrides = ["partition=gpu", "account=lab", "qos=high", "constraint='a100&nvlink'", "mem_gb=1.5", "time_min=90"]
+    overrides += ["gpus_per_node=8", "nodes=2", "cpus_per_task=12", "signal_delay_s=200", "array_parallelism=2"]
+    overrides += ['sbatch=["--exclude=node7,node8","--exclusive"]', "setup=['module load cuda','echo $HOME']"]
+    assert submit(tmp_path, "seed=1,2", *(f"launch.{override}" for override in overrides)) == 0
     options, lines = script(slurm, 101)
     expected = {
         "partition": "gpu", "account": "lab", "qos": "high", "constraint": "a100&nvlink", "mem": "1536M", "time": "90",
@@ -136,8 +136,8 @@ def test_a_shared_stage_one_is_in_the_job_of_its_runs(slurm, tmp_path):
 
 
 def test_a_stage_one_in_another_job_is_waited_for(slurm, tmp_path):
-    words = ["stage_two=none,cb", "seed=1"]
-    submit(tmp_path, *words)
+    overrides = ["stage_two=none,cb", "seed=1"]
+    submit(tmp_path, *overrides)
     (slurm / "squeue").write_text("#!/bin/sh\necho '101|RUNNING|5:00|None'\n")
     submit(tmp_path, "stage_two=none,cb,ncm,tau_norm", "seed=1")
     assert script(slurm, 102)[0]["dependency"] == "afterany:101"

@@ -45,8 +45,8 @@ def type_in(cluster, monkeypatch):
     for name, value in {**cluster.environment, "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
 
-    def typed(*words, status=0):
-        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    def typed(*arguments, status=0):
+        done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
@@ -57,8 +57,8 @@ def type_in(cluster, monkeypatch):
 def submit(type_in, tmp_path):
     """Submit a sweep into a folder; returns the ids of the jobs (of arrays: of the arrays)."""
 
-    def submitted(*words):
-        done = type_in("lt_bench", "-m", *SLURM, f"output_dir={tmp_path / 'runs'}", *words)
+    def submitted(*overrides):
+        done = type_in("lt_bench", "-m", *SLURM, f"output_dir={tmp_path / 'runs'}", *overrides)
         return re.findall(r"queued job (\d+)", done.stdout)
 
     return submitted
@@ -92,10 +92,10 @@ def restarts(cluster, job):
     return int(re.search(r"Restarts=(\d+)", cluster.run("scontrol", "show", "job", job))[1])
 
 
-def undisturbed(folder, *words):
+def undisturbed(folder, *overrides):
     """Results of the same run by hand."""
     done = call(
-        *words, "progress=false", "device=cpu", f"output_dir={folder}", env={**os.environ, "OMP_NUM_THREADS": "1"}
+        *overrides, "progress=false", "device=cpu", f"output_dir={folder}", env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
     (record,) = records_of(folder)
@@ -110,17 +110,17 @@ def results_in(folder):
 def test_24_runs_packed_in_pairs(cluster, type_in, submit, tmp_path):
     """Two arrays, because this cluster allows nine tasks in one; submitted again while they run, and afterwards."""
     runs = tmp_path / "runs"
-    words = ["method=ce", "stage_two=none", "seed=range(24)", "budget=smoke"]
-    words += ["launch.runs_per_gpu=2", "launch.cpus_per_task=2"]
-    jobs = submit(*words)
-    assert len(jobs) == 2 and submit(*words) == []
+    overrides = ["method=ce", "stage_two=none", "seed=range(24)", "budget=smoke"]
+    overrides += ["launch.runs_per_gpu=2", "launch.cpus_per_task=2"]
+    jobs = submit(*overrides)
+    assert len(jobs) == 2 and submit(*overrides) == []
     wait_until_gone(cluster, *jobs)
     states = cluster.accounts(*jobs)
     assert len(states) == 12 and set(states.values()) == {"COMPLETED"}
     assert sorted(record.seed for record in records_of(runs)) == list(range(24))
     logs = [path.read_text() for path in runs.glob("*/log.txt")]
     assert len(logs) == 24 and all(log.count("CE on digits_lt") == 1 and "done before" not in log for log in logs)
-    assert set(states_of(type_in, runs).values()) == {"done"} and submit(*words) == []
+    assert set(states_of(type_in, runs).values()) == {"done"} and submit(*overrides) == []
 
 
 def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_path):
@@ -160,8 +160,8 @@ def test_the_end_of_a_jobs_time_is_not_the_end_of_its_run(cluster, submit, tmp_p
 
 
 def test_a_run_on_two_nodes_is_preempted_by_a_higher_partition(cluster, submit, tmp_path):
-    words = ("method=ce", "stage_two=cb", "train.epochs=300", "stage_two.train.epochs=50")
-    (job,) = submit(*words, "launch.nodes=2", "launch.partition=low")
+    overrides = ("method=ce", "stage_two=cb", "train.epochs=300", "stage_two.train.epochs=50")
+    (job,) = submit(*overrides, "launch.nodes=2", "launch.partition=low")
     wait_for_training(tmp_path / "runs", 20)
     others = [
         cluster.run("sbatch", "--parsable", "-p", "high", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3").strip()
@@ -245,8 +245,8 @@ def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
 
 
 def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
-    words = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
-    said = type_in(*words, status=2).stderr
+    arguments = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
+    said = type_in(*arguments, status=2).stderr
     assert "sbatch refused" in said and "nowhere" in said
     assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
     assert set(states_of(type_in, tmp_path).values()) == {"to"}
