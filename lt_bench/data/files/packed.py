@@ -133,7 +133,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         data = (folder / INDEX).read_bytes()
         digest, size = (folder / CHECKSUM).read_text(encoding="utf-8").split()[0], (folder / IMAGES).stat().st_size
     except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise DataError(f"{folder} is no whole packed copy ({error}); {advice}") from error
+        raise DataError(f"{folder} is not a complete packed copy ({error}); {advice}") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
     with np.load(folder / INDEX) as arrays:

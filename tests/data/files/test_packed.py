@@ -109,7 +109,7 @@ def test_a_changed_index_or_a_cut_file_is_refused(tree):
     with pytest.raises(DataError, match="does not have the SHA-256 in index.sha256: damaged or changed"):
         opened(tree, *words)
     (packed / INDEX).unlink()
-    with pytest.raises(DataError, match="is no whole packed copy"):
+    with pytest.raises(DataError, match="is not a complete packed copy"):
         opened(tree, *words)
 
 
@@ -119,7 +119,7 @@ def test_broken_images_are_all_named_or_left_out(tree, capsys):
         path.write_bytes(path.read_bytes()[:300])
     status, packed = prepare(tree)
     said = capsys.readouterr().err
-    assert status == 1 and "n0002_2.JPEG is no whole" in said and "n0002_3.JPEG is no whole" in said
+    assert status == 1 and "n0002_2.JPEG is not a complete image" in said and "n0002_3.JPEG is not a complete" in said
     assert "dataset.on_bad_image=skip" in said and not packed.exists()
     status, packed = prepare(tree, "dataset.on_bad_image=skip")
     assert status == 0 and "118 images" in capsys.readouterr().out and entries(tree) == ["data", "packed"]
