@@ -123,7 +123,7 @@ class ProcessPool:
             self._remove_heartbeat(job)
             if status == DONE:
                 self.ended(job, status, "done")
-            elif status == INTERRUPTED or self.stopping:
+            elif self.stopping or status in (INTERRUPTED, -signal.SIGTERM):  # the latter before the run handles it
                 self.interrupted.append(job.folder)
                 self.ended(job, INTERRUPTED, "interrupted")
             else:

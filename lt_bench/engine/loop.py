@@ -117,7 +117,7 @@ class Trainer:
                 self._finish_epoch(stop)
             if stop.agreed(
                 self.context
-            ):  # a signal that came while the last checkpoint was written; the next stage has its own StopRequest
+            ):  # a signal while the last checkpoint was written; the next stage does not see it
                 raise Interrupted(stop.reason)
         if self.state.best:
             self.method.load_state_dict(self.state.best["model"])

@@ -94,9 +94,8 @@ class Runner:
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
-        new_rule(
-            self.config, self.data, self.device, self._new_method()
-        )  # an impossible rule is refused before stage one is trained
+        # an impossible rule is refused before stage one is trained
+        new_rule(self.config, self.data, self.device, self._new_method())
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)

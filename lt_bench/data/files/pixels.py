@@ -25,9 +25,8 @@ class FileImages:
 
     def __init__(self, root: Path, names: list[str], form: StoredForm) -> None:
         self.root, self.form = real_root(root), form
-        self.names = np.array(
-            [name.encode() for name in names], dtype=np.bytes_
-        )  # one block of memory, which processes share
+        # one block of memory, which processes share
+        self.names = np.array([name.encode() for name in names], dtype=np.bytes_)
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, decoded whole; raises BadImage, which names it."""

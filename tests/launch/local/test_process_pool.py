@@ -129,6 +129,12 @@ def test_a_killed_process_is_a_failure(notes, job):
     assert ended == [("a", -9, "failed (killed by signal 9): no output")]
 
 
+def test_a_process_that_is_terminated_before_it_handles_the_signal_is_no_failure(notes, job):
+    Path(notes.path).with_name("fake").write_text("#!/bin/sh\nkill -TERM $$\n")
+    pool, ended = worked(job("a"))
+    assert ended == [("a", 130, "interrupted")] and not pool.failed
+
+
 def test_an_interrupted_process_is_no_failure(notes, job, tmp_path):
     pool, ended = worked(job("a", status=130))
     assert ended == [("a", 130, "interrupted")] and not pool.failed and pool.interrupted == [tmp_path / "runs" / "a"]

@@ -158,12 +158,17 @@ def test_sigterm_without_a_warning_is_a_preemption_unless_the_job_is_cancelled(s
     assert work.calls() == ("requeue 7\n" if state == "RUNNING" else "")
 
 
+def test_a_run_that_a_preemption_kills_while_it_starts_is_requeued(job, work):
+    with pytest.raises(SystemExit):
+        work(job("slow", "kill -TERM $PPID $$"))
+    assert work.calls() == "requeue 7\n"
+
+
 def test_the_processes_of_a_run_connect_and_the_first_requeues(job, work):
     ranks = {"SLURM_NTASKS": "4", "SLURM_JOB_NUM_NODES": "2", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
     one = job("run", STOPS.format(signal="USR2"))
-    work(
-        one, SLURM_JOB_NODELIST="node[07-08]", **ranks
-    )  # exits without an error, so that SLURM does not kill the first process
+    # exits without an error, so that SLURM does not kill the first process
+    work(one, SLURM_JOB_NODELIST="node[07-08]", **ranks)
     assert (one.folder / "starts").read_text() == "3 4 1 2 node07 3\n" and work.calls() == ""
     assert not (one.folder / "job.json").exists()
     with pytest.raises(SystemExit):
