@@ -115,9 +115,8 @@ class Trainer:
             while self.state.epoch < self.training.epochs:
                 metrics.write(self.state.epoch, self._epoch(stop, progress))
                 self._finish_epoch(stop)
-            if stop.agreed(
-                self.context
-            ):  # a signal while the last checkpoint was written; the next stage does not see it
+            # a signal while the last checkpoint was written: the next stage would not see it
+            if stop.agreed(self.context):
                 raise Interrupted(stop.reason)
         if self.state.best:
             self.method.load_state_dict(self.state.best["model"])
