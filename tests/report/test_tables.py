@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -38,7 +39,7 @@ def stored() -> list[RunRecord]:
 def tables(records: list[RunRecord]) -> list[Table]:
     parts = sections(frame(record for record in records if record.kind == "run"))
     compared = [paired_table(part, "CE / –") for part in parts]
-    return [accuracy_table(part, with_ece=True) for part in parts] + [table for table in compared if table]
+    return [accuracy_table(part, more=["ece"]) for part in parts] + [table for table in compared if table]
 
 
 def files(records: list[RunRecord]) -> dict[str, str]:
@@ -58,7 +59,7 @@ def test_the_order_of_the_records_does_not_matter(seed: int) -> None:
     assert files(records) == files(stored())
 
 
-def only(records: list[RunRecord], **options: bool) -> Table:
+def only(records: list[RunRecord], **options: Any) -> Table:
     (part,) = sections(frame(records))
     return accuracy_table(part, **options)
 
@@ -142,7 +143,7 @@ def test_probes_have_a_table_of_their_own_with_the_deviation_over_groups() -> No
     probes = [sample(**PROBE, seed=i, metrics=metrics(groups=(0.9, 0.6, 0.3 + 0.3 * i))) for i in (0, 1)]
     supervised, probed = sections(frame([sample(), *probes]))
     assert (supervised.name, probed.name) == ("digits_lt_if20", "digits_lt_if20_probe")
-    table = accuracy_table(probed, with_ece=True)
+    table = accuracy_table(probed, more=["ece"])
     assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "std", "ECE", "n"]
     # sqrt(0.06) and sqrt(0.02): population deviations of 0.9, 0.6, 0.3 and of 0.9, 0.6, 0.6
     mean, spread = 100 * (0.06**0.5 + 0.02**0.5) / 2, 100 * (0.06**0.5 - 0.02**0.5) / 2**0.5
