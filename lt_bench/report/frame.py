@@ -33,7 +33,7 @@ def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
 
     Columns: the record's fields less the lists and the environment; ``settings`` as JSON text, less the seed of a
     few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics that are one number,
-    NaN where they are not known; the native imbalance factor is NaN; the orders of method and rule, infinite if unknown.
+    NaN where they are not known; the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """
     rows = pd.DataFrame([_row(record) for record in records])
     if rows.empty:
