@@ -41,7 +41,9 @@ class Predictions:
         counts = np.asarray(self.train_counts)
         cast = {name: np.asarray(logits, dtype=np.float32) for name, logits in self.logits_by_name.items()}
         if self.confusion is None:
-            for name, logits in cast.items() or [(LOGITS, np.zeros(0))]:
+            if LOGITS not in cast:
+                raise ValueError(f"no set of logits is named {LOGITS!r}")
+            for name, logits in cast.items():
                 _check(name, logits, np.asarray(self.labels), counts)
             object.__setattr__(self, "labels", np.asarray(self.labels).astype(np.int64))
         else:
@@ -49,8 +51,6 @@ class Predictions:
             if cast or len(self.labels) or cells.shape != 2 * counts.shape or cells.dtype.kind not in "iu":
                 raise ValueError("confusion counts are whole numbers (C, C) and stand instead of logits and labels")
             object.__setattr__(self, "confusion", cells.astype(np.int64))
-        if LOGITS not in cast and self.confusion is None:
-            raise ValueError(f"no set of logits is named {LOGITS!r}")
         if self.class_names is not None and len(self.class_names) != len(counts):
             raise ValueError(f"expected {len(counts)} class names, found {len(self.class_names)}")
         object.__setattr__(self, "logits_by_name", cast)

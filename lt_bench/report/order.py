@@ -14,11 +14,12 @@ VARIANT = "+"  # a method with a component stands right after the method: SimCLR
 def order_of(group: str, title: str, recorded: int | None) -> float:
     """The place of a method or stage-two rule: what conf/ says of its title, or its record; infinite if neither does.
 
-    conf/ comes first, so that all rows agree, whenever they were recorded.
+    conf/ comes first, so that all rows agree, whenever they were recorded. A method with a component that has no order
+    of its own has that of the method.
     """
     known = _orders(group)
-    found = known.get(title, known.get(title.partition(VARIANT)[0], recorded))
-    return inf if found is None else float(found)
+    places = (known.get(title), recorded, known.get(title.partition(VARIANT)[0]))
+    return next((float(place) for place in places if place is not None), inf)
 
 
 @cache

@@ -28,4 +28,7 @@ def test_every_choice_composes_with_an_order_which_its_title_has_too(group: str)
 
 def test_what_nobody_knows_comes_last() -> None:
     assert order_of("method", "Zeta", None) == inf and order_of("stage_two", "Zeta", None) == inf
+    assert (
+        order_of("method", "CE+mine", None) == order_of("method", "CE", None) and order_of("method", "CE+x", 15) == 15
+    )
     assert order_of("method", "Zeta", 15) == 15.0 and order_of("method", "CE", 999) == order_of("method", "CE", None)
