@@ -77,5 +77,6 @@ def _progress(folder: Path, state: State) -> str:
     if state.name == RUNNING:
         return progress_of(folder) or state.detail
     if state.name == DONE and (done := finished(str(folder.parent), folder.name)):
-        return f"{100 * done[0].metrics['top1']:.1f} %"
+        top1 = done[0].metrics["top1"]
+        return "" if top1 is None else f"{100 * top1:.1f} %"
     return state.detail if len(state.detail) <= LONGEST else f"{state.detail[: LONGEST - 1]}…"

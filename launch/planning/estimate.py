@@ -63,7 +63,7 @@ def earlier_records(output_dir: str) -> list[RunRecord]:
     """All records under a folder; none where there is no such folder, or where they contradict each other."""
     path = Path(output_dir).expanduser()
     try:
-        return read_records([path]) if path.is_dir() else []
+        return read_records([path], metrics=()) if path.is_dir() else []
     except (OSError, ValueError) as error:
         print(f"lt_bench: warning: no estimate: {error}", file=sys.stderr)
         return []

@@ -122,10 +122,14 @@ class Training:
 
 @dataclass
 class Named:
-    """What stands beside the parameters of a method or a stage-two rule: its name here and in tables."""
+    """What stands beside the parameters of a method or a stage-two rule: its name here and in tables.
+
+    Rows of tables stand by ``order``, then by ``title``; without an order they come last.
+    """
 
     name: str = MISSING
     title: str = MISSING
+    order: int | None = None
 
 
 @dataclass

@@ -148,7 +148,7 @@ def _wrong_node(key: str, values: dict[str, Any], keys: Mapping[str, Parameter])
     """What is wrong with the keys and values of one node; values that fit are made canonical in place."""
     for name, value in values.items():
         if name not in keys:
-            known = ", ".join(sorted(keys.keys() - {"_target_", "name", "title"})) or "no parameters"
+            known = ", ".join(sorted(keys.keys() - {"_target_", "name", "title", "order"})) or "no parameters"
             owner = values.get("_target_", key)
             yield f"unknown key {key}.{name}{nearest(name, keys)}; {owner} takes {known}"
         elif not accepts(value, keys[name].annotation):

@@ -62,6 +62,8 @@ def describe(
         group_rule=config.dataset.group_rule,
         selection=config.evaluation.select,
         evaluated_on=config.evaluation.split,
+        method_order=config.method.get("order"),
+        stage_two_order=config.stage_two.get("order"),
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
     )

@@ -24,12 +24,13 @@ from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.errors import Interrupted, NonFiniteLoss, UsageError
-from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
+from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_atomic, write_json
 from lt_bench.preflight.validate import stage_two_training
 from lt_bench.record.folder import RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -136,22 +137,23 @@ class Runner:
         logits = classify(rule.finish(method, context), features)
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLoss(f"logits on the {config.evaluation.split} split are not finite; {NonFiniteLoss.advice}")
-        predictions = folder.path / "predictions.npz"
+        predictions = folder.path / PREDICTIONS
         if folder.writes:
-            save_predictions(
-                predictions,
-                logits.cpu().numpy(),
-                self.held_out.labels.cpu().numpy(),
-                self.data.train_counts,
-                config.dataset.group_rule,
+            made = Predictions(
+                logits_by_name={LOGITS: logits.cpu().numpy()},
+                labels=self.held_out.labels.cpu().numpy(),
+                train_counts=self.data.train_counts,
+                group_rule=config.dataset.group_rule,
             )
+            save_predictions(predictions, made)
         distributed.barrier()
         cost = {
             "seconds": round(seconds, 3),
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
-        return self._describe(folder, "run", dict(metrics_from_file(predictions)), {**cost, **self._skipped(images)})
+        metrics = evaluate(load_predictions(predictions))
+        return self._describe(folder, "run", metrics, {**cost, **self._skipped(images)})
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: str, best: bool

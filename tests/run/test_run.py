@@ -16,7 +16,8 @@ from helpers.chain import TINY, assert_identical, execute, results, tiny
 from lt_bench.__main__ import main
 from lt_bench.data.sources.fashion_mnist import DEBIAN_FOLDER
 from lt_bench.errors import UsageError
-from lt_bench.evaluation.predictions import load_predictions, metrics_from_file
+from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.record.record import read_record
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def test_the_run_folder_holds_everything_and_metrics_come_from_the_predictions(t
         "predictions.npz", "record.json", "status.json", "lock",
     }  # fmt: skip
     assert {path.name for path in folder.iterdir()} == expected
-    assert metrics_from_file(folder / "predictions.npz") == record.metrics
+    assert evaluate(load_predictions(folder / "predictions.npz")) == record.metrics
     assert read_record(folder / "record.json") == record
     assert json.loads((folder / "status.json").read_text())["state"] == "done"
     predictions = load_predictions(folder / "predictions.npz")

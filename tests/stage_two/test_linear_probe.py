@@ -9,6 +9,7 @@ import torch
 from helpers.chain import execute, tiny
 from helpers.engine_parts import Vectors, one_process, stage
 from helpers.golden_vectors import golden
+from helpers.samples import predictions
 from torch import nn
 
 from lt_bench.config.compose import compose
@@ -50,7 +51,7 @@ def test_weights_logits_and_accuracies_are_the_authors(name, tmp_path):
     assert_near(classifier.bias, case["final_bias"])
     logits = classify(classifier, case["x_test"])
     assert_near(logits, case["test_logits"])
-    metrics = evaluate(logits.numpy(), case["y_test"].numpy(), np.ones(classes, dtype=np.int64), "thirds")
+    metrics = evaluate(predictions(logits.numpy(), case["y_test"].numpy(), np.ones(classes, dtype=np.int64)))
     assert [metrics["top1"], metrics["top5"]] == pytest.approx([float(case["top1"]), float(case["top5"])], rel=1e-6)
     np.testing.assert_allclose(100 * np.array(metrics["per_class_accuracy"], float), case["per_class_accuracy"])
 
