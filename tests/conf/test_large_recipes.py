@@ -236,7 +236,7 @@ def test_crt_and_lws_have_the_published_values():
 @pytest.mark.parametrize(("method", "dataset"), RECIPES)
 def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
-    words = [*image_trees.words(root, dataset), f"method={method}", "train.batch_size=16"]
+    words = [*image_trees.overrides(root, dataset), f"method={method}", "train.batch_size=16"]
     words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
         words.append("method.queue_size=64")

@@ -23,7 +23,7 @@ TINY = ("budget.epoch_scale=0.02", "budget.max_steps_per_epoch=2", "budget.name=
 
 
 def tiny(output_dir: Path, *words: str) -> Config:
-    """A settled config of seconds."""
+    """The validated config of a run that takes seconds."""
     return validate(compose([*TINY, f"output_dir={output_dir}", *words]))
 
 

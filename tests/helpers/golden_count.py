@@ -12,6 +12,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ FOLDER = Path(__file__).parents[1] / "golden"
 
 def importing() -> str:
     """Name of the module that is being imported, "" outside imports."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "<module>" and "__file__" in frame.f_globals:
             return str(frame.f_globals["__name__"])
