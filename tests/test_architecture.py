@@ -160,6 +160,51 @@ def test_a_method_is_found_by_its_name(method):
         assert (ROOT / "tests" / "methods" / f"test_{name}.py").exists()
 
 
+CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns")
+
+
+def clock_readings(tree):
+    """Assertions that compare what a clock on the wall says: calls of one, and names that were given one's reading."""
+    read = {
+        ast.unparse(target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and any(map(is_clock, ast.walk(node.value)))
+        for target in node.targets
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            parts = [*ast.walk(node.test)]
+            if any(is_clock(part) or isinstance(part, ast.Name) and part.id in read for part in parts):
+                yield ast.unparse(node)
+
+
+def is_clock(node):
+    name = node.func if isinstance(node, ast.Call) else None
+    if isinstance(name, ast.Attribute):
+        return name.attr in CLOCKS and ast.unparse(name.value) == "time"
+    return isinstance(name, ast.Name) and name.id in CLOCKS
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("start = time.monotonic()\nassert time.monotonic() - start < 5", True),
+        ("start = time.perf_counter()\nseconds = time.perf_counter() - start\nassert seconds < 5", True),
+        ("elapsed = perf_counter() - start\nassert elapsed < 5", True),
+        ("seconds = cpu_seconds(command)\nassert seconds < 5", False),
+        ("assert time.process_time() < 5", False),
+    ],
+)
+def test_judgements_by_the_clock_are_found(text, found):
+    assert bool([*clock_readings(ast.parse(text))]) == found
+
+
+def test_no_test_judges_by_the_clock():
+    """Other work on the machine would decide. CPU time or a ratio does; a wait has a generous end in wait_for."""
+    found = {path: [*clock_readings(ast.parse(path.read_text()))] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {path: asserts for path, asserts in found.items() if asserts} == {}
+
+
 @pytest.mark.parametrize("rule", sorted(path.stem for path in (ROOT / "conf" / "stage_two").glob("*.yaml")))
 def test_a_stage_two_rule_is_found_by_its_name(rule):
     assert (ROOT / "lt_bench" / "stage_two" / f"{rule}.py").exists()

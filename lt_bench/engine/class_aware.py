@@ -69,18 +69,3 @@ class ClassAwareOrder:
             order += islice(self._images[label], self._per_visit)
         self._next_epoch += 1
         return order[: self.length]
-
-
-def balanced_sample_weights(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Weight 1 / n_y of every image, (N,), for drawing with replacement; n_y images share its class."""
-    return 1.0 / np.bincount(labels)[labels]
-
-
-def effective_number_sample_weights(labels: NDArray[np.integer], beta: float) -> NDArray[np.float64]:
-    """Weight (1 - beta) / (1 - beta ** n_y) of every image, (N,).
-
-    Raises ValueError unless 0 <= beta < 1.  Source: Cui et al., CVPR 2019, equation (2).  Deviation: none.
-    """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta is at least 0 and below 1, not {beta:g}")
-    return (1.0 - beta) / (1.0 - np.power(beta, np.bincount(labels)[labels]))

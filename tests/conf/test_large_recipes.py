@@ -8,6 +8,7 @@ import pytest
 from helpers import image_trees
 from helpers.chain import execute, tiny
 from helpers.golden_vectors import FOLDER
+from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import compose, groups
 from lt_bench.errors import UsageError
@@ -133,7 +134,7 @@ def config(method, dataset, *words):
     return validate(compose([f"method={method}", f"dataset={dataset}", *words]))
 
 
-@pytest.mark.parametrize(("method", "dataset"), RECIPES)
+@pytest.mark.parametrize(("method", "dataset"), each_value_once(RECIPES))
 def test_values_of_the_published_tables(method, dataset):
     found = config(method, dataset)
     train, views = found.train, found.method.get("views")
@@ -145,8 +146,10 @@ def test_values_of_the_published_tables(method, dataset):
         assert found.method[key] == value
 
 
-@pytest.mark.parametrize(("method", "dataset"), RATES)
-@pytest.mark.parametrize("fidelity", ["clean", "official"])
+FIDELITIES = [(*pair, fidelity) for fidelity in ("clean", "official") for pair in RATES]
+
+
+@pytest.mark.parametrize(("method", "dataset", "fidelity"), each_value_once(FIDELITIES))
 def test_rates_are_the_published_ones(method, dataset, fidelity):
     if f"{method}_official" not in groups()["quirks"] or method in NOT_OFFICIAL:
         fidelity = "clean"
@@ -233,7 +236,7 @@ def test_crt_and_lws_have_the_published_values():
 @pytest.mark.parametrize(("method", "dataset"), RECIPES)
 def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
-    words = [*image_trees.words(root, dataset), f"method={method}", "train.batch_size=16"]
+    words = [*image_trees.overrides(root, dataset), f"method={method}", "train.batch_size=16"]
     words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
         words.append("method.queue_size=64")

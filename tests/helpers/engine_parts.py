@@ -101,8 +101,8 @@ def one_process(source, seed: int = 0) -> EngineContext:
     return EngineContext(Processes(0, 1, CPU), seed, source)
 
 
-def run_for(method: nn.Module, batch: Batch) -> EngineContext:
-    """A run of a method that embeds its training images, all of which are in one batch."""
+def context_of(method: nn.Module, batch: Batch) -> EngineContext:
+    """The context of a method that embeds its training images, all of which are in one batch."""
     run = one_process(FixedBatches([batch]))
     run.module = method
     return run

@@ -42,6 +42,19 @@ def test_weights_equal_the_golden_ones(case):
     assert float(weights.sum()) == pytest.approx(len(weights), rel=1e-12)
 
 
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_weights_of_images_equal_the_golden_ones_up_to_their_scale(case):
+    """Those for drawing images; balanced ones, 1 / count, are the limit of beta near 1."""
+    vectors = golden("cb_weights", case)
+    labels = vectors["labels"].long()
+    counts = torch.bincount(labels)
+    for beta, name in ((float(vectors["beta"]), "effective"), (1 - 2**-40, "balanced")):
+        expected = vectors[f"{name}_sample_weight"]
+        of_classes = torch.zeros(len(counts), dtype=torch.float64).scatter(0, labels, expected)
+        weights = effective_number_weights(counts, beta)[labels] * (of_classes.sum() / len(counts))
+        np.testing.assert_allclose(weights, expected, rtol=1e-9)
+
+
 def test_equals_the_equation_written_as_a_loop():
     generator = torch.Generator().manual_seed(0)
     logits = torch.rand(6, 4, generator=generator, dtype=torch.float64) * 2 - 1

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.chain import execute, tiny
+from helpers.chain import class_of, execute, tiny
 from helpers.engine_parts import (
     CPU,
     INPUTS,
@@ -22,7 +22,6 @@ from helpers.two_processes import on_two
 from torch import nn
 
 from lt_bench.config.compose import compose, groups
-from lt_bench.config.signatures import class_attribute
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.load import load_data
 from lt_bench.engine.context import EngineContext
@@ -36,11 +35,7 @@ from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.resnet_cifar import resnet18_cifar
 from lt_bench.preflight.validate import validate
 
-SELF_SUPERVISED = [
-    name
-    for name in groups()["method"]
-    if class_attribute(compose([f"method={name}"]).method._target_, "self_supervised")
-]
+SELF_SUPERVISED = [name for name in groups()["method"] if class_of("method", name).self_supervised]
 
 
 def built(kind=SimCLR, **settings):

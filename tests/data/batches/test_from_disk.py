@@ -30,7 +30,7 @@ def tree(tmp_path_factory):
 
 
 def load(root, *words):
-    return load_data(validate(compose([*image_trees.words(root), *words])), torch.device("cpu"))
+    return load_data(validate(compose([*image_trees.overrides(root), *words])), torch.device("cpu"))
 
 
 def generator(step=0):
@@ -98,7 +98,7 @@ def test_the_plain_view_is_the_published_evaluation(tree):
     from torchvision import transforms
 
     data = load(tree, "dataset.image_size=14")
-    dataset = validate(compose(image_trees.words(tree))).dataset
+    dataset = validate(compose(image_trees.overrides(tree))).dataset
     evaluation = transforms.Compose(
         [
             transforms.Resize(16),
@@ -218,8 +218,14 @@ def test_a_run_does_not_wait_for_shared_memory_that_there_is_not(tree, tmp_path)
     small = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*small, "true"], capture_output=True).returncode:
         pytest.skip("a mount namespace needs unshare and the right to mount")
-    words = [*image_trees.words(tree), "dataset.workers=2", "method=ce", "train.batch_size=40", "dataset.image_size=32"]
-    words += ["train.epochs=1", "train.schedule.warm_epochs=0", "progress=false", f"output_dir={tmp_path / 'runs'}"]
+    words = [*image_trees.overrides(tree), "dataset.workers=2", "method=ce", "train.batch_size=40"]
+    words += [
+        "dataset.image_size=32",
+        "train.epochs=1",
+        "train.schedule.warm_epochs=0",
+        "progress=false",
+        f"output_dir={tmp_path / 'runs'}",
+    ]
     command = [*small, sys.executable, "-m", "lt_bench", *words]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert found.returncode == 1 and "shared memory (/dev/shm)" in found.stderr.splitlines()[-1]

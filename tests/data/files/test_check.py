@@ -44,7 +44,7 @@ def spoil(root):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_problem_is_found_at_once(root, workers, capsys):
     train, expected = spoil(root)
-    words = [*image_trees.words(root), f"dataset.workers={workers}", "dataset.train_images=80"]
+    words = [*image_trees.overrides(root), f"dataset.workers={workers}", "dataset.train_images=80"]
     assert main(["check", *words]) == 1
     output = capsys.readouterr()
     first, *lines = output.out.splitlines()
@@ -56,7 +56,7 @@ def test_every_problem_is_found_at_once(root, workers, capsys):
 
 
 def test_nothing_wrong(root, capsys):
-    assert main(["check", *image_trees.words(root), "progress=false"]) == 0
+    assert main(["check", *image_trees.overrides(root), "progress=false"]) == 0
     output = capsys.readouterr()
     assert output.err == ""
     lists = root / "lists"
@@ -91,6 +91,6 @@ def test_missing_lists_fail(tmp_path, capsys):
 
 def test_torch_is_never_imported(root, tmp_path):
     (tmp_path / "stub").mkdir()
-    command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.words(root)]
+    command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.overrides(root)]
     found = subprocess.run(command, env=without_torch(tmp_path / "stub"), capture_output=True, text=True)
     assert (found.returncode, found.stderr.count("torch")) == (0, 0)

@@ -1,0 +1,86 @@
+"""What a stranger adds without a change of the package: a method in two files, a backbone in one, and their rows."""
+
+import pytest
+from helpers.chain import TINY
+from helpers.installation import Installation
+
+from lt_bench.record.record import read_record
+
+METHOD = '''
+"""Cross-entropy of softened logits."""
+
+import torch.nn.functional as F
+
+from lt_bench.methods.ce import CE
+
+
+class SoftenedCE(CE):
+    """Cross-entropy of logits over a temperature."""
+
+    def __init__(self, encoder, info, *, views=("crop_flip",), softness: float = 1.0):
+        super().__init__(encoder, info, views=views)
+        self.softness = softness
+
+    def loss(self, logits, labels):
+        """Mean cross-entropy of softened logits (B, C) and labels (B,)."""
+        return F.cross_entropy(logits / self.softness, labels)
+'''
+METHOD_FILE = """# @package _global_
+# cross-entropy of softened logits
+defaults:
+  - ce
+method:
+  name: softened_ce
+  title: Softened CE
+  _target_: softened_ce.SoftenedCE
+  softness: 2.0
+"""
+BACKBONE_FILE = """# a residual network of two narrow blocks, 12 features
+name: narrow
+_target_: lt_bench.models.resnet_cifar.CifarResNet
+blocks: [1, 1]
+widths: [6, 12]
+shortcut: padding
+initialisation: default
+"""
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory):
+    """An installation with the stranger's files."""
+    made = Installation(tmp_path_factory.mktemp("own"))
+    (made.work / "softened_ce.py").write_text(METHOD.lstrip())
+    (made.conf / "method" / "softened_ce.yaml").write_text(METHOD_FILE)
+    (made.conf / "backbone" / "narrow.yaml").write_text(BACKBONE_FILE)
+    return made
+
+
+OWN = ("method=softened_ce", "backbone=narrow")
+
+
+def test_help_lists_what_was_added_and_mistakes_in_it_are_found(installation):
+    shown = installation.call("--help")
+    assert shown.returncode == 0 and "softened_ce" in shown.stdout and "narrow" in shown.stdout, shown.stderr
+    refused = installation.call("--dry-run", *OWN, "method.softnes=3")
+    assert refused.returncode == 2 and "did you mean" in refused.stderr and "softness" in refused.stderr
+
+
+def test_what_was_added_is_part_of_the_identity(installation):
+    words = [(), ("method.softness=3",), ("backbone.widths=[6,18]",)]
+    said = [installation.call("--dry-run", *OWN, *more) for more in words]
+    assert all(one.returncode == 0 for one in said), said
+    assert len({one.stdout.split()[1] for one in said}) == len(words)
+
+
+@pytest.mark.slow
+def test_what_was_added_runs_and_has_a_row_under_its_title(installation):
+    for words in (OWN, ("method=ce", "backbone=tiny")):
+        done = installation.call(*TINY, *words)
+        assert done.returncode == 0, done.stderr
+    records = [read_record(path) for path in (installation.work / "runs").glob("*/record.json")]
+    (own,) = [record for record in records if record.kind == "run" and record.method == "softened_ce"]
+    assert (own.method_name, own.backbone, own.settings["method.softness"]) == ("Softened CE", "narrow", 2.0)
+    reported = installation.python("-m", "lt_bench.report", "--runs", "runs", "--out", "tables")
+    assert reported.returncode == 0, reported.stderr
+    tables = "\n".join(path.read_text() for path in (installation.work / "tables").glob("*.md"))
+    assert "| Softened CE" in tables and "| CE" in tables
