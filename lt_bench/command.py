@@ -42,11 +42,8 @@ def exit_status(work: Callable[[], int]) -> int:
         return FAILED
     except Exception as error:
         kept = getattr(error, "trace_file", None)
-        where = "follows" if kept is None else f"is kept in {kept}"
-        print(
-            f"lt_bench: {type(error).__name__}, probably a defect of {_culprit(error)}; its traceback {where}",
-            file=sys.stderr,
-        )
+        said = f"{type(error).__name__}, probably a defect of {_culprit(error)}; its traceback"
+        print(f"lt_bench: {said} {'follows' if kept is None else f'is kept in {kept}'}", file=sys.stderr)
         raise
 
 

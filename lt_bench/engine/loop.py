@@ -269,9 +269,7 @@ class Trainer:
         if rest >= smallest and not self.training.drop_last:
             steps += 1
         if steps == 0:
-            raise SettingError(
-                "batch_size", f"at most {images}, the number of images (or drop_last=false)", size, images
-            )
+            raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)
 
 
