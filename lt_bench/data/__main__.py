@@ -63,10 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(config: Config) -> int:
     lists = read_lists(config)
-    try:
-        problems = find_problems(config, lists, _workers(config))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    problems = find_problems(config, lists, _workers(config))
     for problem in problems:
         print(problem)
     for part, files in lists.parts().items():

@@ -10,7 +10,7 @@ from hydra.utils import get_object
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
 from lt_bench.data.sources.image_lists import find
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, keyed
 
 _cache: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
 
@@ -26,8 +26,10 @@ def read_source(config: Config) -> Any:
     """What the source of a data set returns, ``ImageArrays`` or ``ImageLists``.
 
     A source is a function of the root and of those settings of the data set that it names as its parameters.
+    Raises DataError, UsageError where the source raises them or SettingError.
     """
-    return get_object(config.dataset._target_)(data_root(config), **_settings(config))
+    with keyed("dataset"):
+        return get_object(config.dataset._target_)(data_root(config), **_settings(config))
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lt_bench.errors import UsageError
+
 
 class Processes(NamedTuple):
     """This process among all: its rank, their number, and the device it computes on."""
@@ -23,10 +25,10 @@ class Processes(NamedTuple):
 def start(device: str) -> Processes:
     """Join the process group that torchrun or a launcher describes; one process without them.
 
-    Raises ValueError where CUDA is asked for and there is none.
+    Raises UsageError where CUDA is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda, but PyTorch sees no CUDA device; set device=cpu or device=auto")
+        raise UsageError("device=cuda, but PyTorch sees no CUDA device; set device=cpu or device=auto")
     cuda = device != "cpu" and torch.cuda.is_available()
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")

@@ -20,13 +20,14 @@ from lt_bench.data.batches.source import ImageSource, RankShare
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.interrupt import StopRequest
+from lt_bench.engine.lone_image import lone_image, refuse_single_values
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
-from lt_bench.errors import CheckpointError, Interrupted
+from lt_bench.errors import CheckpointError, Interrupted, SettingError
 from lt_bench.models.sync_batch_norm import synchronise
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
@@ -44,6 +45,7 @@ class Stage(NamedTuple):
     budget: Budget
     intervals: Checkpoint
     progress: bool
+    key: str = "train"  # of the training's settings in a config
 
     @property
     def checkpoint(self) -> Path:
@@ -67,6 +69,7 @@ class Trainer:
 
     ``schedule`` makes the schedule of a segment from the number of its epochs; segments begin at ``restart_epochs``.
     ``score`` is read after every epoch where the best epoch is wanted instead of the last.
+    Raises SettingError for values of ``training`` that these images and this method cannot be trained with.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class Trainer:
         if context.world_size > 1:
             synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
+        if lone := lone_image(training, len(self.order), context.world_size):
+            refuse_single_values(method, lone.under(stage.key))
         self.optimizer = self._new_optimizer()
         self.precision = Precision(resolve(training.precision, context.device), context.device)
         self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
@@ -260,15 +265,12 @@ class Trainer:
         size, images = self.training.batch_size, len(self.order)
         smallest = self.method.smallest_share * self.context.world_size
         if size < smallest:
-            key = "stage_two.train.batch_size" if self.stage.name == "stage two" else "train.batch_size"
-            raise ValueError(f"a batch needs at least {smallest} images, not {size}; set {key}={smallest} or more")
+            raise SettingError("batch_size", f"at least {smallest}, the images that a batch needs", size, smallest)
         steps, rest = divmod(images, size)
         if rest >= smallest and not self.training.drop_last:
             steps += 1
         if steps == 0:
-            raise ValueError(
-                f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false"
-            )
+            raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)
 
 

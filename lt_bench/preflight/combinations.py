@@ -13,6 +13,7 @@ from lt_bench.augment.views import BOOSTED
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.schema import TORCHVISION, Config, Training, node, wants_validation
 from lt_bench.config.signatures import class_attribute
+from lt_bench.errors import SettingError
 from lt_bench.preflight.sbatch import wrong_requests
 
 
@@ -164,7 +165,7 @@ def _schedules(config: Config) -> Iterator[str]:
         if values.get("_target_", "").startswith("lt_bench.engine.schedules."):
             try:
                 get_object(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
-            except ValueError as error:
+            except SettingError as error:
                 yield f"{key}: {error}; set single values as {key}.KEY=VALUE"
 
 

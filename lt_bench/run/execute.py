@@ -10,7 +10,6 @@ from typing import Any
 
 from lt_bench.command import DONE
 from lt_bench.config.schema import Config
-from lt_bench.errors import UsageError
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
 from lt_bench.record.record import RunRecord
@@ -45,10 +44,7 @@ def execute(
     from lt_bench.engine.allocator import keep_freed_memory
     from lt_bench.run.stages import Runner
 
-    try:
-        processes = distributed.start(config.device)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    processes = distributed.start(config.device)
     if processes.device.type == "cpu":
         keep_freed_memory()
     identity = stage_one_id(config) if only_stage_one else run_id(config)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from lt_bench.command import keep_trace
 from lt_bench.config.schema import Config, Training
 from lt_bench.contracts import Method
 from lt_bench.data.batches.in_memory import CachedFeatures
@@ -23,10 +23,10 @@ from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
-from lt_bench.errors import Interrupted, NonFiniteLoss, UsageError
+from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
-from lt_bench.files import write_atomic, write_json
+from lt_bench.files import write_json
 from lt_bench.preflight.validate import stage_two_training
 from lt_bench.record.folder import RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
@@ -42,27 +42,25 @@ class Runner:
         self, config: Config, processes: distributed.Processes, submitted: Mapping[str, Any] | None = None
     ) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        trainings = [config.train, stage_two_training(config)]
+        trainings = {"train": config.train, "stage_two.train": stage_two_training(config)}
         set_switches(config.tf32, config.deterministic)
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
-        try:
-            precision = [resolve(one.precision, self.device) for one in trainings if one]
-            self.circumstances = Circumstances(processes, precision, provenance)
-            self.data: Data = load_data(config, self.device)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        precision = [self._precision(key, training) for key, training in trainings.items() if training]
+        self.circumstances = Circumstances(processes, precision, provenance)
+        self.data: Data = load_data(config, self.device)
         self.held_out = self.data.validation if config.evaluation.split == "validation" else self.data.test
+
+    def _precision(self, key: str, training: Training) -> str:
+        with keyed(key):
+            return resolve(training.precision, self.device)
 
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
         manifest, facts = folder.path / "split.json", self._manifest(folder)
         if manifest.exists():
-            try:
-                check_manifest(manifest, facts)
-            except ValueError as error:
-                raise UsageError(f"{error}; delete {folder.path} to run anew on the data that is there now") from error
+            check_manifest(manifest, facts)
         elif folder.writes:
             write_json(manifest, facts)
         folder.status("running")
@@ -74,7 +72,7 @@ class Runner:
         except Exception as error:
             folder.status("failed", error=f"{type(error).__name__}: {error}")
             if folder.writes:
-                write_atomic(folder.path / "trace.txt", traceback.format_exc())
+                keep_trace(error, folder.path / "trace.txt")
             raise
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())
@@ -159,24 +157,17 @@ class Runner:
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: str, best: bool
     ) -> TrainState:
         config = self.config
-        stage = Stage(name, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress)
+        key = "train" if training is config.train else "stage_two.train"
+        stage = Stage(name, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
         context = self._context(name, source, method)
         score = None
         if best:
             held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
             score = Scorer(method, held_out, config.dataset.num_classes, config.evaluation.batch_size)
-        schedule = build(training.schedule, "train.schedule")
-        try:
+        schedule = build(training.schedule, f"{key}.schedule")
+        with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        try:
-            trained = trainer.fit()
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            advice = "set a larger train.batch_size, or train.drop_last=true if it is the last batch"
-            raise UsageError(f"batch norm cannot train on a batch of one image; {advice}") from error
+        trained = trainer.fit()
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 

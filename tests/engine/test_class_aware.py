@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lt_bench.engine.class_aware import ClassAwareOrder
+from lt_bench.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -74,7 +75,7 @@ def test_classes_are_drawn_equally_often():
 
 
 def test_impossible_orders_are_refused():
-    with pytest.raises(ValueError, match="class 1 has no image"):
+    with pytest.raises(DataError, match="class 1 has no image"):
         ClassAwareOrder(np.array([0, 0, 2]), seed=0)
     with pytest.raises(ValueError, match="images_per_class_visit"):
         ClassAwareOrder(np.array([0, 1]), seed=0, images_per_class_visit=0)

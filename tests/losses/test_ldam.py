@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from benchmarks.harness import HostReads
 from helpers.golden_vectors import FOLDER, PRECISIONS, assert_loss_and_gradient, golden
 
+from lt_bench.errors import DataError
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 
 
@@ -103,7 +104,7 @@ def test_weights_refuse_a_beta_outside_the_unit_interval(beta):
 
 
 def test_empty_classes_are_refused():
-    with pytest.raises(ValueError, match="at least one training image"):
+    with pytest.raises(DataError, match="at least one training image"):
         ldam_margins(torch.tensor([5, 0]), 0.5)
-    with pytest.raises(ValueError, match="at least one training image"):
+    with pytest.raises(DataError, match="at least one training image"):
         effective_number_weights(torch.tensor([5, 0]), 0.9)

@@ -13,6 +13,7 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError, keyed
 from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.methods.bcl import BCL
@@ -226,7 +227,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one_on_the_joined_batch(tm
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"alpha": -1.0}, {"beta": float("nan")}])
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="set method."):
+    with pytest.raises(UsageError, match=f"set method.{next(iter(settings))}="), keyed("method"):
         small(**settings)
 
 

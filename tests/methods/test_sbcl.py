@@ -10,6 +10,7 @@ from torch import nn
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import SettingError
 from lt_bench.geometry.subclasses import num_subclasses
 from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.supcon import supcon
@@ -208,9 +209,11 @@ def test_class_sorted_data_is_not_needed():
     assert torch.equal(results[0][order], results[1])
 
 
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"update_interval": 0}, {"warm_epochs": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0.0}, {"update_interval": 0}, {"warm_epochs": -1}, {"kmeans_seed": -1}]
+)
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="expected|positive"):
+    with pytest.raises(SettingError, match=f"{next(iter(settings))} is "):
         small(long_tailed(), **settings)
 
 

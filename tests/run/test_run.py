@@ -97,8 +97,8 @@ def test_fashion_mnist_from_a_folder_with_a_small_pool(tmp_path):
     ("words", "said"),
     [
         (("imbalance.factor=500",), "class 7 would have no image.*imbalance.factor"),
-        (("train.batch_size=4096", "train.drop_last=true"), "smaller batch size"),
-        (("method.temperature=-1",), "method: .*positive"),
+        (("train.batch_size=4096", "train.drop_last=true"), "train.batch_size is at most .*or drop_last=false"),
+        (("method.temperature=-1",), "^method.temperature is above 0, not -1.0; set method.temperature=0.1$"),
         (("train.schedule.warm_epochs=50",), "train.schedule: "),
         (("dataset.validation_per_class=120", "evaluation.split=validation"), "validation_per_class"),
     ],

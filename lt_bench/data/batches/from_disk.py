@@ -69,7 +69,7 @@ class DiskImages:
         self._trainer: _Pool | None = None
 
     def view(self, name: str) -> SplitView:
-        """A view in its two parts; raises ValueError for an unknown one, or one that cannot be divided."""
+        """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""
         if name not in self._views:
             self._views[name] = SplitView(name, self._build_view(name), self._size)
         return self._views[name]

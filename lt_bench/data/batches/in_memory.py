@@ -31,7 +31,7 @@ class InMemoryImages(SyncSource):
         self._branch_free = images.device.type != "cpu"
 
     def view(self, name: str) -> Pipeline:
-        """The pipeline of a view; raises ValueError for an unknown one."""
+        """The pipeline of a view; raises UsageError for an unknown one."""
         if name not in self._pipelines:
             self._pipelines[name] = self._build_view(name)
         return self._pipelines[name]

@@ -17,7 +17,7 @@ from lt_bench.data.files.image_file import BadImage, StoredForm, decode, read_be
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.sources.image_lists import ImageLists
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, UsageError
 
 VERSION = 1
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
@@ -87,7 +87,7 @@ def _write_index(copy: Unfinished, form: StoredForm) -> None:
 class PackedImages:
     """Images of a packed copy by their paths in the lists; every record is verified when it is read.
 
-    Raises DataError for a copy that is not whole, and ValueError for one whose images have another form.
+    Raises DataError for a copy that is not whole, and UsageError for one whose images have another form.
     """
 
     def __init__(self, folder: Path, names: list[str], form: StoredForm) -> None:
@@ -95,7 +95,7 @@ class PackedImages:
         index = _read_index(folder)
         stored = StoredForm(index["header"]["short_side"], index["header"]["jpeg_quality"])
         if stored != form:
-            raise ValueError(
+            raise UsageError(
                 f"the packed copy {folder} holds another form of the images than files read with "
                 f"{form.overrides()}; set {stored.overrides()}, which decides the result and "
                 "belongs to the run's identity"

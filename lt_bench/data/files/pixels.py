@@ -35,7 +35,7 @@ class FileImages:
 
 
 def open_images(config: Config, root: Path, names: list[str]) -> PixelSource:
-    """The named images of a data set; raises DataError, ValueError as ``PackedImages`` does."""
+    """The named images of a data set; raises DataError, UsageError as ``PackedImages`` does."""
     dataset = config.dataset
     form = StoredForm(dataset.short_side, dataset.jpeg_quality)
     if dataset.packed is None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lt_bench.data.splits.imbalance import Profile, class_counts
 from lt_bench.data.splits.list_files import LAYOUT, split_files
 from lt_bench.data.splits.split import Split
+from lt_bench.errors import UsageError
 
 
 def read_split(
@@ -35,7 +36,7 @@ def read_split(
     splits; one of S shots has S images per class on average, and some of every class. The classes of the train list,
     sorted by size, must follow the profile whose largest class is an equal share of what is not held out; ``factor``
     None takes any.
-    Raises ValueError with a line for every problem with any of the lists.
+    Raises UsageError with a line for every problem with any of the lists.
     """
     paths, lists, problems = split_files(folder, number), dict[str, NDArray[np.int64]](), []
     for name, path in paths.items():
@@ -60,7 +61,7 @@ def read_split(
         found_shots = np.bincount(labels[lists[name]], minlength=num_classes)
         problems += [f"{paths[name]}: {problem}" for problem in _wrong_shots(name, found_shots)]
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UsageError("\n".join(problems))
     balanced = lists.get("probe_full", np.setdiff1d(np.arange(len(labels)), validation))
     return Split(lists["train"], validation, found.tolist(), balanced, lists)
 
