@@ -26,7 +26,7 @@ def _one_of(*allowed: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One finished run; two records are equal when all but cost and environment is.
+    """One finished run; two records are equal when all but schema, orders, cost and environment is.
 
     ``setting_id`` is shared by all seeds and split seeds of one setting; ``stage_one_id`` names the run that trained
     the encoder, if another one did; ``imbalance_factor`` is None for a data set's own counts; ``settings`` holds the
