@@ -1,4 +1,6 @@
-"""What a stranger adds without a change of the package: a method in two files, a backbone in one, and their rows."""
+"""What a stranger adds without a change of the package: a method in two files, a backbone in one, a metric."""
+
+import re
 
 import pytest
 from helpers.chain import TINY
@@ -32,9 +34,21 @@ defaults:
 method:
   name: softened_ce
   title: Softened CE
+  order: 12
   _target_: softened_ce.SoftenedCE
   softness: 2.0
 """
+METRIC = '''
+"""A metric of one's own."""
+
+from lt_bench.evaluation.metrics import metric
+
+
+@metric("best_class", column="best class", unit="%", better="higher")
+def best_class(predictions):
+    """Highest accuracy of a tested class."""
+    return float(predictions.tested.max())
+'''
 BACKBONE_FILE = """# a residual network of two narrow blocks, 12 features
 name: narrow
 _target_: lt_bench.models.resnet_cifar.CifarResNet
@@ -50,6 +64,7 @@ def installation(tmp_path_factory):
     """An installation with the stranger's files."""
     made = Installation(tmp_path_factory.mktemp("own"))
     (made.work / "softened_ce.py").write_text(METHOD.lstrip())
+    (made.work / "own_metric.py").write_text(METRIC.lstrip())
     (made.conf / "method" / "softened_ce.yaml").write_text(METHOD_FILE)
     (made.conf / "backbone" / "narrow.yaml").write_text(BACKBONE_FILE)
     return made
@@ -74,13 +89,15 @@ def test_what_was_added_is_part_of_the_identity(installation):
 
 @pytest.mark.slow
 def test_what_was_added_runs_and_has_a_row_under_its_title(installation):
-    for words in (OWN, ("method=ce", "backbone=tiny")):
-        done = installation.call(*TINY, *words)
+    for method in ("softened_ce", "ce", "ldam_drw"):
+        done = installation.call(*TINY, f"method={method}", "backbone=narrow", "stage_two=none")
         assert done.returncode == 0, done.stderr
     records = [read_record(path) for path in (installation.work / "runs").glob("*/record.json")]
     (own,) = [record for record in records if record.kind == "run" and record.method == "softened_ce"]
     assert (own.method_name, own.backbone, own.settings["method.softness"]) == ("Softened CE", "narrow", 2.0)
-    reported = installation.python("-m", "lt_bench.report", "--runs", "runs", "--out", "tables")
+    words = ["--runs", "runs", "--out", "tables", "--metric", "own_metric.best_class"]
+    reported = installation.python("-m", "lt_bench.report", *words)
     assert reported.returncode == 0, reported.stderr
     tables = "\n".join(path.read_text() for path in (installation.work / "tables").glob("*.md"))
-    assert "| Softened CE" in tables and "| CE" in tables
+    titles = re.findall(r"^\| (\S[^|]*) / ", tables, re.MULTILINE)
+    assert titles == ["method", "CE", "Softened CE", "LDAM-DRW"] and "best class" in tables, tables
