@@ -1,6 +1,7 @@
 """Errors have owners: what a user can set is said in one line, what is a defect keeps its traceback."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -95,6 +96,29 @@ def test_a_defect_of_a_users_own_method_keeps_its_traceback(kind, at, own, monke
         assert trace.read_text().endswith(f"{error}: no such thing\n") and "in _maybe" in trace.read_text()
         status = json.loads(trace.with_name("status.json").read_text())
         assert (status["state"], status["error"]) == ("failed", f"{error}: no such thing")
+
+
+def command(*words, **options):
+    return subprocess.run([sys.executable, "-m", "lt_bench", *words], capture_output=True, text=True, **options)
+
+
+def test_the_command_line_says_one_line_or_a_traceback(own):
+    words = [*TINY, f"output_dir={own / 'runs'}"]
+    refused = command(*words, "method.temperature=-1", cwd=own)
+    assert refused.returncode == 2
+    assert refused.stderr == "lt_bench: method.temperature is above 0, not -1.0; set method.temperature=0.1\n"
+    broken = command(*words, *MINE, "method.kind=value", cwd=own)
+    first, second, *_, last = broken.stderr.splitlines()
+    assert broken.returncode == 1 and first.startswith("lt_bench: ValueError, probably a defect of mine (")
+    assert (second, last) == ("Traceback (most recent call last):", "ValueError: no such thing")
+
+
+@pytest.mark.slow
+def test_a_sweep_shows_the_last_line_of_a_traceback(own):
+    swept = command(*TINY, *MINE, "method.kind=value,type", f"output_dir={own / 'runs'}", "-m", cwd=own)
+    assert swept.returncode == 1
+    for error in ("ValueError", "TypeError"):
+        assert f"failed (exit 1): {error}: no such thing" in swept.stdout + swept.stderr
 
 
 SCHEDULE = [f"~train.schedule.{name}" for name in ("milestones", "gamma", "warm_epochs")]
