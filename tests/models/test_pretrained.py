@@ -160,7 +160,7 @@ def test_only_the_named_convolutions_are_trained():
 
 
 def test_a_name_that_no_convolution_is_below():
-    with pytest.raises(SettingError, match=r"what convolutions are below \(layers.*, not 'layers\.00'"):
+    with pytest.raises(SettingError, match=r"a list of modules with convolutions \(layers.*, not 'layers\.00'"):
         freeze_convolutions(TinyEncoder(), ["layers.00"])
 
 
