@@ -143,9 +143,9 @@ def config(method, dataset, *words):
 def test_values_of_the_published_tables(method, dataset):
     found = config(method, dataset)
     train, views = found.train, found.method.get("views")
-    values = (train.epochs, train.batch_size, train.lr, train.optimizer.weight_decay)
+    values = (train.epochs, train.batch_size, train.lr, train.optimizer["weight_decay"])
     assert (*values, train.schedule["warm_epochs"], views) == RECIPES[method, dataset]
-    assert train.optimizer.momentum == 0.9
+    assert train.optimizer["momentum"] == 0.9
     assert train.drop_last == method.startswith(("paco", "gpaco", "proco", *ONE_COSINE))
     for key, value in METHOD_VALUES.get((method, dataset), {}).items():
         assert found.method[key] == value
