@@ -1,4 +1,4 @@
-"""What a stranger adds without a change of the package: a method in two files, a backbone in one, a metric."""
+"""What a stranger adds without a change of the package: a method, a backbone, an optimiser, a metric."""
 
 import re
 
@@ -57,6 +57,11 @@ widths: [6, 12]
 shortcut: padding
 initialisation: default
 """
+OPTIMIZER_FILE = """# @package train.optimizer
+# Adadelta (Zeiler, 2012)
+_target_: torch.optim.Adadelta
+rho: 0.8
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +72,11 @@ def installation(tmp_path_factory):
     (made.work / "own_metric.py").write_text(METRIC.lstrip())
     (made.conf / "method" / "softened_ce.yaml").write_text(METHOD_FILE)
     (made.conf / "backbone" / "narrow.yaml").write_text(BACKBONE_FILE)
+    (made.conf / "optimizer" / "adadelta.yaml").write_text(OPTIMIZER_FILE)
     return made
 
 
-OWN = ("method=softened_ce", "backbone=narrow")
+OWN = ("method=softened_ce", "backbone=narrow", "optimizer=adadelta")
 
 
 def test_help_lists_what_was_added_and_mistakes_in_it_are_found(installation):
@@ -81,7 +87,7 @@ def test_help_lists_what_was_added_and_mistakes_in_it_are_found(installation):
 
 
 def test_what_was_added_is_part_of_the_identity(installation):
-    words = [(), ("method.softness=3",), ("backbone.widths=[6,18]",)]
+    words = [(), ("method.softness=3",), ("backbone.widths=[6,18]",), ("train.optimizer.rho=0.7",)]
     said = [installation.call("--dry-run", *OWN, *more) for more in words]
     assert all(one.returncode == 0 for one in said), said
     assert len({one.stdout.split()[1] for one in said}) == len(words)
@@ -90,11 +96,12 @@ def test_what_was_added_is_part_of_the_identity(installation):
 @pytest.mark.slow
 def test_what_was_added_runs_and_has_a_row_under_its_title(installation):
     for method in ("softened_ce", "ce", "ldam_drw"):
-        done = installation.call(*TINY, f"method={method}", "backbone=narrow", "stage_two=none")
+        done = installation.call(*TINY, f"method={method}", *OWN[1:], "stage_two=none")
         assert done.returncode == 0, done.stderr
     records = [read_record(path) for path in (installation.work / "runs").glob("*/record.json")]
     (own,) = [record for record in records if record.kind == "run" and record.method == "softened_ce"]
     assert (own.method_name, own.backbone, own.settings["method.softness"]) == ("Softened CE", "narrow", 2.0)
+    assert own.settings["train.optimizer._target_"] == "torch.optim.Adadelta"
     words = ["--runs", "runs", "--out", "tables", "--metric", "own_metric.best_class"]
     reported = installation.python("-m", "lt_bench.report", *words)
     assert reported.returncode == 0, reported.stderr
