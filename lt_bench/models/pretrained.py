@@ -82,7 +82,7 @@ def _torchvisions(name: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
-        raise OSError(f"{weights.url} cannot be fetched ({error}); pretrained=FILE takes a copy") from error
+        raise OSError(f"{weights.url} cannot be fetched ({error}); set pretrained=FILE to a copy") from error
     return state
 
 

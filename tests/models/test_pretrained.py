@@ -143,7 +143,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
         raise URLError("offline")
 
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set backbone.pretrained=FILE to a copy"):
+    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set pretrained=FILE to a copy"):
         load_pretrained(resnet.resnet18(), "torchvision", "resnet18")
 
 
