@@ -1,1 +1,1 @@
-"""Sweeps of runs: what to run, and where."""
+"""Sweeps of runs: planned, carried out on this machine or queued on a cluster."""

@@ -1,4 +1,4 @@
-"""``python -m lt_bench.launch``: plan, submit, watch, retry and cancel sweeps; nothing here imports torch."""
+"""``python -m lt_bench.launch``: plan, submit, watch, retry and cancel sweeps, without importing torch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lt_bench.command import DONE, USAGE, exit_status
 from lt_bench.errors import UsageError
 
 EXAMPLES = """\
-WORDS are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel are about all runs
-in the folder that --runs names.
+OVERRIDES are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel apply to all runs
+in the folder of --runs.
 
-  python -m lt_bench.launch plan method=ce,sbcl seed='range(5)'             what would run, and what it would cost
+  python -m lt_bench.launch plan method=ce,sbcl seed='range(5)'             what would run, and its estimated cost
   python -m lt_bench.launch submit method=ce,sbcl seed='range(5)' launch=slurm_packed launch.partition=gpu
-  python -m lt_bench.launch status --watch                                  all runs in runs/, again and again
-  python -m lt_bench.launch retry                                           what has failed, as it was submitted
+  python -m lt_bench.launch status --watch                                  all runs in runs/, every 10 seconds
+  python -m lt_bench.launch retry                                           all runs that failed, as they were submitted
   python -m lt_bench.launch retry method=sbcl launch=slurm launch.mem_gb=64    of this sweep, with more memory
   python -m lt_bench.launch cancel method=sbcl                              the cluster's jobs of these runs
-  python -m lt_bench.launch logs 0c94                                       what run 0c94... and its job have printed
+  python -m lt_bench.launch logs 0c94                                       the logs of run 0c94... and of its job
 
-A second submit of the same sweep queues only what is neither done nor in hand. A job that is cancelled, or whose time
-is over, has written checkpoints: submit or retry goes on from there. Sweeps on this machine are stopped with Ctrl-C.
+A second submit of the same sweep queues only runs that are not done, running or queued. A job that is cancelled, or
+reaches its time limit, writes checkpoints: submit or retry goes on from them. Ctrl-C stops a sweep on this machine.
 
 exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _dispatch(argv: list[str]) -> int:
     if not argv:
-        raise UsageError(f"say one of {', '.join(COMMANDS)}; see python -m lt_bench.launch --help")
+        raise UsageError(f"give a command: {', '.join(COMMANDS)}; see python -m lt_bench.launch --help")
     arguments = _parser().parse_intermixed_args(argv)
     _refuse_options_of_other_commands(arguments)
     if arguments.lines < 1:
@@ -52,15 +52,15 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _refuse_options_of_other_commands(arguments: argparse.Namespace) -> None:
-    """UsageError for an option that would be passed over: a cancel --dry-run would cancel."""
+    """Raise UsageError for an option that the command would ignore: cancel --dry-run would cancel."""
     command, default = arguments.command, _parser().parse_args([arguments.command])
     for option, owner in OPTIONS.items():
         if command != owner and getattr(arguments, option) != getattr(default, option):
             raise UsageError(f"--{option.replace('_', '-')} is for {owner}; leave it out")
     if arguments.runs is None:
         arguments.runs = Path("runs")
-    elif command in ("plan", "submit") or (arguments.words and command != "logs"):
-        raise UsageError(f"--runs is for commands without the words of a sweep; write output_dir={arguments.runs}")
+    elif command in ("plan", "submit") or (arguments.overrides and command != "logs"):
+        raise UsageError(f"--runs is for commands without overrides; write output_dir={arguments.runs}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,10 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("command", choices=sorted(COMMANDS))
-    parser.add_argument("words", nargs="*", metavar="WORDS", help="words of a sweep; for logs: beginnings of run names")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDES", help="overrides of a sweep; for logs: beginnings of run names"
+    )
     parser.add_argument("--runs", type=Path, metavar="DIR", help="run folders (runs)")
-    parser.add_argument("--dry-run", action="store_true", help="submit: only say what would be submitted")
-    parser.add_argument("--watch", action="store_true", help="status: again and again, until nothing is in hand")
+    parser.add_argument("--dry-run", action="store_true", help="submit: only print what would be submitted")
+    parser.add_argument("--watch", action="store_true", help="status: repeat until no run is running or queued")
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="logs: the last N lines (%(default)s)")
     return parser
 
@@ -84,14 +86,14 @@ def _plan(arguments: argparse.Namespace) -> int:
     from .planning.plan import plan
     from .tables import plan_text
 
-    print(plan_text(plan(arguments.words)))
+    print(plan_text(plan(arguments.overrides)))
     return DONE
 
 
 def _submit(arguments: argparse.Namespace) -> int:
     from .sweep import run_sweep
 
-    return run_sweep(arguments.words, arguments.dry_run)
+    return run_sweep(arguments.overrides, arguments.dry_run)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -100,7 +102,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
     folders = _folders(arguments)
     if not folders:
-        print(f"there are no runs in {arguments.runs}; say where they are with --runs DIR")
+        print(f"there are no runs in {arguments.runs}; name their folder with --runs DIR")
         return DONE
     while True:
         found = states(folders)
@@ -117,10 +119,10 @@ def _retry(arguments: argparse.Namespace) -> int:
     from .submission import SUBMISSION, thaw
     from .sweep import carry_out
 
-    if arguments.words:
-        runs = plan(arguments.words)
+    if arguments.overrides:
+        runs = plan(arguments.overrides)
         if all(state.name != FAILED for state in states(run.folder for run in runs).values()):
-            print("nothing of this sweep has failed")
+            print("no run of this sweep has failed")
             return DONE
     else:
         folders = [folder for folder in run_folders(arguments.runs) if (folder / SUBMISSION).exists()]
@@ -129,16 +131,16 @@ def _retry(arguments: argparse.Namespace) -> int:
         for folder in failed:
             try:
                 submission = thaw(folder)
-            except UsageError as error:  # of another version of the code: that does not keep the others
+            except UsageError as error:  # submitted by another version of the code: retry the others
                 print(f"lt_bench: warning: not retried: {error}", file=sys.stderr)
             else:
-                runs.append(planned(submission.words, submission.config))
+                runs.append(planned(submission.overrides, submission.config))
         if failed and not runs:
             return USAGE
     if not runs:
-        print(f"nothing that was submitted has failed in {arguments.runs}")
+        print(f"no submitted run in {arguments.runs} has failed")
         return DONE
-    return carry_out(runs, among=(FAILED,), keep=bool(arguments.words))
+    return carry_out(runs, among=(FAILED,), keep=bool(arguments.overrides))
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
@@ -159,14 +161,14 @@ def _logs(arguments: argparse.Namespace) -> int:
     from .states import run_folders
     from .submission import job_logs
 
-    for name in arguments.words or [""]:
+    for name in arguments.overrides or [""]:
         folders = [folder for folder in run_folders(arguments.runs) if folder.name.startswith(name)]
         if not name or not folders:
             raise UsageError(f"logs takes beginnings of the names of runs in {arguments.runs}, as status shows them")
         for folder in folders:
             logs = [*sorted(folder.glob("log*.txt")), *job_logs(folder)]
             if not logs:
-                print(f"{folder} has no log: the run has not started, or was started by hand")
+                print(f"{folder} has no log: the run has not started, or was not submitted")
             for path in logs:
                 try:
                     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -177,11 +179,11 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _folders(arguments: argparse.Namespace) -> list[Path]:
-    """The run folders that the words of a sweep or ``--runs`` name."""
+    """The folders of the runs of a sweep, or of all runs in the folder of ``--runs``."""
     from .planning.plan import plan
     from .states import run_folders
 
-    return [run.folder for run in plan(arguments.words)] if arguments.words else run_folders(arguments.runs)
+    return [run.folder for run in plan(arguments.overrides)] if arguments.overrides else run_folders(arguments.runs)
 
 
 WATCH_S = 10

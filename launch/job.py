@@ -1,4 +1,4 @@
-"""``python -m lt_bench.launch.job FOLDER``: the run that was submitted in a run folder, as it was then."""
+"""``python -m lt_bench.launch.job FOLDER``: carry out the run that was submitted in a run folder, as submitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far runs are: their folders say it first, then the cluster's queue and accounts."""
+"""The states of runs: read from their folders first, then from the cluster's queue and accounts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs, read_json
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
 BUSY = (RUNNING, QUEUED)
-SILENT_S = 45  # four heartbeats are missing
+HEARTBEAT_TIMEOUT_S = 45  # four heartbeats are missing
 
 
 class State(NamedTuple):
-    """A run's state, a word on it, and the cluster's job that has or had it.
+    """A run's state, a short explanation, and the cluster's job that carries it out or did.
 
-    ``lost``: the job is in the queue although it gives no sign of life.
+    ``lost``: the job is in the queue as running, but its run has no recent heartbeat.
     """
 
     name: str
@@ -32,9 +32,10 @@ class State(NamedTuple):
 
 
 def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path, State]:
-    """The state of every run folder; a run whose process has died without a word has failed.
+    """The state of every run folder; a run whose process exited without a status has failed.
 
-    A stage one that a job of the cluster trains as a part of a run is in hand as long as that run is.
+    A stage one that a job of the cluster trains as a part of a run has the state of that run while that run is running
+    or queued.
     """
     folders = list(folders)
     within = {folder: folder.with_name(run) for folder in folders if (run := read_json(folder / JOB).get("run"))}
@@ -47,7 +48,7 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
 
 def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, State]:
     found: dict[Path, State] = {}
-    lost: dict[Path, str] = {}
+    unexplained: dict[Path, str] = {}
     for folder in folders:
         job = read_json(folder / JOB).get("job")
         if finished(str(folder.parent), folder.name):
@@ -55,84 +56,86 @@ def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, Sta
         elif job and cluster.queued is not None and job not in cluster.queued:
             found[folder] = _without_job(folder, had_one=True)._replace(job=job)
             if found[folder].name == TO_DO:
-                lost[folder] = job
+                unexplained[folder] = job
         elif job:
             found[folder] = _with_job(folder, (cluster.queued or {}).get(job))._replace(job=job)
         else:
             found[folder] = _without_job(folder, had_one=False)
-    ended = cluster.ended(lost.values())
-    for folder, job in lost.items():
+    ended = cluster.ended(unexplained.values())
+    for folder, job in unexplained.items():
         found[folder] = _after_job(ended.get(job, ""), job, has_log=bool(job_logs(folder)))
     return found
 
 
 def _with_job(folder: Path, queued: Queued | None) -> State:
-    """A run whose job is in the queue, or whose queue cannot be asked from here."""
-    status, silence = read_json(folder / "status.json"), _silence(folder)
+    """The state of a run whose job is in the queue, or whose queue cannot be read from here."""
+    status, age = read_json(folder / "status.json"), _heartbeat_age(folder)
     if status.get("state") == "failed":
         return State(FAILED, str(status.get("error", "")))
     if queued and queued.state != "RUNNING":
         return State(QUEUED, f"{queued.state.lower()}, {queued.reason}")
-    if silence is None or (queued and queued.young and silence >= SILENT_S):  # that is of the job's life before
-        return State(QUEUED, "its turn comes" if queued else "the queue cannot be asked from here")
-    if silence < SILENT_S:
-        return _in_hand(status)
-    return State(FAILED, _silent(silence), lost=queued is not None)
+    # an old heartbeat in a job that has just started was left before the job was requeued
+    if age is None or (queued and queued.just_started and age >= HEARTBEAT_TIMEOUT_S):
+        return State(QUEUED, "pending" if queued else "the cluster's queue cannot be read from here")
+    if age < HEARTBEAT_TIMEOUT_S:
+        return _active(status)
+    return State(FAILED, _no_heartbeat(age), lost=queued is not None)
 
 
 def _without_job(folder: Path, had_one: bool) -> State:
-    """A run that no job has (any more), from its folder alone; where there was a job, only what can be told without it.
+    """The state of a run without a job in the queue, from its folder alone.
 
-    Where the accounts have to tell, the state is "to do".
+    ``had_one``: its job has left the queue. The state is then "to do" where only the accounts can explain it.
     """
-    status, silence = read_json(folder / "status.json"), _silence(folder)
+    status, age = read_json(folder / "status.json"), _heartbeat_age(folder)
     state, host, pid = status.get("state"), status.get("host"), status.get("pid")
     if state == "failed":
         return State(FAILED, str(status.get("error", "")))
     here = host == socket.gethostname()
-    if state == "running" and here and _alive(pid):
+    if state == "running" and here and _is_running(pid):
         return State(RUNNING)
     if had_one:
         return State(TO_DO)
-    if state == "interrupted":  # whatever its last sign of life
+    if state == "interrupted":  # however old its heartbeat is
         return State(STOPPED, "goes on where it stopped")
-    if silence is not None:
-        return _in_hand(status) if silence < SILENT_S else State(FAILED, _silent(silence))
+    if age is not None:
+        return _active(status) if age < HEARTBEAT_TIMEOUT_S else State(FAILED, _no_heartbeat(age))
+    if state == "running" and here:
+        return State(FAILED, "its process exited without a status")
     if state == "running":
-        words = "its process has gone without a word", f"on {host}, as far as can be seen from here"
-        return State(FAILED, words[0]) if here else State(RUNNING, words[1])
+        return State(RUNNING, f"on {host}, whose processes cannot be checked from here")
     return State(TO_DO)
 
 
-def _in_hand(status: Mapping[str, object]) -> State:
-    """A run that somebody has: it waits until it says that it is running."""
-    waits = status.get("state") in ("submitted", "interrupted")
-    return State(QUEUED, "its turn comes") if waits else State(RUNNING)
+def _active(status: Mapping[str, object]) -> State:
+    """The state of a run with a recent heartbeat: pending until its status is "running"."""
+    pending = status.get("state") in ("submitted", "interrupted")
+    return State(QUEUED, "pending") if pending else State(RUNNING)
 
 
 def _after_job(state: str, job: str, has_log: bool) -> State:
-    """A run without record or word of failure, whose job has ended in the given state."""
+    """The state of a run without a record or an error, whose job has ended in the given state."""
     if state.startswith("CANCELLED"):
         return State(STOPPED, f"job {job} was cancelled", job)
-    known = f" as {state}" if state not in ("", "RUNNING", "PENDING") else ""  # accounts trail behind the queue
+    known = f" ({state})" if state not in ("", "RUNNING", "PENDING") else ""  # accounts are updated after the queue
     see = "; logs shows what the job printed" if has_log else ""
-    return State(FAILED, f"job {job} ended{known} without a word{see}", job)
+    return State(FAILED, f"job {job} exited without a status{known}{see}", job)
 
 
-def _silence(folder: Path) -> float | None:
-    """Seconds since the last sign of life; None where there was none, or the run has ended."""
+def _heartbeat_age(folder: Path) -> float | None:
+    """Seconds since the last heartbeat; None where there was none, or the run has ended."""
     try:
         return max(0.0, time.time() - (folder / HEARTBEAT).stat().st_mtime)
     except OSError:
         return None
 
 
-def _silent(seconds: float) -> str:
-    return f"no sign of life for {seconds:.0f} s"
+def _no_heartbeat(seconds: float) -> str:
+    return f"no heartbeat for {seconds:.0f} s"
 
 
-def _alive(pid: object) -> bool:
-    """Whether a process of this machine is there and, where that can be seen, is one of ours."""
+def _is_running(pid: object) -> bool:
+    """Whether a process of this machine exists and, where that can be read, is one of ours."""
     if not isinstance(pid, int):
         return False
     try:

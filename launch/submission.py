@@ -1,4 +1,4 @@
-"""What is written into a run's folder when it is put into a queue, and read by the process that carries it out."""
+"""The submission of a run: written into its folder when it is submitted, read by the process that carries it out."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ SUBMISSION, JOB, HEARTBEAT, LOG = "submission.json", "job.json", "heartbeat", "l
 
 
 class Submission(NamedTuple):
-    """A run as it was when it was submitted: its settled config, what of it is asked for, and the code's version."""
+    """A run as submitted: validated config, whether only its stage one is wanted, version of the code, overrides."""
 
     config: Config
     only_stage_one: bool
     code: dict[str, Any]
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
 
 
 def freeze(submission: Submission, identity: str) -> Path:
-    """Write a submission into its run folder, which is returned; later edits of conf/ do not reach it any more.
+    """Write a submission into its run folder, which is returned; later edits of conf/ do not change the run.
 
-    Paths become absolute, so that it does not matter from where the run is carried out; processes that read images are
-    given their share of the cores. Raises UsageError.
+    Paths become absolute, so that the run may start in any working directory; the number of processes that read images
+    is set to the run's share of the cores. Raises UsageError where the folder cannot be written.
     """
     config = submission.config
     folder = Path(config.output_dir).expanduser().absolute() / identity
@@ -69,7 +69,7 @@ def freeze(submission: Submission, identity: str) -> Path:
 
 
 def _workers(launch: Launch) -> int:
-    """The share of the cores of a run, or of each of its processes, among those that are carried out beside it."""
+    """The cores of a run, or of each of its processes: its share among the runs that run at the same time."""
     if launch.executor == "slurm":
         return max(1, launch.cpus_per_task // launch.runs_per_gpu)
     return max(1, default_workers() // launch.parallel_runs)
@@ -80,23 +80,24 @@ def _absolute(path: str | None) -> str | None:
 
 
 def thaw(folder: Path) -> Submission:
-    """The submission of a run folder; raises UsageError where there is none or the code reads it otherwise by now."""
+    """The submission of a run folder; raises UsageError where there is none or the code has changed its meaning."""
     values = read_json(folder / SUBMISSION)
     if not values:
         raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), values["config"])
         config = validate(merged, frozen=True)  # type: ignore[arg-type]
-        only_stage_one, code, words = values["only_stage_one"], values["code"], tuple(values["words"])
+        only_stage_one, code = values["only_stage_one"], values["code"]
+        overrides = tuple(values["overrides"] if "overrides" in values else values["words"])  # the older name
     except (KeyError, OmegaConfBaseException) as error:
-        said = str(error).partition("\n")[0]
-        raise UsageError(f"{folder / SUBMISSION} is of another version ({said}); submit the sweep again") from error
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{folder / SUBMISSION} is of another version ({reason}); submit the sweep again") from error
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     if identity != folder.name:
         raise UsageError(
             f"with the code as it is now, {folder / SUBMISSION} means run {identity}; submit the sweep again"
         )
-    return Submission(config, only_stage_one, code, words)
+    return Submission(config, only_stage_one, code, overrides)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -109,13 +110,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def job_logs(folder: Path) -> list[Path]:
-    """Submitit's files with what the cluster's job of a run folder has printed: why it ended before any run began."""
+    """Submitit's log files of the cluster's job of a run folder: they say why a job ended before any run started."""
     job = read_json(folder / JOB)
     return sorted(Path(job["logs"]).glob(f"{job['job']}_*_log.out")) if job.keys() >= {"job", "logs"} else []
 
 
 def label(config: Mapping[str, Any]) -> str:
-    """What a run is, in a few words, from its config as plain values."""
+    """A short title of a run, from its config as plain values."""
     method, rule, imbalance = config["method"]["title"], config["stage_two"]["title"], config["imbalance"]
     factor = "native" if imbalance["factor"] is None else f"IF {imbalance['factor']:g}"
     seeds = f"seed {config['seed']}" + (f", split seed {config['split_seed']}" if config["split_seed"] else "")

@@ -1,4 +1,4 @@
-"""What ``plan`` and ``status`` print."""
+"""The texts that ``plan`` and ``status`` print."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ LONGEST = 100  # characters of a message
 
 
 def plan_text(runs: list[PlannedRun]) -> str:
-    """A row per run with its state, how many jobs would be made, and what is left to be paid for."""
+    """A row per run with its state, then how many stage ones are shared and the cost of the open runs."""
     known = states({folder for run in runs for folder in (run.folder, run.stage_one_folder)})
-    words = differences(runs)
-    rows = [(run.identity, known[run.folder].name, run.stage_one, words[run.folder]) for run in runs]
-    left = [run for run in runs if known[run.folder].name in OPEN]
+    labels = differences(runs)
+    rows = [(run.identity, known[run.folder].name, run.stage_one, labels[run.folder]) for run in runs]
+    open_runs = [run for run in runs if known[run.folder].name in OPEN]
     lines = [tabulate(rows, ["run", "state", "stage one", "what"], tablefmt="plain", disable_numparse=True)]
     lines += ["", counts(known[run.folder] for run in runs)]
-    if left:
-        below = {run.stage_one: known[run.stage_one_folder].name == DONE for run in left}
-        first = sum(chain.stage_one_first for chain in run_groups(left, known))
+    if open_runs:
+        stage_one_done = {run.stage_one: known[run.stage_one_folder].name == DONE for run in open_runs}
+        first = sum(group.stage_one_first for group in run_groups(open_runs, known))
         shared = f", stage ones that are shared and trained once: {first}" if first else ""
-        lines.append(f"to do: {len(left)}{shared}; {estimate(left, below, earlier_records(runs[0].output_dir))}")
+        cost = estimate(open_runs, stage_one_done, earlier_records(runs[0].output_dir))
+        lines.append(f"to do: {len(open_runs)}{shared}; {cost}")
     return "\n".join(lines)
 
 
 def status_text(found: Mapping[Path, State]) -> str:
-    """A row per run with its state, job and how far it is; then the counts."""
+    """A row per run with its state, job and progress; then the counts."""
     rows = [
-        (folder.name, state.name, state.job or "", _what(folder), _how_far(folder, state))
+        (folder.name, state.name, state.job or "", _what(folder), _progress(folder, state))
         for folder, state in found.items()
     ]
     table = tabulate(rows, ["run", "state", "job", "what", ""], tablefmt="plain", disable_numparse=True)
@@ -65,16 +66,17 @@ def _what(folder: Path) -> str:
 
 
 def _label(config: Any) -> str | None:
-    """What a run is by its config; None where this is none."""
+    """The title of a run from its config; None where this is not a config."""
     try:
         return label(config)
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _how_far(folder: Path, state: State) -> str:
+def _progress(folder: Path, state: State) -> str:
     if state.name == RUNNING:
         return progress_of(folder) or state.detail
     if state.name == DONE and (done := finished(str(folder.parent), folder.name)):
-        return f"{100 * done[0].metrics['top1']:.1f} %"
+        top1 = done[0].metrics["top1"]
+        return "" if top1 is None else f"{100 * top1:.1f} %"
     return state.detail if len(state.detail) <= LONGEST else f"{state.detail[: LONGEST - 1]}…"

@@ -1,23 +1,30 @@
-"""What all commands share: exit statuses, and the status that an error stands for."""
+"""What all commands share: exit statuses, the status that an error stands for, and whose defect another one is."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, UsageError
+from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, SettingError, UsageError
+from lt_bench.files import write_atomic
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
 
 
 def exit_status(work: Callable[[], int]) -> int:
-    """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it."""
+    """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it.
+
+    An error that has no owner (see ``errors``) is raised again, so that Python shows its traceback and exits with 1.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
     try:
         return work()
-    except UsageError as error:
+    except (UsageError, SettingError) as error:
         for line in str(error).splitlines():
             print(f"lt_bench: {line}", file=sys.stderr)
         return USAGE
@@ -33,3 +40,27 @@ def exit_status(work: Callable[[], int]) -> int:
     except (DataError, CheckpointError, NonFiniteLoss, OSError) as error:
         print(f"lt_bench: {error}", file=sys.stderr)
         return FAILED
+    except Exception as error:
+        kept = getattr(error, "trace_file", None)
+        said = f"{type(error).__name__}, probably a defect of {_culprit(error)}; its traceback"
+        print(f"lt_bench: {said} {'follows' if kept is None else f'is kept in {kept}'}", file=sys.stderr)
+        raise
+
+
+def keep_trace(error: Exception, path: Path) -> None:
+    """Write the traceback of an error to a file, which ``exit_status`` will name."""
+    write_atomic(path, "".join(traceback.format_exception(error)))
+    error.trace_file = path  # type: ignore[attr-defined]
+
+
+def _culprit(error: Exception) -> str:
+    """The innermost place that is neither ours nor a library's, else the innermost of ours."""
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    ours = theirs = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        name, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
+        if name.partition(".")[0] == "lt_bench":
+            ours = f"lt_bench ({name}, line {line})"
+        elif not file.startswith(("<", *libraries)):
+            theirs = f"{name} ({file}, line {line})"
+    return theirs or ours

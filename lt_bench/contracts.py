@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -42,7 +42,7 @@ class TrainInfo(NamedTuple):
 
 
 class TrainContext(Protocol):
-    """What the engine lends to a method."""
+    """What the engine provides to a method."""
 
     rank: int
     world_size: int
@@ -58,6 +58,18 @@ class TrainContext(Protocol):
 
     def embed(self, function: Callable[[Tensor], Tensor], view: str = "plain") -> Tensor:
         """``function`` (images -> (B, D)) over the train split, (N, D) in index order, eval mode, no gradients."""
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters that are trained alike: ``lr_factor`` times the rate of every step, and a weight decay.
+
+    A weight decay of None is that of the optimiser.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    lr_factor: float = 1.0
+    weight_decay: float | None = None
 
 
 class Method(nn.Module):
@@ -92,6 +104,10 @@ class Method(nn.Module):
         """The encoder that stage two builds on: ``encoder``, where a method offers no other."""
         return self.encoder
 
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """All trained parameters, each in one group; a method may give some of them a rate or a decay of their own."""
+        return (ParameterGroup("all", [parameter for parameter in self.parameters() if parameter.requires_grad]),)
+
     def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""
 
@@ -109,7 +125,7 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """One training step: "loss" (scalar, differentiable) and further detached terms."""
-        raise TypeError(f"{type(self).__name__} must define forward(batch, epoch, step, run)")
+        raise TypeError(f"{type(self).__name__} must define forward(batch, epoch, step, context)")
 
 
 class StageTwo(Protocol):

@@ -2,5 +2,7 @@
 
 import os
 
+pytest_plugins = ["helpers.golden_count"]
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")

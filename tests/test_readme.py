@@ -17,10 +17,10 @@ from lt_bench.report.__main__ import main as report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LARGE = ["digits_tuning", "fashion_study", "fashion_tuning", "fashion_ssl_tuning"]  # of many runs
 RECORDED = [
-    *("digits_demo", "digits_tuning"),
-    *("fashion_study", "fashion_controls", "fashion_tuning"),
-    *("fashion_ssl_study", "fashion_ssl_tuning"),
+    *("digits_demo", "fashion_controls", "fashion_ssl_study"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE),
 ]
 BASELINES = ["--baseline", "CE / CB", "SBCL / CB", "SimCLR / Linear (train.lr=0.1)"]
 
@@ -54,7 +54,11 @@ def test_records_are_those_of_the_experiment_under_the_identities_of_today(name)
 
 @pytest.mark.parametrize(
     ("study", "dataset", "tried", "runs"),
-    [("digits", "digits_lt", 9, 3), ("fashion", "fashion_mnist_lt", 4, 1), ("fashion_ssl", "fashion_mnist_lt", 4, 1)],
+    [
+        ("digits", "digits_lt", 9, 3),
+        pytest.param("fashion", "fashion_mnist_lt", 4, 1, marks=pytest.mark.slow),
+        pytest.param("fashion_ssl", "fashion_mnist_lt", 4, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
     best = {}
@@ -69,7 +73,7 @@ def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
         if other_view:
             configs = [run.config for run in runs_of(f"{study}_study")]
             trains = [config.train for config in configs if config.method.get("views") == ["autoaugment_cutout"]]
-        assert {chosen} == {(train.lr, train.optimizer.weight_decay) for train in trains}
+        assert {chosen} == {(train.lr, train.optimizer["weight_decay"]) for train in trains}
 
 
 def test_ci_calls_the_test_command_of_the_readme():
@@ -79,6 +83,7 @@ def test_ci_calls_the_test_command_of_the_readme():
     assert first in script and second in script.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_names_what_is_there():
     commands = re.findall(r"^    python -m lt_bench (?!-m )([^#\n]*)", README, re.MULTILINE)
     assert len(commands) >= 3

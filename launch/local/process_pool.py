@@ -1,8 +1,9 @@
-"""A few runs at a time, each a process of its own: on this machine, and inside a job of a cluster."""
+"""A few runs at a time, each in a process of its own: on this machine, and inside a job of a cluster."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from lt_bench.files import write_json
 from ..submission import HEARTBEAT, LOG, read_json
 from .fork_server import ForkedProcess, ForkServer, ServerLost, follow_parent
 
-HEARTBEAT_S = 10  # a run whose heartbeat is much older has died without a word
+HEARTBEAT_S = 10  # a run whose heartbeat is much older has exited without a status
 
 
 class Job(NamedTuple):
@@ -28,7 +29,7 @@ class Job(NamedTuple):
 
 
 class Process(NamedTuple):
-    """A run that is being carried out."""
+    """The process of a run."""
 
     job: Job
     popen: subprocess.Popen[bytes] | ForkedProcess
@@ -36,11 +37,11 @@ class Process(NamedTuple):
 
 
 class ProcessPool:
-    """Keeps a few processes busy; what they print goes to log.txt in their run folders.
+    """Runs at most ``parallel`` processes at a time; their output goes to log.txt in their run folders.
 
-    ``ended`` is told of every job that has ended, with its exit status and a word on it. ``rank`` above 0 is that of a
-    process that helps with a run and leaves its state to rank 0. With ``fork`` the processes are forks of one that has
-    imported PyTorch; where that is not possible they are fresh ones.
+    ``ended`` is called with every job that has ended, its exit status and a message. A ``rank`` above 0 is one of
+    several processes of the same run; only rank 0 writes the run's status and heartbeat. With ``fork`` the processes
+    are forks of one that has imported PyTorch; where that is not possible they are new ones.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ProcessPool:
         jobs: list[Job],
         parallel: int,
         environment: Mapping[str, str],
-        ended: Callable[[Job, int, str], None] = lambda job, status, what: None,
+        ended: Callable[[Job, int, str], None] = lambda job, status, message: None,
         rank: int = 0,
         fork: bool = False,
     ) -> None:
@@ -58,33 +59,32 @@ class ProcessPool:
         self.failed: dict[Path, int] = {}  # folders with exit statuses
         self.interrupted: list[Path] = []
         self.stopping = False
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
         self._server = ForkServer(self.environment) if fork else None
 
     def work(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Start, watch and collect the processes until none is left; none outlives this call.
+        """Start and collect processes until all have ended; no process is left running when this returns.
 
-        ``meanwhile`` is called several times a second; where it sets ``stopping``, what runs is asked to stop, which
-        makes it write a checkpoint, and nothing more is started.
+        ``meanwhile`` is called several times a second; it may call ``stop``.
         """
         try:
             while self.running or (self.waiting and not self.stopping):
                 self._start()
                 self._collect()
-                self._beat()
+                self._touch_heartbeats()
                 meanwhile()
                 time.sleep(0.05)
         finally:
-            self._end()
+            self._shut_down()
 
     def stop(self) -> None:
-        """Ask what runs to stop, and start nothing more; ``work`` returns when the last of them has stopped."""
+        """Terminate the running processes, which write a checkpoint, and start no more; ``work`` returns after them."""
         self.stopping = True
         for process in self.running:
             process.popen.terminate()
 
     def _start(self) -> None:
-        """Start what can start, and give up what waits for a run that has failed."""
+        """Start the jobs that can start; fail those that wait for a run that has failed."""
         pending = {job.folder for job in self.waiting} | {process.job.folder for process in self.running}
         for job in [] if self.stopping else list(self.waiting):
             if job.after in self.failed:
@@ -92,18 +92,18 @@ class ProcessPool:
                 self._fail(job, FAILED, f"not run, because its stage one {job.after.name} failed")
             elif job.after not in pending and len(self.running) < self.parallel:
                 self.waiting.remove(job)
-                self._launch(job)
+                self._start_process(job)
 
-    def _launch(self, job: Job) -> None:
+    def _start_process(self, job: Job) -> None:
         try:
             log = self._log(job).open("ab")
-        except OSError as error:  # somebody has deleted the folder, or the disk is full: the others go on
+        except OSError as error:  # the folder was deleted, or the disk is full: the other runs go on
             self._fail(job, FAILED, f"{self._log(job)} cannot be written ({error.strerror})")
             return
         with log:
-            popen = self._fork(job) or self._fresh(job, log)
+            popen = self._fork(job) or self._start_new(job, log)
         self.running.append(Process(job, popen, time.monotonic()))
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
 
     def _fork(self, job: Job) -> ForkedProcess | None:
         if self._server is None:
@@ -114,7 +114,7 @@ class ProcessPool:
             self._server = None
             return None
 
-    def _fresh(self, job: Job, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start_new(self, job: Job, log: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder)]
         return subprocess.Popen(
             command,
@@ -122,59 +122,58 @@ class ProcessPool:
             stderr=log,
             stdin=subprocess.DEVNULL,
             env=self.environment,
-            start_new_session=True,  # Ctrl-C reaches the pool, which passes it on
+            start_new_session=True,  # Ctrl-C reaches this process alone, which terminates the others
             preexec_fn=follow_parent,
         )
 
     def _collect(self) -> None:
-        """Take note of the processes that have ended."""
+        """Remove the processes that have exited and report their jobs."""
         for process, status in [(one, one.popen.poll()) for one in self.running]:
             if status is None:
                 continue
             self.running.remove(process)
             job = process.job
-            self._at_rest(job)
+            self._remove_heartbeat(job)
             if status == DONE:
                 self.ended(job, status, "done")
-            elif status == INTERRUPTED or self.stopping:
+            elif self.stopping or status in (INTERRUPTED, -signal.SIGTERM):  # the latter before the run handles it
                 self.interrupted.append(job.folder)
                 self.ended(job, INTERRUPTED, "interrupted")
             else:
-                said = f"failed ({_how(status)}): {_last_line(self._log(job))}"
-                self._fail(job, status, said, process.popen.pid)
+                message = f"failed ({_reason(status)}): {_last_line(self._log(job))}"
+                self._fail(job, status, message, process.popen.pid)
 
-    def _fail(self, job: Job, status: int, what: str, pid: int | None = None) -> None:
-        """Note a failure, also in the folder where the process had no time to do it itself."""
+    def _fail(self, job: Job, status: int, message: str, pid: int | None = None) -> None:
+        """Record a failure; also in the run folder, unless the run or another process has written its state there."""
         self.failed[job.folder] = status
-        self.ended(job, status, what)
+        self.ended(job, status, message)
         if self.rank:
             return
-        self._at_rest(job)
+        self._remove_heartbeat(job)
         known = read_json(job.folder / "status.json")
-        others = known.get("state") == "running" and known.get("pid") != pid
-        if known.get("state") != "failed" and not others:
+        runs_elsewhere = known.get("state") == "running" and known.get("pid") != pid
+        if known.get("state") != "failed" and not runs_elsewhere:
             with suppress(OSError):
-                write_json(job.folder / "status.json", {**known, "state": "failed", "error": what})
+                write_json(job.folder / "status.json", {**known, "state": "failed", "error": message})
 
     def _log(self, job: Job) -> Path:
         return job.folder / (f"log.{self.rank}.txt" if self.rank else LOG)
 
-    def _beat(self) -> None:
-        """Show that what runs or waits is in hand: a file whose time of change is renewed again and again."""
-        if self.rank == 0 and time.monotonic() >= self._next_beat:
-            self._next_beat = time.monotonic() + HEARTBEAT_S
+    def _touch_heartbeats(self) -> None:
+        """Renew the time of change of the heartbeat file of every running and waiting job."""
+        if self.rank == 0 and time.monotonic() >= self._next_heartbeat:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_S
             for job in (*(process.job for process in self.running), *self.waiting):
                 with suppress(OSError):
                     (job.folder / HEARTBEAT).touch()
 
-    def _at_rest(self, job: Job) -> None:
-        """Take away the sign that a job is in hand."""
+    def _remove_heartbeat(self, job: Job) -> None:
         if self.rank == 0:
             with suppress(OSError):
                 (job.folder / HEARTBEAT).unlink(missing_ok=True)
 
-    def _end(self) -> None:
-        """Ask what still runs to stop, and wait for it; an interruption meanwhile ends it at once."""
+    def _shut_down(self) -> None:
+        """Terminate the processes that are left and wait for them; an interruption meanwhile kills them."""
         for process in self.running:
             process.popen.terminate()
         try:
@@ -184,12 +183,12 @@ class ProcessPool:
             for process in self.running:
                 process.popen.kill()
             for job in (*(process.job for process in self.running), *self.waiting):
-                self._at_rest(job)
+                self._remove_heartbeat(job)
             if self._server is not None:
                 self._server.close()
 
 
-def _how(status: int) -> str:
+def _reason(status: int) -> str:
     return f"exit {status}" if status >= 0 else f"killed by signal {-status}"
 
 
@@ -198,4 +197,4 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError as error:
         return f"its log cannot be read ({error.strerror})"
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

@@ -1,4 +1,4 @@
-"""What a sweep on this machine shows: a live table on a terminal, one line per ended run elsewhere."""
+"""The progress of a sweep on this machine: a live table on a terminal, else one line for every run that ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .process_pool import Job, Process, ProcessPool
 
 
 class SweepProgress:
-    """Context: how many runs of a queue are done, failed and waiting, and where each of those that run stands."""
+    """Context: shows how many runs of a pool have ended and failed, and the progress of those that are running."""
 
     def __init__(self, total: int, rows: int, labels: dict[Path, str], shown: bool) -> None:
         self.labels, self.total, self.ended, self.failures = labels, total, 0, list[str]()
@@ -26,7 +26,7 @@ class SweepProgress:
             tqdm(total=0, bar_format="{desc}", position=1 + row, disable=not self.live, leave=False)
             for row in range(rows if self.live else 0)
         ]
-        self._next = 0.0
+        self._next_refresh = 0.0
 
     def __enter__(self) -> SweepProgress:
         return self
@@ -35,25 +35,25 @@ class SweepProgress:
         for bar in (*self.rows, self.bar):
             bar.close()
 
-    def note(self, job: Job, status: int, what: str) -> None:
-        """A job has ended."""
+    def note(self, job: Job, status: int, message: str) -> None:
+        """Show that a job has ended."""
         self.ended += 1
-        line = f"{job.folder.name} {self.labels[job.folder]}: {what}"
+        line = f"{job.folder.name} {self.labels[job.folder]}: {message}"
         if status != DONE:
-            accounts = [path for name in ("trace.txt", LOG) if (path := job.folder / name).exists()]
-            self.failures.append(f"{line}{f' (see {accounts[0]})' if accounts else ''}")
+            reports = [path for name in ("trace.txt", LOG) if (path := job.folder / name).exists()]
+            self.failures.append(f"{line}{f' (see {reports[0]})' if reports else ''}")
         self.bar.update()
         self.bar.set_postfix_str(f"{len(self.failures)} failed" if self.failures else "")
         if self.shown and not self.live:
-            short = what.partition(":")[0]  # why it has failed is said once, at the end
+            short = message.partition(":")[0]  # the reason of a failure is printed once, at the end
             print(f"[{self.ended}/{self.total}] {job.folder.name} {self.labels[job.folder]}: {short}", file=sys.stderr)
 
-    def refresh(self, queue: ProcessPool) -> None:
-        """Show what runs, at most twice a second."""
-        if not self.live or time.monotonic() < self._next:
+    def refresh(self, pool: ProcessPool) -> None:
+        """Show what is running, at most twice a second."""
+        if not self.live or time.monotonic() < self._next_refresh:
             return
-        self._next = time.monotonic() + 0.5
-        running = queue.running[: len(self.rows)]
+        self._next_refresh = time.monotonic() + 0.5
+        running = pool.running[: len(self.rows)]
         for number, bar in enumerate(self.rows):
             bar.set_description_str(self._row(running[number]) if number < len(running) else "")
 
@@ -64,7 +64,7 @@ class SweepProgress:
 
 
 def progress_of(folder: Path) -> str:
-    """The last epoch that a run has noted, with its loss; empty before the first."""
+    """The last epoch that a run has logged, with its loss; empty before the first."""
     try:
         with (folder / "metrics.jsonl").open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 4096))
@@ -74,5 +74,5 @@ def progress_of(folder: Path) -> str:
     try:
         last = json.loads(lines[-1])
         return f"{last['stage']}, epoch {last['epoch']}, loss {last['loss']:.3g}"
-    except (IndexError, KeyError, ValueError):  # nothing there yet, or a line in the making
+    except (IndexError, KeyError, ValueError):  # no line yet, or one that is being written
         return ""

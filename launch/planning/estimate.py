@@ -1,4 +1,4 @@
-"""What runs will cost, from the records of earlier ones."""
+"""The estimated cost of runs, from the records of earlier ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .plan import PlannedRun
 
 
 class Estimate(NamedTuple):
-    """Hours of GPUs (of a processor, where none is used) for the runs that are known, and how many are not."""
+    """GPU-hours (CPU-hours where no GPU is used) of the runs with similar records, and how many runs have none."""
 
     hours: float
     records: int
@@ -26,33 +26,35 @@ class Estimate(NamedTuple):
 
     def __str__(self) -> str:
         if not self.records:
-            return "no estimate: no records of runs like these in the folder yet"
+            return "no estimate: the folder has no records of similar runs yet"
         kind = "CPU-process-hours" if self.device == "cpu" else "GPU-hours"
-        unknown = f"; {self.unknown} runs are like none of them" if self.unknown else ""
-        return f"about {self.hours:.2g} {kind} on {self.device}, by the records of {self.records} earlier runs{unknown}"
+        unknown = f"; {self.unknown} runs without similar records" if self.unknown else ""
+        return (
+            f"about {self.hours:.2g} {kind} on {self.device}, from the records of {self.records} earlier runs{unknown}"
+        )
 
 
 def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], records: list[RunRecord]) -> Estimate:
     """The cost of some runs; each stage one counts once, and not where it is done.
 
     A run costs the median of its setting's records, else that of the runs with its data set, method, backbone, stage
-    two and budget. Seconds count once per process, and a GPU that several runs share counts for each in part.
+    two and budget. Seconds count once per process; of a GPU that several runs share, each run counts its part.
     """
     known: dict[Any, list[RunRecord]] = defaultdict(list)
     for record in (one for one in records if one.kind == "run"):
-        for key in (record.setting_id, _likeness(record)):
+        for key in (record.setting_id, _kind(record)):
             known[key].append(record)
-    hours, unknown, used, paid = 0.0, 0, set[str](), set[str]()
+    hours, unknown, used, counted = 0.0, 0, set[str](), set[str]()
     for run in runs:
-        alike = known.get(setting_id(run.config)) or known.get(_likeness_of(run))
-        if not alike:
+        similar = known.get(setting_id(run.config)) or known.get(_kind_of_run(run))
+        if not similar:
             unknown += 1
             continue
-        used |= {record.run_id for record in alike}
-        hours += _share(run.config.launch) * _median(alike, "seconds") / 3600
-        if not stage_one_done[run.stage_one] and run.stage_one not in paid:
-            paid.add(run.stage_one)
-            hours += _share(run.config.launch) * _median(alike, "stage_one_seconds") / 3600
+        used |= {record.run_id for record in similar}
+        hours += _share(run.config.launch) * _median(similar, "seconds") / 3600
+        if not stage_one_done[run.stage_one] and run.stage_one not in counted:
+            counted.add(run.stage_one)
+            hours += _share(run.config.launch) * _median(similar, "stage_one_seconds") / 3600
     devices = {record.cost["device"] for record in records if record.run_id in used}
     return Estimate(hours, len(used), unknown, ", ".join(sorted(devices)))
 
@@ -61,7 +63,7 @@ def earlier_records(output_dir: str) -> list[RunRecord]:
     """All records under a folder; none where there is no such folder, or where they contradict each other."""
     path = Path(output_dir).expanduser()
     try:
-        return read_records([path]) if path.is_dir() else []
+        return read_records([path], metrics=()) if path.is_dir() else []
     except (OSError, ValueError) as error:
         print(f"lt_bench: warning: no estimate: {error}", file=sys.stderr)
         return []
@@ -75,11 +77,11 @@ def _share(launch: Launch) -> float:
     return 1 / launch.runs_per_gpu
 
 
-def _likeness(record: RunRecord) -> tuple[str, ...]:
+def _kind(record: RunRecord) -> tuple[str, ...]:
     return (record.dataset, record.method, record.backbone, record.stage_two, record.budget)
 
 
-def _likeness_of(run: PlannedRun) -> tuple[str, ...]:
+def _kind_of_run(run: PlannedRun) -> tuple[str, ...]:
     config = run.config
     names = (config.dataset.name, config.method["name"], config.backbone["name"], config.stage_two["name"])
     return (*names, config.budget.name)

@@ -1,7 +1,7 @@
-"""Which runs words stand for, kept beside them: a sweep that was carried out once need not be composed again.
+"""A cache of the identities of runs by their overrides: a sweep that was submitted once is not composed again.
 
-Identities are a function of the words, of the files in conf/ and of the package's source; the memory holds for exactly
-these files, and runs that depend on others, such as classes from elsewhere or lists of images, are not kept in it.
+Identities are a function of the overrides, of the files in conf/ and of the package's source. The cache is valid for
+exactly these files. Runs that depend on others, such as the user's own classes or lists of images, are not cached.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from lt_bench.files import write_json
 
 from ..submission import read_json
 
-Identities = tuple[str, str]  # of a run and of the stage one below it
+Identities = tuple[str, str]  # of a run and of its stage one
 
 
 def cached_identities(output_dir: str) -> dict[str, Identities]:
-    """Identities by words (joined as for a shell); empty where nothing is kept for the files as they are now."""
-    kept = read_json(_path(output_dir))
-    if kept.get("files") != fingerprint():
+    """Identities by overrides (joined as for a shell); empty where nothing is cached for the files as they are now."""
+    cached = read_json(_path(output_dir))
+    if cached.get("files") != fingerprint():
         return {}
-    return {words: (run, stage_one) for words, (run, stage_one) in kept["runs"].items()}
+    return {overrides: (run, stage_one) for overrides, (run, stage_one) in cached["runs"].items()}
 
 
 def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities], configs: Iterable[Config]) -> None:
-    """Keep the identities of runs by their words, unless some of their configs depend on files of the user."""
+    """Cache the identities of runs by their overrides, unless some of their configs depend on files of the user."""
     known = cached_identities(output_dir)
-    new = {shlex.join(words): identities for words, identities in runs.items()}
-    if new.keys() - known.keys() and all(map(_depends_on_ours_alone, configs)):
+    new = {shlex.join(overrides): identities for overrides, identities in runs.items()}
+    if new.keys() - known.keys() and all(map(_depends_on_our_files_only, configs)):
         write_json(_path(output_dir), {"files": fingerprint(), "runs": known | new})
 
 
 @cache
 def fingerprint() -> str:
-    """A hash of everything that identities depend on beside the words."""
+    """A hash of everything that identities depend on beside the overrides."""
     digest = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
     folders = {Path(str(files(name))) for name in ("lt_bench", "lt_bench.conf", "lt_bench.launch")}
     for folder in sorted(folders):
@@ -52,8 +52,8 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _depends_on_ours_alone(config: Config) -> bool:
-    """Whether words stand for the same identity while our files stay: lists and weights count by their content."""
+def _depends_on_our_files_only(config: Config) -> bool:
+    """Whether the identity changes only with our files; lists of images and weights count by their content."""
     targets = (value for key, value in flat(asdict(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
     ours = all(str(target).startswith("lt_bench.") for target in targets)

@@ -1,4 +1,4 @@
-"""What a sweep would run: its grids expanded to runs, each checked, with what is done already."""
+"""The runs of a sweep: its grids expanded, every run validated and identified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .variants import Variants
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: what to type, its identity and that of the stage one below it, and where they are."""
+    """One run of a sweep: its overrides, its identity, that of its stage one, and the folder that holds both."""
 
     overrides: tuple[str, ...]
     identity: str
@@ -35,12 +35,12 @@ class PlannedRun:
 
     @property
     def composed(self) -> Config | None:
-        """The settled config, if there was a need for it yet."""
+        """The validated config, if it was composed already."""
         return vars(self).get("config")
 
     @cached_property
     def config(self) -> Config:
-        """The settled config."""
+        """The validated config."""
         return validate(compose(self.overrides))
 
     @property
@@ -50,65 +50,65 @@ class PlannedRun:
 
     @property
     def done(self) -> bool:
-        """Whether its record is there and valid."""
+        """Whether it has a valid record."""
         return finished(self.output_dir, self.identity) is not None
 
     @property
     def stage_one_folder(self) -> Path:
-        """The run folder of the stage one below."""
+        """The run folder of its stage one."""
         return self.folder.with_name(self.stage_one)
 
 
 def describe(config: Config) -> str:
-    """One line on a run: its identity, its stage one, and what is done."""
-    identity, below = identities(config)
-    states = ["done" if finished(config.output_dir, name) else "to do" for name in (identity, below)]
-    return f"run {identity} ({states[0]}) on stage one {below} ({states[1]}) in {config.output_dir}"
+    """One line on a run: its identity, its stage one, and which of them are done."""
+    identity, stage_one = identities(config)
+    states = ["done" if finished(config.output_dir, name) else "to do" for name in (identity, stage_one)]
+    return f"run {identity} ({states[0]}) on stage one {stage_one} ({states[1]}) in {config.output_dir}"
 
 
 def plan(overrides: Sequence[str]) -> list[PlannedRun]:
-    """All runs of a sweep, at least one, each once, in the order of the words; UsageError before anything is run."""
+    """All runs of a sweep, at least one, each once, in the order of the overrides; raises UsageError."""
     runs: dict[str, PlannedRun] = {}
-    settled, known, output_dir = Variants(), dict[str, Identities](), ""
-    for words in expand(overrides):
+    validated, known, output_dir = Variants(), dict[str, Identities](), ""
+    for one_run in expand(overrides):
         try:
-            if found := known.get(shlex.join(words)):
-                run = PlannedRun(tuple(words), found[0], found[1], output_dir)
+            if found := known.get(shlex.join(one_run)):
+                run = PlannedRun(tuple(one_run), found[0], found[1], output_dir)
             else:
-                run = planned(words, settled(words))
+                run = planned(one_run, validated(one_run))
         except UsageError as error:
-            raise UsageError(f"{error}\nin the run {shlex.join(words)}") from error
-        if not runs:  # only now it is known where runs are kept
+            raise UsageError(f"{error}\nin the run {shlex.join(one_run)}") from error
+        if not runs:  # the first config says where runs and their cache are
             output_dir, known = run.output_dir, cached_identities(run.output_dir)
         runs.setdefault(run.identity, run)
     if not runs:
-        raise UsageError(f"{shlex.join(overrides)} stands for no run at all; give every key at least one value")
+        raise UsageError(f"{shlex.join(overrides)} expands to no run; give every key at least one value")
     return list(runs.values())
 
 
-def planned(words: Sequence[str], config: Config) -> PlannedRun:
-    """The run that some words stand for, with the config that they were settled to."""
-    run = PlannedRun(tuple(words), *identities(config), config.output_dir)
+def planned(overrides: Sequence[str], config: Config) -> PlannedRun:
+    """The run of some overrides, with their validated config."""
+    run = PlannedRun(tuple(overrides), *identities(config), config.output_dir)
     vars(run)["config"] = config
     return run
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """Every combination of the words' values, times every grid under ``sweep`` in the chosen experiment.
+    """The overrides of every run: every combination of values, times every grid under ``sweep`` in the experiment.
 
-    A grid maps keys to values as they are typed, for example ``seed: 0,1,2``. A key on the command line beats the
-    same key in a grid. Raises UsageError for several values of a key that does not decide the result, because they
+    A grid maps keys to values as they are typed, for example ``seed: 0,1,2``. A key on the command line overrides the
+    same key in a grid. Raises UsageError for several values of a key that does not affect the result, because they
     would all be one run.
     """
     typed = parse(overrides)
     keys = [override.key_or_group for override in typed]
     combinations = []
-    for words in itertools.product(*map(_values, typed)):
-        one_run = [word for key, word in zip(keys, words, strict=True) if key != "sweep"]
-        sources = [word for key, word in zip(keys, words, strict=True) if key in ("experiment", "sweep")]
+    for texts in itertools.product(*map(_values, typed)):
+        one_run = [text for key, text in zip(keys, texts, strict=True) if key != "sweep"]
+        sources = [text for key, text in zip(keys, texts, strict=True) if key in ("experiment", "sweep")]
         for grid in _grids(tuple(sources)):
             axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
-            # the run that is typed names no further runs, even where its experiment does
+            # the overrides of one run contain no grid, even where its experiment has some
             end = [*one_run, "sweep=[]"] if grid or "sweep" in keys else one_run
             combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
     return combinations
@@ -122,14 +122,14 @@ def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _values(override: Override) -> list[str]:
-    """The single-valued overrides that a sweep override stands for."""
+    """The single-valued overrides that a sweep override expands to."""
     key, value = override.key_or_group, override.value()
     if not override.is_sweep_override():
         return [override.input_line or ""]
     if not affects_result(key) and (key not in groups() or key == "launch"):
         raise UsageError(f"{override.input_line}: {key} does not change the result; give it one value")
     if override.is_interval_sweep():
-        raise UsageError(f"{override.input_line}: an interval has no end of values; write range(a,b,step) or a list")
+        raise UsageError(f"{override.input_line}: an interval is not a list of values; write range(a,b,step) or a list")
     if isinstance(value, Glob):
         names = value.filter(groups().get(key, []))
         if not names:

@@ -1,4 +1,4 @@
-"""Runs that belong together: those that share a stage one, after that stage one."""
+"""Groups of runs that are carried out in one place: those that share a stage one, after that stage one."""
 
 from __future__ import annotations
 
@@ -16,24 +16,21 @@ from .plan import PlannedRun
 
 
 class RunGroup(NamedTuple):
-    """Runs to carry out in one place, and whether the stage one below them comes first, as a job of its own.
-
-    ``below`` is the state that their stage one is in.
-    """
+    """Runs to carry out in one place, whether their stage one is trained first, as a job of its own, and its state."""
 
     runs: list[PlannedRun]
     stage_one_first: bool
-    below: State
+    stage_one_state: State
 
     @property
     def after_job(self) -> str | None:
-        """The job of the cluster that has their stage one in hand already."""
-        return self.below.job if self.below.name in BUSY else None
+        """The job of the cluster that trains their stage one already, if there is one."""
+        return self.stage_one_state.job if self.stage_one_state.name in BUSY else None
 
     @property
     def trains_stage_one(self) -> bool:
-        """Whether a run of theirs trains their stage one as a part of its own work."""
-        return not self.stage_one_first and self.below.name not in (DONE, *BUSY)
+        """Whether one of the runs trains their stage one as a part of its own work."""
+        return not self.stage_one_first and self.stage_one_state.name not in (DONE, *BUSY)
 
     @property
     def launch(self) -> Launch:
@@ -42,7 +39,7 @@ class RunGroup(NamedTuple):
 
 
 def run_groups(runs: Iterable[PlannedRun], states: Mapping[Path, State]) -> list[RunGroup]:
-    """All runs in chains; a stage one that several of them share, that is not done and that nobody has, comes first.
+    """All runs in groups; a stage one that several of them share comes first, unless it is done, running or queued.
 
     ``states`` has the states of their stage ones' folders.
     """
@@ -50,24 +47,25 @@ def run_groups(runs: Iterable[PlannedRun], states: Mapping[Path, State]) -> list
     users = Counter(_together(run) for run in runs if states[run.stage_one_folder].name != DONE)
     found: dict[tuple[str, str], RunGroup] = {}
     for run in runs:
-        below = states[run.stage_one_folder]
-        shared = users[_together(run)] > 1 and below.name not in BUSY
-        chain = found.setdefault(_together(run) if shared else (run.identity, ""), RunGroup([], shared, below))
-        chain.runs.append(run)
+        state = states[run.stage_one_folder]
+        shared = users[_together(run)] > 1 and state.name not in BUSY
+        group = found.setdefault(_together(run) if shared else (run.identity, ""), RunGroup([], shared, state))
+        group.runs.append(run)
     return list(found.values())
 
 
 def _together(run: PlannedRun) -> tuple[str, str]:
-    """What runs of one chain have in common: the stage one, and the request to a cluster where they go to one."""
+    """What the runs of a group have in common: the stage one and, on a cluster, the request of resources."""
     launch = run.config.launch
     return run.stage_one, "" if launch.executor == "local" else repr(launch)
 
 
-def submit(chain: RunGroup, code: Mapping[str, Any]) -> list[Job]:
-    """Write the submissions of a chain into their run folders; returns the jobs that carry them out, in order."""
-    below = None
-    if chain.stage_one_first:
-        first = chain.runs[0]
-        below = freeze(Submission(first.config, True, dict(code), first.overrides), first.stage_one)
-    folders = [freeze(Submission(run.config, False, dict(code), run.overrides), run.identity) for run in chain.runs]
-    return [*([Job(below)] if below else []), *(Job(folder, below) for folder in folders)]
+def submit(group: RunGroup, code: Mapping[str, Any]) -> list[Job]:
+    """Write the submissions of a group into the run folders; returns the jobs that carry them out, in order."""
+    stage_one_folder = None
+    if group.stage_one_first:
+        first = group.runs[0]
+        stage_one_folder = freeze(Submission(first.config, True, dict(code), first.overrides), first.stage_one)
+    folders = [freeze(Submission(run.config, False, dict(code), run.overrides), run.identity) for run in group.runs]
+    stage_one = [Job(stage_one_folder)] if stage_one_folder else []
+    return [*stage_one, *(Job(folder, stage_one_folder) for folder in folders)]

@@ -1,4 +1,4 @@
-"""The settled configs of many runs: those that differ in plain values alone are composed once."""
+"""The validated configs of many runs: runs that differ only in plain values are composed once."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 
 
 class Variants:
-    """``validate(compose(words))`` for the runs of a sweep, in a fraction of the time.
+    """``validate(compose(overrides))`` for the runs of a sweep, in a fraction of the time.
 
-    A word such as ``seed=3`` that sets a typed key which no reference in the config mentions changes that one value of
-    the settled config and nothing else, so that all runs with the same other words share one composition.
+    An override such as ``seed=3``, of a typed key that no reference in the config mentions, changes that one value of
+    the validated config and nothing else. So all runs with the same other overrides share one composition.
     """
 
     def __init__(self) -> None:
         self._bases: dict[tuple[str, ...], tuple[Config, str] | None] = {}
 
-    def __call__(self, words: Sequence[str]) -> Config:
-        """The settled config of one run; raises UsageError."""
-        overrides = parse(words)
-        nested = any(isinstance(override.value(), dict) for override in overrides)
-        plain = [] if nested else [override for override in overrides if _is_plain(override)]
+    def __call__(self, overrides: Sequence[str]) -> Config:
+        """The validated config of one run; raises UsageError."""
+        parsed = parse(overrides)
+        nested = any(isinstance(override.value(), dict) for override in parsed)
+        plain = [] if nested else [override for override in parsed if _is_plain(override)]
         if not plain:
-            return validate(compose(words))
+            return validate(compose(overrides))
         keys = {override.key_or_group for override in plain}
-        others = tuple(word for word, one in zip(words, overrides, strict=True) if one.key_or_group not in keys)
+        others = tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group not in keys)
         found = self._base(others)
         if found is None:
-            return validate(compose(words))
+            return validate(compose(overrides))
         base, references = found
         if "${." in references or any(re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", references) for key in keys):
-            return validate(compose(words))
+            return validate(compose(overrides))
         config = copy.deepcopy(base)
         for override in plain:
             _set(config, override.key_or_group, override.value())
@@ -55,23 +55,23 @@ class Variants:
                 raise UsageError("\n".join(problems))
         return config
 
-    def _base(self, words: tuple[str, ...]) -> tuple[Config, str] | None:
-        """The settled config of the words that are left, and all references in it before they were resolved.
+    def _base(self, overrides: tuple[str, ...]) -> tuple[Config, str] | None:
+        """The validated config of the other overrides, and all references in it before they were resolved.
 
-        None where these words are wrong, as they may be without the plain ones that give what they need.
+        None where these overrides are invalid alone: they may need a value that a plain override sets.
         """
-        if words not in self._bases:
+        if overrides not in self._bases:
             try:
-                composed = compose(words)
+                composed = compose(overrides)
                 texts = _texts(OmegaConf.to_container(composed, resolve=False))
-                self._bases[words] = validate(composed), "\n".join(text for text in texts if "${" in text)
+                self._bases[overrides] = validate(composed), "\n".join(text for text in texts if "${" in text)
             except UsageError:
-                self._bases[words] = None
-        return self._bases[words]
+                self._bases[overrides] = None
+        return self._bases[overrides]
 
 
 def _is_plain(override: Override) -> bool:
-    """Whether a word gives a typed key of the schema a value of just this type."""
+    """Whether an override sets a typed key of the schema to a value of exactly this type."""
     key = override.key_or_group
     if (
         override.is_delete()

@@ -1,4 +1,4 @@
-"""Runs as job arrays of a SLURM cluster: submitit writes the scripts and requeues what was stopped."""
+"""Runs as job arrays of a SLURM cluster: submitit writes the scripts and requeues jobs that were stopped."""
 
 from __future__ import annotations
 
@@ -32,44 +32,45 @@ HERE_ONLY = ("executor", "parallel_runs")
 
 
 def queue_groups(
-    chains: list[RunGroup], code: Mapping[str, Any], max_array_size: int
+    groups: list[RunGroup], code: Mapping[str, Any], max_array_size: int
 ) -> Iterator[tuple[str, int, int]]:
-    """Submit groups of runs; for every array its job id, its number of jobs and of runs, as soon as it is queued.
+    """Submit groups of runs; for every array its job id, its number of tasks and of runs, as soon as it is queued.
 
-    One array per distinct request of resources, split where the cluster allows no more tasks. Raises UsageError with
-    SLURM's own words where it refuses; what was queued before stays.
+    One array per distinct request of resources, split where it has more tasks than the cluster allows. Raises
+    UsageError with SLURM's message where SLURM refuses; arrays that were queued before stay queued.
     """
     for command in ("srun", "sbatch"):
         if shutil.which(command) is None:
             raise UsageError(f"there is no {command} on this machine: type it on a cluster, or leave out launch=slurm")
     requests: dict[str, list[RunGroup]] = {}
-    for chain in chains:
-        settings = {key: value for key, value in asdict(chain.launch).items() if key not in HERE_ONLY}
-        requests.setdefault(f"{settings} {chain.after_job}", []).append(chain)
+    for group in groups:
+        settings = {key: value for key, value in asdict(group.launch).items() if key not in HERE_ONLY}
+        requests.setdefault(f"{settings} {group.after_job}", []).append(group)
     for alike in requests.values():
         size = alike[0].launch.runs_per_gpu
-        groups = [alike[start : start + size] for start in range(0, len(alike), size)]
-        for start in range(0, len(groups), max_array_size):
-            yield _queue_array(groups[start : start + max_array_size], code)
+        per_task = [alike[start : start + size] for start in range(0, len(alike), size)]
+        for start in range(0, len(per_task), max_array_size):
+            yield _queue_array(per_task[start : start + max_array_size], code)
 
 
-def _queue_array(groups: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple[str, int, int]:
-    launch, after = groups[0][0].launch, groups[0][0].after_job
+def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple[str, int, int]:
+    groups = [group for several in per_task for group in several]
+    launch, after = groups[0].launch, groups[0].after_job
     threads = launch.threads_per_run or max(1, launch.cpus_per_task // launch.runs_per_gpu)
-    jobs = [[job for chain in group for job in submit(chain, code)] for group in groups]
-    packs = [Task(each, launch.runs_per_gpu, {"OMP_NUM_THREADS": str(threads)}) for each in jobs]
+    jobs = [[job for group in several for job in submit(group, code)] for several in per_task]
+    tasks = [Task(each, launch.runs_per_gpu, {"OMP_NUM_THREADS": str(threads)}) for each in jobs]
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = jobs[0][0].folder.parent / "launch" / stamp
     try:
-        # -I -S: the shortest way to start
+        # -I -S: the fastest start
         python = shlex.join([sys.executable, "-I", "-S", blocked_signals.__file__])
         executor = SlurmExecutor(folder, max_num_timeout=launch.max_requeues, python=python)
         executor.update_parameters(**sbatch_parameters(launch, after))
         which = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         with clean_env():  # a sweep may be typed inside a job
             os.environ.update(which)
-            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is in the error as well
-                queued = executor.submit_array(packs)
+            with contextlib.redirect_stderr(io.StringIO()):  # sbatch's message is in the error as well
+                queued = executor.submit_array(tasks)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(f"sbatch refused: {' '.join(str(error).split())}") from error
@@ -78,17 +79,18 @@ def _queue_array(groups: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple
     for job, each in zip(queued, jobs, strict=True):
         for one in each:
             write_json(one.folder / JOB, {"job": job.job_id, "logs": str(folder)})
-    # so that whoever wants the same stage one finds it in hand, and does not wait for its lock on a GPU
-    for chain in (chain for group in groups for chain in group if chain.trains_stage_one):
-        write_json(chain.runs[0].stage_one_folder / JOB, {"run": chain.runs[0].identity})
-    return queued[0].job_id.partition("_")[0], len(queued), sum(len(chain.runs) for group in groups for chain in group)
+    # so that other runs with the same stage one see that it is queued, and do not wait for its lock on a GPU
+    for group in groups:
+        if group.trains_stage_one:
+            write_json(group.runs[0].stage_one_folder / JOB, {"run": group.runs[0].identity})
+    return queued[0].job_id.partition("_")[0], len(queued), sum(len(group.runs) for group in groups)
 
 
 def sbatch_parameters(launch: Launch, after_job: str | None = None) -> dict[str, Any]:
-    """The resources of a job in submitit's words."""
+    """The resources of a job as submitit's parameters."""
     tasks = max(1, launch.gpus_per_node)
     options = [option.removeprefix("--").partition("=") for option in launch.sbatch]
-    srun = [f"--cpus-per-task={launch.cpus_per_task}"]  # since 22.05 srun takes no notice of sbatch's
+    srun = [f"--cpus-per-task={launch.cpus_per_task}"]  # since 22.05 srun ignores sbatch's
     if launch.nodes * tasks > 1:
         srun.append("--kill-on-bad-exit=1")  # the other processes of a run would wait for the one that failed
     found = {

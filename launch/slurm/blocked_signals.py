@@ -1,8 +1,8 @@
-"""``python held.py WORDS``: ``python WORDS`` with a cluster's signals held back until somebody listens to them.
+"""``python blocked_signals.py ARGUMENTS``: ``python ARGUMENTS``, started with a cluster's signals blocked.
 
-The process of a job needs seconds to start, on a busy file system minutes; a warning that came meanwhile would end it,
-and the job with it as failed. What is held back is delivered when ``unblock`` is called. Run by its path, so that
-nothing else is imported first.
+The process of a job needs seconds to start, on a busy file system minutes. A warning signal that arrives before its
+handler is installed would kill the process, and the job would count as failed. Blocked signals stay pending and are
+delivered when ``unblock`` is called. This file is run by its path, so that nothing else is imported first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BLOCKED = (signal.SIGUSR2, signal.SIGTERM)
 
 
 def unblock() -> None:
-    """Deliver the signals, those that have come meanwhile at once."""
+    """Unblock the signals; pending ones are delivered at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability
+from lt_bench.errors import SettingError
 
 
 class BlurParams(NamedTuple):
@@ -23,15 +24,14 @@ class BlurParams(NamedTuple):
 class Blur:
     """Blur with a sigma uniform in the given range, with probability p; a subclass says how in ``_blur``.
 
-    Raises ValueError for a range that is not 0 < low <= high, and for a probability outside [0, 1].
+    Raises SettingError for a range that is not 0 < low <= high, and for a probability outside [0, 1].
     """
 
     def __init__(self, sigma: tuple[float, float], p: float) -> None:
-        name = type(self).__name__
         if not 0 < sigma[0] <= sigma[1]:
-            raise ValueError(f"{name} expects 0 < low <= high in sigma, found {sigma}; type e.g. sigma=(0.1, 2.0)")
+            raise SettingError("sigma", "a range with 0 < low <= high", sigma, "[0.1,2.0]")
         self.sigma = sigma
-        self.p = require_probability(name, p)
+        self.p = require_probability(p)
 
     def draw(self, count: int, generator: torch.Generator) -> BlurParams:
         """Strengths of ``count`` images, and which of them are blurred."""
@@ -62,7 +62,7 @@ class GaussianBlur(Blur):
     def __init__(self, kernel_size: int, sigma: tuple[float, float] = (0.1, 2.0), p: float = 0.5) -> None:
         super().__init__(sigma, p)
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"GaussianBlur expects an odd kernel_size, found {kernel_size}; type e.g. GaussianBlur(3)")
+            raise SettingError("kernel_size", "odd", kernel_size, 3)
         self.kernel_size = kernel_size
 
     def _blur(self, images: Tensor, sigma: Tensor) -> Tensor:

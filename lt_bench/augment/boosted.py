@@ -14,6 +14,7 @@ from lt_bench.augment.cutout import lines_between
 from lt_bench.augment.operations import Operation, Step, apply_branch_free, apply_grouped, constant, steps_of
 from lt_bench.augment.photometric import WHITE
 from lt_bench.augment.selection import change_rows, draw_uniform
+from lt_bench.errors import SettingError, UsageError
 
 # none of the operations that all policies share, and as one of those it changes nothing
 CUTOUT = int(Operation.IDENTITY)
@@ -73,17 +74,18 @@ class BoostedRandAugment:
     """
 
     def __init__(self, k: int, floor: float, random: bool, max_strength: float = LARGEST) -> None:
-        if k < 1 or not 0 <= floor <= max_strength <= LARGEST:
-            raise ValueError(
-                f"BoostedRandAugment expects k >= 1 and 0 <= floor <= max_strength <= {LARGEST:g}, found {k}, {floor} "
-                f"and {max_strength}; type e.g. BoostedRandAugment(k=1, floor=10, random=False)"
-            )
+        if k < 1:
+            raise SettingError("k", "at least 1", k, 1)
+        if not max_strength <= LARGEST:
+            raise SettingError("max_strength", f"at most {LARGEST:g}", max_strength, f"{LARGEST:g}")
+        if not 0 <= floor <= max_strength:
+            raise SettingError("floor", f"from 0 to max_strength={max_strength:g}", floor, 10)
         self.k, self.floor, self.random, self.max_strength = k, floor, random, max_strength
 
     def draw(self, count: int, generator: torch.Generator, boost: Boost | None = None) -> BoostedParams:
-        """Operations of ``count`` images, and which of them are applied how strongly; ValueError without a boost."""
+        """Operations of ``count`` images, and which of them are applied how strongly; UsageError without a boost."""
         if boost is None:
-            raise ValueError(
+            raise UsageError(
                 "boosted RandAugment needs a strength for every image, which nothing gives here; boosted views belong "
                 "to methods that boost; choose the view of the same name without boosted, of boosted itself: ssl"
             )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability, take
+from lt_bench.errors import SettingError
 
 # numbers of the adjustments in an order, as in torchvision's ColorJitter
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
@@ -45,13 +46,13 @@ class ColorJitter:
     """
 
     def __init__(self, brightness: float, contrast: float, saturation: float, hue: float, p: float = 1.0) -> None:
-        if min(brightness, contrast, saturation) < 0 or not 0 <= hue <= 0.5:
-            raise ValueError(
-                f"ColorJitter expects brightness, contrast, saturation >= 0 and hue in [0, 0.5], found {brightness}, "
-                f"{contrast}, {saturation}, {hue}; type e.g. ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)"
-            )
+        for name, value in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
+            if not value >= 0:
+                raise SettingError(name, f"0 or more for the {name}", value, 0.4)
+        if not 0 <= hue <= 0.5:
+            raise SettingError("hue", "from 0 to 0.5 for the hue", hue, 0.1)
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
-        self.p = require_probability("ColorJitter", p)
+        self.p = require_probability(p)
 
     def draw(self, count: int, generator: torch.Generator) -> JitterParams:
         """Factors and orders of ``count`` images, and which of them are changed at all."""
@@ -107,7 +108,7 @@ class Grayscale:
     """Replace the colours of an image by its luminance, with probability p. Source: torchvision's RandomGrayscale."""
 
     def __init__(self, p: float) -> None:
-        self.p = require_probability("Grayscale", p)
+        self.p = require_probability(p)
 
     def draw(self, count: int, generator: torch.Generator) -> GrayscaleParams:
         """Which of ``count`` images lose their colour."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lt_bench.augment.resample import Boxes, Interpolation, resample
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability
+from lt_bench.errors import SettingError
 
 # torchvision's RandomResizedCrop gives up after ten tries and takes the centre
 TRIES = 10
@@ -54,11 +55,11 @@ class RandomResizedCrop:
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         interpolation: Interpolation = "bilinear",
     ) -> None:
-        if size < 1 or not 0 < scale[0] <= scale[1] or not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(
-                f"RandomResizedCrop expects size >= 1 and 0 < low <= high in scale and ratio, found size {size}, "
-                f"scale {scale}, ratio {ratio}; type e.g. RandomResizedCrop(32, scale=(0.2, 1.0))"
-            )
+        if size < 1:
+            raise SettingError("size", "at least 1", size, 32)
+        for name, (low, high), usual in (("scale", scale, "[0.2,1.0]"), ("ratio", ratio, "[0.75,1.33]")):
+            if not 0 < low <= high:
+                raise SettingError(name, "a range with 0 < low <= high", [low, high], usual)
         self.size, self.scale, self.ratio, self.interpolation = size, scale, ratio, interpolation
 
     def draw(self, count: int, generator: torch.Generator) -> ResizedCropParams:
@@ -115,11 +116,10 @@ class CropWithPadding:
     """
 
     def __init__(self, size: int, padding: int) -> None:
-        if size < 1 or padding < 0:
-            raise ValueError(
-                f"CropWithPadding expects size >= 1 and padding >= 0, found size {size}, padding {padding}; "
-                "type e.g. CropWithPadding(32, padding=4)"
-            )
+        if size < 1:
+            raise SettingError("size", "at least 1", size, 32)
+        if padding < 0:
+            raise SettingError("padding", "0 or more", padding, 4)
         self.size, self.padding = size, padding
 
     def draw(self, count: int, generator: torch.Generator) -> PaddedCropParams:
@@ -156,7 +156,7 @@ class HorizontalFlip:
     """Mirror an image left to right with probability p. Source: torchvision's RandomHorizontalFlip."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = require_probability("HorizontalFlip", p)
+        self.p = require_probability(p)
 
     def draw(self, count: int, generator: torch.Generator) -> FlipParams:
         """Which of ``count`` images are mirrored."""

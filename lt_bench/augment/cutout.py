@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.augment.selection import draw_uniform
+from lt_bench.errors import SettingError
 
 
 class CutoutParams(NamedTuple):
@@ -28,7 +29,7 @@ class Cutout:
 
     def __init__(self, length: int) -> None:
         if length < 1:
-            raise ValueError(f"Cutout expects a length of at least one pixel, found {length}; type e.g. Cutout(16)")
+            raise SettingError("length", "at least one pixel", length, 16)
         self.length = length
 
     def draw(self, count: int, generator: torch.Generator) -> CutoutParams:

@@ -13,6 +13,7 @@ from torch import Tensor
 from lt_bench.augment.boosted import Boost, BoostedRandAugment
 from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.selection import take
+from lt_bench.errors import SettingError
 
 # a NamedTuple of tensors with one row per image; every operation has its own
 Params = Any
@@ -49,11 +50,10 @@ class Pipeline:
     """
 
     def __init__(self, ops: Sequence[Op], mean: Sequence[float], std: Sequence[float]) -> None:
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(
-                f"a pipeline expects three means and three positive stds, found mean {mean}, std {std}; "
-                "type e.g. mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)"
-            )
+        if len(mean) != 3:
+            raise SettingError("mean", "a list of three numbers", list(mean), "[0.5,0.5,0.5]")
+        if len(std) != 3 or min(std) <= 0:
+            raise SettingError("std", "a list of three positive numbers", list(std), "[0.25,0.25,0.25]")
         self.ops = tuple(ops)
         self.mean, self.std = tuple(mean), tuple(std)
         self._in_crop = {

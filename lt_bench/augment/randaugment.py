@@ -10,6 +10,7 @@ from torch import Tensor
 from lt_bench.augment.affine import BICUBIC, BILINEAR
 from lt_bench.augment.operations import Operation, Step, apply_branch_free, apply_grouped, constant, steps_of
 from lt_bench.augment.selection import draw_uniform
+from lt_bench.errors import SettingError
 
 # strength = base + slope M; whether it is cut to a whole number; whether it has a random sign
 STRENGTHS = {
@@ -56,11 +57,9 @@ class RandAugment:
     """
 
     def __init__(self, n: int, m: float, mstd: float) -> None:
-        if n < 1 or m < 0 or mstd < 0:
-            raise ValueError(
-                f"RandAugment expects n >= 1, m >= 0 and mstd >= 0, found {n}, {m}, {mstd}; "
-                "type e.g. RandAugment(n=2, m=10, mstd=0.5)"
-            )
+        for name, value, least, usual in (("n", n, 1, 2), ("m", m, 0, 10), ("mstd", mstd, 0, 0.5)):
+            if not value >= least:
+                raise SettingError(name, f"at least {least}", value, usual)
         self.n, self.m, self.mstd = n, m, mstd
 
     def draw(self, count: int, generator: torch.Generator) -> RandAugmentParams:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 # a NamedTuple of tensors with one row per image; every operation has its own
 Params = TypeVar("Params", bound=tuple[Any, ...])
 
@@ -22,10 +24,10 @@ def draw_applied(count: int, probability: float, generator: torch.Generator) -> 
     return draw_uniform((count,), (0.0, 1.0), generator) < probability
 
 
-def require_probability(name: str, probability: float) -> float:
-    """The probability itself; ValueError if it is outside [0, 1]."""
+def require_probability(probability: float) -> float:
+    """The probability ``p`` of an operation itself; SettingError if it is outside [0, 1]."""
     if not 0 <= probability <= 1:
-        raise ValueError(f"{name} expects a probability p in [0, 1], found {probability}; type e.g. p=0.5")
+        raise SettingError("p", "a probability from 0 to 1", probability, 0.5)
     return probability
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lt_bench.errors import UsageError, renamed
+
 if TYPE_CHECKING:
     from lt_bench.augment.pipeline import Op, Pipeline
     from lt_bench.augment.resample import Interpolation
@@ -209,10 +211,13 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
     with one operation of a strength that is the image's own, ``boosted_twice`` with two, ``simclr_boosted`` and
     ``simclr_boosted_twice`` are ``simclr`` with one and two, and ``ssl_wide_blur_boosted`` is GH's on large images:
-    ``ssl_wide_blur`` with two whose strength has no floor. Raises ValueError for another name.
+    ``ssl_wide_blur`` with two whose strength has no floor. Raises UsageError for another name, SettingError under
+    the names of a data set's settings for values out of range.
     """
     from lt_bench.augment.pipeline import Pipeline
 
     if name not in VIEWS:
-        raise ValueError(f"unknown view {name!r}; there are {', '.join(VIEWS)}")
-    return Pipeline(VIEWS[name](dataset), dataset.mean, dataset.std)
+        raise UsageError(f"unknown view {name!r}; there are {', '.join(VIEWS)}")
+    jitter = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), "color_jitter")
+    with renamed(scale="crop_scale", padding="crop_padding", size="image_size", **jitter):
+        return Pipeline(VIEWS[name](dataset), dataset.mean, dataset.std)

@@ -10,22 +10,22 @@ from lt_bench.command import DONE
 from lt_bench.errors import UsageError
 
 
-def complete(words: list[str]) -> int:
-    """Install shell completion, or answer the shell; raises UsageError for other flags."""
+def complete(arguments: list[str]) -> int:
+    """Install shell completion, or print completions for the shell; raises UsageError for other flags."""
     from lt_bench.config.schema import register
 
-    asked = re.fullmatch(r"(-sc|--shell-completion) ((un)?install|(query))=(bash|zsh|fish)", " ".join(words))
+    asked = re.fullmatch(r"(-sc|--shell-completion) ((un)?install|(query))=(bash|zsh|fish)", " ".join(arguments))
     if not asked or (asked[4] and "COMP_LINE" not in os.environ):
         raise UsageError("completion is installed with --shell-completion install=bash (or zsh, fish)")
     import hydra
     from omegaconf import DictConfig
 
     register()
-    sys.argv = ["lt-bench", *words]
+    sys.argv = ["lt-bench", *arguments]
 
     @hydra.main(version_base="1.3", config_path="pkg://lt_bench.conf", config_name="config")
-    def answer(config: DictConfig) -> None:
-        """Never reached: with these flags Hydra answers the shell and returns."""
+    def not_called(config: DictConfig) -> None:
+        """Not called: with these flags Hydra prints completions and returns."""
 
-    answer()
+    not_called()
     return DONE

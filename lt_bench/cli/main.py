@@ -1,4 +1,4 @@
-"""The command line: one run, or a sweep.  Nothing here imports torch before the config is validated."""
+"""The command line: one run, or a sweep.  PyTorch is imported only after the config is validated."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lt_bench.command import DONE, exit_status
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    return exit_status(lambda: _dispatch(words))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(arguments))
 
 
-def _dispatch(words: list[str]) -> int:
-    if "--shell-completion" in words or "-sc" in words:
+def _dispatch(arguments: list[str]) -> int:
+    if "--shell-completion" in arguments or "-sc" in arguments:
         from lt_bench.cli.completion import complete
 
-        return complete(words)
-    flags = _Flags.parser().parse_intermixed_args(words)
+        return complete(arguments)
+    flags = _Flags.parser().parse_intermixed_args(arguments)
     if flags.help:
         from lt_bench.cli.help import help_text
 
@@ -42,7 +42,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 class _Flags(argparse.ArgumentParser):
-    """Flags, whose mistakes are usage errors like those of overrides."""
+    """The flags; a wrong one is a usage error like a wrong override."""
 
     @classmethod
     def parser(cls) -> _Flags:
@@ -83,7 +83,7 @@ def _one_run(overrides: list[str], dry_run: bool) -> int:
     if config.sweep:
         raise UsageError("this experiment is a sweep of several runs; add -m")
     if config.launch.executor != "local":
-        raise UsageError("a cluster takes its runs as a sweep, even one run; add -m")
+        raise UsageError("runs on a cluster are submitted as a sweep, even one run; add -m")
     if dry_run:
         print(describe(config))
         return DONE

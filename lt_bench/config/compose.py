@@ -20,12 +20,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config import optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.schema import Config, register
 from lt_bench.errors import UsageError
 
 # Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
-OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.schedule.")
+OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.optimizer.", "train.schedule.")
 # Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
 RECIPE_OF_LARGE_IMAGES = "imagenet_lt"
 OWN_CHOICES = (
@@ -60,13 +61,24 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
     chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
+    optimizer = chosen.pop("optimizer", None)  # replaces values that other files give, so it comes after them all
     config = copy.deepcopy(_with_recipe(tuple(f"{group}={choice}" for group, choice in chosen.items())))
+    if optimizer is not None:
+        _choose_optimizer(config, "train.optimizer", "group", optimizer)
+    leaves = [
+        leaf for override in parsed if _sets(override) for leaf in _leaves(override.key_or_group, override.value())
+    ]
+    for key, value in leaves:
+        if key in optimizers.CHOOSING:  # before the values of what is chosen, wherever they are typed
+            place, _, by = key.rpartition(".")
+            _choose_optimizer(config, place, by, value)
     for override in parsed:
         if override.is_delete():
             _take_away(config, override.key_or_group)
-        elif override.key_or_group not in groups():
+        elif _sets(override):
             for key, value in _leaves(override.key_or_group, override.value()):
-                _set(config, key, value)
+                if key not in optimizers.CHOOSING:
+                    _set(config, key, value)
     return config
 
 
@@ -113,7 +125,8 @@ def _check(override: Override) -> None:
         raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
     if override.package is not None:
         raise UsageError(f"{word}: a group has one place; write {key}=CHOICE")
-    of_schema = key.startswith("stage_two.train") and not key.startswith("stage_two.train.schedule.")
+    open_nodes = ("stage_two.train.optimizer.", "stage_two.train.schedule.")
+    of_schema = key.startswith("stage_two.train") and not key.startswith(open_nodes)
     if override.is_delete() and (of_schema or not key.startswith(OPEN_NODES)):
         raise UsageError(f"{word}: only a parameter of a class can be taken away; write {key}=VALUE")
     if key in choices and not override.is_sweep_override():
@@ -148,6 +161,21 @@ def _chosen(choices: tuple[str, ...]) -> DictConfig:
             except UsageError as unknown:
                 said = f"{said.partition(':')[0]}: {unknown}"
         raise UsageError(said) from error
+
+
+def _sets(override: Override) -> bool:
+    """Whether an override gives values to keys, and neither chooses a file nor takes a key away."""
+    return not override.is_delete() and override.key_or_group not in groups()
+
+
+def _choose_optimizer(config: DictConfig, key: str, by: str, choice: Any) -> None:
+    """Let a node be what ``optimizers.after_choice`` makes of it."""
+    node = OmegaConf.select(config, key)
+    present = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+    assert isinstance(present, dict)
+    values = optimizers.after_choice({str(name): value for name, value in present.items()}, by, choice)
+    with open_dict(config):
+        OmegaConf.update(config, key, values, merge=False, force_add=True)
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

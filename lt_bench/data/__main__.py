@@ -1,4 +1,4 @@
-"""``python -m lt_bench.data``: check a data set of image files, or write a packed copy of it; never imports torch."""
+"""``python -m lt_bench.data``: check a data set of image files, or write a packed copy of it, without PyTorch."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lt_bench.data.sources.image_lists import describe
 from lt_bench.errors import DataError, UsageError
 from lt_bench.preflight.validate import validate
 
-SHORT_SIDE = 256  # of what prepare writes, unless dataset.short_side says otherwise
+SHORT_SIDE = 256  # of the images that prepare writes, unless dataset.short_side is set
 ABOUT = """\
-check      read the lists and every image of a data set and print all that is wrong, with file and line
+check      read the lists and every image of a data set and print every problem, with file and line
 prepare    write a packed copy of a data set to dataset.packed=DIR, one file that is read faster: images with a short
            side of dataset.short_side=256 pixels (default), as raw pixels or with dataset.jpeg_quality=95 as JPEG;
            the same command goes on with a copy that was interrupted
-Words are those of a run: dataset=imagenet_lt dataset.root=DIR dataset.list_dir=DIR dataset.workers=8 progress=false
-Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage, 130 interrupted
+Overrides are those of a run: dataset=imagenet_lt dataset.root=DIR dataset.list_dir=DIR dataset.workers=8
+Exit status: 0 no problem, 1 problems or failed, 2 wrong usage, 130 interrupted
 """
 
 
 class _Flags(argparse.ArgumentParser):
-    """Flags, whose mistakes are usage errors."""
+    """The flags; a wrong one is a usage error."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see python -m lt_bench.data --help")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["check", "prepare"])
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
     try:
         flags = parser.parse_args(argv)
@@ -63,10 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(config: Config) -> int:
     lists = read_lists(config)
-    try:
-        problems = find_problems(config, lists, _workers(config))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    problems = find_problems(config, lists, _workers(config))
     for problem in problems:
         print(problem)
     for part, files in lists.parts().items():
@@ -78,14 +75,14 @@ def _check(config: Config) -> int:
 def _prepare(config: Config) -> int:
     dataset = config.dataset
     if dataset.packed is None:
-        raise UsageError("say where the packed copy is to be written: dataset.packed=DIR")
+        raise UsageError("name the folder to write the packed copy to: dataset.packed=DIR")
     lists = read_lists(config)
     lists.require_sound()
     form = StoredForm(SHORT_SIDE if dataset.short_side is None else dataset.short_side, dataset.jpeg_quality)
     folder, skip = Path(dataset.packed).expanduser(), dataset.on_bad_image == "skip"
     count = pack(lists, folder, form, _workers(config), skip, config.progress)
     size = (folder / IMAGES).stat().st_size / 2**30
-    print(f"{folder}: {count:,} images, {size:,.2f} GiB; train on it with dataset.packed={folder} {form.words()}")
+    print(f"{folder}: {count:,} images, {size:,.2f} GiB; train on it with dataset.packed={folder} {form.overrides()}")
     return DONE
 
 

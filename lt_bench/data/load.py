@@ -1,4 +1,4 @@
-"""A run's data: its source, the long-tailed split, and the images, on the device or read by workers."""
+"""A run's data: its source, the long-tailed split, and the images, in memory on the device or read from disk."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.views import build_view
-from lt_bench.config.schema import Config, wants_validation
+from lt_bench.config.schema import Config, Dataset, wants_validation
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.files.parallel import default_workers
@@ -26,23 +27,24 @@ from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.data.splits.from_lists import read_split
 from lt_bench.data.splits.list_files import probe_list
 from lt_bench.data.splits.split import Split, draw_shots, make_split, manifest
+from lt_bench.errors import SettingError, UsageError, keyed
 
 Images = InMemoryImages | DiskImages
 
 
 class StageTwoImages(NamedTuple):
-    """Training images that a stage-two rule is fitted on: their labels (N,), and the images when they are asked for."""
+    """The training images that a stage-two rule is fitted on: labels (N,), and a function that reads the images."""
 
     labels: Tensor
     images: Callable[[], Images]
 
 
 class Data(NamedTuple):
-    """The train split, the images that are evaluated on, and what identifies the split.
+    """The train split, the images for evaluation, and the manifest that identifies the split.
 
-    ``labels`` (S,) are those of all training images of the source, and of a probe list behind them; ``at`` puts the
-    images at some positions on the device. It reads them anew: only a probe asks for more than the train split, and no
-    other run should hold it.
+    ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
+    images at some positions again and puts them on the device. Only probes need images outside the train split, so no
+    other run keeps them in memory.
     """
 
     train: Images
@@ -62,12 +64,12 @@ class Data(NamedTuple):
         """The "train" or "balanced" split, or ``shots`` images of every class of it, drawn with ``shot_seed``.
 
         The balanced split is a data set's probe list where there is one. Where the split comes with lists of so many
-        shots, list number ``shot_seed`` takes the place of a draw from the balanced split.
-        Raises ValueError for another name, and where a class has too few images.
+        shots, list number ``shot_seed`` is used instead of a draw from the balanced split.
+        Raises SettingError for another name, UsageError where a class has too few images.
         """
         splits = {"train": self.split.train, "balanced": self.split.balanced}
         if split not in splits:
-            raise ValueError(f"unknown train_split {split!r}; there are {', '.join(splits)}")
+            raise SettingError("train_split", f"one of {', '.join(splits)}", split, "train")
         positions = splits[split]
         if shots is not None:
             positions = self._shots(positions, shots, shot_seed, listed=split == "balanced")
@@ -81,7 +83,7 @@ class Data(NamedTuple):
         lists = [name for name in self.split.lists if name.endswith(f"/probe_{shots}shot")] if listed else []
         name = probe_list(shots, seed)
         if lists and name not in lists:
-            raise ValueError(
+            raise UsageError(
                 f"stage_two.shot_seed={seed}: dataset.split_dir has no list {name}, but {', '.join(sorted(lists))}; "
                 "set stage_two.shot_seed to the number of one"
             )
@@ -91,7 +93,7 @@ class Data(NamedTuple):
 
 
 def load_data(config: Config, device: torch.device) -> Data:
-    """Read a data set and cut the long tail; raises ValueError, DataError with what to do.
+    """Read a data set and cut the long tail; raises UsageError, DataError with what to do.
 
     Arrays are put on the device; files are listed, and read when their images are needed.
     """
@@ -108,12 +110,12 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         if getattr(dataset, key) != value
     ]
     if wrong:
-        raise ValueError("\n".join(wrong))
+        raise UsageError("\n".join(wrong))
     split = _cut(config, arrays.train_labels)
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> InMemoryImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
-        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), lambda view: build_view(view, dataset))
+        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), partial(_view, dataset))
 
     def at(positions: NDArray[np.int64]) -> InMemoryImages:
         again = read_source(config)
@@ -135,7 +137,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     dataset = config.dataset
     lists.require_sound()
     split, pool = _cut(config, lists.train.labels), lists.train
-    if lists.probe is not None:  # behind the training images, whether or not it names some of them again
+    if lists.probe is not None:  # appended to the training images, even where it names some of them again
         pool = pool.followed_by(lists.probe)
         split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
     workers = default_workers() if dataset.workers is None else dataset.workers
@@ -144,7 +146,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         return DiskImages(
             open_images(config, lists.root, files.names),
             torch.from_numpy(files.labels).to(device),
-            lambda view: build_view(view, dataset),
+            partial(_view, dataset),
             dataset.image_size,
             workers,
             skip,
@@ -155,7 +157,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
 
     return Data(
         at(split.train),
-        images(lists.test),  # accuracies over fewer images would be other accuracies: nothing is skipped
+        images(lists.test),  # no image is skipped: an accuracy over fewer images would be another one
         images(lists.validation or lists.train.take(split.validation)),
         split,
         {
@@ -167,6 +169,11 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     )
 
 
+def _view(dataset: Dataset, name: str) -> Pipeline:
+    with keyed("dataset"):
+        return build_view(name, dataset)
+
+
 def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
     """The split of training images with these labels: read from lists, or cut by class counts."""
     dataset = config.dataset
@@ -175,7 +182,7 @@ def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
         folder = Path(dataset.split_dir).expanduser()
         split = read_split(folder, config.split_seed, labels, dataset.num_classes, **tail)
         if not len(split.validation) and wants_validation(config):
-            raise ValueError(f"a validation part is asked for, but {folder} has no list validation")
+            raise UsageError(f"a validation part is asked for, but {folder} has no list validation")
         return split
     return make_split(
         labels,

@@ -1,4 +1,4 @@
-"""Calling the source of a data set with the settings that it takes; nothing here imports torch."""
+"""The source of a data set, called with the settings that it takes; without PyTorch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hydra.utils import get_object
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
 from lt_bench.data.sources.image_lists import find
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, keyed
 
-_known: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
+_cache: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
 
 
 def data_root(config: Config) -> Path:
-    """Where a data set is: ``dataset.root``, or a folder of its name in ``data_dir``."""
+    """The folder of a data set: ``dataset.root``, or a folder of its name in ``data_dir``."""
     dataset = config.dataset
     root = Path(dataset.root) if dataset.root else Path(config.data_dir) / dataset.name.removesuffix("_lt")
     return root.expanduser()
@@ -26,8 +26,10 @@ def read_source(config: Config) -> Any:
     """What the source of a data set returns, ``ImageArrays`` or ``ImageLists``.
 
     A source is a function of the root and of those settings of the data set that it names as its parameters.
+    Raises DataError, UsageError where the source raises them or SettingError.
     """
-    return get_object(config.dataset._target_)(data_root(config), **_settings(config))
+    with keyed("dataset"):
+        return get_object(config.dataset._target_)(data_root(config), **_settings(config))
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -37,28 +39,28 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def known_by_content(config: Config) -> bool:
-    """Whether a data set of files counts by what its lists name, because no published numbers say what they hold."""
+    """Whether a data set of files is identified by the content of its lists, for lack of published counts."""
     return config.dataset.train_list is not None and config.dataset.train_images is None
 
 
 def list_checksums(config: Config) -> dict[str, str]:
     """Checksums of the images and labels that the lists of a data set of files name, by part.
 
-    Lists that cannot be read have none, and stop the run when it reads them. Computed once while they stay the same.
+    Lists that cannot be read have none, and stop the run when it reads them. Cached until a list changes.
     """
     dataset, root = config.dataset, data_root(config)
     named = {part: getattr(dataset, f"{part}_list") for part in ("train", "validation", "test", "probe")}
     try:
         stamps = {part: _stamp(path) for part, path in find(root, dataset.list_dir, named).items()}
         key = repr((root.absolute(), _settings(config), stamps))
-        if key not in _known:
-            _known[key] = {part: files.sha256() for part, files in read_source(config).parts().items()}
+        if key not in _cache:
+            _cache[key] = {part: files.sha256() for part, files in read_source(config).parts().items()}
     except (DataError, OSError):
         return {}
-    return _known[key]
+    return _cache[key]
 
 
 def _stamp(path: Path) -> list[tuple[str, int]]:
-    """When a list, or every folder of a class, was last changed."""
+    """The time of the last change of a list, or of every folder of a class."""
     places = sorted(path.iterdir()) if path.is_dir() else [path]
     return [(str(place), place.stat().st_mtime_ns) for place in places]

@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process: on a CPU the price of a large temporary is the pages it comes in."""
+"""Keep freed memory in the process: on a CPU most of the cost of a large temporary is its new pages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse freed memory instead of returning it to the operating system; whether it agreed.
+    """Set glibc to reuse freed memory instead of returning it to the operating system; returns whether it did.
 
-    By default large tensors are mapped and unmapped at every use, and each page is zeroed anew: on a virtual machine
-    that can double the time of a batch augmentation. To be called once, early, in a process that computes on the CPU;
-    the process then stays as large as it ever was. Returns False, and changes nothing, where the allocator is another.
+    By default large tensors are mapped and unmapped at every use, and each page is zeroed again: on a virtual machine
+    that can double the time of a batch augmentation. Call it once, early, in a process that computes on the CPU; the
+    memory of the process then never shrinks. Returns False, and changes nothing, where the allocator is another.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

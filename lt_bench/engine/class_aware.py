@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.data.splits.imbalance import positions_by_class
+from lt_bench.errors import DataError, SettingError
 
 
 def _cycle(items: list[int], generator: random.Random) -> Iterator[int]:
@@ -32,11 +33,11 @@ class ClassAwareOrder:
         self, labels: NDArray[np.integer], seed: int, images_per_class_visit: int = 4, length: int | None = None
     ) -> None:
         if images_per_class_visit < 1:
-            raise ValueError(f"images_per_class_visit is at least 1, not {images_per_class_visit}")
+            raise SettingError("images_per_class_visit", "at least 1", images_per_class_visit, 4)
         self._positions = [positions.tolist() for positions in positions_by_class(labels, int(labels.max()) + 1)]
         if [] in self._positions:
             empty = self._positions.index([])
-            raise ValueError(f"class-aware sampling visits every class, but class {empty} has no image")
+            raise DataError(f"class-aware sampling visits every class, but class {empty} has no image")
         self._seed = seed
         self._per_visit = images_per_class_visit
         self.length = max(map(len, self._positions)) * len(self._positions) if length is None else length
@@ -69,18 +70,3 @@ class ClassAwareOrder:
             order += islice(self._images[label], self._per_visit)
         self._next_epoch += 1
         return order[: self.length]
-
-
-def balanced_sample_weights(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Weight 1 / n_y of every image, (N,), for drawing with replacement; n_y images share its class."""
-    return 1.0 / np.bincount(labels)[labels]
-
-
-def effective_number_sample_weights(labels: NDArray[np.integer], beta: float) -> NDArray[np.float64]:
-    """Weight (1 - beta) / (1 - beta ** n_y) of every image, (N,).
-
-    Raises ValueError unless 0 <= beta < 1.  Source: Cui et al., CVPR 2019, equation (2).  Deviation: none.
-    """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta is at least 0 and below 1, not {beta:g}")
-    return (1.0 - beta) / (1.0 - np.power(beta, np.bincount(labels)[labels]))

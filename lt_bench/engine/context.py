@@ -1,4 +1,4 @@
-"""What the engine lends to a method while it trains."""
+"""The context in which the engine trains a method."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lt_bench.errors import UsageError
+
 
 class Processes(NamedTuple):
     """This process among all: its rank, their number, and the device it computes on."""
@@ -23,17 +25,17 @@ class Processes(NamedTuple):
 def start(device: str) -> Processes:
     """Join the process group that torchrun or a launcher describes; one process without them.
 
-    Raises ValueError where CUDA is asked for and there is none.
+    Raises UsageError where CUDA is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda, but PyTorch sees no CUDA device; set device=cpu or device=auto")
+        raise UsageError("device=cuda, but PyTorch sees no CUDA device; set device=cpu or device=auto")
     cuda = device != "cpu" and torch.cuda.is_available()
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(where)
     if world_size > 1 and not dist.is_initialized():
-        # the first may wait for hours for another process's lock; a dead one is SLURM's or torchrun's to notice
+        # rank 0 may wait for hours for another process's lock; SLURM or torchrun handle a process that has exited
         dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(days=7))
     return Processes(dist.get_rank() if world_size > 1 else 0, world_size, where)
 
@@ -41,7 +43,7 @@ def start(device: str) -> Processes:
 def all_gather(rows: Tensor) -> Tensor:
     """All ranks' rows (B, ...) -> (world_size * B, ...) in rank order.
 
-    The gradient of a row is the sum of what all ranks' losses say of it, so that averaging parameter gradients over
+    The gradient of a row is the sum of its gradients in all ranks' losses, so that averaging parameter gradients over
     ranks (as DistributedDataParallel does) gives the gradient of the loss on the joined batch.
     """
     if not dist.is_initialized():
@@ -60,13 +62,13 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)  # autograd may use its own again
+        total = gradients[0].clone(memory_format=torch.contiguous_format)  # autograd may reuse the given tensor
         dist.all_reduce(total)
         return total.narrow(0, dist.get_rank() * ctx.share, ctx.share)
 
 
 def shard(indices: Tensor) -> tuple[Tensor, slice]:
-    """Positions (n,), padded with the first so that they share out evenly, and which of them are this rank's."""
+    """Positions (n,), padded with the first to a multiple of the ranks, and which of them are this rank's."""
     ranks, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     share = -(-len(indices) // ranks)
     padded = torch.cat([indices, indices[:1].expand(share * ranks - len(indices))])
@@ -83,13 +85,13 @@ def union(mask: Tensor) -> Tensor:
 
 
 def barrier() -> None:
-    """Wait until every process is here; nothing to wait for on one."""
+    """Wait until every process has called this; nothing on one process."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def agreed(read: Callable[..., Any], *arguments: Any) -> Any:
-    """What all ranks read alike: after rank 0 has the lock, and before anyone writes."""
+    """A value that all ranks read alike: after rank 0 has the lock, and before any rank writes."""
     barrier()
     found = read(*arguments)
     barrier()

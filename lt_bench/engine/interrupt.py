@@ -1,4 +1,4 @@
-"""Ctrl-C and termination signals: the step in hand is finished, a checkpoint is written, the run stops resumable."""
+"""Ctrl-C and termination signals: the present step is finished, a checkpoint is written, and the run exits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Context: the first SIGINT, SIGTERM or SIGUSR2 (a cluster's warning) asks for a stop, a second SIGINT stops."""
+    """Context: a first SIGINT, SIGTERM or SIGUSR2 (a cluster's warning) is recorded; a second SIGINT stops at once."""
 
     signals = SIGNALS
 
@@ -26,20 +26,20 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in self.signals}
+            self._previous = {number: signal.signal(number, self._record_signal) for number in self.signals}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record_signal(self, number: int, frame: FrameType | None) -> None:
         if self.reason and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.reason = signal.Signals(number).name
 
     def agreed(self, context: EngineContext, due: bool = True) -> bool:
-        """Whether to stop now: on several ranks, where one was asked to; they agree only where ``due`` on all."""
+        """Whether to stop now. Several ranks stop when one of them received a signal; they agree only where ``due``."""
         if context.world_size == 1:
             return bool(self.reason)
         if not due:

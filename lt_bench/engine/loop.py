@@ -19,24 +19,27 @@ from lt_bench.contracts import Batch, Method, Schedule
 from lt_bench.data.batches.source import ImageSource, RankShare
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
+from lt_bench.engine.ema import WeightAverage
 from lt_bench.engine.interrupt import StopRequest
+from lt_bench.engine.lone_image import lone_image, refuse_single_values
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
+from lt_bench.engine.parameter_groups import parameter_groups
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.startup import bare_step
-from lt_bench.errors import CheckpointError, Interrupted
+from lt_bench.errors import CheckpointError, Interrupted, SettingError
 
-# Buffers (queues, subclasses, batch-norm statistics) are the method's own business; PyTorch renamed the switch in 2.14.
+# Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
 _KEEP_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
 LOG_EVERY_STEPS = 50  # how often the loss is read (and checked) inside an epoch
 
 
 class Stage(NamedTuple):
-    """What is trained, where its files go, and how often it can be resumed from."""
+    """A stage of training: its name, the folder of its files, and how often it is saved."""
 
     name: str
     folder: Path
@@ -44,6 +47,7 @@ class Stage(NamedTuple):
     budget: Budget
     intervals: Checkpoint
     progress: bool
+    key: str = "train"  # of the training's settings in a config
 
     @property
     def checkpoint(self) -> Path:
@@ -53,7 +57,7 @@ class Stage(NamedTuple):
 
 @dataclass
 class TrainState:
-    """Where training stands: the next step to take, what it has cost, and the best epoch so far."""
+    """The state of training: the next step, the cost so far, and the best epoch so far."""
 
     epoch: int = 0
     step: int = 0
@@ -67,6 +71,7 @@ class Trainer:
 
     ``schedule`` makes the schedule of a segment from the number of its epochs; segments begin at ``restart_epochs``.
     ``score`` is read after every epoch where the best epoch is wanted instead of the last.
+    Raises SettingError for values of ``training`` that these images and this method cannot be trained with.
     """
 
     def __init__(
@@ -93,7 +98,11 @@ class Trainer:
 
             synchronise(method, method.replicated)
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
+        if lone := lone_image(training, len(self.order), context.world_size):
+            refuse_single_values(method, lone.under(stage.key))
+        self.groups = parameter_groups(method, training)
         self.optimizer = self._new_optimizer()
+        self.average = None if training.ema_decay is None else WeightAverage(method, training.ema_decay)
         self.precision = Precision(resolve(training.precision, context.device), context.device)
         self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
@@ -101,7 +110,8 @@ class Trainer:
     def fit(self) -> TrainState:
         """Train to the last epoch, from the checkpoint if there is one; raises NonFiniteLoss, Interrupted.
 
-        Afterwards the method holds the weights of the last epoch, or of the best one where a score was given.
+        Afterwards the method holds the weights of the last epoch, averaged where an average is kept, or of the best
+        one where a score was given.
         """
         if self.stage.checkpoint.exists():
             self._restore(checkpoint.load(self.stage.checkpoint, self.context.device))
@@ -117,10 +127,13 @@ class Trainer:
             while self.state.epoch < self.training.epochs:
                 metrics.write(self.state.epoch, self._epoch(stop, progress))
                 self._finish_epoch(stop)
-            if stop.agreed(self.context):  # asked for while the last checkpoint was written; the next stage asks anew
+            # a signal while the last checkpoint was written: the next stage would not see it
+            if stop.agreed(self.context):
                 raise Interrupted(stop.reason)
         if self.state.best:
             self.method.load_state_dict(self.state.best["model"])
+        elif self.average is not None:
+            self.average.apply()
         return self.state
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
@@ -149,13 +162,13 @@ class Trainer:
         return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """This rank's batches of an epoch from the step at hand on."""
+        """This rank's batches of an epoch from the present step on."""
         strength, order = self.method.strength(), self.order(epoch)
         size, ranks = self.training.batch_size, self.context.world_size
         shares = []
         for step in range(self.state.step, self.steps_per_epoch):
             start = step * size
-            # several processes leave out the few images that do not share out evenly
+            # several processes leave out the few images that remain after an equal division
             share = min(size, len(order) - start) // ranks
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
@@ -164,11 +177,15 @@ class Trainer:
         )
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
+            group["lr"] = own.lr_factor * lr
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._add_gradients(batch, epoch, step)
+        if self.training.clip_norm is not None:
+            terms["gradient_norm"] = self.precision.clip(self.optimizer, self.training.clip_norm)
         self.precision.step(self.optimizer)
+        if self.average is not None:
+            self.average.update(epoch * self.steps_per_epoch + step)
         self.state.images += len(batch.labels) * self.context.world_size
         return terms
 
@@ -190,7 +207,7 @@ class Trainer:
         return totals
 
     def _after_step(self, stop: StopRequest) -> None:
-        """Inside an epoch: save if it is due, give way if asked to."""
+        """Inside an epoch: save if it is due, stop if a signal was received."""
         if self.state.step == self.steps_per_epoch:
             return
         every, step = self.stage.intervals.every_steps, self.state.step
@@ -201,12 +218,13 @@ class Trainer:
             raise Interrupted(stop.reason)
 
     def _finish_epoch(self, stop: StopRequest) -> None:
-        """At an epoch's end: score, save if it is due, give way if asked to."""
+        """At an epoch's end: score, save if it is due, stop if a signal was received."""
         if self.score is not None:
-            value = self.score()
-            if not self.state.best or value > self.state.best["score"]:
-                model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
-                self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
+            with nullcontext() if self.average is None else self.average.in_place():
+                value = self.score()
+                if not self.state.best or value > self.state.best["score"]:
+                    model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
+                    self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
         self.state.epoch += 1
         self.state.step = 0
         self._count_seconds()
@@ -222,7 +240,7 @@ class Trainer:
             raise Interrupted(stop.reason)
 
     def _save(self) -> None:
-        self.means.check(self.state.epoch)  # never keep weights that a non-finite loss has touched
+        self.means.check(self.state.epoch)  # never save weights after a non-finite loss
         self._count_seconds()
         skipped = distributed.union(self.source.skipped)
         if self.context.rank == 0:
@@ -234,12 +252,16 @@ class Trainer:
                 "precision": self.precision.state(),
                 "skipped": skipped,
             }
+            if self.average is not None:
+                state["average"] = self.average.state()
             checkpoint.save(self.stage.checkpoint, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
             self.state = TrainState(**state["position"])
             self.method.load_state_dict(state["model"])
+            if self.average is not None:
+                self.average.restore(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
             self.precision.restore(state["precision"])
@@ -254,8 +276,7 @@ class Trainer:
         self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        trainable = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        optimizer = build_optimizer(trainable, self.training)
+        optimizer = build_optimizer(self.groups, self.training, self.context.device)
         bare_step(optimizer)
         return optimizer
 
@@ -263,15 +284,12 @@ class Trainer:
         size, images = self.training.batch_size, len(self.order)
         smallest = self.method.smallest_share * self.context.world_size
         if size < smallest:
-            key = "stage_two.train.batch_size" if self.stage.name == "stage two" else "train.batch_size"
-            raise ValueError(f"a batch needs at least {smallest} images, not {size}; set {key}={smallest} or more")
+            raise SettingError("batch_size", f"at least {smallest}, the images that a batch needs", size, smallest)
         steps, rest = divmod(images, size)
         if rest >= smallest and not self.training.drop_last:
             steps += 1
         if steps == 0:
-            raise ValueError(
-                f"{images} images do not fill a batch of {size}; set a smaller batch size or drop_last=false"
-            )
+            raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)
 
 

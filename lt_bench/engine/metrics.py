@@ -74,6 +74,6 @@ class MetricsFile:
 def _whole(line: str) -> bool:
     try:
         json.loads(line)
-    except json.JSONDecodeError:  # the process was killed while it wrote
+    except json.JSONDecodeError:  # the process was killed while writing
         return False
     return True

@@ -8,6 +8,7 @@ from torch import Tensor
 from lt_bench.engine.class_aware import ClassAwareOrder
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.random import derived_seed
+from lt_bench.errors import SettingError
 
 
 class EpochOrder:
@@ -27,7 +28,7 @@ class EpochOrder:
             seed = derived_seed(context.seed, "class_aware")
             self.class_aware = ClassAwareOrder(labels.cpu().numpy(), seed, length=length)
         elif sampler != "shuffle":
-            raise ValueError(f"unknown sampler {sampler!r}; there are shuffle, class_aware, class_aware_cut")
+            raise SettingError("sampler", "one of shuffle, class_aware, class_aware_cut", sampler, "shuffle")
 
     def __len__(self) -> int:
         return self.count if self.class_aware is None else len(self.class_aware)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 log = logging.getLogger(__name__)
 
@@ -16,13 +18,13 @@ log = logging.getLogger(__name__)
 def resolve(precision: str, device: torch.device) -> str:
     """The precision a device computes in: "auto" is bf16, else fp16, on CUDA and float32 on a CPU.
 
-    Warns of bf16 on a CPU without instructions for it; raises ValueError for fp16 on a CPU.
+    Warns of bf16 on a CPU without instructions for it; raises SettingError for fp16 on a CPU.
     """
     cuda = device.type == "cuda"
     if precision == "auto":
         return ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16") if cuda else "float32"
     if precision == "fp16" and not cuda:
-        raise ValueError("precision=fp16 needs a CUDA device; set train.precision=float32 (or auto, or device=cuda)")
+        raise SettingError("precision", "auto, float32 or bf16 without a CUDA device", precision, "float32")
     if precision == "bf16" and not cuda and not _cpu_has_bf16():
         log.warning("precision=bf16 is many times slower than float32 on this CPU, which has no instructions for it")
     return precision
@@ -50,6 +52,16 @@ class Precision:
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss, scaled for fp16."""
         self.scaler.scale(loss).backward()
+
+    def clip(self, optimizer: torch.optim.Optimizer, largest: float) -> Tensor:
+        """Scale all gradients together down to a norm of ``largest`` where it is larger; the norm () as it was.
+
+        Gradients are unscaled first. Where fp16 overflowed, the step is left out and the norm is given as 0.
+        """
+        self.scaler.unscale_(optimizer)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, largest)
+        return torch.where(norm.isfinite(), norm, 0.0) if self.scaler.is_enabled() else norm
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """One step on the unscaled gradients, left out where fp16 overflowed; then the scale follows."""

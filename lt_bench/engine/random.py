@@ -1,4 +1,4 @@
-"""Random numbers as functions of (seed, stream, key): nothing is carried from step to step."""
+"""Random numbers as functions of (seed, stream, key): no state is carried from step to step."""
 
 from __future__ import annotations
 

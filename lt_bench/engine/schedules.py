@@ -1,4 +1,4 @@
-"""Learning rates as functions of the position in a run alone, so that a resumed run needs no carried state."""
+"""Learning rates as functions of the position in a run alone, so that a resumed run needs no saved state."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from lt_bench.errors import SettingError
+
 
 def _check(lr: float, warm_epochs: int) -> None:
     if not lr > 0:
-        raise ValueError(f"lr is positive, not {lr:g}")
+        raise SettingError("lr", "positive", lr, 0.1)
     if warm_epochs < 0:
-        raise ValueError(f"warm_epochs is 0 or more, not {warm_epochs}")
+        raise SettingError("warm_epochs", "0 or more", warm_epochs, 0)
 
 
 def rate_factor(rule: str, batch_size: int, base_batch: int | None) -> float:
-    """What every rate is multiplied by: 1, the batch size over the base batch (linear), or its square root (sqrt).
+    """The factor of every rate: 1, the batch size over the base batch (linear), or its square root (sqrt).
 
     Source: Goyal et al., 2017 (linear); Krizhevsky, 2014 (sqrt).  Deviation: none.
-    Raises ValueError for another rule, and for one without a base batch.
+    Raises SettingError for another rule, and for one without a base batch.
     """
     if rule == "none":
         return 1.0
-    if rule not in ("linear", "sqrt") or not base_batch:
-        raise ValueError(f"lr_scaling is none, linear or sqrt, with lr_base_batch above 0, not {rule!r}, {base_batch}")
+    if rule not in ("linear", "sqrt"):
+        raise SettingError("lr_scaling", "none, linear or sqrt", rule, "none")
+    if not base_batch:
+        raise SettingError("lr_base_batch", f"above 0 with lr_scaling={rule}", base_batch, 256)
     factor = batch_size / base_batch
     return factor if rule == "linear" else math.sqrt(factor)
 
@@ -40,7 +44,7 @@ class SBCLCosine:
     has no warm-up, because a small budget rounds both lengths up to one.
     Source: Hou et al., ICCV 2023, authors' code.  Deviation: the authors' ramp counts epochs from 1 in a loop that
     counts from 0; ``warmup_mode="official"`` keeps that: the rate starts below zero and ramps one epoch longer.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(
@@ -54,11 +58,11 @@ class SBCLCosine:
     ) -> None:
         _check(lr, warm_epochs)
         if warmup_mode not in ("clean", "official"):
-            raise ValueError(f"warmup_mode is clean or official, not {warmup_mode!r}")
+            raise SettingError("warmup_mode", "clean or official", warmup_mode, "clean")
         if not 0 < decay_rate <= 1:
-            raise ValueError(f"decay_rate is above 0 and at most 1, not {decay_rate:g}")
+            raise SettingError("decay_rate", "above 0 and at most 1", decay_rate, 0.1)
         if epochs < 1 or (epochs > 1 and warm_epochs >= epochs):
-            raise ValueError(f"epochs is at least 1 and above warm_epochs={warm_epochs}, not {epochs}")
+            raise SettingError("epochs", f"at least 1 and above warm_epochs={warm_epochs}", epochs)
         self.lr = lr
         self.epochs = epochs
         self.decay_rate = decay_rate
@@ -86,7 +90,7 @@ class Cosine:
     to_zero, (i + 1) / n: the last runs at exactly 0 (SBCL's class-balanced stage two; also what cRT's published loop
     executes with a current PyTorch, where the scheduler is stepped before each epoch);
     open, (i + 1) / (n + 1): neither (BCL, PaCo, ProCo).
-    Source: the authors' code of the methods named.  Raises ValueError for values out of range.
+    Source: the authors' code of the methods named.  Raises SettingError for values out of range.
     """
 
     _SPANS = {"from_peak": (0, 0), "to_zero": (1, 0), "open": (1, 1)}
@@ -100,9 +104,9 @@ class Cosine:
     ) -> None:
         _check(lr, warm_epochs)
         if span not in self._SPANS:
-            raise ValueError(f"span is one of {', '.join(self._SPANS)}, not {span!r}")
+            raise SettingError("span", f"one of {', '.join(self._SPANS)}", span, "from_peak")
         if epochs < max(1, warm_epochs):
-            raise ValueError(f"epochs is at least 1 and at least warm_epochs={warm_epochs}, not {epochs}")
+            raise SettingError("epochs", f"at least 1 and at least warm_epochs={warm_epochs}", epochs)
         self.lr = lr
         self.epochs = epochs
         self.warm_epochs = warm_epochs
@@ -123,7 +127,7 @@ class Steps:
     a small budget makes, count twice.
     Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Deviation: PaCo's authors' code ramps
     one epoch longer, to lr * (1 + 1 / warm_epochs); ``warm_mode="official"`` keeps that.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(
@@ -136,11 +140,11 @@ class Steps:
     ) -> None:
         _check(lr, warm_epochs)
         if warm_mode not in ("clean", "official"):
-            raise ValueError(f"warm_mode is clean or official, not {warm_mode!r}")
+            raise SettingError("warm_mode", "clean or official", warm_mode, "clean")
         if not 0 < gamma <= 1:
-            raise ValueError(f"gamma is above 0 and at most 1, not {gamma:g}")
+            raise SettingError("gamma", "above 0 and at most 1", gamma, 0.1)
         if list(milestones) != sorted(milestones) or any(milestone < 1 for milestone in milestones):
-            raise ValueError(f"milestones are epochs from 1 on in ascending order, not {list(milestones)}")
+            raise SettingError("milestones", "a list of epochs from 1 on in ascending order", list(milestones))
         self.lr = lr
         self.milestones = tuple(milestones)
         self.gamma = gamma
@@ -161,7 +165,7 @@ class WarmupCosine:
     learning). Both are functions of the epochs done when the present epoch or step will be over.
     Source: Zhou et al., NeurIPS 2023, and Zhou et al., ICML 2022, authors' code.  Deviation: a run of one epoch has no
     warm-up, because a small budget rounds both lengths up to one.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(
@@ -174,11 +178,11 @@ class WarmupCosine:
     ) -> None:
         _check(lr, warm_epochs)
         if not 0 <= lowest <= lr:
-            raise ValueError(f"lowest is from 0 to lr={lr:g}, not {lowest:g}")
+            raise SettingError("lowest", f"from 0 to lr={lr:g}", lowest, 0)
         if per not in ("epoch", "step"):
-            raise ValueError(f"per is epoch or step, not {per!r}")
+            raise SettingError("per", "epoch or step", per, "epoch")
         if epochs < 1 or (epochs > 1 and warm_epochs >= epochs):
-            raise ValueError(f"epochs is at least 1 and above warm_epochs={warm_epochs}, not {epochs}")
+            raise SettingError("epochs", f"at least 1 and above warm_epochs={warm_epochs}", epochs)
         self.lr, self.lowest, self.per = lr, lowest, per
         self.epochs = epochs
         self.warm_epochs = warm_epochs if epochs > 1 else 0
@@ -199,7 +203,7 @@ class GHTwoStage(WarmupCosine):
 
     Source: Zhou et al., NeurIPS 2023, authors' code: a share of 0.6 on CIFAR, 0.2 on large images.  Deviation: that of
     ``WarmupCosine``.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(
@@ -214,9 +218,11 @@ class GHTwoStage(WarmupCosine):
     ) -> None:
         super().__init__(lr, epochs, warm_epochs, lowest, per)
         if not self.warm_epochs <= switch_epoch <= epochs:
-            raise ValueError(f"switch_epoch is from warm_epochs={warm_epochs} to epochs={epochs}, not {switch_epoch}")
+            rule = f"from warm_epochs={warm_epochs} to epochs={epochs}"
+            raise SettingError("switch_epoch", rule, switch_epoch, epochs)
         if not lowest / lr <= switch_share <= 1:
-            raise ValueError(f"switch_share is at most 1 and no rate below lowest={lowest:g}, not {switch_share:g}")
+            rule = f"at most 1 and no rate below lowest={lowest:g}"
+            raise SettingError("switch_share", rule, switch_share, 0.6)
         self.switch_epoch, self.middle = switch_epoch, switch_share * lr
 
     def _after_warmup(self, done: float) -> float:
@@ -235,15 +241,15 @@ class Exponential:
 
     The rate of epoch e, counted from 0, is lr * (final_lr / lr)^(e / epochs).
     Source: Zhou et al., NeurIPS 2023, and Zhou et al., ICML 2022, authors' code of the linear probe.  Deviation: none.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(self, lr: float, epochs: int, final_lr: float) -> None:
         _check(lr, warm_epochs=0)
         if not 0 < final_lr <= lr:
-            raise ValueError(f"final_lr is above 0 and at most lr={lr:g}, not {final_lr:g}")
+            raise SettingError("final_lr", f"above 0 and at most lr={lr:g}", final_lr, f"{lr / 100:g}")
         if epochs < 1:
-            raise ValueError(f"epochs is at least 1, not {epochs}")
+            raise SettingError("epochs", "at least 1", epochs)
         self.lr = lr
         self.epochs = epochs
         self.final_lr = final_lr

@@ -1,78 +1,82 @@
-"""Accuracy of saved logits: overall, per class and per shot group; fractions in [0, 1]."""
+"""The metrics: one table, name -> function of predictions and what a table must know of it.
+
+A new metric is one function with one line above it; records that were made before it have it where their predictions
+are there, because all metrics can be computed again from those.
+"""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lt_bench.evaluation.calibration import confidences, expected_calibration_error
-from lt_bench.evaluation.shots import shot_groups
+from lt_bench.evaluation.calibration import confidences, expected_calibration_error, negative_log_likelihood
+from lt_bench.evaluation.predictions import LOGITS, Predictions
+from lt_bench.evaluation.shots import GROUPS, shot_groups
+
+Function = Callable[[Predictions], Any]
+FRACTION, COUNT = "%", "images"  # units: fractions in [0, 1], which tables show in percent; whole numbers from 0
 
 
-class Metrics(TypedDict):
-    """Everything computed from one set of logits, ready for JSON; lists are indexed by class id.
+class Metric(NamedTuple):
+    """A function of predictions, and how its value is shown.
 
-    ``top1`` and ``top5`` count images alike, ``macro`` classes alike; ``group_std`` is the population standard
-    deviation over the three groups, the lower the more balanced. None are ``top5`` of at most five classes, a group
-    without tested classes (and then ``group_std``) and the accuracy of a class without test images.
+    ``column``: its title in tables; ``unit``: "%" for fractions in [0, 1], otherwise a word; ``better``: "higher",
+    "lower", or "" where neither is. ``needs`` names sets of logits without which it is not known; ``task`` is the only
+    one that it is for, if there is one. One that is ``per_class`` is a list indexed by class id. An ``optional`` value,
+    or entry of a list, may be None although what it needs is there: the accuracy of a class without test images.
     """
 
-    top1: float
-    top5: float | None
-    macro: float
-    many: float | None
-    medium: float | None
-    few: float | None
-    group_std: float | None
-    ece: float
-    per_class_accuracy: list[float | None]
-    test_counts: list[int]
-    train_counts: list[int]
+    function: Function
+    column: str
+    unit: str
+    better: str
+    task: str | None = None
+    needs: tuple[str, ...] = ()
+    optional: bool = False
+    per_class: bool = False
 
 
-def check_arrays(
-    logits: np.ndarray, labels: np.ndarray, train_counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits (M, C) as float32, labels (M,) and train_counts (C,) as int64; ValueError if they do not fit together."""
-    logits = np.asarray(logits, dtype=np.float32)
-    labels, train_counts = np.asarray(labels), np.asarray(train_counts)
-    if (
-        logits.ndim != 2
-        or not logits.size
-        or labels.shape != logits.shape[:1]
-        or train_counts.shape != logits.shape[1:]
-    ):
-        raise ValueError(
-            "expected logits (M, C), labels (M,) and train_counts (C,) with M, C >= 1; "
-            f"found {logits.shape}, {labels.shape}, {train_counts.shape}"
-        )
-    if labels.dtype.kind not in "iu" or train_counts.dtype.kind not in "iu":
-        raise ValueError(f"labels and train_counts must be integers, found {labels.dtype} and {train_counts.dtype}")
-    if labels.min() < 0 or labels.max() >= len(train_counts):
-        raise ValueError(f"labels must lie in 0..{len(train_counts) - 1}, found {labels.min()}..{labels.max()}")
-    if broken := int((~np.isfinite(logits).all(axis=1)).sum()):
-        raise ValueError(f"logits must be finite, found NaN or infinity in {broken} of {len(logits)} rows")
-    return logits, labels.astype(np.int64), train_counts.astype(np.int64)
+METRICS: dict[str, Metric] = {}
 
 
-def per_class_accuracy(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Fraction of each class's test images predicted right, (M,), (M,) -> (C,); NaN for a class without images."""
-    totals = np.bincount(labels, minlength=num_classes)
-    hits = np.bincount(labels[labels == predictions], minlength=num_classes)
-    return np.divide(hits, totals, out=np.full(num_classes, np.nan), where=totals > 0)
+def metric(
+    name: str, *, column: str | None = None, unit: str = FRACTION, better: str = "higher", **more: Any
+) -> Callable[[Function], Function]:
+    """Enter the function below it into ``METRICS``; ``more`` are further fields of ``Metric``.
+
+    Raises ValueError where name or column are taken.
+    """
+
+    def enter(function: Function) -> Function:
+        new = Metric(function, column or name, unit, better, **more)
+        if name in METRICS or new.column in {other.column for other in METRICS.values()}:
+            raise ValueError(f"there is a metric {name!r} or a column {new.column!r} already")
+        METRICS[name] = new
+        return function
+
+    return enter
 
 
-def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Number of images per (true class, predicted class), (M,), (M,) -> (C, C) int64."""
-    cells = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+def scalars() -> list[str]:
+    """The names of the metrics that are one number, in the order of the table."""
+    return [name for name, one in METRICS.items() if not one.per_class]
 
 
-def _mean(accuracies: np.ndarray) -> float | None:
-    """Mean over the classes that have test images, None if there are none."""
-    known = accuracies[~np.isnan(accuracies)]
-    return float(known.mean()) if known.size else None
+def evaluate(predictions: Predictions, names: Collection[str] | None = None) -> dict[str, Any]:
+    """The metrics of predictions, ready for JSON: all of their task, or those of some names.
+
+    What cannot be known, because the predictions lack what it needs, is left out.
+    Raises ValueError for an unknown group rule.
+    """
+    return {
+        name: one.function(predictions)
+        for name, one in METRICS.items()
+        if (names is None or name in names)
+        and one.task in (None, predictions.task)
+        and predictions.logits_by_name.keys() >= set(one.needs)
+    }
 
 
 def group_std(many: float | None, medium: float | None, few: float | None) -> float | None:
@@ -94,28 +98,107 @@ def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float((((logits > own) | before).sum(axis=1) < k).mean())
 
 
-def evaluate(logits: np.ndarray, labels: np.ndarray, train_counts: np.ndarray, group_rule: str) -> Metrics:
-    """All metrics of a test set; logits are rounded to float32, the precision in which they are saved.
+def group_accuracy(predictions: Predictions, group: str) -> float | None:
+    """Mean accuracy of the tested classes of a shot group, None where it has none.
 
-    Shapes: logits (M, C), labels (M,), train_counts (C,).  Group accuracies are means of per-class accuracies
-    (Liu et al., CVPR 2019).  Deviation: an empty group is None, the authors' code says 0.
-    Raises ValueError for shapes or values that do not fit together and for an unknown group rule.
+    Source: Liu et al., CVPR 2019.  Deviation: an empty group is None, the authors' code says 0.
     """
-    logits, labels, train_counts = check_arrays(logits, labels, train_counts)
-    predictions = logits.argmax(axis=1)
-    correct = predictions == labels
-    accuracies = per_class_accuracy(labels, predictions, len(train_counts))
-    groups = {name: _mean(accuracies[ids]) for name, ids in shot_groups(train_counts, group_rule).items()}
-    return Metrics(
-        top1=float(correct.mean()),
-        top5=top_k_accuracy(logits, labels, 5) if logits.shape[1] > 5 else None,
-        macro=float(np.nanmean(accuracies)),
-        many=groups["many"],
-        medium=groups["medium"],
-        few=groups["few"],
-        group_std=group_std(**groups),
-        ece=expected_calibration_error(confidences(logits), correct),
-        per_class_accuracy=[None if np.isnan(accuracy) else float(accuracy) for accuracy in accuracies],
-        test_counts=np.bincount(labels, minlength=len(train_counts)).tolist(),
-        train_counts=train_counts.tolist(),
-    )
+    accuracies = predictions.accuracies[shot_groups(predictions.train_counts, predictions.group_rule)[group]]
+    known = accuracies[~np.isnan(accuracies)]
+    return float(known.mean()) if known.size else None
+
+
+@metric("top1", column="all")
+def top1(predictions: Predictions) -> float:
+    """Fraction of images predicted right: images count alike."""
+    return float(predictions.hits.sum() / predictions.totals.sum())
+
+
+@metric("top5", column="top-5", needs=(LOGITS,), optional=True)
+def top5(predictions: Predictions) -> float | None:
+    """Fraction of images whose class is among the five largest logits; None for at most five classes."""
+    known = predictions.logits.shape[1] > 5
+    return top_k_accuracy(predictions.logits, predictions.labels, 5) if known else None
+
+
+@metric("macro")
+def macro(predictions: Predictions) -> float:
+    """Mean accuracy of the tested classes: classes count alike."""
+    return float(predictions.tested.mean())
+
+
+@metric("many", optional=True)
+def many(predictions: Predictions) -> float | None:
+    """``group_accuracy`` of the classes with many training images."""
+    return group_accuracy(predictions, "many")
+
+
+@metric("medium", optional=True)
+def medium(predictions: Predictions) -> float | None:
+    """``group_accuracy`` of the classes between many and few."""
+    return group_accuracy(predictions, "medium")
+
+
+@metric("few", optional=True)
+def few(predictions: Predictions) -> float | None:
+    """``group_accuracy`` of the classes with few training images."""
+    return group_accuracy(predictions, "few")
+
+
+@metric("group_std", column="std", better="lower", optional=True)
+def std(predictions: Predictions) -> float | None:
+    """``group_std`` of the three groups, the lower the more balanced."""
+    return group_std(*(group_accuracy(predictions, group) for group in GROUPS))
+
+
+@metric("ece", column="ECE", better="lower", needs=(LOGITS,))
+def ece(predictions: Predictions) -> float:
+    """``expected_calibration_error`` of the largest softmax probabilities."""
+    correct = predictions.predicted == predictions.labels
+    return expected_calibration_error(confidences(predictions.logits), correct)
+
+
+@metric("per_class_accuracy", optional=True, per_class=True)
+def per_class_accuracy(predictions: Predictions) -> list[float | None]:
+    """Accuracy of each class."""
+    return [None if np.isnan(accuracy) else float(accuracy) for accuracy in predictions.accuracies]
+
+
+@metric("test_counts", unit=COUNT, better="", per_class=True)
+def test_counts(predictions: Predictions) -> list[int]:
+    """Test images of each class."""
+    return [int(count) for count in predictions.totals]
+
+
+@metric("train_counts", unit=COUNT, better="", per_class=True)
+def train_counts(predictions: Predictions) -> list[int]:
+    """Training images of each class."""
+    return [int(count) for count in predictions.train_counts]
+
+
+@metric("worst_class", column="worst class")
+def worst_class(predictions: Predictions) -> float:
+    """Lowest accuracy of a tested class.  Source: Du and Wu, CVPR 2023 ("lowest recall").  Deviation: none."""
+    return float(predictions.tested.min())
+
+
+@metric("harmonic_mean", column="harmonic mean")
+def harmonic_mean(predictions: Predictions) -> float:
+    """n / sum(1 / accuracy) over the n tested classes; its limit, 0, where one of them is 0.
+
+    Source: Du and Wu, CVPR 2023.  Deviation: none.
+    """
+    tested = predictions.tested
+    return float(len(tested) / (1 / tested).sum()) if tested.all() else 0.0
+
+
+@metric("nll", column="NLL", unit="nats", better="lower", needs=(LOGITS,))
+def nll(predictions: Predictions) -> float:
+    """``negative_log_likelihood`` of the labels."""
+    return negative_log_likelihood(predictions.logits, predictions.labels)
+
+
+@metric("balanced_error", column="balanced error", better="lower")
+def balanced_error(predictions: Predictions) -> float:
+    """Mean error of the tested classes, 1 - macro.  Source: Menon et al., ICLR 2021, section 2.  Deviation: none."""
+    return 1 - macro(predictions)

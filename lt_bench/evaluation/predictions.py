@@ -1,52 +1,132 @@
-"""The predictions file: logits and what is needed to compute every metric again."""
+"""Predictions: what a run said of its test images, and the file from which every metric can be computed again."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from lt_bench.evaluation.metrics import Metrics, check_arrays, evaluate
 from lt_bench.files import atomic_writer
 
+LOGITS = "logits"  # the set of logits that is evaluated; NAME of a further one is the array logits.NAME of the file
+CONFUSION = "confusion"
 
-@dataclass(frozen=True)
+
+def _no_labels() -> np.ndarray:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
-    """Logits (M, C) float32, labels (M,) and train_counts (C,) int64, the group rule, and class names if known."""
+    """What metrics are computed from: named sets of logits with labels, or confusion counts.
 
-    logits: np.ndarray
-    labels: np.ndarray
+    ``logits_by_name``: (M, C) float32 each, "logits" is the one that is evaluated, others are for metrics that need
+    them; ``labels`` (M,) int64. Where images are too many to keep (pixels), ``confusion`` (C, C) int64 stands for both:
+    the number per (true class, predicted class). ``train_counts`` (C,) int64; ``class_names`` C words or None.
+    Building one casts the arrays, and raises ValueError for what is not finite or does not fit together.
+    """
+
+    logits_by_name: Mapping[str, np.ndarray] = field(default_factory=dict)
+    labels: np.ndarray = field(default_factory=_no_labels)
     train_counts: np.ndarray
     group_rule: str
     class_names: tuple[str, ...] | None = None
+    confusion: np.ndarray | None = None
 
-    def metrics(self) -> Metrics:
-        """The metrics of these predictions."""
-        return evaluate(self.logits, self.labels, self.train_counts, self.group_rule)
+    def __post_init__(self) -> None:
+        counts = np.asarray(self.train_counts)
+        cast = {name: np.asarray(logits, dtype=np.float32) for name, logits in self.logits_by_name.items()}
+        if self.confusion is None:
+            if LOGITS not in cast:
+                raise ValueError(f"no set of logits is named {LOGITS!r}")
+            for name, logits in cast.items():
+                _check(name, logits, np.asarray(self.labels), counts)
+            object.__setattr__(self, "labels", np.asarray(self.labels).astype(np.int64))
+        else:
+            cells = np.asarray(self.confusion)
+            if cast or len(self.labels) or cells.shape != 2 * counts.shape or cells.dtype.kind not in "iu":
+                raise ValueError("confusion counts are whole numbers (C, C) and stand instead of logits and labels")
+            object.__setattr__(self, "confusion", cells.astype(np.int64))
+        if self.class_names is not None and len(self.class_names) != len(counts):
+            raise ValueError(f"expected {len(counts)} class names, found {len(self.class_names)}")
+        object.__setattr__(self, "logits_by_name", cast)
+        object.__setattr__(self, "train_counts", counts.astype(np.int64))
+
+    @property
+    def task(self) -> str:
+        """What was predicted: "classification" of images, or "segmentation", which keeps counts alone."""
+        return "classification" if self.confusion is None else "segmentation"
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The logits that are evaluated, (M, C); KeyError where there are only counts."""
+        return self.logits_by_name[LOGITS]
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """The class of the largest logit of every image, (M,) int64; of equal ones the first."""
+        return self.logits.argmax(axis=1)
+
+    @cached_property
+    def totals(self) -> np.ndarray:
+        """Test images of each class, (C,) int64."""
+        if self.confusion is not None:
+            return self.confusion.sum(axis=1)
+        return np.bincount(self.labels, minlength=len(self.train_counts))
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Test images of each class that are predicted right, (C,) int64."""
+        if self.confusion is not None:
+            return self.confusion.diagonal()
+        return np.bincount(self.labels[self.labels == self.predicted], minlength=len(self.train_counts))
+
+    @cached_property
+    def accuracies(self) -> np.ndarray:
+        """Fraction of each class's test images predicted right, (C,) float64; NaN for a class without images."""
+        return np.divide(self.hits, self.totals, out=np.full(len(self.totals), np.nan), where=self.totals > 0)
+
+    @property
+    def tested(self) -> np.ndarray:
+        """The accuracies of the classes that have test images, at most (C,)."""
+        return self.accuracies[self.totals > 0]
 
 
-def save_predictions(
-    path: str | Path,
-    logits: np.ndarray,
-    labels: np.ndarray,
-    train_counts: np.ndarray,
-    group_rule: str,
-    class_names: Sequence[str] | None = None,
-) -> None:
-    """Write a predictions file (.npz without pickles) in one piece.
+def _check(name: str, logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> None:
+    """ValueError if one set of logits, the labels and the counts of training images do not fit together."""
+    if logits.ndim != 2 or not logits.size or labels.shape != logits.shape[:1] or counts.shape != logits.shape[1:]:
+        raise ValueError(
+            f"expected {name} (M, C), labels (M,) and train_counts (C,) with M, C >= 1; "
+            f"found {logits.shape}, {labels.shape}, {counts.shape}"
+        )
+    if labels.dtype.kind not in "iu" or counts.dtype.kind not in "iu":
+        raise ValueError(f"labels and train_counts must be integers, found {labels.dtype} and {counts.dtype}")
+    if labels.min() < 0 or labels.max() >= len(counts):
+        raise ValueError(f"labels must lie in 0..{len(counts) - 1}, found {labels.min()}..{labels.max()}")
+    if broken := int((~np.isfinite(logits).all(axis=1)).sum()):
+        raise ValueError(f"{name} must be finite, found NaN or infinity in {broken} of {len(logits)} rows")
 
-    Shapes: logits (M, C), saved as float32; labels (M,); train_counts (C,); class_names C words or None.
-    Raises ValueError for logits that are not finite and for arrays that do not fit together.
-    """
-    logits, labels, train_counts = check_arrays(logits, labels, train_counts)
-    arrays = {"logits": logits, "labels": labels, "train_counts": train_counts, "group_rule": np.array(group_rule)}
-    if class_names is not None:
-        if len(class_names) != len(train_counts):
-            raise ValueError(f"expected {len(train_counts)} class names, found {len(class_names)}")
-        arrays["class_names"] = np.array(class_names, dtype=np.str_)
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Number of images per (true class, predicted class), (M,), (M,) -> (C, C) int64."""
+    cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def save_predictions(path: str | Path, predictions: Predictions) -> None:
+    """Write a predictions file (.npz without pickles) in one piece."""
+    arrays = {_array(name): logits for name, logits in predictions.logits_by_name.items()}
+    if predictions.confusion is None:
+        arrays["labels"] = predictions.labels
+    else:
+        arrays[CONFUSION] = predictions.confusion
+    arrays |= {"train_counts": predictions.train_counts, "group_rule": np.array(predictions.group_rule)}
+    if predictions.class_names is not None:
+        arrays["class_names"] = np.array(predictions.class_names, dtype=np.str_)
     with atomic_writer(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the arrays for its allow_pickle
 
@@ -55,14 +135,21 @@ def load_predictions(path: str | Path) -> Predictions:
     """Read a predictions file; ValueError naming the file if it is damaged or lacks an array."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            counts_alone = CONFUSION in arrays
             names = arrays["class_names"].tolist() if "class_names" in arrays else None
-            logits, labels, train_counts = check_arrays(arrays["logits"], arrays["labels"], arrays["train_counts"])
-            rule = str(arrays["group_rule"])
+            further = [name for name in arrays.files if name.startswith(f"{LOGITS}.")]
+            logits = {} if counts_alone else {LOGITS: arrays[LOGITS]}
+            return Predictions(
+                logits_by_name=logits | {name.removeprefix(f"{LOGITS}."): arrays[name] for name in further},
+                labels=_no_labels() if counts_alone else arrays["labels"],
+                train_counts=arrays["train_counts"],
+                group_rule=str(arrays["group_rule"]),
+                class_names=None if names is None else tuple(names),
+                confusion=arrays[CONFUSION] if counts_alone else None,
+            )
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a predictions file: {error}") from error
-    return Predictions(logits, labels, train_counts, rule, None if names is None else tuple(names))
 
 
-def metrics_from_file(path: str | Path) -> Metrics:
-    """The metrics computed again from a predictions file."""
-    return load_predictions(path).metrics()
+def _array(name: str) -> str:
+    return name if name == LOGITS else f"{LOGITS}.{name}"

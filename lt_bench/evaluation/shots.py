@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 Groups = dict[str, np.ndarray]
+GROUPS = ("many", "medium", "few")
 
 
 class ShotRule(NamedTuple):
@@ -19,14 +20,14 @@ class ShotRule(NamedTuple):
 
 def _count_100_20(train_counts: np.ndarray) -> Groups:
     many, few = train_counts > 100, train_counts < 20
-    return {name: np.flatnonzero(mask) for name, mask in (("many", many), ("medium", ~many & ~few), ("few", few))}
+    return {name: np.flatnonzero(mask) for name, mask in zip(GROUPS, (many, ~many & ~few, few), strict=True)}
 
 
 def _thirds(train_counts: np.ndarray) -> Groups:
     order = np.argsort(-train_counts, kind="stable")
     third = len(order) // 3
     edges = [len(order) - 2 * third, len(order) - third]
-    return dict(zip(("many", "medium", "few"), map(np.sort, np.split(order, edges)), strict=True))
+    return dict(zip(GROUPS, map(np.sort, np.split(order, edges)), strict=True))
 
 
 RULES = {

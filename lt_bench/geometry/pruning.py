@@ -9,6 +9,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 
 @torch.no_grad()
 def magnitude_masks(
@@ -22,7 +24,8 @@ def magnitude_masks(
     With a ``random_fraction``, ``draws`` (uniform in [0, 1), of the weights' shapes) below
     ceil(random_fraction * n) / (n - p) drop further weights, or again the same.
     Source: Jiang et al., ICML 2021 (SDCLR), authors' code.  Deviation: theirs counts in single precision.
-    Raises ValueError for no weights, fractions out of order and a ``random_fraction`` without ``draws``.
+    Raises SettingError for fractions out of order, ValueError for no weights and a ``random_fraction`` without
+    ``draws``.
     """
     check_fractions(fraction, random_fraction)
     if not weights:
@@ -42,13 +45,12 @@ def magnitude_masks(
 
 
 def check_fractions(fraction: float, random_fraction: float) -> None:
-    """Raises ValueError unless 0 <= random_fraction <= fraction <= 1 and the random part is below 1."""
-    if not (0 <= random_fraction <= fraction <= 1 and random_fraction < 1):
-        raise ValueError(
-            "expected 0 <= random_prune_percent <= prune_percent <= 1, with the random part below 1, found "
-            f"prune_percent={fraction} and random_prune_percent={random_fraction}; set "
-            "method.prune_percent=0.9 and method.random_prune_percent=0, the published values"
-        )
+    """Raises SettingError unless 0 <= random_fraction <= fraction <= 1 and the random part is below 1."""
+    if not 0 <= fraction <= 1:
+        raise SettingError("fraction", "from 0 to 1", fraction, 0.9)
+    if not (0 <= random_fraction <= fraction and random_fraction < 1):
+        rule = f"at least 0, below 1 and at most the whole fraction of {fraction}"
+        raise SettingError("random_fraction", rule, random_fraction, 0)
 
 
 def _exact(fraction: float) -> Fraction:

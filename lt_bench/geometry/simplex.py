@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 SHARPNESS = 4.0  # of the uniformity energy (Wang and Isola, ICML 2020: exp(-2 |x - y|^2))
 ROUNDS, STEPS_PER_ROUND = 20, 50
 
@@ -19,7 +21,7 @@ def simplex(gaussian: Tensor) -> Tensor:
     Shapes: gaussian (K, D), 2 <= K <= D + 1; returns (K, D) of its type. Only the first K - 1 rows of the draw count.
     Source: GH (Zhou et al., NeurIPS 2023), geometric uniform structure.  Deviation: the authors' code is the function
     ``official_simplex``; the two differ by a rotation, and at K = D + 1.
-    Raises ValueError for more directions than D + 1, or fewer than 2.
+    Raises SettingError for more directions than D + 1, or fewer than 2.
     """
     count, dim = _checked(gaussian)
     # an orthonormal basis of what is orthogonal to the all-ones vector
@@ -32,7 +34,7 @@ def official_simplex(gaussian: Tensor) -> Tensor:
 
     Shapes: gaussian (K, D); returns (K, D) of its type.
     Source: GH (Zhou et al., NeurIPS 2023), authors' code.  Deviation: none.
-    Raises ValueError for more directions than D + 1, or fewer than 2.
+    Raises SettingError for more directions than D + 1, or fewer than 2.
     """
     count, _ = _checked(gaussian)
     return math.sqrt(count / (count - 1)) * _centering(count).to(gaussian) @ _polar(gaussian)
@@ -69,7 +71,7 @@ def spread(count: int, dim: int) -> Tensor:
 def _checked(gaussian: Tensor) -> tuple[int, int]:
     count, dim = gaussian.shape
     if not 2 <= count <= dim + 1:
-        raise ValueError(f"a simplex in {dim} dimensions has from 2 to {dim + 1} directions, not {count}")
+        raise SettingError("count", f"from 2 to {dim + 1}, the directions of a simplex in {dim} dimensions", count, dim)
     return count, dim
 
 

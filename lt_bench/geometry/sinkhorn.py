@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 CHECK_EVERY = 10  # updates between two looks at the column means
 SAFE_EXPONENT = 60.0  # products of a few such exponentials and a batch size are finite in single precision
 
@@ -20,11 +22,14 @@ def sinkhorn(
     prior by no more, added up; finding out is a host read.
     Shapes: scores (n, K) within [-1, 1], prior (K,) of any sum, entries may be 0; returns (n, K), at least float32.
     Source: Cuturi, NeurIPS 2013, as in the authors' code of GH (Zhou et al., NeurIPS 2023).  Deviation: none.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
-    if not (epsilon > 0 and iterations >= 1 and (tolerance is None or tolerance > 0)):
-        found = f"epsilon={epsilon}, iterations={iterations}, tolerance={tolerance}"
-        raise ValueError(f"expected epsilon > 0, iterations >= 1 and tolerance > 0 or null, found {found}")
+    if not epsilon > 0:
+        raise SettingError("epsilon", "above 0", epsilon, 0.05)
+    if iterations < 1:
+        raise SettingError("iterations", "at least 1", iterations, 300)
+    if tolerance is not None and not tolerance > 0:
+        raise SettingError("tolerance", "above 0 or null", tolerance, "null")
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     masses = len(scores) * prior.to(scores.dtype) / prior.sum(dtype=scores.dtype)
     with torch.autocast(scores.device.type, enabled=False):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
 from lt_bench.geometry.balanced import one_pass, row_normalized_cosine, two_pass
 from lt_bench.geometry.kmeans import Clusters, check_samples, cosine, lloyd, nearest
 from lt_bench.geometry.seeding import inverse_cosine_starts, spread_starts
@@ -32,18 +33,18 @@ RULES = {
 
 def _rule(name: str) -> Rule:
     if name not in RULES:
-        raise ValueError(f"unknown clustering rule {name!r}; choose one of {', '.join(RULES)}")
+        raise SettingError("rule", f"one of {', '.join(RULES)}", name, "balanced")
     return RULES[name]
 
 
 def num_subclasses(counts: Tensor, minimum_size: int) -> Tensor:
     """Subclasses per class: how often the rarest class, or ``minimum_size`` if larger, fits into the class; at least 1.
 
-    Shapes: counts (C,) int64; returns (C,) int64. Raises ValueError for a minimum size below 1.
+    Shapes: counts (C,) int64; returns (C,) int64. Raises SettingError for a minimum size below 1.
     Source: Hou et al., ICCV 2023, eq. (3).  Deviation: rounded down, as in the authors' code.
     """
     if minimum_size < 1:
-        raise ValueError(f"expected a smallest subclass of at least 1 image, found {minimum_size}")
+        raise SettingError("minimum_size", "at least 1 image", minimum_size, 10)
     return (counts // counts.min().clamp(min=minimum_size)).clamp(min=1)
 
 
@@ -53,8 +54,8 @@ def draw_starts(
     """Indices (m,) of the start samples by the seeding that belongs to a rule.
 
     "kmeans_official" draws from ``numpy_state``, "balanced_official" from a generator of its own, the others from
-    ``generator``. Raises ValueError for an unknown rule, a missing ``numpy_state``, samples that are not finite or
-    fewer than clusters.
+    ``generator``. Raises SettingError for an unknown rule, ValueError for a missing ``numpy_state``, samples that are
+    not finite or fewer than clusters.
     """
     _rule(rule)
     if rule == "balanced_official":
@@ -75,7 +76,7 @@ def cluster(samples: Tensor, starts: Tensor, rule: str, generator: torch.Generat
     ``generator``, which no other rule uses.
     Source: Hou et al., ICCV 2023, Algorithm 1 ("balanced_paper"); the authors' code (the two "official" rules).
     Deviation: "balanced" is the authors' two-pass assignment on plain cosines.
-    Raises ValueError for an unknown rule, samples that are not finite or fewer than starts.
+    Raises SettingError for an unknown rule, ValueError for samples that are not finite or fewer than starts.
     """
     score, assign, iterations = _rule(rule)
     refill = generator if rule == "kmeans_official" else None
@@ -96,8 +97,8 @@ def update_subclasses(
     nothing. The balanced rules compute on the host.
     Shapes: embeddings (N, d) unit length, labels (N,) in any order, clusters_per_class (C,); returns (N,) int64.
     Source: Hou et al., ICCV 2023, Algorithm 2.  Deviation: images are grouped by label, not by position.
-    Raises ValueError for an unknown rule, a missing ``numpy_state``, embeddings that are not finite, or a class with
-    fewer images than subclasses.
+    Raises SettingError for an unknown rule, ValueError for a missing ``numpy_state``, embeddings that are not finite,
+    or a class with fewer images than subclasses.
     """
     _rule(rule)
     samples = embeddings.detach().to(torch.promote_types(embeddings.dtype, torch.float32))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 
 def class_concentration(
     embeddings: Tensor, labels: Tensor, num_classes: int, alpha: float, epsilon: float = 0.0
@@ -31,10 +33,10 @@ def class_temperatures(concentration: Tensor, clusters_per_class: Tensor, temper
     Shapes: concentration phi (C,), clusters_per_class (C,); returns (C,) in the concentration's dtype.
     Source: Hou et al., ICCV 2023, eq. (6) ("exponential"); the authors' code ("linear_clipped").  Deviation: where
     every class is a single point, phi / mean phi is 1.
-    Raises ValueError for an unknown law.
+    Raises SettingError for an unknown law.
     """
     if law not in ("linear_clipped", "exponential"):
-        raise ValueError(f"unknown temperature law {law!r}; choose one of linear_clipped, exponential")
+        raise SettingError("law", "linear_clipped or exponential", law, "linear_clipped")
     if law == "linear_clipped":
         low, high = concentration.nanquantile(concentration.new_tensor([0.2, 0.8])).unbind()
         concentration = concentration.clamp(low, high)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lt_bench.errors import SettingError
+
 KappaEstimator = Literal["code", "sra"]
 UNSEEN_LENGTH = 0.9  # of the mean of a class before its first image: ProCo's authors' code
 MAX_KAPPA = 1e5  # ProCo's authors' code
@@ -40,11 +42,11 @@ def mean_direction_and_kappa(means: Tensor, estimator: KappaEstimator = "code") 
     """Mean direction mu and concentration kappa of every class from the mean of its unit features, of length R.
 
     "code": kappa = D R / (1 - R^2); "sra": R (D - R^2) / (1 - R^2). Both at most 1e5, also where R is 1 or more.
-    Shapes: means (C, D); returns mu (C, D) and kappa (C,). Raises ValueError for another estimator.
+    Shapes: means (C, D); returns mu (C, D) and kappa (C,). Raises SettingError for another estimator.
     Source: "code" Du et al., TPAMI 2024, authors' code; "sra" Banerjee et al., JMLR 2005.  Deviation: none.
     """
     if estimator not in ("code", "sra"):
-        raise ValueError(f"kappa_estimator is code or sra, not {estimator!r}; set method.kappa_estimator=code")
+        raise SettingError("estimator", "code or sra", estimator, "code")
     lengths = torch.linalg.vector_norm(means, dim=1)
     dim = means.shape[1] if estimator == "code" else means.shape[1] - lengths.square()
     room = ((1 - lengths) * (1 + lengths)).clamp(min=torch.finfo(means.dtype).tiny)

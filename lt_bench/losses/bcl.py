@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
 from lt_bench.losses.supcon import exclude_self, logsumexp_in_place
 
 OwnClassDenominator = Literal["positives", "size"]
@@ -26,12 +27,12 @@ def balanced_contrastive(
     Shapes: features (B, V, D) and prototypes (C, D) unit length, labels (B,); returns a scalar, at least float32.
     Source: Zhu et al., CVPR 2022, class-averaging and class-complement: ``positives`` is the authors' code, ``size``
     the formula as it is usually quoted.  Deviation: none.
-    Raises ValueError for features without a dimension of views, or another ``own_class_denominator``.
+    Raises ValueError for features without a dimension of views, SettingError for another ``own_class_denominator``.
     """
     if features.ndim != 3:
         raise ValueError(f"expected features (B, V, D), found {tuple(features.shape)}")
     if own_class_denominator not in ("positives", "size"):
-        raise ValueError(f"own_class_denominator is positives or size, not {own_class_denominator!r}")
+        raise SettingError("own_class_denominator", "positives or size", own_class_denominator, "positives")
     dtype = torch.promote_types(features.dtype, torch.float32)
     features, prototypes = features.to(dtype), prototypes.to(dtype)
     images, views, _ = features.shape

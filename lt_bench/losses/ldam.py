@@ -8,34 +8,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def _positive(counts: Tensor) -> Tensor:
-    """Counts in float64; ValueError for a class without images."""
-    if counts.numel() == 0 or bool((counts < 1).any()):
-        raise ValueError(f"expected at least one training image in every class, found counts {counts.tolist()}")
-    return counts.double()
+from lt_bench.errors import SettingError
+from lt_bench.losses.logit_adjustment import positive
 
 
 def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
     """Margins proportional to counts^(-1/4), the rarest class having ``max_margin``.
 
-    Shapes: counts (C,); returns (C,) float64. Raises ValueError for a class without images.
+    Shapes: counts (C,); returns (C,) float64. Raises DataError for a class without images.
     Source: Cao et al., NeurIPS 2019, eq. (13), scaled as in the authors' code.  Deviation: none.
     """
-    counts = _positive(counts)
+    counts = positive(counts)
     return max_margin * (counts / counts.min()) ** -0.25
 
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     """Class weights proportional to (1 - beta) / (1 - beta^count), with sum C; beta = 0 gives ones.
 
-    Shapes: counts (C,); returns (C,) float64. Raises ValueError for a class without images, or beta outside [0, 1).
+    Shapes: counts (C,); returns (C,) float64.
+    Raises DataError for a class without images, SettingError for beta outside [0, 1).
     Source: Cui et al., CVPR 2019, eq. (2).  Deviation: 1 - beta^count is taken with ``expm1``, exact for beta near 1.
     """
     if not 0 <= beta < 1:
-        raise ValueError(f"expected beta in [0, 1), found {beta}; 0.9999 is usual, and 0 switches the weights off")
+        raise SettingError("beta", "at least 0 (no weights) and below 1", beta, 0.9999)
     log_beta = math.log(beta) if beta > 0 else -math.inf
-    weights = -1 / torch.expm1(_positive(counts) * log_beta)
+    weights = -1 / torch.expm1(positive(counts) * log_beta)
     return weights * (len(counts) / weights.sum())
 
 
@@ -56,7 +53,7 @@ class DeferredLDAM(nn.Module):
 
     Shapes: counts (C,) images per class. What it holds follows from ``counts``, so its state is empty.
     Source: Cao et al., NeurIPS 2019, algorithm 1, epochs counted from 0.  Deviation: none.
-    Raises ValueError for a class without images and for values out of range.
+    Raises DataError for a class without images, SettingError for values out of range.
     """
 
     margins: Tensor
@@ -65,11 +62,11 @@ class DeferredLDAM(nn.Module):
     def __init__(self, counts: Tensor, max_margin: float, scale: float, beta: float, drw_start_epoch: int) -> None:
         super().__init__()
         if not 0 < scale < math.inf:
-            raise ValueError(f"scale is above 0, not {scale}; set scale=30, as published")
+            raise SettingError("scale", "above 0", scale, 30)
         if not 0 <= max_margin < math.inf:
-            raise ValueError(f"max_margin is 0 or more, not {max_margin}; set max_margin=0.5, as published")
+            raise SettingError("max_margin", "0 or more", max_margin, 0.5)
         if drw_start_epoch < 0:
-            raise ValueError(f"drw_start_epoch is 0 (at once) or more, not {drw_start_epoch}")
+            raise SettingError("drw_start_epoch", "0 (at once) or more", drw_start_epoch, 0)
         self.scale, self.drw_start_epoch = scale, drw_start_epoch
         self.register_buffer("margins", ldam_margins(counts, max_margin).float(), persistent=False)
         self.register_buffer("weights", effective_number_weights(counts, beta).float(), persistent=False)

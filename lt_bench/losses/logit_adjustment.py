@@ -6,19 +6,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lt_bench.errors import DataError
+
+
+def positive(counts: Tensor) -> Tensor:
+    """Images per class, (C,), in float64; raises DataError for a class without any."""
+    if counts.numel() == 0 or bool((counts < 1).any()):
+        raise DataError(
+            f"expected at least one training image in every class, found counts {counts.tolist()}; cut a shorter tail, "
+            "or hold out fewer images for validation"
+        )
+    return counts.double()
+
 
 def log_prior(counts: Tensor) -> Tensor:
     """Log share of every class in the training images.
 
-    Shapes: counts (C,); returns (C,) float64. Raises ValueError for a class without images, whose prior has no log.
+    Shapes: counts (C,); returns (C,) float64. Raises DataError for a class without images, whose prior has no log.
     Source: Menon et al., ICLR 2021, with the empirical frequencies.  Deviation: none.
     """
-    if counts.numel() == 0 or bool((counts < 1).any()):
-        raise ValueError(
-            f"expected at least one training image in every class, found counts {counts.tolist()}; lower "
-            "imbalance.factor= or set aside fewer images for validation"
-        )
-    counts = counts.double()
+    counts = positive(counts)
     return counts.log() - counts.sum().log()
 
 

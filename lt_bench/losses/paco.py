@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.supcon import exclude_self
 
@@ -22,7 +23,7 @@ class PaCoSettings:
     The target weight of an anchor's own centre is ``beta``, of which ``smooth`` goes in equal parts to the other
     centres; that of every row of its class is ``alpha``. ``gamma`` multiplies the rows in the denominator, ``supt`` is
     the temperature of the centres, ``temperature`` that of the rows alone.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     temperature: float
@@ -38,17 +39,17 @@ class PaCoSettings:
         for name, advice in usual.items():
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is above 0, not {value}; set method.{name}={advice}")
+                raise SettingError(name, "above 0", value, advice)
         if not 0 <= self.alpha < math.inf:
-            raise ValueError(f"alpha is 0 or more, not {self.alpha}; set method.alpha=0.01")
+            raise SettingError("alpha", "0 or more", self.alpha, 0.01)
         if not 0 <= self.smooth < 1:
-            raise ValueError(f"smooth is at least 0 and below 1, not {self.smooth}; set method.smooth=0.0")
+            raise SettingError("smooth", "at least 0 and below 1", self.smooth, 0.0)
 
 
 def official_log_prior(counts: Tensor) -> Tensor:
     """Log of every class's share plus 1e-9, as in the authors' code; (C,) -> (C,) float64.
 
-    Raises ValueError for a class without images.
+    Raises DataError for a class without images.
     """
     prior = log_prior(counts)
     return torch.logaddexp(prior, prior.new_tensor(math.log(PRIOR_EPSILON)))

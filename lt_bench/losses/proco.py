@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lt_bench.errors import SettingError
 from lt_bench.geometry.bessel import log_bessel_change, official_log_bessel
 
 Bessel = Literal["asymptotic", "official"]
@@ -22,10 +23,10 @@ def contrastive_logits(
     in at least float32, in float64 with ``bessel="official"``.
     Source: Du et al., TPAMI 2024.  Deviation: g by a uniform expansion; "official" is the recurrence of the authors'
     code, wrong for kappa far above D, which needs an even D.
-    Raises ValueError for another ``bessel``, and for an odd D where the recurrence is asked for.
+    Raises SettingError for another ``bessel``, and for an odd D where the recurrence is asked for.
     """
     if bessel not in ("asymptotic", "official"):
-        raise ValueError(f"bessel is asymptotic or official, not {bessel!r}; set method.bessel=asymptotic")
+        raise SettingError("bessel", "asymptotic or official", bessel, "asymptotic")
     dim = embeddings.shape[1]
     rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)) / temperature
     with torch.autocast(embeddings.device.type, enabled=False):
@@ -36,6 +37,6 @@ def contrastive_logits(
     if bessel == "asymptotic":
         return log_bessel_change(squared, change, dim / 2 - 1)
     if dim % 2:
-        raise ValueError(f"the authors' recurrence needs an even dimension, not {dim}; set method.bessel=asymptotic")
+        raise SettingError("bessel", f"asymptotic where the dimension is odd, as {dim} is", bessel, "asymptotic")
     moved = (squared + change).clamp(min=torch.finfo(rows.dtype).tiny).sqrt()
     return official_log_bessel(moved, dim // 2 - 1) - official_log_bessel(kappa, dim // 2 - 1)

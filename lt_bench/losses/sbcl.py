@@ -57,26 +57,3 @@ def subclass_balancing(
     near_term = exclude_self(scores).logsumexp(1).mean() - near.mean() / temperature
     far_term = far_scores.logsumexp(1).mean() - (far * sharpness).mean()
     return temperature / base_temperature * near_term + beta * far_term
-
-
-def subclass_contrastive(
-    features: Tensor, labels: Tensor, subclasses: Tensor, temperature: float, beta: float, base_temperature: float
-) -> Tensor:
-    """Subclass term plus an ordinary supervised contrastive term over the whole class, both at one temperature.
-
-    Shapes: features (B, 2, D) unit length, labels (B,), subclasses (B,) globally unique ids; returns a scalar, at least
-    float32.
-    Source: the variant "ccl" of the SBCL authors' code: no class temperatures, nothing left out of the class term.
-    Deviation: none.
-    Raises ValueError unless there are two views.
-    """
-    features = _two_views(features)
-    embeddings = features.transpose(0, 1)
-    denominator = exclude_self(similarities(embeddings.flatten(0, 1), temperature)).logsumexp(1).mean()
-
-    def term(groups: Tensor) -> Tensor:
-        sums, counts = group_sums(features, groups)
-        positives = (embeddings * (sums - embeddings)).sum(2) / (2 * counts - 1)
-        return denominator - positives.mean() / temperature
-
-    return temperature / base_temperature * term(subclasses) + beta * term(labels)

@@ -99,18 +99,3 @@ def queue_subclass_balancing(
     near_term = _log_sum(own / temperature, others / temperature) - near / temperature
     far_term = _log_sum(own * sharpness[:, None], far_scores) - far * sharpness
     return temperature / base_temperature * near_term.mean() + beta * far_term.mean()
-
-
-def queue_subclass_contrastive(
-    anchors: Anchors, same_class: Tensor, same_subclass: Tensor, temperature: float, beta: float
-) -> Tensor:
-    """Subclass term plus an ordinary supervised contrastive term over the whole class, both at one temperature.
-
-    Shapes: same_class and same_subclass (B, K) bool; returns a scalar, at least float32.
-    Source: the variant "ccl" of the SBCL authors' code for large images.  Deviation: none.
-    """
-    own, others = anchors.cosines()
-    denominator = _log_sum(own / temperature, others / temperature)
-    near = anchors.attraction(*_sums(same_subclass, anchors.queue))
-    whole = anchors.attraction(*_sums(same_class, anchors.queue))
-    return ((1 + beta) * denominator - (near + beta * whole) / temperature).mean()

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.methods.ce import CE
 
@@ -17,7 +18,7 @@ class BalancedSoftmax(CE):
     """Ren et al., NeurIPS 2020, and with ``tau`` other than 1 the loss of Menon et al., ICLR 2021.
 
     The prior is no part of the classifier: at test time the logits are raw, which fits a balanced test set.
-    Raises ValueError for a negative or infinite ``tau`` and for a class without training images.
+    Raises SettingError for a negative or infinite ``tau``, DataError for a class without training images.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -28,7 +29,7 @@ class BalancedSoftmax(CE):
     ) -> None:
         super().__init__(encoder, info, views=views)
         if not 0 <= tau < math.inf:
-            raise ValueError(f"tau is 0 (plain cross-entropy) or more, not {tau}; set method.tau=1.0")
+            raise SettingError("tau", "0 (plain cross-entropy) or more", tau, 1.0)
         self.tau = tau
         self.register_buffer("log_prior", log_prior(info.class_counts).float(), persistent=False)
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.losses.bcl import OwnClassDenominator, balanced_contrastive
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
 from lt_bench.methods.two_branch import TwoBranch
@@ -18,7 +19,7 @@ class BCL(TwoBranch):
 
     The first view goes to the cross-entropy, the second and third to the balanced contrastive loss. Its prototypes are
     the classifier's class vectors, not normalised, through a head of their own whose batch is the classes.
-    Further options are those of ``TwoBranch``. Raises ValueError for a negative ``alpha`` or ``beta``.
+    Further options are those of ``TwoBranch``. Raises SettingError for a negative ``alpha`` or ``beta``.
     """
 
     replicated: ClassVar[tuple[str, ...]] = ("prototype_head",)
@@ -37,7 +38,7 @@ class BCL(TwoBranch):
         super().__init__(encoder, info, views=views, **options)
         for name, value in (("alpha", alpha), ("beta", beta)):
             if not value >= 0:
-                raise ValueError(f"{name} is 0 or more, not {value}; set method.{name}=1.0")
+                raise SettingError(name, "0 or more", value, 1.0)
         self.alpha, self.beta = alpha, beta
         self.own_class_denominator = own_class_denominator
         self.prototype_head = self.new_head()

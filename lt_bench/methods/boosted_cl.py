@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainContext, TrainInfo
+from lt_bench.errors import renamed
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.loss_memory import LossMemory
 
@@ -18,7 +19,7 @@ class BoostedCL(SimCLR):
     ``loss_momentum`` and ``loss_memory_batch_correction`` are those of ``LossMemory``. The views say how many
     operations an image gets and how its weight makes their strength.
     Deviation: the correction, without which the images of a smaller last batch count as easy.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     gives_strength: ClassVar[bool] = True
@@ -34,7 +35,8 @@ class BoostedCL(SimCLR):
         **options: Any,
     ) -> None:
         super().__init__(encoder, info, views=views, **options)
-        self.loss_memory = LossMemory(len(info.labels), loss_momentum, loss_memory_batch_correction)
+        with renamed(momentum="loss_momentum"):
+            self.loss_memory = LossMemory(len(info.labels), loss_momentum, loss_memory_batch_correction)
 
     def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Take new strengths from the losses of the epochs before; in the first there are none."""

@@ -10,5 +10,5 @@ class BoostedSDCLR(BoostedCL, SDCLR):
     """Zhou et al., ICML 2022, authors' code (there BCL-D): the memory of ``BoostedCL`` holds the losses of ``SDCLR``.
 
     It takes the options of both; published with two operations per view, ``views`` boosted_twice.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """

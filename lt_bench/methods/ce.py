@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.errors import SettingError
 
 
 class CE(Method):
@@ -21,7 +22,7 @@ class CE(Method):
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
         super().__init__()
         if len(views) != 1:
-            raise ValueError(f"expected one view, found {list(views)}; set method.views=[crop_flip]")
+            raise SettingError("views", "a list of one view", list(views), "[crop_flip]")
         self.views = tuple(views)
         self.encoder = encoder
         self.classifier = nn.Linear(feature_dim(encoder), info.num_classes)

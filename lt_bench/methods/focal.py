@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.losses.focal import focal_nt_xent
 from lt_bench.methods.simclr import SimCLR
 
@@ -14,13 +15,13 @@ from lt_bench.methods.simclr import SimCLR
 class Focal(SimCLR):
     """The focal baseline of GH (Zhou et al., NeurIPS 2023): ``SimCLR`` with its options, and Lin et al.'s weight.
 
-    Raises ValueError for a negative ``gamma``.
+    Raises SettingError for a negative ``gamma``.
     """
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, gamma: float = 2.0, **options: Any) -> None:
         super().__init__(encoder, info, **options)
         if not gamma >= 0:
-            raise ValueError(f"gamma is 0 or more, not {gamma}; set method.gamma=2")
+            raise SettingError("gamma", "0 or more", gamma, 2)
         self.gamma = gamma
 
     def image_losses(self, first: Tensor, second: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.methods.queued import Queued
 
@@ -18,7 +19,7 @@ class OneNetwork(Queued):
     """Both views through the same network and both as anchors; the head has two hidden layers and no batch norm.
 
     ``bn_views`` separate: every view has batch-norm statistics of its own, as in the authors' code; joint: one forward
-    pass of both. Raises ValueError for another word.
+    pass of both. Raises SettingError for another word.
     """
 
     hidden_layers: ClassVar[int] = 2
@@ -29,7 +30,7 @@ class OneNetwork(Queued):
     ) -> None:
         super().__init__(encoder, info, **options)
         if bn_views not in ("separate", "joint"):
-            raise ValueError(f"bn_views is separate or joint, not {bn_views!r}; set method.bn_views=separate")
+            raise SettingError("bn_views", "separate or joint", bn_views, "separate")
         self.joint = bn_views == "joint"
 
     def both_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,7 @@ class GPaCo(OneNetwork):
 
     ``smooth`` is the share of a centre's target weight that goes to the other centres: 0 on long-tailed data, 0.1 on
     full ImageNet. Further options are those of ``Queued`` and ``PaCoSettings``.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainInfo
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.ldam import effective_number_weights
 from lt_bench.methods.gpaco import OneNetwork
@@ -17,7 +18,7 @@ class GPaCoMultiTask(OneNetwork):
 
     A class's contrastive terms are weighted by its effective number of images, ``class_weight_beta`` being the beta of
     Cui et al., CVPR 2019; 0 gives every class the weight 1, which is what the authors' code comes to by a mistake.
-    Further options are those of ``Queued``. Raises ValueError for values out of range.
+    Further options are those of ``Queued``. Raises SettingError for values out of range.
     """
 
     class_weights: Tensor
@@ -34,11 +35,12 @@ class GPaCoMultiTask(OneNetwork):
     ) -> None:
         super().__init__(encoder, info, **options)
         if not alpha >= 0:
-            raise ValueError(f"alpha is 0 or more, not {alpha}; set method.alpha=0.5")
+            raise SettingError("alpha", "0 or more", alpha, 0.5)
         if not temperature > 0:
-            raise ValueError(f"temperature is above 0, not {temperature}; set method.temperature=0.07")
+            raise SettingError("temperature", "above 0", temperature, 0.07)
         self.alpha, self.temperature = alpha, temperature
-        weights = effective_number_weights(info.class_counts, class_weight_beta)
+        with renamed(beta="class_weight_beta"):
+            weights = effective_number_weights(info.class_counts, class_weight_beta)
         self.register_buffer("class_weights", weights.float(), persistent=False)
 
     def loss(self, logits: Tensor, embeddings: Tensor, labels: Tensor) -> Tensor:

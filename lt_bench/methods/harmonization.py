@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError, renamed
 from lt_bench.geometry.simplex import official_simplex, simplex, spread
 from lt_bench.geometry.sinkhorn import sinkhorn
 from lt_bench.losses.gh import direction_scores, geometric_harmonization
@@ -26,7 +27,7 @@ class HarmonizationSettings:
     from it at the end of the warm-up and of every later epoch that ``prior_interval`` divides, or after every step of
     those epochs; ``prior_floor`` is added to the count of every direction. ``ramp_lead`` and ``prior_lead`` are epochs
     by which the authors' code is ahead of that in places.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     warm_epochs: int = 500
@@ -62,23 +63,20 @@ class HarmonizationSettings:
         for name, words in (("construction", ("simplex", "official")), ("prior_refresh", ("epoch", "step"))):
             self._require(name, getattr(self, name) in words, " or ".join(words))
         if self.memory_start > self.warm_epochs:
-            raise ValueError(
-                f"memory_start={self.memory_start}: the memory is empty at the end of the {self.warm_epochs} epochs of "
-                "warm-up, when the prior is read from it; set method.harmonization.memory_start=1"
-            )
+            rule = f"at most {self.warm_epochs}, the end of the warm-up, when the prior is read from the memory"
+            raise SettingError("memory_start", rule, self.memory_start, 1)
 
     def _require(self, name: str, holds: bool, words: str) -> None:
         if not holds:
             default = type(self).__dataclass_fields__[name].default
             usual = "null" if default is None else f"{default:g}" if isinstance(default, (int, float)) else default
-            found = getattr(self, name)
-            raise ValueError(f"{name} is {words}, not {found!r}; set method.harmonization.{name}={usual}")
+            raise SettingError(name, words, getattr(self, name), usual)
 
 
 class Harmonization(nn.Module):
     """Fixed directions (K, D), a memory of every training image's scores (N, K), and the prior (K,) read from it.
 
-    Raises ValueError where the official construction is asked for more directions than D + 1.
+    Raises SettingError where the official construction is asked for more directions than D + 1.
     """
 
     directions: Tensor
@@ -89,7 +87,8 @@ class Harmonization(nn.Module):
         super().__init__()
         self.settings = settings
         count = settings.target_dim
-        self.register_buffer("directions", _directions(count, dim, settings.construction).float())
+        with renamed(count="target_dim"):
+            self.register_buffer("directions", _directions(count, dim, settings.construction).float())
         self.register_buffer("memory", torch.zeros(images, count))
         self.register_buffer("prior", torch.full((count,), 1 / count))
 

@@ -18,7 +18,7 @@ class PaCo(Queued):
 
     Deviation: the copy has no classifier, which theirs averages and never uses; on several processes its batch norm
     sees the joined batch, where theirs shuffles the images among processes.
-    Further options are those of ``Queued`` and ``PaCoSettings``. Raises ValueError for values out of range.
+    Further options are those of ``Queued`` and ``PaCoSettings``. Raises SettingError for values out of range.
     """
 
     hidden_layers: ClassVar[int] = 1

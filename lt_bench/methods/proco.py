@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.geometry.vmf import KappaEstimator, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
 from lt_bench.losses.proco import Bessel, contrastive_logits
@@ -25,7 +26,7 @@ class ProCo(TwoBranch):
     ``current`` begins anew in every epoch, ``used`` goes on from the whole epoch before and gives the logits. A batch
     joins both before its own logits, the second view after the first. A class without images so far has a random
     direction and competes, or with ``unseen="masked"`` it does not.
-    Further options are those of ``TwoBranch``. Raises ValueError for values out of range.
+    Further options are those of ``TwoBranch``. Raises SettingError for values out of range.
     """
 
     means: Tensor
@@ -46,11 +47,11 @@ class ProCo(TwoBranch):
     ) -> None:
         super().__init__(encoder, info, views=views, projection_dim=projection_dim, **options)
         if not alpha >= 0:
-            raise ValueError(f"alpha is 0 or more, not {alpha}; set method.alpha=1.0")
+            raise SettingError("alpha", "0 or more", alpha, 1.0)
         if unseen not in ("random", "masked"):
-            raise ValueError(f"unseen is random or masked, not {unseen!r}; set method.unseen=random")
+            raise SettingError("unseen", "random or masked", unseen, "random")
         if bessel == "official" and projection_dim % 2:
-            raise ValueError(f"bessel=official needs an even projection_dim, not {projection_dim}; set it to 128")
+            raise SettingError("projection_dim", "even with bessel=official", projection_dim, 128)
         self.alpha = alpha
         self.bessel, self.kappa_estimator, self.unseen = bessel, kappa_estimator, unseen
         self.register_buffer("means", random_means(info.num_classes, projection_dim).repeat(2, 1, 1))

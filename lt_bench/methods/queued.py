@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.paco import official_log_prior
 from lt_bench.models.heads import ProjectionHead
@@ -26,7 +27,7 @@ class Queued(Method):
     sees beside the queue: those of all processes, so that the loss is that of the joined batch, or its own process's,
     as in the authors' code. ``queue_init`` and ``official_epsilon`` can bring back the authors' first queue and the
     small constants in their logarithms.
-    Raises ValueError for values out of range and for a class without training images.
+    Raises SettingError for values out of range, DataError for a class without training images.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -51,17 +52,18 @@ class Queued(Method):
     ) -> None:
         super().__init__()
         if len(views) != 2:
-            raise ValueError(f"expected two views, found {list(views)}; set method.views=[crop_flip,simclr]")
+            raise SettingError("views", "a list of two views", list(views), "[crop_flip,simclr]")
         if in_batch not in ("global", "local"):
-            raise ValueError(f"in_batch is global or local, not {in_batch!r}; set method.in_batch=global")
+            raise SettingError("in_batch", "global or local", in_batch, "global")
         width = feature_dim(encoder)
         self.views = tuple(views)
         self.in_batch, self.official_epsilon = in_batch, official_epsilon
         self.encoder = encoder
         self.classifier = nn.Linear(width, info.num_classes)
         hidden = width if projection_hidden is None else projection_hidden
-        self.head = ProjectionHead(width, hidden, projection_dim, self.hidden_layers, self.batch_norm)
-        self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, queue_init)
+        with renamed(hidden_dim="projection_hidden", out_dim="projection_dim", size="queue_size", init="queue_init"):
+            self.head = ProjectionHead(width, hidden, projection_dim, self.hidden_layers, self.batch_norm)
+            self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, queue_init)
         shares = (official_log_prior if official_epsilon else log_prior)(info.class_counts)
         self.register_buffer("log_prior", (shares if prior else 0 * shares).float(), persistent=False)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.geometry.subclasses import num_subclasses, update_subclasses
 from lt_bench.geometry.temperature import class_concentration, class_temperatures
 from lt_bench.losses.sbcl import subclass_balancing
@@ -67,10 +68,12 @@ class SBCL(SupCon):
             projection_dim=projection_dim,
             views=views,
         )
-        if update_interval < 1 or warm_epochs < 0:
-            raise ValueError(
-                f"expected warm_epochs >= 0 and update_interval >= 1, found {warm_epochs} and {update_interval}"
-            )
+        if warm_epochs < 0:
+            raise SettingError("warm_epochs", "0 or more", warm_epochs, 10)
+        if update_interval < 1:
+            raise SettingError("update_interval", "at least 1", update_interval, 10)
+        if not 0 <= kmeans_seed < 2**32:
+            raise SettingError("kmeans_seed", f"from 0 to {2**32 - 1}", kmeans_seed, 0)
         self.subclass_temperature = temperature if subclass_temperature is None else subclass_temperature
         self.beta, self.warm_epochs, self.update_interval = beta, warm_epochs, update_interval
         self.temperature_law, self.alpha, self.epsilon = temperature_law, concentration_alpha, distance_epsilon

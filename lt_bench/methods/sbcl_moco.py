@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods.sbcl import SBCL
 from lt_bench.models.momentum import MomentumEncoder
@@ -25,7 +26,7 @@ class SBCLMoCo(SBCL):
     Deviation: the queue keeps positions in the train split, so that every key has the subclass its image has now
     (theirs keeps the numbers of older clusterings); one clustering serves all processes; batch norm sees the joined
     batch (theirs shuffles the keys among processes).
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     def __init__(
@@ -60,14 +61,13 @@ class SBCLMoCo(SBCL):
             **options,
         )
         if positives < 1:
-            raise ValueError(f"positives is 1 or more, not {positives}; set method.positives=6")
+            raise SettingError("positives", "1 or more", positives, 6)
         if class_temperature is not None and not class_temperature > 0:
-            raise ValueError(
-                f"class_temperature is above 0, not {class_temperature}; set method.class_temperature=0.12"
-            )
+            raise SettingError("class_temperature", "above 0", class_temperature, 0.12)
         self.class_temperature, self.positives, self.restart = class_temperature, positives, restart
         self.momentum_encoder = MomentumEncoder(self.encoder, self.head, momentum=momentum)
-        self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, "random")
+        with renamed(size="queue_size"):
+            self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, "random")
 
     def restart_epochs(self) -> tuple[int, ...]:
         """The end of the warm-up, where it has one."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.errors import SettingError, UsageError, renamed
 from lt_bench.geometry.pruning import check_fractions, magnitude_masks
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.input_normalization import InputNormalization
@@ -28,7 +29,8 @@ class SDCLR(SimCLR):
     twice per step: ``pruned_bn_updates=2``. GH's authors' code normalises the images of SDCLR a second time, with
     ImageNet's mean and deviation: ``double_normalisation``. While training it evaluates the pruned branch, of which its
     CIFAR figures may be: ``evaluated_branch``.
-    Raises ValueError for values out of range, both views in one pass, and an encoder without convolutions.
+    Raises SettingError for values out of range and both views in one pass, UsageError for an encoder without
+    convolutions.
     """
 
     def __init__(
@@ -44,19 +46,20 @@ class SDCLR(SimCLR):
         **options: Any,
     ) -> None:
         super().__init__(InputNormalization(encoder) if double_normalisation else encoder, info, **options)
-        check_fractions(prune_percent, random_prune_percent)
+        with renamed(fraction="prune_percent", random_fraction="random_prune_percent"):
+            check_fractions(prune_percent, random_prune_percent)
         if pruned_bn_updates not in (1, 2):
-            raise ValueError(f"pruned_bn_updates is 1 or 2, not {pruned_bn_updates}; set method.pruned_bn_updates=1")
+            raise SettingError("pruned_bn_updates", "1 or 2", pruned_bn_updates, 1)
         if evaluated_branch not in ("dense", "pruned"):
-            found = f"evaluated_branch is dense or pruned, not {evaluated_branch!r}"
-            raise ValueError(f"{found}; set method.evaluated_branch=dense")
+            raise SettingError("evaluated_branch", "dense or pruned", evaluated_branch, "dense")
         if self.view_batching != "separate":
-            raise ValueError("each view has a branch of its own; set method.view_batching=separate")
+            rule = "separate, because each view has a branch of its own"
+            raise SettingError("view_batching", rule, self.view_batching, "separate")
         self.prune_percent, self.random_prune_percent = prune_percent, random_prune_percent
         self.pruned_bn_updates, self.evaluated_branch = pruned_bn_updates, evaluated_branch
         self.pruned_encoder, self.pruned_head = PrunedBranch(self.encoder), PrunedBranch(self.head)
         if not self.pruned_encoder.masks():
-            raise ValueError("convolutions are pruned and this encoder has none; set backbone=resnet18_cifar")
+            raise UsageError("convolutions are pruned and this encoder has none; set backbone=resnet18_cifar")
 
     def evaluated_encoder(self) -> nn.Module:
         """The dense branch, or the pruned one with the masks of the last epoch."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
 from lt_bench.models.heads import SimCLRHead
@@ -26,7 +27,7 @@ class SimCLR(Method):
     instead of the backbone's. With a ``harmonization``, its loss is added.
 
     A relative overrides ``embed_views``, ``image_losses`` or ``on_losses``; the loss is that of all ranks' batch.
-    Raises ValueError for values out of range.
+    Raises SettingError for values out of range.
     """
 
     self_supervised: ClassVar[bool] = True
@@ -48,20 +49,17 @@ class SimCLR(Method):
     ) -> None:
         super().__init__()
         if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature is positive and finite, not {temperature}; set method.temperature=0.2")
-        for name, value in (("hidden", projection_hidden), ("dim", projection_dim)):
+            raise SettingError("temperature", "positive and finite", temperature, 0.2)
+        for name, value in (("projection_hidden", projection_hidden), ("projection_dim", projection_dim)):
             if value is not None and value < 1:
-                raise ValueError(f"a projection has at least one output, not {value}; set method.projection_{name}=128")
+                raise SettingError(name, "at least one output", value, 128)
         if view_batching not in ("separate", "joint"):
-            raise ValueError(
-                f"view_batching is separate or joint, not {view_batching!r}; set method.view_batching=joint"
-            )
+            raise SettingError("view_batching", "separate or joint", view_batching, "joint")
         if projection_hidden_layers < 0:
-            found = f"projection_hidden_layers is 0 or more, not {projection_hidden_layers}"
-            raise ValueError(f"{found}; set method.projection_hidden_layers=1")
+            raise SettingError("projection_hidden_layers", "0 or more", projection_hidden_layers, 1)
         if len(views) != 2:
             usual = "boosted" if self.gives_strength else "ssl"
-            raise ValueError(f"expected two views, found {list(views)}; set method.views=[{usual},{usual}]")
+            raise SettingError("views", "a list of two views", list(views), f"[{usual},{usual}]")
         width = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature, self.view_batching = temperature, view_batching
@@ -73,7 +71,8 @@ class SimCLR(Method):
         self.head = SimCLRHead(width, projection_hidden or width, projection_dim, projection_hidden_layers)
         self.harmonization: Harmonization | None = None
         if harmonization is not None:
-            self.harmonization = Harmonization(harmonization, len(info.labels), projection_dim)
+            with renamed(target_dim="harmonization.target_dim"):
+                self.harmonization = Harmonization(harmonization, len(info.labels), projection_dim)
 
     def embed(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to embeddings (B, D), not normalised."""

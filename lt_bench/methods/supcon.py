@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.supcon import supcon
 from lt_bench.models.heads import ProjectionHead
 
@@ -30,16 +31,18 @@ class SupCon(Method):
         views: Sequence[str] = ("simclr", "simclr"),
     ) -> None:
         super().__init__()
-        if temperature <= 0 or base_temperature <= 0:
-            raise ValueError(f"temperatures must be positive, found {temperature} and {base_temperature}")
+        for name, value in (("temperature", temperature), ("base_temperature", base_temperature)):
+            if not value > 0:
+                raise SettingError(name, "above 0", value, 0.1)
         if len(views) != 2:
-            raise ValueError(f"expected two views, found {list(views)}; set method.views=[simclr,simclr]")
+            raise SettingError("views", "a list of two views", list(views), "[simclr,simclr]")
         features = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature, self.base_temperature = temperature, base_temperature
         self.encoder = encoder
         hidden = features if projection_hidden is None else projection_hidden
-        self.head = ProjectionHead(features, hidden, projection_dim)
+        with renamed(hidden_dim="projection_hidden", out_dim="projection_dim"):
+            self.head = ProjectionHead(features, hidden, projection_dim)
 
     def embed(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to unit-length embeddings (B, D)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.models.heads import NormalizedLinear, ProjectionHead
 
@@ -29,7 +30,7 @@ class TwoBranch(Method):
 
     ``classifier`` is a linear one, or cosine with scale 30; ``projection_hidden`` null makes the head's hidden layer
     as wide as the features. The first view goes to the classifier, the second and third to the contrastive loss.
-    Raises ValueError for another number of views, another classifier and a temperature that is not positive.
+    Raises SettingError for another number of views, another classifier and a temperature that is not positive.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -48,11 +49,11 @@ class TwoBranch(Method):
     ) -> None:
         super().__init__()
         if len(views) != 3:
-            raise ValueError(f"expected three views, found {list(views)}; set method.views=[crop_flip,simclr,simclr]")
+            raise SettingError("views", "a list of three views", list(views), "[crop_flip,simclr,simclr]")
         if classifier not in ("linear", "cosine"):
-            raise ValueError(f"classifier is linear or cosine, not {classifier!r}; set method.classifier=linear")
+            raise SettingError("classifier", "linear or cosine", classifier, "linear")
         if not temperature > 0:
-            raise ValueError(f"temperature is positive, not {temperature}; set method.temperature=0.1")
+            raise SettingError("temperature", "above 0", temperature, 0.1)
         width = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature = temperature
@@ -68,7 +69,8 @@ class TwoBranch(Method):
 
     def new_head(self) -> ProjectionHead:
         """A fresh projection head with batch norm: features (B, width) to unit embeddings (B, projection_dim)."""
-        return ProjectionHead(*self.head_sizes, batch_norm=True)
+        with renamed(hidden_dim="projection_hidden", out_dim="projection_dim"):
+            return ProjectionHead(*self.head_sizes, batch_norm=True)
 
     def branches(self, batch: Batch, context: TrainContext) -> Branches:
         """All three views in one forward pass, so that they share batch-norm statistics, also in the head."""

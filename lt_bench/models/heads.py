@@ -6,22 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
+
 
 class ProjectionHead(nn.Module):
     """Linear - ReLU, ``hidden_layers`` times, then Linear, then unit length; ``layers`` is all but the last step.
 
     Source: Chen et al., ICML 2020. SBCL: 64, 64, 128 (with MoCo 2048, 2048, 128); BCL, ProCo and PaCo put a batch
     norm before the ReLU; GPaCo has two hidden layers without.  Deviation: none.
-    Raises ValueError for a layer without outputs.
+    Raises SettingError for a layer without outputs.
     """
 
     def __init__(
         self, in_dim: int, hidden_dim: int, out_dim: int, hidden_layers: int = 1, batch_norm: bool = False
     ) -> None:
         super().__init__()
-        for name, value in (("hidden", hidden_dim), ("dim", out_dim)):
+        for name, value in (("hidden_dim", hidden_dim), ("out_dim", out_dim)):
             if value < 1:
-                raise ValueError(f"a projection has at least one output, not {value}; set method.projection_{name}=128")
+                raise SettingError(name, "at least one output", value, 128)
         self.layers = nn.Sequential()
         width = in_dim
         for _ in range(hidden_layers):

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
+
 
 def boost_weights(memory: Tensor, seen: Tensor) -> Tensor:
     """1/2 + 1/2 (L - mean L) / max |L - mean L|: in [0, 1], mean 1/2, and 1/2 where all losses are equal.
@@ -29,7 +31,7 @@ class LossMemory(nn.Module):
     the number of candidates, so that without, the images of a last, smaller batch look easy.
     Source: Zhou et al., ICML 2022, authors' code (without the correction).  Deviation: the code takes an image's loss
     as it is in the first epoch, which is the same where that visits every image.
-    Raises ValueError for a momentum outside [0, 1).
+    Raises SettingError for a momentum outside [0, 1).
     """
 
     losses: Tensor
@@ -39,7 +41,7 @@ class LossMemory(nn.Module):
     def __init__(self, count: int, momentum: float, batch_correction: bool) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
-            raise ValueError(f"loss_momentum is at least 0 and below 1, not {momentum}; set method.loss_momentum=0.97")
+            raise SettingError("momentum", "at least 0 and below 1", momentum, 0.97)
         self.momentum, self.batch_correction = momentum, batch_correction
         self.register_buffer("losses", torch.zeros(count))
         self.register_buffer("seen", torch.zeros(count, dtype=torch.bool))

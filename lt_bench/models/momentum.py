@@ -8,19 +8,21 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
+
 
 class MomentumEncoder(nn.Module):
     """Copies of modules that are applied one after the other; their parameters follow by a moving average.
 
     Only parameters follow: batch-norm statistics are the copy's own, gathered in training mode.
     Source: He et al., CVPR 2020 (MoCo), section 3.2.  Deviation: none.
-    Raises ValueError for a momentum outside [0, 1).
+    Raises SettingError for a momentum outside [0, 1).
     """
 
     def __init__(self, *modules: nn.Module, momentum: float) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
-            raise ValueError(f"expected a momentum in [0, 1), found {momentum}; set method.momentum=0.999")
+            raise SettingError("momentum", "at least 0 and below 1", momentum, 0.999)
         self.momentum = momentum
         self.layers = copy.deepcopy(nn.Sequential(*modules)).requires_grad_(False)
 

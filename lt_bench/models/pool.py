@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
+
 
 class InputPool(nn.Module):
     """``encoder`` behind k x k average pooling, k at least 2; ``feature_dim`` is the encoder's."""
@@ -12,7 +14,7 @@ class InputPool(nn.Module):
     def __init__(self, k: int, encoder: nn.Module) -> None:
         super().__init__()
         if k < 2:
-            raise ValueError(f"InputPool averages at least 2 x 2 pixels, not {k} x {k}")
+            raise SettingError("k", "at least 2, a square of 2 x 2 pixels", k, 2)
         self.k = k
         self.encoder = encoder
         self.feature_dim: int = encoder.feature_dim  # type: ignore[assignment]
@@ -26,5 +28,7 @@ class InputPool(nn.Module):
 
 
 def build_encoder(encoder: nn.Module, input_pool: int) -> nn.Module:
-    """``encoder`` itself for ``input_pool`` 1, else behind ``InputPool``; ValueError below 1."""
+    """``encoder`` itself for ``input_pool`` 1, else behind ``InputPool``; SettingError below 1."""
+    if input_pool < 1:
+        raise SettingError("input_pool", "at least 1", input_pool, 1)
     return encoder if input_pool == 1 else InputPool(input_pool, encoder)

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
+
 SHOWN = 5  # names in a message
 COUNTER = ".num_batches_tracked"
 
@@ -19,7 +21,7 @@ def load_pretrained(encoder: nn.Module, source: str, name: str) -> None:
 
     A file is a state dictionary as ``.safetensors`` or saved by PyTorch, alone or under ``state_dict`` or ``model``;
     ``module.`` before its names is ignored, and so is a linear layer ``fc``; of a whole method, such as a checkpoint
-    of a run, what is under ``encoder.`` counts. Raises ValueError that says what does not fit, OSError for a file
+    of a run, what is under ``encoder.`` counts. Raises SettingError that says what does not fit, OSError for a file
     that cannot be read or fetched.
     """
     state = _torchvisions(name) if source == "torchvision" else _read(Path(source).expanduser())
@@ -38,7 +40,7 @@ def load_pretrained(encoder: nn.Module, source: str, name: str) -> None:
     }
     wrong = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
     if wrong:
-        raise ValueError(f"the weights of pretrained={source} do not fit {name}: " + "; ".join(wrong))
+        raise SettingError("pretrained", f"weights that fit {name} ({'; '.join(wrong)})", source, "FILE")
     encoder.load_state_dict(state)
 
 
@@ -56,16 +58,14 @@ def encoder_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
 def freeze_convolutions(encoder: nn.Module, trainable: Sequence[str]) -> None:
     """Keep the weights of all convolutions, except below the named modules, in place; batch norms stay trainable.
 
-    Raises ValueError for a name that no convolution is below.
+    Raises SettingError for a name that no convolution is below.
     Source: PaCo's recipe for Places-LT, where those of ``layer4.2`` are trained.
     """
     convolutions = {key: part for key, part in encoder.named_modules() if isinstance(part, nn.Conv2d)}
     for prefix in trainable:
         if not any(_below(key, prefix) for key in convolutions):
-            raise ValueError(
-                f"trainable_convolutions names {prefix}, and no convolution is below it; there are "
-                f"{_some(sorted({key.rpartition('.')[0] or key for key in convolutions}), 20)}"
-            )
+            above = _some(sorted({key.rpartition(".")[0] or key for key in convolutions}), 20)
+            raise SettingError("trainable_convolutions", f"a list of modules with convolutions ({above})", prefix)
     for key, convolution in convolutions.items():
         convolution.requires_grad_(any(_below(key, prefix) for prefix in trainable))
 
@@ -82,7 +82,7 @@ def _torchvisions(name: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
-        raise OSError(f"{weights.url} cannot be fetched ({error}); set backbone.pretrained=FILE to a copy") from error
+        raise OSError(f"{weights.url} cannot be fetched ({error}); set pretrained=FILE to a copy") from error
     return state
 
 
@@ -92,12 +92,13 @@ def _read(path: Path) -> dict[str, Any]:
             return load_file(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
-            raise ValueError(f"no dictionary, but {type(state).__name__}")
+            raise TypeError(f"no dictionary, but {type(state).__name__}")
         return state
     except OSError:
         raise
     except Exception as error:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
-        raise ValueError(f"pretrained={path} is no file of weights ({str(error).splitlines()[0]})") from error
+        said = str(error).splitlines()[0]
+        raise SettingError("pretrained", f"a file of weights ({said})", str(path), "FILE") from error
 
 
 def _some(names: Iterable[str], most: int = SHOWN) -> str:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
+
 QueueInit = Literal["masked", "random", "official"]
 
 
@@ -17,7 +19,7 @@ class LabelledQueue(nn.Module):
     ``masked``: an entry has label -1 until it is written. ``official``: PaCo's authors' code, where the entries are
     noise, normalised along the queue instead of along the width, with random labels, taken for data until they are
     overwritten. ``random``: MoCo's, where the entries are random unit vectors with label -1, negatives of everything.
-    Raises ValueError for a size below 1 and another ``init``.
+    Raises SettingError for a size below 1 and another ``init``.
     """
 
     rows: Tensor
@@ -27,9 +29,9 @@ class LabelledQueue(nn.Module):
     def __init__(self, size: int, dim: int, num_classes: int, init: QueueInit = "masked") -> None:
         super().__init__()
         if size < 1:
-            raise ValueError(f"expected a queue of at least one entry, found {size}; set method.queue_size=1024")
+            raise SettingError("size", "at least one entry", size, 1024)
         if init not in get_args(QueueInit):
-            raise ValueError(f"init is masked, random or official, not {init!r}; set method.queue_init=masked")
+            raise SettingError("init", "masked, random or official", init, "masked")
         rows, labels = torch.zeros(size, dim), torch.full((size,), -1)
         if init == "random":
             rows = F.normalize(torch.randn(size, dim), dim=1)

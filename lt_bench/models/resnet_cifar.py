@@ -8,6 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lt_bench.errors import SettingError
 from lt_bench.models.resnet import resnet50
 
 Initialisation = Literal["kaiming_fan_in", "kaiming_fan_out", "default"]
@@ -85,7 +86,7 @@ class CifarResNet(nn.Module):
 def _initialise(network: nn.Module, initialisation: Initialisation) -> None:
     modes: dict[str, Literal["fan_in", "fan_out"]] = {"kaiming_fan_in": "fan_in", "kaiming_fan_out": "fan_out"}
     if initialisation not in (*modes, "default"):
-        raise ValueError(f"initialisation is one of {', '.join(modes)}, default, not {initialisation!r}")
+        raise SettingError("initialisation", f"one of {', '.join(modes)}, default", initialisation, "default")
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and initialisation in modes:
             nn.init.kaiming_normal_(module.weight, mode=modes[initialisation], nonlinearity="relu")

@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
-from lt_bench.config.compose import groups, nearest, no_single_value, wrong_kind
+from lt_bench.config.compose import groups, nearest, no_single_value, shown, wrong_kind
 from lt_bench.config.schema import Budget, Config, Training, node
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.errors import UsageError
@@ -26,16 +27,14 @@ TARGETS: dict[str, Mapping[str, Parameter]] = {
     "stage_two": {**parameters("lt_bench.config.schema.Named"), "train": Parameter(OPAQUE, None)},
     "train.schedule": {},
     "stage_two.train.schedule": {},
+    **{key: {} for key in optimizers.NODES},
 }
 
 # Of these, the ones that need not be there.
 OPTIONAL = ("method.harmonization",)
 
 # Nodes of stage two that have the keys of stage one's.
-TYPED = {
-    "stage_two.train": parameters("lt_bench.config.schema.Training"),
-    "stage_two.train.optimizer": parameters("lt_bench.config.schema.Optimizer"),
-}
+TYPED = {"stage_two.train": parameters("lt_bench.config.schema.Training")}
 
 
 def validate(composed: DictConfig, frozen: bool = False) -> Config:
@@ -52,7 +51,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
     _without_nulls(config)
-    checks = (_misplaced, out_of_range) if frozen else (_useless_training, _misplaced, out_of_range, incompatible)
+    always = (_named_optimizers, _misplaced, out_of_range)
+    checks = always if frozen else (_useless_training, *always, incompatible)
     for find in checks:
         problems = list(find(config))
         if problems:
@@ -75,6 +75,23 @@ def _without_nulls(config: Config) -> None:
                 continue  # said in its turn
             for name in [name for name, value in values.items() if value is None and name not in known]:
                 del values[name]
+
+
+def _named_optimizers(config: Config) -> Iterator[str]:
+    """Names that no optimiser has; a node that is right is resolved in place."""
+    known = optimizers.names()
+    for key, training in (("train", vars(config.train)), ("stage_two.train", config.stage_two.get("train"))):
+        values = training.setdefault("optimizer", {}) if isinstance(training, dict) else None
+        if not isinstance(training, dict) or not isinstance(values, dict):
+            continue  # said in its turn
+        name, word = values.get("name", "sgd"), f"{key}.optimizer.name"
+        if name in known:
+            training["optimizer"] = optimizers.resolved(values)
+        else:
+            yield (
+                f"{word}={shown(name)}{nearest(str(name), known)}: {word}= takes {', '.join(known)}; "
+                f"any other class as {key}.optimizer._target_=torch.optim.Rprop"
+            )
 
 
 def _name_budget(config: Config) -> None:
@@ -141,14 +158,17 @@ def _useless_training(config: Config) -> Iterator[str]:
 def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:
     if not isinstance(target, str):
         raise TargetError(f"_target_ names no class; set it as {key}._target_=module.Class")
-    return {"_target_": Parameter(OPAQUE, None), **parameters(target), **TARGETS[key]}
+    own = parameters(target)
+    if key in optimizers.NODES:
+        own = {name: parameter for name, parameter in own.items() if name not in optimizers.SUPPLIED}
+    return {"_target_": Parameter(OPAQUE, None), **own, **TARGETS[key]}
 
 
 def _wrong_node(key: str, values: dict[str, Any], keys: Mapping[str, Parameter]) -> Iterator[str]:
     """What is wrong with the keys and values of one node; values that fit are made canonical in place."""
     for name, value in values.items():
         if name not in keys:
-            known = ", ".join(sorted(keys.keys() - {"_target_", "name", "title"})) or "no parameters"
+            known = ", ".join(sorted(keys.keys() - {"_target_", "name", "title", "order"})) or "no parameters"
             owner = values.get("_target_", key)
             yield f"unknown key {key}.{name}{nearest(name, keys)}; {owner} takes {known}"
         elif not accepts(value, keys[name].annotation):

@@ -29,8 +29,9 @@ PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 class RunFolder:
     """Context: one process at a time works in ``<output_dir>/<run id>/``.
 
-    Only ``writes`` (rank 0) locks and writes; the other ranks read.  Raises UsageError where the folder cannot be
-    written, and where another process has it, unless there is ``wait``: told of the identity, before it is waited for.
+    Only a process with ``writes`` (rank 0) locks and writes; the other ranks read.  Raises UsageError where the folder
+    cannot be written, and where another process holds its lock. With ``wait`` the lock is waited for instead, after
+    ``wait`` was called with the identity.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
-            if not finished(self.config.output_dir, self.identity):  # what made a record stays beside it
+            if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
                 write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(self.config))))
                 write_json(self.path / "environment.json", environment())
         except OSError as error:
@@ -61,11 +62,11 @@ class RunFolder:
         self._lock.release()
 
     def status(self, state: str, **details: Any) -> None:
-        """Write status.json: running, done, failed or interrupted, by whom and since when."""
+        """Write status.json: running, done, failed or interrupted, with process, host and time."""
         if self.writes:
             kind = "run" if self.identity == run_id(self.config) else "stage_one"
-            who = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-            write_json(self.path / "status.json", {"state": state, "kind": kind, **who, **details})
+            origin = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+            write_json(self.path / "status.json", {"state": state, "kind": kind, **origin, **details})
 
     def _acquire(self) -> None:
         try:
@@ -91,14 +92,14 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and, for a checkout, the commit and how the working tree differs from it."""
+    """Versions, machine and, for a checkout, the commit and a hash of the changes to it."""
     found: dict[str, Any] = {name: version(name) for name in PACKAGES}
     found |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     return {**found, **code_version()}
 
 
 def code_version() -> dict[str, Any]:
-    """What names the code: version and, for a checkout, commit, whether tracked files differ, and a hash of how."""
+    """The version of the code and, for a checkout, its commit, whether tracked files differ, and a hash of the diff."""
     found: dict[str, Any] = {"lt_bench": version("lt_bench"), "git_commit": None, "git_dirty": None, "git_diff": None}
     root = Path(__file__).parents[2]
     if (root / ".git").exists():
@@ -112,5 +113,5 @@ def code_version() -> dict[str, Any]:
     return found
 
 
-def _git(root: Path, *words: str) -> bytes:
-    return check_output(["git", "-C", str(root), *words], stderr=DEVNULL)
+def _git(root: Path, *arguments: str) -> bytes:
+    return check_output(["git", "-C", str(root), *arguments], stderr=DEVNULL)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
-from lt_bench.evaluation.metrics import Metrics, group_std
+from lt_bench.evaluation.metrics import METRICS, evaluate
+from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
-SCHEMA = 2
+SCHEMA = 3
+PREDICTIONS = "predictions.npz"  # beside a run's record
 PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 
@@ -23,16 +26,17 @@ def _one_of(*allowed: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One finished run; two records are equal when all but cost and environment is.
+    """One finished run; two records are equal when all but schema, orders, cost and environment is.
 
     ``setting_id`` is shared by all seeds and split seeds of one setting; ``stage_one_id`` names the run that trained
     the encoder, if another one did; ``imbalance_factor`` is None for a data set's own counts; ``settings`` holds the
     dotted keys that decide the result and differ from their defaults, less the seeds of training and split; ``metrics``
-    is a ``Metrics``, empty for a stage one.
-    Building a record raises ValueError for values of the wrong type or out of range.
+    are those that were known when the run was evaluated, none for a stage one. Rows of tables stand by the orders.
+    Building a record raises ValueError for values of the wrong type or out of range; a newer schema than ``SCHEMA`` may
+    have words that are not known here.
     """
 
-    schema: int = SCHEMA
+    schema: int = field(default=SCHEMA, compare=False)
     kind: str = _one_of("run", "stage_one")
     run_id: str
     stage_one_id: str | None
@@ -50,10 +54,12 @@ class RunRecord:
     seed: int
     split_seed: int
     settings: dict[str, Any]
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = field(default_factory=Metrics)
     group_rule: str
     selection: str = _one_of("last", "best_validation", "best_test")
     evaluated_on: str = _one_of("test", "validation")
+    method_order: int | None = field(default=None, compare=False)
+    stage_two_order: int | None = field(default=None, compare=False)
     cost: dict[str, Any] = field(compare=False)
     environment: dict[str, Any] = field(compare=False)
 
@@ -61,13 +67,13 @@ class RunRecord:
         hints = get_type_hints(type(self))
         for item in fields(self):
             value = getattr(self, item.name)
-            if not _fits(value, hints[item.name]):
+            if not fits(value, hints[item.name]):
                 raise ValueError(f"key {item.name!r}: expected {item.type}, found {value!r}")
             allowed = item.metadata.get("allowed")
-            if allowed and value not in allowed:
+            if allowed and value not in allowed and self.schema <= SCHEMA:
                 raise ValueError(f"key {item.name!r}: expected one of {', '.join(allowed)}, found {value!r}")
-        if self.kind == "run":
-            _check_metrics(self.metrics)
+        check_metrics(self.metrics)
+        object.__setattr__(self, "metrics", Metrics(self.metrics))
 
     @property
     def is_probe(self) -> bool:
@@ -79,101 +85,109 @@ class RunRecord:
         return asdict(self)
 
     def identity_values(self) -> dict[str, Any]:
-        """The record less cost and environment: what must agree when a run is repeated."""
-        return {key: value for key, value in self.to_dict().items() if key not in ("cost", "environment")}
+        """The record less what is not compared: what must agree when a run is repeated."""
+        compared = {item.name for item in fields(self) if item.compare}
+        return {key: value for key, value in self.to_dict().items() if key in compared}
 
     @classmethod
     def from_dict(cls, values: Any, source: str = "record") -> RunRecord:
-        """Build a record from plain values; ValueError naming ``source`` and the key at fault."""
+        """Build a record from plain values of any schema; ValueError naming ``source`` and the key at fault.
+
+        An older record lacks what was added since; of a newer one, keys and metrics that mean something else here are
+        left out, and metrics that are not known here are kept as they are.
+        """
         if not isinstance(values, Mapping):
             raise ValueError(f"{source}: expected an object with the keys of a record, found {type(values).__name__}")
-        if values.get("schema") == 1:
-            values = _of_schema_1(values)
-        if values.get("schema") != SCHEMA:
-            raise ValueError(f"{source}: key 'schema': expected 1 or {SCHEMA}, found {values.get('schema')!r}")
-        names = {item.name for item in fields(cls)}
-        for problem, keys in (("missing", names - values.keys()), ("unknown", values.keys() - names)):
-            if keys:
-                raise ValueError(f"{source}: {problem} key(s) {', '.join(map(repr, sorted(keys)))}")
+        schema: Any = values.get("schema")
+        if not fits(schema, int) or schema < 1:
+            raise ValueError(f"{source}: key 'schema': expected a whole number from 1, found {schema!r}")
+        needed = {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}
+        if missing := needed - values.keys():
+            raise ValueError(f"{source}: missing key(s) {', '.join(map(repr, sorted(missing)))}")
+        known: dict[str, Any] = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        if isinstance(metrics := known.get("metrics"), Mapping):
+            known["metrics"] = readable(metrics, newer=schema > SCHEMA)
         try:
-            return cls(**values)
+            return cls(**known | {"schema": max(schema, SCHEMA)})
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
 
 
-def _of_schema_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A record from before top-5 accuracy, which it cannot know, and the deviation over groups, which follows."""
-    metrics = values.get("metrics")
-    if not isinstance(metrics, Mapping) or not metrics:
-        return {**values, "schema": SCHEMA}
-    groups = [metrics.get(name) for name in ("many", "medium", "few")]
-    known = all(_is_fraction(value, optional=True) for value in groups)
-    new = {"top5": None, "group_std": group_std(*groups) if known else None}
-    return {**values, "metrics": {**metrics, **new}, "schema": SCHEMA}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value has the type of an annotation; an int may stand for a float, a bool for nothing else."""
-    kinds = {get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
-    kinds |= {int} if float in kinds else set()
-    return isinstance(value, tuple(kinds)) and not isinstance(value, bool)
-
-
-def _is_fraction(value: Any, optional: bool) -> bool:
-    return optional if value is None else _fits(value, float) and 0 <= value <= 1
-
-
-def _check_metrics(metrics: Mapping[str, Any]) -> None:
-    """ValueError naming the key if these are not the metrics of a run."""
-    if odd := metrics.keys() ^ Metrics.__required_keys__:
-        raise ValueError(f"key 'metrics': missing or unknown key(s) {', '.join(map(repr, sorted(odd)))}")
-    optional = ("top5", "many", "medium", "few", "group_std")
-    for key in ("top1", "macro", "ece", *optional):
-        if not _is_fraction(metrics[key], optional=key in optional):
-            raise ValueError(f"key 'metrics.{key}': expected a fraction in [0, 1], found {metrics[key]!r}")
-    lists = ("per_class_accuracy", "test_counts", "train_counts")
-    if not all(isinstance(metrics[key], list) for key in lists) or len({len(metrics[key]) for key in lists}) != 1:
-        raise ValueError(f"key 'metrics': expected lists of one length, one entry a class, under {', '.join(lists)}")
-    if not all(_is_fraction(value, optional=True) for value in metrics["per_class_accuracy"]):
-        raise ValueError("key 'metrics.per_class_accuracy': expected fractions in [0, 1] or null")
-    for key in lists[1:]:
-        if not all(_fits(value, int) and value >= 0 for value in metrics[key]):
-            raise ValueError(f"key 'metrics.{key}': expected counts of images")
+def unknown_keys(values: Any) -> set[str]:
+    """The keys of a record's plain values that mean nothing here."""
+    return set(values) - {item.name for item in fields(RunRecord)} if isinstance(values, Mapping) else set()
 
 
 def read_record(path: str | Path) -> RunRecord:
     """Read one ``record.json``; ValueError naming the file if it is no valid record."""
-    return _parse(Path(path).read_bytes(), str(path))
+    return RunRecord.from_dict(_values(Path(path).read_bytes(), str(path)), str(path))
 
 
-def read_records(paths: Iterable[str | Path]) -> list[RunRecord]:
+class _Found(NamedTuple):
+    """A run's record, the first place it was found in, and the folder of its predictions, if they are there."""
+
+    record: RunRecord
+    source: str
+    folder: Path | None
+
+
+def read_records(paths: Iterable[str | Path], metrics: Collection[str] | None = None) -> list[RunRecord]:
     """All records under some paths, each run once, sorted by run id.
 
     A folder gives every ``record.json`` at any depth and the ``*.jsonl`` files right in it (one record a line; a run's
     ``metrics.jsonl`` is left out); a file is read as one or the other.  What is no valid record is skipped with one
-    line of warning.  Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where
-    two records of one run differ in more than cost and environment.
+    line of warning; keys that mean nothing here are ignored, with one line for all.  ``metrics``, where None: every
+    one, are computed from the predictions beside a record that does not have them yet.  Raises FileNotFoundError for a
+    path that is not there, and ValueError naming both sources where two records of one run differ in more than cost,
+    environment and which metrics they have.
     """
-    found: dict[str, tuple[str, RunRecord]] = {}
+    found: dict[str, _Found] = {}
+    ignored: Counter[str] = Counter()
     files = sorted({file for path in paths for file in _files(Path(path))})
-    for source, text in (entry for file in files for entry in _texts(file)):
+    for source, folder, text in (entry for file in files for entry in _texts(file)):
         try:
-            record = _parse(text, source)
+            values = _values(text, source)
+            record = RunRecord.from_dict(values, source)
         except ValueError as error:
             log.warning("skipped %s", " ".join(str(error).split()))
             continue
-        first, known = found.setdefault(record.run_id, (source, record))
-        if known != record:
-            raise ValueError(f"run {record.run_id} has two different records, in {first} and in {source}: remove one")
-    return [found[run_id][1] for run_id in sorted(found)]
+        ignored.update(unknown_keys(values))
+        new = _Found(record, source, folder)
+        found[record.run_id] = _merged(found[record.run_id], new) if record.run_id in found else new
+    if ignored:
+        counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
+        log.warning("ignored keys of records that this version does not know: %s", counted)
+    return [_filled(found[run_id], METRICS if metrics is None else metrics) for run_id in sorted(found)]
 
 
-def _parse(text: bytes, source: str) -> RunRecord:
+def _merged(first: _Found, second: _Found) -> _Found:
+    """Two records of one run as one, with the metrics of both; ValueError where they contradict each other."""
+    one, other = first.record, second.record
+    metrics = {**other.metrics, **one.metrics}
+    if metrics != {**metrics, **other.metrics} or replace(one, metrics={}) != replace(other, metrics={}):
+        sources = f"{first.source} and in {second.source}"
+        raise ValueError(f"run {one.run_id} has two different records, in {sources}: remove one")
+    return _Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
+
+
+def _filled(found: _Found, names: Collection[str]) -> RunRecord:
+    """The record with those of some metrics that it lacks, where its predictions are there."""
+    record, lacking = found.record, set(names) - found.record.metrics.keys()
+    if record.kind != "run" or found.folder is None or not lacking:
+        return record
     try:
-        values = json.loads(text)
+        more = evaluate(load_predictions(found.folder / PREDICTIONS), lacking)
+    except (OSError, ValueError) as error:
+        log.warning("metrics of run %s are not known: %s", record.run_id, " ".join(str(error).split()))
+        return record
+    return replace(record, metrics={**record.metrics, **more})
+
+
+def _values(text: bytes, source: str) -> Any:
+    try:
+        return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{source}: not valid JSON: {error}") from None
-    return RunRecord.from_dict(values, source)
 
 
 def _files(path: Path) -> list[Path]:
@@ -185,10 +199,10 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _texts(file: Path) -> list[tuple[str, bytes]]:
-    """Source and text of every record in a file."""
+def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
+    """Every record in a file: source, the folder of its predictions where they are there, and text."""
     content = file.read_bytes()
     if file.suffix != ".jsonl":
-        return [(str(file), content)]
+        return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)
-    return [(f"{file}:{number}", line) for number, line in lines if line.strip()]
+    return [(f"{file}:{number}", None, line) for number, line in lines if line.strip()]

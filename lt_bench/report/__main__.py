@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
+from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
 from lt_bench.record.record import RunRecord, read_records
 from lt_bench.report.frame import frame
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.readme import update
 from lt_bench.report.sections import Section, all_labels, sections
-from lt_bench.report.tables import Table, accuracy_table
+from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table
 
 EXAMPLES = """examples:
   python -m lt_bench.report                                    tables of all finished runs in runs/
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
+  python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
   python -m lt_bench.report --runs results/records --readme README.md   and refresh the tables of a page
 
@@ -46,7 +49,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ROW",
         help='labels of rows to compare the others with, such as "CE / CB"',
     )
-    add("--ece", action="store_true", help="show the expected calibration error too")
+    add(
+        "--metric",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="show these too, such as worst_class or nll; MODULE.NAME for one of your own",
+    )
+    add("--ece", dest="metric", action="append_const", const="ece", help="short for --metric ece")
     add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
     add(
         "--readme",
@@ -57,9 +68,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read(paths: list[Path]) -> list[RunRecord]:
+def _more_metrics(words: Sequence[str]) -> list[str]:
+    """The names of metrics that are asked for; MODULE.NAME imports the module, whose metrics enter the table."""
+    for word in words:
+        module = word.rpartition(".")[0]
+        try:
+            if module:
+                import_module(module)
+        except ImportError as error:
+            _parser().error(f"--metric {word}: {error}")
+    names = [word.rpartition(".")[2] for word in words]
+    for name in names:
+        if name not in scalars():
+            _parser().error(f"--metric: no metric {name!r}; expected one of: {', '.join(scalars())}")
+    return names
+
+
+def _read(paths: list[Path], metrics: Collection[str] | None) -> list[RunRecord]:
     try:
-        return read_records(paths)
+        return read_records(paths, metrics)
     except FileNotFoundError as error:
         raise ValueError(f"{error}; {ADVICE}") from None
 
@@ -84,9 +111,9 @@ def _export(records: list[RunRecord], path: Path) -> None:
     write_atomic(path, "".join(f"{line}\n" for line in lines))
 
 
-def _tables(parts: list[Section], arguments: argparse.Namespace) -> list[Table]:
+def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline."""
-    tables = [accuracy_table(part, arguments.ece) for part in parts]
+    tables = [accuracy_table(part, more) for part in parts]
     labels = all_labels(parts)
     for baseline in map(baseline_label, arguments.baseline):
         if baseline not in labels:
@@ -98,11 +125,13 @@ def _tables(parts: list[Section], arguments: argparse.Namespace) -> list[Table]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
     arguments = _parser().parse_args(argv)
+    more = _more_metrics(arguments.metric)
     try:
-        records = _read(arguments.runs)
+        # what is passed on goes without its predictions, so it takes every metric along
+        records = _read(arguments.runs, None if arguments.export else {*MEASURED, BALANCE, *more})
         if arguments.export and records:
             _export(records, arguments.export)
-        tables = _tables(sections(frame(_runs(records, arguments))), arguments)
+        tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
         for table in tables:
             table.write(arguments.out)
             print(table.markdown())

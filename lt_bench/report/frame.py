@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.record import RunRecord
+from lt_bench.report.order import order_of
 
-ACCURACIES = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}  # column of a table: metric
-METRICS = ["top1", "macro", "many", "medium", "few", "group_std", "ece"]
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
 ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id"]
 ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
@@ -23,18 +23,20 @@ def _row(record: RunRecord) -> dict[str, object]:
     values["probe"] = record.is_probe
     values["shot_seed"] = values["settings"].pop("stage_two.shot_seed", 0)
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
-    return values | {key: metrics.get(key) for key in METRICS} | {key: cost.get(key) for key in COST}
+    values["method_order"] = order_of("method", record.method_name, record.method_order)
+    values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)
+    return values | {key: metrics.get(key) for key in scalars()} | {key: cost.get(key) for key in COST}
 
 
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Every record as a row, in an order that depends on the records alone.
 
     Columns: the record's fields less the lists and the environment; ``settings`` as JSON text, less the seed of a
-    few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics as fractions, NaN where
-    a group is empty; the native imbalance factor is NaN.
+    few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics that are one number,
+    NaN where they are not known; the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """
     rows = pd.DataFrame([_row(record) for record in records])
     if rows.empty:
         return rows
-    numbers = dict.fromkeys(["imbalance_factor", *METRICS], float)
+    numbers = dict.fromkeys(["imbalance_factor", *scalars()], float)
     return rows.astype(numbers).sort_values(ORDER, ignore_index=True)

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 from scipy.special import stdtrit
 
-from lt_bench.report.frame import ACCURACIES
+from lt_bench.evaluation.metrics import METRICS
 from lt_bench.report.sections import SEEDS, Row, Section
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
 
-COMPARED = {column: ACCURACIES[column] for column in ("few", "all")}
+COMPARED = {METRICS[name].column: name for name in ("few", "top1")}
 
 
 def baseline_label(text: str) -> str:

@@ -9,13 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lt_bench.evaluation.metrics import scalars
 from lt_bench.report.conditions import conditions, distinguish, slug, word
-from lt_bench.report.frame import METRICS
 
-SUPERVISED = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "SBCL (MoCo)", "BCL", "PaCo", "GPaCo", "ProCo")
-WITHOUT_LABELS = ("SimCLR", "Focal", "SDCLR", "Boosted CL", "Boosted SDCLR")
-METHODS = (*SUPERVISED, *(title for name in WITHOUT_LABELS for title in (name, f"{name}+GH")))
-STAGES_TWO = ("–", "CB", "LDAM-DRW", "LWS", "τ-norm", "NCM", "Linear")
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
 USUAL = {"budget": "paper", "evaluated_on": "test"}  # what a table's name need not say
@@ -110,17 +106,16 @@ def _models(runs: pd.DataFrame) -> pd.DataFrame:
     by_seeds = runs.groupby(SEEDS, sort=False)
     first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy())
     if (first["draws"] > 1).any():
-        first[METRICS] = by_seeds[METRICS].mean().to_numpy()  # one split has the same empty groups in every draw
+        metrics = by_seeds[scalars()]
+        known = metrics.count().eq(by_seeds.size(), axis=0)  # in every draw: some may be older than a metric
+        first[scalars()] = metrics.mean().where(known).to_numpy()
     return first
 
 
 def _rank(row: Row) -> tuple[object, ...]:
     method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
-    return _place(method, METHODS), method, _place(stage_two, STAGES_TWO), stage_two, row.label
-
-
-def _place(name: str, order: tuple[str, ...]) -> int:
-    return order.index(name) if name in order else len(order)
+    places = row.runs["method_order"].min(), row.runs["stage_two_order"].min()
+    return places[0], method, places[1], stage_two, row.label
 
 
 def _labels(rows: list[dict[str, Any]]) -> list[str]:

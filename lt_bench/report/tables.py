@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
-from lt_bench.report.frame import ACCURACIES
 from lt_bench.report.sections import SHARED, Row, Section
 
 LABEL = "method / stage two"
-MEASURED = [*ACCURACIES.values(), "ece"]
-BALANCE = {"std": "group_std"}  # its column, in the tables of probes
+ACCURACIES = ("many", "medium", "few", "top1")
+MEASURED = (*ACCURACIES, "ece")  # in every CSV file
+BALANCE = "group_std"  # in the tables of probes
 SHARED_NAMES = dict(zip(SHARED, ("fidelity", "checkpoint", "groups"), strict=True))
 SMOKE = "**Budget smoke: these numbers mean nothing, they only show that the runs work.**"
 BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters the row."
@@ -93,35 +95,43 @@ def _count(runs: pd.DataFrame) -> str:
     return f"{len(runs)} ({seeds} × {splits})" if min(seeds, splits) > 1 else str(len(runs))
 
 
-def accuracy_table(section: Section, with_ece: bool = False) -> Table:
-    """Accuracy in percent per setting: many, medium, few, all, and the expected calibration error if wished.
+def shown_unit(name: str) -> tuple[float, str]:
+    """The factor on a metric's values in tables, and the form of a number in a cell."""
+    return (100.0, ".1f") if METRICS[name].unit == FRACTION else (1.0, ".3f")
+
+
+def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
+    """Accuracy in percent per setting: many, medium, few, all, and ``more`` metrics by name.
 
     Tables of probes also have the standard deviation over the three groups, in percentage points.
     A cell is mean ± sample standard deviation (ddof 1) over the setting's runs; unknown numbers are dashes.
     """
-    shown = {**ACCURACIES, **(BALANCE if section.fields["probe"] else {}), **({"ECE": "ece"} if with_ece else {})}
-    measured = list(dict.fromkeys([*MEASURED, *shown.values()]))
+    shown = list(dict.fromkeys([*ACCURACIES, *([BALANCE] if section.fields["probe"] else []), *more]))
+    measured = list(dict.fromkeys([*MEASURED, *shown]))
+    factors = [shown_unit(name)[0] for name in measured]
     cells, values = [], []
     for row in section.rows:
-        percent = 100 * row.runs[measured]
-        mean, std = percent.mean(skipna=False), percent.std(ddof=1, skipna=False)
-        texts = {column: _cell(mean[metric], std[metric]) for column, metric in shown.items()}
+        points = row.runs[measured] * factors
+        mean, std = points.mean(skipna=False), points.std(ddof=1, skipna=False)
+        texts = {METRICS[name].column: _cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
         cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
-        spread = {f"{key}_{name}": part[key] for key in percent for name, part in (("mean", mean), ("std", std))}
+        spread = {f"{key}_{name}": part[key] for key in points for name, part in (("mean", mean), ("std", std))}
         counts = {"n": len(row.runs), "seeds": row.runs["seed"].nunique(), "splits": row.runs["split_seed"].nunique()}
         values.append({"label": row.label, **row.fields, "split": section.fields["evaluated_on"], **counts, **spread})
     caption = [f"{title(section)} {_explain(section, shown)}", *footnotes(section)]
     return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values))
 
 
-def _cell(mean: float, std: float) -> str:
-    return "–" if pd.isna(mean) else f"{mean:.1f} ± {number(std)}"
+def _cell(mean: float, std: float, form: str) -> str:
+    return "–" if pd.isna(mean) else f"{mean:{form}} ± {number(std, form)}"
 
 
-def _explain(section: Section, shown: dict[str, str]) -> str:
+def _explain(section: Section, shown: Sequence[str]) -> str:
     """The sentence on units, spread and rules."""
-    what = "Top-1 accuracy and expected calibration error" if "ECE" in shown else "Top-1 accuracy"
+    what = "Top-1 accuracy and expected calibration error" if "ece" in shown else "Top-1 accuracy"
     grid = " (seeds × split seeds)" if any("×" in _count(row.runs) for row in section.rows) else ""
     spread = f"{what} in %, mean ± sample standard deviation over n runs{grid}"
-    balance = ["std: population standard deviation over the three groups"] * ("std" in shown)
-    return f"{'; '.join([spread, *balance, *rules(section)])}."
+    balance = ["std: population standard deviation over the three groups"] * (BALANCE in shown)
+    others = [METRICS[name] for name in shown if name not in (*MEASURED, BALANCE)]
+    units = [f"{one.column}: {one.unit}, {one.better} is better" for one in others]
+    return f"{'; '.join([spread, *balance, *units, *rules(section)])}."

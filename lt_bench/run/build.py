@@ -12,7 +12,7 @@ from lt_bench.config.schema import Config
 from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.data.load import Data, StageTwoImages
 from lt_bench.engine.random import derived_seed
-from lt_bench.errors import UsageError
+from lt_bench.errors import keyed
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
@@ -20,17 +20,15 @@ from lt_bench.preflight.validate import TARGETS
 
 
 def build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
-    """The object that a config node describes, parts first; a constructor's complaints become a usage error."""
+    """The object that a config node describes, parts first; a parameter that it cannot take is a UsageError."""
     beside = {*TARGETS.get(key, frozenset()), "_target_"}
     values = {
         name: build(value, f"{key}.{name}") if f"{key}.{name}" in TARGETS and value is not None else value
         for name, value in settings.items()
         if name not in beside
     }
-    try:
+    with keyed(key):
         return get_object(settings["_target_"])(*supplied, **values)
-    except ValueError as error:
-        raise UsageError(f"{key}: {error}") from error
 
 
 def new_method(config: Config, data: Data, device: torch.device) -> Method:
@@ -40,7 +38,7 @@ def new_method(config: Config, data: Data, device: torch.device) -> Method:
     info = TrainInfo(data.train.labels, config.dataset.num_classes, config.train.epochs)
     method: Method = build(config.method, "method", encoder, info)
     if config.compile:
-        for part in method.modules():  # in place: the names in the state stay as they are
+        for part in method.modules():  # in place, so that the names in the state do not change
             if part is method.encoder or isinstance(part, MomentumEncoder):
                 part.compile()
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,14 +49,12 @@ def new_encoder(config: Config) -> nn.Module:
     backbone = config.backbone
     encoder: nn.Module = build(backbone, "backbone")
     pretrained, trainable = backbone.get("pretrained"), backbone.get("trainable_convolutions")
-    try:
+    with keyed("backbone"):
         if pretrained is not None:
             load_pretrained(encoder, pretrained, backbone["name"])
         if trainable is not None:
             freeze_convolutions(encoder, trainable)
-    except ValueError as error:
-        raise UsageError(f"backbone: {error}") from error
-    return build_encoder(encoder, backbone.get("input_pool", 1))
+        return build_encoder(encoder, backbone.get("input_pool", 1))
 
 
 def new_rule(
@@ -67,12 +63,10 @@ def new_rule(
     """The stage-two rule, its method on an encoder, and its images; raises UsageError."""
     _seed(config, "stage_two")
     rule: StageTwo = build(config.stage_two, "stage_two")
-    try:
+    with keyed("stage_two"):
         images = data.for_stage_two(rule.train_split, rule.shots, rule.shot_seed)
         info = TrainInfo(images.labels, config.dataset.num_classes, config.train.epochs)
         method = rule.build(stage_one.evaluated_encoder(), stage_one.classifier, info)
-    except ValueError as error:
-        raise UsageError(f"stage_two: {error}") from error
     return rule, method.to(device), images
 
 

@@ -1,4 +1,4 @@
-"""The record of a finished stage: what was run, how, where, and at what cost."""
+"""The record of a finished stage: settings, circumstances and cost."""
 
 from __future__ import annotations
 
@@ -62,13 +62,15 @@ def describe(
         group_rule=config.dataset.group_rule,
         selection=config.evaluation.select,
         evaluated_on=config.evaluation.split,
+        method_order=config.method.get("order"),
+        stage_two_order=config.stage_two.get("order"),
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
-        environment={**environment(), **circumstances.provenance, **_how(config, circumstances)},
+        environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
     )
 
 
-def _how(config: Config, circumstances: Circumstances) -> dict[str, Any]:
-    """What else a record says of how a run was computed; precision and rate of stage one, then of stage two."""
+def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]:
+    """How a run was computed, for its record; precision and rate of stage one, then of stage two."""
     trainings = [one for one in (config.train, stage_two_training(config)) if one]
     return {
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""Carrying out one run: found done before, or done now, with its exit status and what it prints."""
+"""One run: carried out, or found done, with its exit status and its output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from lt_bench.command import DONE
 from lt_bench.config.schema import Config
-from lt_bench.errors import UsageError
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
 from lt_bench.record.record import RunRecord
@@ -18,27 +17,27 @@ from lt_bench.run.summary import summary
 
 
 def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None) -> int:
-    """Do a run, or what is left of it, and print its result; returns the exit status.
+    """Carry out a run, or the rest of it, and print its result; returns the exit status.
 
     ``submitted`` is the version of the code at the time of its submission, where it was submitted to a queue. PyTorch
-    is imported only where there is something to do.  Raises what ``execute`` raises.
+    is imported only for a run that is not done.  Raises what ``execute`` raises.
     """
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # several processes have to find it done together
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # several processes must decide together
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
-        _say(f"done before: {summary(*done)}")
+        _print(f"done before: {summary(*done)}")
         return DONE
-    _say(summary(*execute(config, only_stage_one, submitted)))
+    _print(summary(*execute(config, only_stage_one, submitted)))
     return DONE
 
 
 def execute(
     config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None
 ) -> tuple[RunRecord, Path]:
-    """Carry out a run, or what is left of it; a finished run is only read.  Returns its record and its folder.
+    """Carry out a run, or the rest of it; a finished run is only read.  Returns its record and its folder.
 
     ``only_stage_one`` stops before stage two, so that several stage-two rules find it done; ``submitted`` is the
-    version of the code when the run was put into a queue, for the record. Such a run may have been taken by hand or by
-    another sweep meanwhile: it is waited for, by all ranks, and then it is done, or goes on here.
+    version of the code when the run was submitted, for the record. Another process may have started such a run
+    meanwhile: all ranks wait for it, and then the run is done, or goes on here.
     Raises UsageError, DataError, CheckpointError, NonFiniteLoss, Interrupted.
     """
     from lt_bench.engine import distributed
@@ -46,16 +45,13 @@ def execute(
     from lt_bench.engine.startup import leave_out_compiler
     from lt_bench.run.stages import Runner
 
-    try:
-        processes = distributed.start(config.device)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    processes = distributed.start(config.device)
     if processes.device.type == "cpu":
         keep_freed_memory()
     if not config.compile:
         leave_out_compiler()
     identity = stage_one_id(config) if only_stage_one else run_id(config)
-    wait = None if submitted is None else _say_waiting
+    wait = None if submitted is None else _print_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:
         if done := distributed.agreed(finished, config.output_dir, identity):
             if folder.writes:
@@ -65,10 +61,10 @@ def execute(
         return runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages), folder.path
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
         print(text)
 
 
-def _say_waiting(identity: str) -> None:
+def _print_waiting(identity: str) -> None:
     print(f"lt_bench: waiting for another process that is working on run {identity}", file=sys.stderr)

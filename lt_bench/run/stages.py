@@ -1,15 +1,15 @@
-"""The stages of one run, readable in one sitting: stage one, stage two, evaluation, record."""
+"""The stages of one run: stage one, stage two, evaluation, record."""
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from lt_bench.command import keep_trace
 from lt_bench.config.schema import Config, Training
 from lt_bench.contracts import Method
 from lt_bench.data.batches.in_memory import CachedFeatures
@@ -23,45 +23,44 @@ from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
-from lt_bench.errors import Interrupted, NonFiniteLoss, UsageError
-from lt_bench.evaluation.predictions import metrics_from_file, save_predictions
-from lt_bench.files import write_atomic, write_json
+from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
+from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
+from lt_bench.files import write_json
 from lt_bench.preflight.validate import stage_two_training
 from lt_bench.record.folder import RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
 
 class Runner:
-    """A run's data and processes, and the stages as methods that leave their results in a run folder."""
+    """A run's data and processes; its stages are methods that write their results into a run folder."""
 
     def __init__(
         self, config: Config, processes: distributed.Processes, submitted: Mapping[str, Any] | None = None
     ) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        trainings = [config.train, stage_two_training(config)]
+        trainings = {"train": config.train, "stage_two.train": stage_two_training(config)}
         set_switches(config.tf32, config.deterministic)
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
-        try:
-            precision = [resolve(one.precision, self.device) for one in trainings if one]
-            self.circumstances = Circumstances(processes, precision, provenance)
-            self.data: Data = load_data(config, self.device)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        precision = [self._precision(key, training) for key, training in trainings.items() if training]
+        self.circumstances = Circumstances(processes, precision, provenance)
+        self.data: Data = load_data(config, self.device)
         self.held_out = self.data.validation if config.evaluation.split == "validation" else self.data.test
+
+    def _precision(self, key: str, training: Training) -> str:
+        with keyed(key):
+            return resolve(training.precision, self.device)
 
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
         manifest, facts = folder.path / "split.json", self._manifest(folder)
         if manifest.exists():
-            try:
-                check_manifest(manifest, facts)
-            except ValueError as error:
-                raise UsageError(f"{error}; delete {folder.path} to run anew on the data that is there now") from error
+            check_manifest(manifest, facts)
         elif folder.writes:
             write_json(manifest, facts)
         folder.status("running")
@@ -73,7 +72,7 @@ class Runner:
         except Exception as error:
             folder.status("failed", error=f"{type(error).__name__}: {error}")
             if folder.writes:
-                write_atomic(folder.path / "trace.txt", traceback.format_exc())
+                keep_trace(error, folder.path / "trace.txt")
             raise
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())
@@ -82,7 +81,7 @@ class Runner:
         return record
 
     def _manifest(self, folder: RunFolder) -> dict[str, Any]:
-        """What identifies the split of a folder's work; of the lists, probes alone are given a probe's."""
+        """The manifest of the split of a run or a stage one; only that of a probe includes the probe lists."""
         facts = dict(self.data.manifest)
         probe = is_probe(self.config) and folder.identity != stage_one_id(self.config)
         if "lists" in facts:
@@ -94,9 +93,10 @@ class Runner:
 
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
-        new_rule(self.config, self.data, self.device, self._new_method())  # refuses before hours of stage one
+        # an impossible rule is refused before stage one is trained
+        new_rule(self.config, self.data, self.device, self._new_method())
         identity = stage_one_id(self.config)
-        with RunFolder(self.config, identity, folder.writes, wait=_say_waiting) as stage_one_folder:
+        with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)
             first = done[0] if done else self.run_stage(stage_one_folder, self.stage_one)
         return self.stage_two(folder, stage_one_folder.path, first)
@@ -118,7 +118,7 @@ class Runner:
         config = self.config
         stage_one = self._new_method()
         state = checkpoint.load(stage_one_folder / "checkpoint.pt", self.device)
-        stage_one.load_state_dict(state["position"]["best"].get("model", state["model"]))
+        stage_one.load_state_dict(checkpoint.result(state))
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = stage_two_training(config), 0.0
         source: ImageSource = (images := for_stage_two.images())
@@ -135,46 +135,40 @@ class Runner:
         logits = classify(rule.finish(method, context), features)
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLoss(f"logits on the {config.evaluation.split} split are not finite; {NonFiniteLoss.advice}")
-        predictions = folder.path / "predictions.npz"
+        predictions = folder.path / PREDICTIONS
         if folder.writes:
-            save_predictions(
-                predictions,
-                logits.cpu().numpy(),
-                self.held_out.labels.cpu().numpy(),
-                self.data.train_counts,
-                config.dataset.group_rule,
+            made = Predictions(
+                logits_by_name={LOGITS: logits.cpu().numpy()},
+                labels=self.held_out.labels.cpu().numpy(),
+                train_counts=self.data.train_counts,
+                group_rule=config.dataset.group_rule,
             )
+            save_predictions(predictions, made)
         distributed.barrier()
         cost = {
             "seconds": round(seconds, 3),
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
-        return self._describe(folder, "run", dict(metrics_from_file(predictions)), {**cost, **self._skipped(images)})
+        metrics = evaluate(load_predictions(predictions))
+        return self._describe(folder, "run", metrics, {**cost, **self._skipped(images)})
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: str, best: bool
     ) -> TrainState:
         config = self.config
-        stage = Stage(name, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress)
+        key = "train" if training is config.train else "stage_two.train"
+        stage = Stage(name, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
         context = self._context(name, source, method)
         score = None
         if best:
             held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
             score = Scorer(method, held_out, config.dataset.num_classes, config.evaluation.batch_size)
-        schedule = build(training.schedule, "train.schedule")
-        try:
+        schedule = build(training.schedule, f"{key}.schedule")
+        with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        try:
-            trained = trainer.fit()
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            advice = "set a larger train.batch_size, or train.drop_last=true if it is the last batch"
-            raise UsageError(f"batch norm cannot train on a batch of one image; {advice}") from error
-        distributed.barrier()  # the last checkpoint is there for all before anyone goes on
+        trained = trainer.fit()
+        distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 
     def _context(self, stage: str, source: ImageSource, method: Method) -> EngineContext:
@@ -192,11 +186,11 @@ class Runner:
         return describe(self.config, folder.identity, kind, metrics, cost, self.circumstances)
 
     def _skipped(self, images: Images) -> dict[str, int]:
-        """How many images of a stage the processes found unreadable and did without, where that is allowed."""
+        """How many images of a stage could not be read and were skipped, where that is allowed."""
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
             return {}
         return {"skipped_images": int(distributed.union(images.skipped).sum())}
 
 
-def _say_waiting(identity: str) -> None:
+def _print_waiting(identity: str) -> None:
     print(f"waiting for stage one {identity}, which another process is training", file=sys.stderr)

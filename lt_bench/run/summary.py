@@ -1,4 +1,4 @@
-"""What a run prints when it is done."""
+"""The text that a run prints when it is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lt_bench.record.record import RunRecord
 
 
 def summary(record: RunRecord, folder: Path) -> str:
-    """The record in a few lines: accuracies of many, medium and few in percent, cost, and where everything is."""
+    """The record in a few lines: accuracies of many, medium and few in percent, cost, and the path of the record."""
     factor = "native counts" if record.imbalance_factor is None else f"imbalance {record.imbalance_factor:g}"
     head = f"{record.method_name} on {record.dataset}, {factor}, seed {record.seed}, split seed {record.split_seed}"
     if record.kind == "stage_one":
@@ -19,7 +19,9 @@ def summary(record: RunRecord, folder: Path) -> str:
     shown |= {"std": "group_std"} if record.is_probe else {}  # over the groups
     values = [metrics[name] for name in shown.values()]
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
-    how = f"{sum(metrics['train_counts'])} training images; {record.fidelity}, budget {record.budget}"
+    images = sum(metrics["train_counts"] or [])
+    how = f"{images} training images; {record.fidelity}, budget {record.budget}"
+    ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in shown),
@@ -27,7 +29,7 @@ def summary(record: RunRecord, folder: Path) -> str:
         + "".join(f"{cell:>8}" for cell in cells)
         + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
-        f"stage two {record.cost['seconds']:.1f} s, ECE {metrics['ece']:.3f}, epoch chosen: {record.selection}",
+        f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}",
         f"  {folder / 'record.json'}",
     ]
     if record.budget == "smoke":

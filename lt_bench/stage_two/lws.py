@@ -43,5 +43,5 @@ class LearnableWeightScaling(StageTwo):
     microbatches: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
-        """Stage one's classifier with scales of 1; raises ValueError where it is not linear."""
+        """Stage one's classifier with scales of 1; raises UsageError where it is not linear."""
         return CrossEntropyOnFrozen(encoder, ScaledLinear(linear_of_stage_one(classifier, "lws")), self.augment)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.contracts import Method, StageTwo, TrainContext, TrainInfo
+from lt_bench.errors import DataError
 
 Variant = Literal["raw", "l2", "centered_l2"]
 
@@ -62,13 +63,13 @@ class NearestClassMean(StageTwo):
     variant: Variant = "centered_l2"
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
-        """The frozen encoder and the training labels; raises ValueError where a class has no image."""
+        """The frozen encoder and the training labels; raises DataError where a class has no image."""
         empty = torch.nonzero(info.class_counts == 0)[:, 0].tolist()
         if empty:
             found = f"class {', '.join(map(str, empty[:5]))}{', ...' * (len(empty) > 5)}"
-            raise ValueError(
+            raise DataError(
                 f"ncm takes the mean of every class, but {len(empty)} of {info.num_classes} classes ({found}) have no "
-                "training image; set a smaller imbalance.factor or hold out fewer images (dataset.validation_fraction)"
+                "training image; cut a shorter tail, or hold out fewer images for validation"
             )
         return _Labelled(encoder, info)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from lt_bench.contracts import Method, StageTwo, TrainInfo
+from lt_bench.errors import UsageError
 
 
 class _Untrained(Method):
@@ -23,7 +24,7 @@ class KeepClassifier(StageTwo):
     uses_classifier: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
-        """Encoder and classifier of stage one; raises ValueError where there is no classifier."""
+        """Encoder and classifier of stage one; raises UsageError where there is no classifier."""
         if classifier is None:
-            raise ValueError("stage_two=none needs a method that trains a classifier; set stage_two=cb")
+            raise UsageError("stage_two=none needs a method that trains a classifier; set stage_two=cb")
         return _Untrained(encoder, classifier)

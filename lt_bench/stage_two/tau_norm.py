@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lt_bench.contracts import Method, StageTwo, TrainContext, TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.stage_two.linear import linear_of_stage_one
 from lt_bench.stage_two.none import KeepClassifier
 
@@ -20,7 +21,7 @@ class TauNormalized(StageTwo):
 
     ``tau`` 0 keeps the weights, 1 makes them unit vectors. It is to be chosen on a validation part, never on the test
     set: the authors scan 0, 0.1, ..., 2; here it is the sweep ``-m stage_two.tau=0,0.1,...`` with
-    ``dataset.validation_per_class=20 evaluation.split=validation``.  Raises ValueError for a negative ``tau``.
+    ``dataset.validation_per_class=20 evaluation.split=validation``.  Raises SettingError for a negative ``tau``.
     """
 
     tau: float = 1.0
@@ -29,10 +30,10 @@ class TauNormalized(StageTwo):
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau < math.inf:
-            raise ValueError(f"tau is a number from 0, usually to 2, not {self.tau}; set stage_two.tau=1")
+            raise SettingError("tau", "a number from 0, usually to 2", self.tau, 1)
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
-        """Encoder and classifier of stage one; raises ValueError where the classifier is not linear."""
+        """Encoder and classifier of stage one; raises UsageError where the classifier is not linear."""
         return KeepClassifier().build(encoder, linear_of_stage_one(classifier, "tau_norm"), info)
 
     @torch.no_grad()

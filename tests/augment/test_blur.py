@@ -6,6 +6,7 @@ from scipy import stats
 from torchvision.transforms.v2 import functional as oracle
 
 from lt_bench.augment.blur import BlurParams, GaussianBlur
+from lt_bench.errors import SettingError
 
 
 def generator(seed=0):
@@ -50,5 +51,6 @@ def test_draws():
     "settings", [{"kernel_size": 4}, {"kernel_size": 3, "sigma": (0.0, 1.0)}, {"kernel_size": 3, "p": 2}]
 )
 def test_bad_settings_are_refused(settings):
-    with pytest.raises(ValueError, match="expects"):
+    with pytest.raises(SettingError) as caught:
         GaussianBlur(**settings)
+    assert caught.value.name == list(settings)[-1]

@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from lt_bench.augment.boosted import TABLE, Boost, BoostedParams, BoostedRandAugment
 from lt_bench.augment.pipeline import Pipeline, slice_params
+from lt_bench.errors import SettingError
 
 PATHS = ["grouped", "branch_free"]
 ONE = BoostedRandAugment(1, floor=10, random=False)
@@ -184,5 +185,5 @@ def test_a_view_without_strengths_is_refused():
 
 @pytest.mark.parametrize("wrong", [(0, 10, False), (1, -1, False), (1, 10, True, 9), (2, 5, True, 31)])
 def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"expects k >= 1 .* type e.g. BoostedRandAugment\(k=1, floor=10"):
+    with pytest.raises(SettingError, match="(k|floor|max_strength) is (at least 1|from 0 to|at most 30)"):
         BoostedRandAugment(*wrong)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lt_bench.augment.blur import BlurParams
 from lt_bench.augment.box_blur import BoxBlur
+from lt_bench.errors import SettingError
 
 SIGMAS = (0.1, 0.25, 0.6, 1.0, 1.37, 1.45, 2.0)
 
@@ -99,5 +100,6 @@ def test_draws():
 
 @pytest.mark.parametrize("settings", [{"sigma": (0.0, 1.0)}, {"sigma": (2.0, 1.0)}, {"p": -0.1}])
 def test_bad_settings_are_refused(settings):
-    with pytest.raises(ValueError, match="expects"):
+    with pytest.raises(SettingError) as caught:
         BoxBlur(**settings)
+    assert caught.value.name == list(settings)[-1]

@@ -5,6 +5,7 @@ import torch
 from scipy import stats
 
 from lt_bench.augment.cutout import Cutout, CutoutParams
+from lt_bench.errors import SettingError
 
 
 def generator(seed=0):
@@ -50,5 +51,5 @@ def test_centers_are_uniform_over_all_pixels_and_independent():
 
 
 def test_a_square_without_a_pixel_is_refused():
-    with pytest.raises(ValueError, match=r"found 0; type e.g. Cutout\(16\)"):
+    with pytest.raises(SettingError, match="length is at least one pixel, not 0"):
         Cutout(0)

@@ -241,7 +241,7 @@ def test_bad_input_is_refused():
         view.apply(random_images(4), params[:2])
     with pytest.raises(ValueError, match="on 3 images"):
         view.apply(random_images(3), params)
-    with pytest.raises(ValueError, match="three means"):
+    with pytest.raises(ValueError, match="mean is a list of three numbers"):
         Pipeline([], (0.5,), (0.5,))
     with pytest.raises(ValueError, match="positive"):
         Pipeline([], (0.5, 0.5, 0.5), (0.2, 0.0, 0.2))

@@ -27,7 +27,7 @@ from lt_bench.data.batches.crops import SplitView
 from lt_bench.data.batches.worker import Reader, Task
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import PackedImages, pack
-from lt_bench.data.files.pixels import FileImages, Images
+from lt_bench.data.files.pixels import FileImages, PixelSource
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.engine.allocator import keep_freed_memory
@@ -132,7 +132,7 @@ def per_image(folder: Path, names: list[str]) -> list[Tensor]:
 class Ours:
     """A worker's task on all images, and the rest of the work, which the device does."""
 
-    def __init__(self, images: Images, count: int) -> None:
+    def __init__(self, images: PixelSource, count: int) -> None:
         self.reader = Reader(images, np.zeros(count, dtype=np.int64), skip=False)
         self.views = [SplitView(name, build_view(name, DATASET), 224) for name in VIEWS]
         self.count, self.generator = count, torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from harness import compare_losses, describe
 from torch import Tensor
 
-from lt_bench.losses.sbcl import subclass_balancing, subclass_contrastive
+from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.supcon import supcon
 
 BATCH, WIDTH, CLASSES = 512, 128, 100
@@ -62,9 +62,6 @@ def main() -> int:
         "equations with masks": lambda: masked_equations(features, labels, subclasses, temperatures),
         "subclass_balancing": lambda: subclass_balancing(
             features, labels, subclasses, TEMPERATURE, temperatures, BETA, BASE_TEMPERATURE
-        ),
-        "subclass_contrastive": lambda: subclass_contrastive(
-            features, labels, subclasses, TEMPERATURE, BETA, BASE_TEMPERATURE
         ),
         "supcon": lambda: supcon(features, labels, TEMPERATURE, TEMPERATURE),
     }

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,14 +38,11 @@ def torch_free(tmp_path_factory):
         (["-m", "seed=1,x"], 2, "seed= takes a whole number"),
     ],
 )
-def test_the_front_end_answers_in_about_a_second_without_torch(words, status, said, torch_free, tmp_path):
-    start = time.perf_counter()
+def test_the_front_end_answers_without_torch(words, status, said, torch_free, tmp_path):
     done = call(*words, env=torch_free, cwd=tmp_path)
-    seconds = time.perf_counter() - start
     assert done.returncode == status, done.stderr
     assert said in (done.stderr if status else done.stdout)
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
-    assert seconds < 5  # about 0.5 s on a free core; this machine may be shared
 
 
 def test_the_stub_would_notice_torch(torch_free):

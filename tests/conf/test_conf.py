@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.chain import can_be
+from helpers.sampling import each_value_once, one_of_each_family
 
 from lt_bench.config.compose import about, compose, groups
 from lt_bench.errors import UsageError
@@ -22,7 +23,7 @@ RECIPES = [recipe for recipe in groups()["recipe"] if recipe != "none"]
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
 def test_every_file_begins_with_what_it_is(path):
     first, second = [*path.read_text().splitlines(), ""][:2]
-    comment = second if first == "# @package _global_" else first
+    comment = second if first.startswith("# @package ") else first
     assert re.match(r"# \S", comment) and "@package" not in comment
     assert len(path.read_text().splitlines()) <= 30
 
@@ -53,13 +54,15 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
     assert set(groups()["quirks"]) <= {f"{method}_official" for method in groups()["method"]}
 
 
-@pytest.mark.parametrize(("method", "dataset"), list(itertools.product(groups()["method"], groups()["dataset"])))
+@pytest.mark.parametrize(
+    ("method", "dataset"), each_value_once(itertools.product(groups()["method"], groups()["dataset"]))
+)
 def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
     config = validate(compose([f"dataset={dataset}", f"method={method}", *OWN.get(dataset, [])]))
     assert (config.method["name"], config.dataset.name) == (method, dataset)
 
 
-@pytest.mark.parametrize("method", groups()["method"])
+@pytest.mark.parametrize("method", one_of_each_family(groups()["method"]))
 def test_exactly_the_possible_rules_and_fidelities_settle(method):
     own = compose([f"method={method}"]).stage_two["name"]
     for stage_two, fidelity in [*((rule, "clean") for rule in groups()["stage_two"]), (own, "official")]:
@@ -71,26 +74,33 @@ def test_exactly_the_possible_rules_and_fidelities_settle(method):
                 validate(compose(words))
 
 
-@pytest.mark.parametrize("group", ["imbalance", "backbone", "launch"])
+@pytest.mark.parametrize("group", ["imbalance", "backbone", "launch", "optimizer"])
 def test_every_choice_of_the_smaller_groups_settles(group):
     for choice in groups()[group]:
         validate(compose([f"{group}={choice}"]))
 
 
-@pytest.mark.parametrize("budget", groups()["budget"])
-def test_every_method_and_rule_settles_under_every_budget(budget):
+WITH_CB = [(method, "cb") for method in groups()["method"]]
+OF_CE = [("ce", rule) for rule in groups()["stage_two"] if rule != "cb"]
+UNDER_BUDGETS = [(budget, *pair) for budget in groups()["budget"] for pair in [*WITH_CB, *OF_CE]]
+
+
+@pytest.mark.parametrize(("budget", "method", "stage_two"), each_value_once(UNDER_BUDGETS))
+def test_every_method_and_rule_settles_under_every_budget(budget, method, stage_two):
     """Schedules have lengths that must still fit when a budget has rounded them."""
-    for method in groups()["method"]:
-        validate(compose([f"budget={budget}", f"method={method}", "stage_two=cb"]))
-    for stage_two in groups()["stage_two"]:
-        validate(compose([f"budget={budget}", "method=ce", f"stage_two={stage_two}"]))
+    validate(compose([f"budget={budget}", f"method={method}", f"stage_two={stage_two}"]))
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_is_taken_by_its_method_and_data_set(recipe):
+def parts(recipe):
+    """The method and the data set of a recipe."""
     dataset = next(name for name in groups()["dataset"] if recipe.endswith(f"_{name}"))
-    words = [f"method={recipe.removesuffix(f'_{dataset}')}", f"dataset={dataset}"]
-    assert compose(words) == compose([*words, f"recipe={recipe}"])
+    return recipe.removesuffix(f"_{dataset}"), dataset
+
+
+@pytest.mark.parametrize(("method", "dataset"), each_value_once(map(parts, RECIPES)))
+def test_every_recipe_is_taken_by_its_method_and_data_set(method, dataset):
+    words = [f"method={method}", f"dataset={dataset}"]
+    assert compose(words) == compose([*words, f"recipe={method}_{dataset}"])
     validate(compose([*words, "recipe=none"]))
 
 

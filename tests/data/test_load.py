@@ -10,6 +10,7 @@ import lt_bench.data.load as module
 from lt_bench.config.compose import compose
 from lt_bench.data.load import load_data
 from lt_bench.data.splits.imbalance import class_counts
+from lt_bench.errors import SettingError
 from lt_bench.preflight.validate import validate
 
 
@@ -60,7 +61,7 @@ def test_a_rule_gets_the_split_it_asks_for_and_shots_of_it():
     assert all(bytes(image) in kept for image in few.images().images.numpy())
     rare = data.for_stage_two("train", shots=2)
     assert torch.bincount(rare.labels).tolist() == [2] * 10
-    with pytest.raises(ValueError, match="unknown train_split 'test'; there are train, balanced"):
+    with pytest.raises(SettingError, match="train_split is one of train, balanced, not 'test'"):
         data.for_stage_two("test")
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
-from helpers.chain import tiny
+from helpers.chain import tiny, trained_rules
+from helpers.sampling import each_value_once
 from torch import nn
 
 from lt_bench.augment.views import build_view
-from lt_bench.config.compose import compose, groups
+from lt_bench.config.compose import groups
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
 from lt_bench.engine.context import EngineContext
@@ -17,18 +18,14 @@ from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
 from lt_bench.errors import UsageError
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.preflight.validate import stage_two_training
 from lt_bench.run.build import build
 
 CPU = torch.device("cpu")
 
 
 def trained():
-    names = [("method", name) for name in groups()["method"]]
-    for rule in groups()["stage_two"]:
-        if "train" in validate(compose(["method=ce", f"stage_two={rule}"])).stage_two:
-            names.append(("stage_two", rule))
-    return names
+    return [*(("method", name) for name in groups()["method"]), *(("stage_two", rule) for rule in trained_rules())]
 
 
 # options under which a step takes another way than by default
@@ -69,8 +66,9 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()
     return reads.found, kernels.count
 
 
-@pytest.mark.parametrize("epoch", [0, 15])
-@pytest.mark.parametrize(("kind", "name"), trained())
+@pytest.mark.parametrize(
+    ("kind", "name", "epoch"), each_value_once((*one, epoch) for one in trained() for epoch in (0, 15))
+)
 def test_no_host_read_and_no_loop_over_images_or_classes(kind, name, epoch, tmp_path):
     reads, kernels = one_step(kind, name, tmp_path, epoch)
     assert reads == []

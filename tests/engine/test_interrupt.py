@@ -1,4 +1,4 @@
-"""A signal lets the step in hand finish and leaves a checkpoint; a second Ctrl-C stops at once."""
+"""After a signal the present step is finished and a checkpoint is written; a second Ctrl-C stops at once."""
 
 import os
 import signal
@@ -8,7 +8,6 @@ import torch
 from helpers.engine_parts import Constant, FixedBatches, Vectors, one_process, stage, training
 
 from lt_bench.contracts import Batch, TrainInfo
-from lt_bench.data.batches.worker import shield
 from lt_bench.engine import checkpoint
 from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.loop import Trainer
@@ -66,22 +65,3 @@ def test_a_second_ctrl_c_stops_at_once():
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.agreed(one_process(None))
         os.kill(os.getpid(), signal.SIGINT)
-
-
-class Signalled(torch.utils.data.Dataset):
-    """A cluster's signal reaches the worker that loads the fourth item."""
-
-    def __len__(self):
-        return 8
-
-    def __getitem__(self, index):
-        if index == 4:
-            for number in StopRequest.signals:
-                os.kill(os.getpid(), number)
-        return index
-
-
-def test_the_workers_of_a_data_loader_are_shielded():
-    with StopRequest() as stop:
-        loader = torch.utils.data.DataLoader(Signalled(), num_workers=1, worker_init_fn=shield)
-        assert [int(item) for item in loader] == list(range(8)) and not stop.reason

@@ -13,7 +13,7 @@ from lt_bench.data.batches.source import SyncSource
 from lt_bench.engine import checkpoint
 from lt_bench.engine.loop import LOG_EVERY_STEPS, Trainer
 from lt_bench.engine.order import EpochOrder
-from lt_bench.errors import NonFiniteLoss
+from lt_bench.errors import NonFiniteLoss, UsageError, keyed
 
 LABELS = torch.arange(10) % 3
 INPUTS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
@@ -132,7 +132,12 @@ def test_drop_last_and_a_cap_on_the_steps(tmp_path):
     assert Trainer(Recorder(), source, training(1, 4), Constant(0.1), one_process(source), capped).steps_per_epoch == 1
     settings = training(1, 11)
     settings.drop_last = True
-    with pytest.raises(ValueError, match="smaller batch size"):
+    with (
+        pytest.raises(
+            UsageError, match="train.batch_size is at most 10 .or drop_last=false., not 11; set train.batch_size=10"
+        ),
+        keyed("train"),
+    ):
         trainer(tmp_path, settings=settings)
 
 
@@ -142,7 +147,10 @@ def test_a_last_batch_that_is_too_small_for_the_method_is_left_out(tmp_path):
 
     counts = {size: trainer(tmp_path, Pairs(), settings=training(1, size)).steps_per_epoch for size in (3, 4, 9)}
     assert counts == {3: 3, 4: 3, 9: 1}  # of ten images
-    with pytest.raises(ValueError, match="needs at least 2 images, not 1; set train.batch_size=2 or more"):
+    with (
+        pytest.raises(UsageError, match="is at least 2, the images that a batch needs, not 1; set train.batch_size=2"),
+        keyed("train"),
+    ):
         trainer(tmp_path, Pairs(), settings=training(1, 1))
 
 

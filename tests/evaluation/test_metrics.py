@@ -1,10 +1,13 @@
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.samples import predictions
 
-from lt_bench.evaluation.calibration import confidences, expected_calibration_error
-from lt_bench.evaluation.metrics import confusion_matrix, evaluate, group_std, per_class_accuracy, top_k_accuracy
+from lt_bench.evaluation.calibration import confidences, expected_calibration_error, negative_log_likelihood
+from lt_bench.evaluation.metrics import evaluate, group_std, top_k_accuracy
+from lt_bench.evaluation.predictions import confusion_matrix
 from lt_bench.evaluation.shots import shot_groups
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "cb_shot_acc.npz")
@@ -14,7 +17,7 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "cb_shot_acc.npz")
 def test_shot_accuracy_of_the_decoupling_code(case: str) -> None:
     golden = {key[2:]: GOLDEN[key] for key in GOLDEN if key.startswith(f"{case}_")}
     logits = np.eye(len(golden["train_counts"]))[golden["preds"]]
-    metrics = evaluate(logits, golden["labels"], golden["train_counts"], "count_100_20")
+    metrics = evaluate(predictions(logits, golden["labels"], golden["train_counts"], "count_100_20"))
     np.testing.assert_allclose(metrics["top1"], golden["overall_micro"], rtol=1e-9)
     np.testing.assert_allclose(metrics["macro"], golden["overall_macro"], rtol=1e-9)
     np.testing.assert_allclose(metrics["per_class_accuracy"], golden["per_class"], rtol=1e-9)
@@ -43,7 +46,7 @@ def test_deviation_over_groups_by_hand_and_without_a_group() -> None:
     assert group_std(0.9, 0.6, 0.3) == pytest.approx((2 * 0.3**2 / 3) ** 0.5, rel=1e-12)
     assert group_std(0.5, 0.5, 0.5) == 0.0
     assert group_std(0.9, None, 0.3) is None
-    metrics = evaluate(np.eye(6)[[0, 1, 2, 3, 0, 0]], np.arange(6), np.array([9, 8, 7, 6, 5, 4]), "thirds")
+    metrics = evaluate(predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], np.arange(6), np.array([9, 8, 7, 6, 5, 4]), "thirds"))
     assert [metrics[name] for name in ("many", "medium", "few")] == [1.0, 1.0, 0.0]  # type: ignore[literal-required]
     assert metrics["group_std"] == pytest.approx((2 / 9) ** 0.5)
 
@@ -61,12 +64,12 @@ def test_top_k_against_a_sort(classes: int, k: int) -> None:
 
 
 def test_top_5_of_five_classes_says_nothing() -> None:
-    five, six = (evaluate(np.eye(c), np.arange(c), np.arange(c) + 1, "thirds")["top5"] for c in (5, 6))
+    five, six = (evaluate(predictions(np.eye(c), np.arange(c), np.arange(c) + 1, "thirds"))["top5"] for c in (5, 6))
     assert (five, six) == (None, 1.0)
 
 
 def test_a_class_without_test_images_is_none_and_left_out_of_the_means() -> None:
-    metrics = evaluate(np.eye(4)[[0, 2, 1]], np.array([0, 2, 2]), np.array([200, 150, 50, 5]), "count_100_20")
+    metrics = evaluate(predictions(np.eye(4)[[0, 2, 1]], [0, 2, 2], [200, 150, 50, 5], "count_100_20"))
     assert metrics["per_class_accuracy"] == [1.0, None, 0.5, None]
     assert (metrics["many"], metrics["medium"], metrics["few"]) == (1.0, 0.5, None)
     assert metrics["macro"] == 0.75
@@ -75,13 +78,14 @@ def test_a_class_without_test_images_is_none_and_left_out_of_the_means() -> None
 
 def test_accuracies_against_a_loop() -> None:
     rng = np.random.default_rng(0)
-    labels, predictions = rng.integers(0, 7, 200), rng.integers(0, 7, 200)
+    labels, predicted = rng.integers(0, 7, 200), rng.integers(0, 7, 200)
     confusion = np.zeros((7, 7), dtype=np.int64)
-    for label, prediction in zip(labels, predictions, strict=True):
+    for label, prediction in zip(labels, predicted, strict=True):
         confusion[label, prediction] += 1
-    np.testing.assert_array_equal(confusion_matrix(labels, predictions, 7), confusion)
+    np.testing.assert_array_equal(confusion_matrix(labels, predicted, 7), confusion)
     expected = np.diag(confusion) / confusion.sum(axis=1)
-    np.testing.assert_allclose(per_class_accuracy(labels, predictions, 7), expected, rtol=1e-15)
+    made = predictions(np.eye(7)[predicted], labels, np.arange(7))
+    np.testing.assert_allclose(made.accuracies, expected, rtol=1e-15)
 
 
 def test_calibration_error_against_a_loop() -> None:
@@ -97,9 +101,79 @@ def test_calibration_error_against_a_loop() -> None:
 
 def test_calibration_by_hand() -> None:
     logits = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6]]))
-    metrics = evaluate(logits, np.array([0, 1, 1]), np.array([30, 10]), "thirds")
+    metrics = evaluate(predictions(logits, np.array([0, 1, 1]), np.array([30, 10]), "thirds"))
     assert metrics["ece"] == pytest.approx((abs(1.6 - 1) + abs(0.6 - 1)) / 3, rel=1e-6)
     assert expected_calibration_error(np.ones(4), np.ones(4, dtype=bool)) == 0.0
+
+
+CASES = [(seed, classes, images) for seed, (classes, images) in enumerate([(2, 3), (5, 40), (12, 200), (30, 90)])]
+
+
+def drawn(seed: int, classes: int, images: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, labels and counts of training images; some classes may have no test images."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, images)
+    logits = (scale * rng.normal(size=(images, classes)) + 4 * np.eye(classes)[labels]).astype(np.float32)
+    return logits, labels, rng.integers(1, 300, classes)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_metrics_over_classes_against_a_loop(case: tuple[int, int, int]) -> None:
+    logits, labels, counts = drawn(*case)
+    metrics = evaluate(predictions(logits, labels, counts))
+    accuracies = []
+    for class_id in range(case[1]):
+        own = [row.tolist() for row, label in zip(logits, labels, strict=True) if label == class_id]
+        if own:
+            accuracies.append(sum(row.index(max(row)) == class_id for row in own) / len(own))
+    assert metrics["worst_class"] == pytest.approx(min(accuracies), rel=1e-14)
+    inverse = sum(1 / accuracy for accuracy in accuracies) if all(accuracies) else float("inf")
+    assert metrics["harmonic_mean"] == pytest.approx(len(accuracies) / inverse, rel=1e-12)
+    assert metrics["balanced_error"] == pytest.approx(1 - sum(accuracies) / len(accuracies), abs=1e-14)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_metrics_over_classes_are_in_the_order_of_means(case: tuple[int, int, int]) -> None:
+    metrics = evaluate(predictions(*drawn(*case)))
+    known = [accuracy for accuracy in metrics["per_class_accuracy"] if accuracy is not None]
+    assert 0 <= metrics["worst_class"] <= metrics["harmonic_mean"] + 1e-15
+    assert metrics["harmonic_mean"] <= metrics["macro"] + 1e-15 <= max(known) + 2e-15
+    assert metrics["balanced_error"] + metrics["macro"] == pytest.approx(1, abs=1e-15)
+
+
+def test_a_class_that_is_never_right_is_the_worst_and_the_harmonic_mean_nothing() -> None:
+    metrics = evaluate(predictions(np.eye(3)[[0, 0, 1]], [0, 1, 1], [9, 5, 1]))
+    assert (metrics["worst_class"], metrics["harmonic_mean"]) == (0.5, pytest.approx(2 / 3))  # class 2 is not tested
+    metrics = evaluate(predictions(np.eye(3)[[0, 0, 0]], [0, 1, 0], [9, 5, 1]))
+    assert (metrics["worst_class"], metrics["harmonic_mean"], metrics["balanced_error"]) == (0.0, 0.0, 0.5)
+    equal = evaluate(predictions(np.eye(3), [0, 1, 2], [9, 5, 1]))
+    assert (equal["worst_class"], equal["harmonic_mean"], equal["balanced_error"]) == (1.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_likelihood_against_exact_arithmetic(case: tuple[int, int, int]) -> None:
+    logits, labels, counts = drawn(*case)
+    with localcontext() as context:
+        context.prec = 60
+        total = Decimal(0)
+        for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+            exact = [Decimal(value) for value in row]
+            total += sum(value.exp() for value in exact).ln() - exact[label]
+        expected = float(total / len(labels))
+    found = evaluate(predictions(logits, labels, counts))["nll"]
+    assert found == pytest.approx(expected, rel=1e-13) and found >= 0
+    assert negative_log_likelihood(logits, labels, rows=7) == pytest.approx(found, rel=1e-14)
+
+
+def test_likelihood_of_extreme_and_shifted_logits() -> None:
+    logits = np.array([[1e30, 0.0], [0.0, 1e30], [-3e38, 3e38]], dtype=np.float32)
+    found = negative_log_likelihood(logits, np.array([0, 0, 1]))
+    assert found == pytest.approx(float(np.float32(1e30)) / 3, rel=1e-15)
+    assert negative_log_likelihood(np.zeros((4, 8)), np.arange(4)) == pytest.approx(np.log(8), rel=1e-15)
+    logits, labels, _ = drawn(*CASES[2])
+    whole = np.round(logits)  # exact in float32 when shifted
+    shifted = whole + np.float32(1024)
+    assert negative_log_likelihood(shifted, labels) == pytest.approx(negative_log_likelihood(whole, labels), rel=1e-14)
 
 
 def test_confidence_survives_large_logits_and_leaves_them_unchanged() -> None:
@@ -124,4 +198,4 @@ def test_what_does_not_fit_together_is_refused(
     logits: np.ndarray, labels: list[int], counts: list[int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate(logits, np.array(labels), np.array(counts), "thirds")
+        predictions(logits, labels, counts)

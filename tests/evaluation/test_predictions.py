@@ -1,43 +1,88 @@
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lt_bench.evaluation.metrics import evaluate
-from lt_bench.evaluation.predictions import load_predictions, metrics_from_file, save_predictions
+from lt_bench.evaluation.predictions import Predictions, confusion_matrix, load_predictions, save_predictions
 
 RNG = np.random.default_rng(3)
 LOGITS, LABELS, COUNTS = RNG.normal(size=(60, 5)), RNG.integers(0, 5, 60), np.array([400, 101, 60, 20, 3])
+NAMES = ("zero", "one", "two", "three", "ünf")
+
+
+def made(rule: str = "thirds", **changes: Any) -> Predictions:
+    values: dict[str, Any] = {"logits_by_name": {"logits": LOGITS}, "labels": LABELS, "train_counts": COUNTS}
+    return Predictions(**values | {"group_rule": rule} | changes)
 
 
 def test_every_metric_is_computed_again_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run" / "predictions.npz"
-    save_predictions(path, LOGITS, LABELS, COUNTS, "count_100_20", ["zero", "one", "two", "three", "ünf"])
-    assert metrics_from_file(path) == evaluate(LOGITS, LABELS, COUNTS, "count_100_20")
+    save_predictions(path, made("count_100_20", class_names=NAMES))
     loaded = load_predictions(path)
-    assert loaded.logits.dtype == np.float32 and loaded.class_names == ("zero", "one", "two", "three", "ünf")
+    assert evaluate(loaded) == evaluate(made("count_100_20"))
+    assert loaded.logits.dtype == np.float32 and loaded.class_names == NAMES
     np.testing.assert_array_equal(loaded.logits, LOGITS.astype(np.float32))
     assert [file.name for file in path.parent.iterdir()] == ["predictions.npz"]
 
 
+def test_the_file_has_the_arrays_that_it_always_had(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    save_predictions(path, made(class_names=NAMES))
+    names = ["logits", "labels", "train_counts", "group_rule", "class_names"]
+    assert zipfile.ZipFile(path).namelist() == [f"{name}.npy" for name in names]
+    arrays = {"logits": LOGITS.astype(np.float32), "labels": LABELS, "train_counts": COUNTS}
+    np.savez(tmp_path / "old.npz", **arrays, group_rule=np.array("thirds"), class_names=np.array(NAMES))
+    assert path.read_bytes() == (tmp_path / "old.npz").read_bytes()
+
+
+def test_further_sets_of_logits_are_kept_by_name(tmp_path: Path) -> None:
+    expert = LOGITS[:, ::-1]
+    save_predictions(tmp_path / "p.npz", made(logits_by_name={"logits": LOGITS, "expert.1": expert}))
+    loaded = load_predictions(tmp_path / "p.npz")
+    assert list(loaded.logits_by_name) == ["logits", "expert.1"] and loaded.task == "classification"
+    np.testing.assert_array_equal(loaded.logits_by_name["expert.1"], expert.astype(np.float32))
+    with np.load(tmp_path / "p.npz") as arrays:
+        assert "logits.expert.1" in arrays
+    assert evaluate(loaded) == evaluate(made())
+    with pytest.raises(ValueError, match=r"expected few \(M, C\).*\(60, 3\)"):
+        made(logits_by_name={"logits": LOGITS, "few": LOGITS[:, :3]})
+    with pytest.raises(ValueError, match="no set of logits is named 'logits'"):
+        made(logits_by_name={"expert": LOGITS})
+
+
+def test_confusion_counts_give_what_needs_no_logits(tmp_path: Path) -> None:
+    cells = confusion_matrix(LABELS, LOGITS.argmax(axis=1), 5)
+    counted = Predictions(confusion=cells, train_counts=COUNTS, group_rule="thirds")
+    save_predictions(tmp_path / "p.npz", counted)
+    found, whole = evaluate(load_predictions(tmp_path / "p.npz")), evaluate(made())
+    assert counted.task == "segmentation" and whole.keys() - found.keys() == {"top5", "ece", "nll"}
+    assert found == {name: whole[name] for name in found}
+    with pytest.raises(ValueError, match="stand instead of logits and labels"):
+        made(confusion=cells)
+    with pytest.raises(ValueError, match=r"whole numbers \(C, C\)"):
+        Predictions(confusion=cells[:4], train_counts=COUNTS, group_rule="thirds")
+
+
 def test_class_names_are_optional_and_counted(tmp_path: Path) -> None:
-    save_predictions(tmp_path / "p.npz", LOGITS, LABELS, COUNTS, "thirds")
+    save_predictions(tmp_path / "p.npz", made())
     assert load_predictions(tmp_path / "p.npz").class_names is None
     with pytest.raises(ValueError, match="expected 5 class names, found 2"):
-        save_predictions(tmp_path / "p.npz", LOGITS, LABELS, COUNTS, "thirds", ["a", "b"])
+        made(class_names=("a", "b"))
 
 
-def test_logits_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+def test_logits_that_are_not_finite_are_no_predictions() -> None:
     broken = LOGITS.copy()
     broken[7, 1] = np.nan
-    with pytest.raises(ValueError, match="1 of 60 rows"):
-        save_predictions(tmp_path / "p.npz", broken, LABELS, COUNTS, "thirds")
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="logits must be finite.*1 of 60 rows"):
+        made(logits_by_name={"logits": broken})
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "p.npz"
-    save_predictions(path, LOGITS, LABELS, COUNTS, "thirds")
+    save_predictions(path, made())
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"p\.npz is not a predictions file"):
         load_predictions(path)

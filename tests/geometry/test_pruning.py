@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from helpers.golden_vectors import FOLDER
 
+from lt_bench.errors import SettingError
 from lt_bench.geometry.pruning import magnitude_masks
 
 with np.load(FOLDER / "sdclr_masks.npz") as arrays:
@@ -104,7 +105,7 @@ def test_the_random_part_drops_its_share_and_draws_decide_which():
 
 @pytest.mark.parametrize("fractions", [(-0.1, 0), (1.1, 0), (0.5, 0.6), (0.5, -0.1), (1.0, 1.0), (float("nan"), 0)])
 def test_impossible_fractions_are_refused(fractions):
-    with pytest.raises(ValueError, match="0 <= random_prune_percent <= prune_percent <= 1"):
+    with pytest.raises(SettingError, match="fraction is (from 0 to 1|at least 0, below 1 and at most the whole)"):
         magnitude_masks(some_weights(), *fractions)
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
 from helpers.golden_vectors import golden
 
+from lt_bench.errors import SettingError
 from lt_bench.geometry import sinkhorn as module
 from lt_bench.geometry.sinkhorn import sinkhorn
 
@@ -136,7 +137,7 @@ def test_reads_nothing_on_the_host_and_four_kernels_an_update():
     assert counts[1] - counts[0] == 10 * 4
 
 
-@pytest.mark.parametrize("settings", [(0.0, 300, None), (0.05, 0, None), (0.05, 300, 0.0)])
+@pytest.mark.parametrize("settings", [{"epsilon": 0.0}, {"iterations": 0}, {"tolerance": 0.0}])
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="expected epsilon > 0, iterations >= 1 and tolerance > 0 or null"):
-        sinkhorn(*example(), *settings)
+    with pytest.raises(SettingError, match=f"{next(iter(settings))} is (above 0|at least 1)"):
+        sinkhorn(*example(), **{"epsilon": 0.05, **settings})

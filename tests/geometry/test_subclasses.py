@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from helpers.golden_vectors import FOLDER, golden
 from torch import Tensor
 
+from lt_bench.errors import SettingError
 from lt_bench.geometry.subclasses import RULES, cluster, draw_starts, num_subclasses, update_subclasses
 
 with np.load(FOLDER / "sbcl_numclusters.npz") as _arrays:
@@ -136,9 +137,11 @@ def test_refuses_what_cannot_be_clustered(rule):
 
 def test_refuses_an_unknown_rule_and_a_missing_state():
     embeddings, labels, clusters = long_tailed()
-    with pytest.raises(ValueError, match="choose one of balanced, balanced_paper, balanced_official, kmeans_official"):
+    with pytest.raises(
+        SettingError, match="one of balanced, balanced_paper, balanced_official, kmeans_official, not 'even'"
+    ):
         update(embeddings, labels, clusters, "even")
-    with pytest.raises(ValueError, match="choose one of"):
+    with pytest.raises(SettingError, match="rule is one of"):
         cluster(embeddings, torch.arange(2), "even", generator())
     with pytest.raises(ValueError, match="numpy_state"):
         update_subclasses(embeddings, labels, clusters, "kmeans_official", generator())

@@ -73,5 +73,5 @@ def test_collapsed_embeddings_keep_finite_temperatures():
 
 
 def test_refuses_an_unknown_law():
-    with pytest.raises(ValueError, match="linear_clipped, exponential"):
+    with pytest.raises(ValueError, match="linear_clipped or exponential"):
         class_temperatures(torch.ones(2), torch.ones(2), 0.1, "cosine")

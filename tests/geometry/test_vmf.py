@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
 
+from lt_bench.errors import SettingError
 from lt_bench.geometry.vmf import MAX_KAPPA, mean_direction_and_kappa, random_means, update_means
 
 LABELS = torch.tensor([0, 2, 0, 0, 2, 4, 0, 2, 0, 4, 4, 1])  # class 3 is absent, class 1 has one feature
@@ -112,5 +113,5 @@ def test_reads_nothing_on_the_host_and_loops_over_nothing():
 
 
 def test_an_unknown_estimator_is_refused():
-    with pytest.raises(ValueError, match=r"method\.kappa_estimator=code"):
+    with pytest.raises(SettingError, match="estimator is code or sra, not 'guess'"):
         mean_direction_and_kappa(torch.zeros(2, 3), "guess")

@@ -1,1 +1,1 @@
-"""What tests share: golden vectors, small runs, networks and sources, image trees, processes and a cluster."""
+"""What tests share: golden vectors, small runs, networks and sources, image trees, processes, samples of cases."""

@@ -23,15 +23,19 @@ TINY = ("budget.epoch_scale=0.02", "budget.max_steps_per_epoch=2", "budget.name=
 
 
 def tiny(output_dir: Path, *words: str) -> Config:
-    """A settled config of seconds."""
+    """The validated config of a run that takes seconds."""
     return validate(compose([*TINY, f"output_dir={output_dir}", *words]))
 
 
 @cache
+def class_of(group: str, name: str) -> Any:
+    """The class of a method or of a stage-two rule in conf/."""
+    return get_object(compose([f"{group}={name}"])[group]._target_)
+
+
 def can_be(method: str, rule: str) -> bool:
     """Whether a method and a stage-two rule go together, by what their classes say."""
-    trained = get_object(compose([f"method={method}"]).method._target_)
-    fitted = get_object(compose([f"stage_two={rule}"]).stage_two._target_)
+    trained, fitted = class_of("method", method), class_of("stage_two", rule)
     has_one = trained.provides_classifier or not fitted.uses_classifier
     return has_one and (trained.linear_classifier or not fitted.needs_linear_classifier)
 
@@ -39,6 +43,13 @@ def can_be(method: str, rule: str) -> bool:
 def rules_of(method: str) -> list[str]:
     """The stage-two rules in conf/ that a method can have."""
     return [rule for rule in groups()["stage_two"] if can_be(method, rule)]
+
+
+@cache
+def trained_rules() -> list[str]:
+    """The stage-two rules in conf/ that are trained."""
+    configs = {rule: validate(compose(["method=ce", f"stage_two={rule}"])) for rule in groups()["stage_two"]}
+    return [rule for rule, config in configs.items() if "train" in config.stage_two]
 
 
 class Killed(BaseException):

@@ -59,7 +59,7 @@ def tree(root: Path, dataset: str) -> Path:
     return root
 
 
-def words(root: Path, dataset: str = "imagenet_lt", counts: tuple[int, ...] = COUNTS) -> list[str]:
+def overrides(root: Path, dataset: str = "imagenet_lt", counts: tuple[int, ...] = COUNTS) -> list[str]:
     """Overrides that point a data set at such a tree."""
     return [
         f"dataset={dataset}",

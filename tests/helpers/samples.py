@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lt_bench.evaluation.metrics import group_std
+from lt_bench.evaluation.predictions import LOGITS, Predictions
 from lt_bench.record.record import RunRecord
 
 GROUPS = ("many", "medium", "few")
@@ -14,6 +18,14 @@ def metrics(top1: float = 0.5, groups: tuple[float | None, ...] = (0.7, 0.5, 0.3
     lists = {"per_class_accuracy": [top1, None], "test_counts": [10, 0], "train_counts": [100, 5]}
     named = dict(zip(GROUPS, groups, strict=True))
     return {"top1": top1, "top5": None, "macro": top1, "ece": ece, **named, "group_std": group_std(**named), **lists}
+
+
+def predictions(
+    logits: np.ndarray, labels: Sequence[int] | np.ndarray, counts: Sequence[int] | np.ndarray, rule: str = "thirds"
+) -> Predictions:
+    return Predictions(
+        logits_by_name={LOGITS: logits}, labels=np.array(labels), train_counts=np.array(counts), group_rule=rule
+    )
 
 
 def sample(**changes: Any) -> RunRecord:

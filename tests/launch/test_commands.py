@@ -6,22 +6,20 @@ import sys
 
 import pytest
 from helpers.command_line import without_torch
-from helpers.samples import metrics, sample
 
 from lt_bench.files import write_json
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
-from lt_bench.launch.planning.estimate import Estimate, estimate
 from lt_bench.launch.planning.identity_cache import cached_identities
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.folder import RunFolder
-from lt_bench.record.identity import identities, setting_id
+from lt_bench.record.identity import identities
 
 
-def submitted(tmp_path, *words, status=None):
-    """Runs that were submitted into a folder, with the state that their folders tell."""
-    runs = plan([*words, f"output_dir={tmp_path}"])
+def submitted(tmp_path, *overrides, status=None):
+    """Runs that were submitted into a folder, with the given status.json."""
+    runs = plan([*overrides, f"output_dir={tmp_path}"])
     for run in runs:
         freeze(Submission(run.config, False, {}, run.overrides), run.identity)
         if status:
@@ -29,67 +27,28 @@ def submitted(tmp_path, *words, status=None):
     return runs
 
 
-@pytest.fixture
-def record():
-    """A record of a run on one process."""
-
-    def made(run, seconds, stage_one_seconds, **changes):
-        config = run.config
-        values = {
-            "run_id": run.identity, "stage_one_id": run.stage_one, "setting_id": setting_id(config),
-            "method": config.method["name"], "dataset": config.dataset.name, "backbone": config.backbone["name"],
-            "stage_two": config.stage_two["name"], "budget": config.budget.name, "metrics": metrics(0.9),
-            "cost": {"seconds": seconds, "stage_one_seconds": stage_one_seconds, "device": "H100"},
-        }  # fmt: skip
-        return sample(**values, **changes)
-
-    return made
-
-
-def test_an_estimate_is_the_median_of_earlier_seeds(record):
-    runs = plan(["method=ce", "stage_two=none,cb", "seed=range(4)"])
-    earlier = [record(run, 1800.0, 3600.0) for run in runs if run.config.seed < 2]
-    earlier.append(record(runs[2], 999999.0, 999999.0))  # one of three does not move a median
-    done = {run.stage_one: run.config.seed == 3 for run in runs}
-    found = estimate(runs, done, earlier)
-    # eight runs of half an hour; three of four stage ones of an hour, each of them once
-    assert found == Estimate(8 * 0.5 + 3 * 1.0, 5, 0, "H100")
-    assert str(found) == "about 7 GPU-hours on H100, by the records of 5 earlier runs"
-
-
-def test_an_estimate_knows_packs_processes_and_likenesses(record):
-    (run,) = plan(["method=ce", "stage_two=cb", "launch=slurm_packed"])
-    (other,) = plan(["method=ce", "stage_two=cb", "train.lr=0.3"])
-    (far,) = plan(["method=supcon"])
-    earlier = [record(other, 3600.0, 7200.0, environment={"processes": 2})]
-    assert estimate([run], {run.stage_one: False}, earlier).hours == pytest.approx(6 / 4)
-    found = estimate([run, far], {run.stage_one: True, far.stage_one: True}, earlier)
-    assert (found.hours, found.unknown) == (pytest.approx(2 / 4), 1) and "1 runs are like none of them" in str(found)
-    assert str(estimate([far], {far.stage_one: True}, [])).startswith("no estimate")
-
-
 def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, capsys):
-    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
-    runs = plan(words)
+    overrides = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+    runs = plan(overrides)
     done = record(runs[0], 36.0, 72.0)
     write_json(runs[0].folder / "record.json", done.to_dict())
     write_json(runs[1].folder / "status.json", {"state": "failed", "error": "E"})
-    assert main(["plan", *words]) == 0
+    assert main(["plan", *overrides]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [runs[0].identity, "done", runs[0].stage_one, "stage_two=none", "seed=1"]
     assert [line.split()[1] for line in lines[2:5]] == ["failed", "to", "to"]
     assert lines[6] == "runs: 4, done: 1, failed: 1"
     assert lines[7].startswith("to do: 3, stage ones that are shared and trained once: 1; about 0.0")
-    assert lines[7].endswith("GPU-hours on H100, by the records of 1 earlier runs; 2 runs are like none of them")
-    assert not list(tmp_path.glob("*/submission.json"))  # a plan only looks
+    assert lines[7].endswith("GPU-hours on H100, from the records of 1 earlier runs; 2 runs without similar records")
+    assert not list(tmp_path.glob("*/submission.json"))  # a plan writes nothing
 
 
-def test_records_that_contradict_each_other_keep_nobody_from_planning(tmp_path, record, capsys):
-    words = ["method=ce", f"output_dir={tmp_path}"]
-    (run,) = plan(words)
+def test_records_that_contradict_each_other_do_not_stop_a_plan(tmp_path, record, capsys):
+    overrides = ["method=ce", f"output_dir={tmp_path}"]
+    (run,) = plan(overrides)
     for folder, budget in ((run.folder, "paper"), (tmp_path / "copy", "smoke")):
         write_json(folder / "record.json", record(run, 1.0, 1.0).to_dict() | {"budget": budget})
-    assert main(["plan", "seed=0,1", *words]) == 0
+    assert main(["plan", "seed=0,1", *overrides]) == 0
     said = capsys.readouterr()
     assert "no estimate" in said.out and "warning: no estimate: run" in said.err and "remove one" in said.err
 
@@ -104,10 +63,10 @@ def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
     assert main(["status", "method=ce", "seed=2,3", f"output_dir={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert failed.identity in said and done.identity not in said and "runs: 2, done: 0, failed: 1" in said
-    assert "by hand" not in said  # what was only planned was started by nobody
+    assert "by hand" not in said  # what was only planned was not started
 
 
-def test_a_run_by_hand_and_how_far_a_run_is(tmp_path, record, capsys):
+def test_a_run_by_hand_and_the_progress_of_a_run(tmp_path, record, capsys):
     (by_hand,) = plan(["method=ce", f"output_dir={tmp_path}"])
     write_json(by_hand.folder / "record.json", record(by_hand, 1.0, 1.0).to_dict())
     (running,) = submitted(tmp_path, "method=ce", "seed=1")
@@ -126,7 +85,7 @@ def test_a_run_that_was_started_by_hand_is_named_by_its_config(state, tmp_path, 
         folder.status(state)
     assert main(["status", "--runs", str(tmp_path)]) == 0
     assert "CE / –, digits_lt IF 20, seed 3, started by hand" in capsys.readouterr().out
-    for text in ("a: [", "[1]", None):  # broken, something else, gone
+    for text in ("a: [", "[1]", None):  # broken, something else, missing
         (run.folder / "config.yaml").write_text(text) if text else (run.folder / "config.yaml").unlink()
         assert main(["status", "--runs", str(tmp_path)]) == 0
         assert "  started by hand" in capsys.readouterr().out
@@ -141,13 +100,13 @@ def test_a_submission_that_cannot_be_read_is_said(text, tmp_path, capsys):
     assert run.identity in said and "submission.json cannot be read" in said and "by hand" not in said
 
 
-def test_watching_ends_when_nothing_is_in_hand(tmp_path, capsys, monkeypatch):
+def test_watching_ends_when_nothing_is_running_or_queued(tmp_path, capsys, monkeypatch):
     (run,) = submitted(tmp_path, "method=ce")
     (run.folder / "heartbeat").touch()
     naps, sleep = [], commands.time.sleep
 
     def nap(seconds):
-        if seconds < commands.WATCH_S:  # of somebody else
+        if seconds < commands.WATCH_S:  # a call elsewhere
             return sleep(seconds)
         naps.append(seconds)
         if len(naps) == 2:
@@ -164,16 +123,16 @@ def test_retry_is_about_what_has_failed(tmp_path, capsys, monkeypatch):
     (failed,) = submitted(tmp_path, "method=ce", "seed=1", "train.lr=0.07", status={"state": "failed"})
     (fresh,) = submitted(tmp_path, "method=ce", "seed=2")
     assert main(["retry", "--runs", str(tmp_path)]) == 0
-    ((chain, (job,)),) = taken
-    assert job.folder == failed.folder and chain.runs[0].config.train.lr == 0.07
+    ((group, (job,)),) = taken
+    assert job.folder == failed.folder and group.runs[0].config.train.lr == 0.07
     assert main(["retry", "method=ce", "seed=1,2", f"output_dir={tmp_path}"]) == 0
     assert len(taken) == 1  # it is "submitted" by now, and the other has not failed
-    assert "nothing of this sweep has failed" in capsys.readouterr().out
+    assert "no run of this sweep has failed" in capsys.readouterr().out
     assert main(["retry", "--runs", str(tmp_path / "none")]) == 0
-    assert "nothing that was submitted has failed" in capsys.readouterr().out
+    assert f"no submitted run in {tmp_path / 'none'} has failed" in capsys.readouterr().out
 
 
-def test_retry_does_not_remember_what_frozen_words_stood_for(tmp_path, monkeypatch):
+def test_retry_does_not_cache_identities_of_older_submissions(tmp_path, monkeypatch):
     monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: 0)
     submitted(tmp_path, "method=ce", status={"state": "failed"})
     assert main(["retry", "--runs", str(tmp_path)]) == 0
@@ -183,7 +142,7 @@ def test_retry_does_not_remember_what_frozen_words_stood_for(tmp_path, monkeypat
     assert list(cached_identities(str(tmp_path)).values()) == [(run.identity, run.stage_one)]
 
 
-def test_what_is_outdated_does_not_keep_the_others_from_being_retried(tmp_path, capsys, monkeypatch):
+def test_an_outdated_submission_does_not_stop_the_retry_of_others(tmp_path, capsys, monkeypatch):
     taken = []
     monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: taken.extend(jobs) or 0)
     (outdated,) = submitted(tmp_path, "method=ce", "seed=1", status={"state": "failed"})
@@ -202,7 +161,7 @@ def test_cancel_without_a_cluster_has_nothing_to_cancel(tmp_path, capsys, monkey
     assert capsys.readouterr().out == "cancelled 0 of the cluster's jobs\n"
 
 
-def test_what_is_not_there_is_said(tmp_path, capsys):
+def test_missing_runs_and_logs_are_reported(tmp_path, capsys):
     assert main(["status", "--runs", str(tmp_path / "none")]) == 0
     assert "there are no runs in" in capsys.readouterr().out
     (run,) = submitted(tmp_path, "method=ce")
@@ -224,9 +183,9 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
-        ([], "say one of plan, submit, status, retry, cancel, logs"),
+        ([], "give a command: plan, submit, status, retry, cancel, logs"),
         (["logs", "0", "--lines", "0"], "--lines takes numbers from 1"),
         (["start"], "invalid choice: 'start'"),
         (["plan", "sed=1"], "unknown key sed (did you mean seed?)"),
@@ -234,21 +193,21 @@ def test_logs_show_the_last_lines(tmp_path, capsys):
         (["cancel", "--dry-run"], "--dry-run is for submit; leave it out"),
         (["plan", "--watch"], "--watch is for status; leave it out"),
         (["status", "--lines", "3"], "--lines is for logs; leave it out"),
-        (["plan", "--runs", "x"], "--runs is for commands without the words of a sweep; write output_dir=x"),
-        (["status", "seed=1", "--runs", "x"], "--runs is for commands without the words of a sweep"),
+        (["plan", "--runs", "x"], "--runs is for commands without overrides; write output_dir=x"),
+        (["status", "seed=1", "--runs", "x"], "--runs is for commands without overrides"),
         (["status", "--wach"], "unrecognized arguments: --wach"),
     ],
 )
-def test_wrong_usage(words, said, capsys):
-    assert main(words) == 2
+def test_wrong_usage(arguments, said, capsys):
+    assert main(arguments) == 2
     assert said in capsys.readouterr().err
 
 
 def test_the_commands_need_no_torch(tmp_path):
     environment = without_torch(tmp_path)
-    for words in (["--help"], ["plan", "seed=1,2"], ["status"], ["retry"], ["submit", "seed=1,2", "--dry-run"]):
+    for arguments in (["--help"], ["plan", "seed=1,2"], ["status"], ["retry"], ["submit", "seed=1,2", "--dry-run"]):
         done = subprocess.run(
-            [sys.executable, "-m", "lt_bench.launch", *words],
+            [sys.executable, "-m", "lt_bench.launch", *arguments],
             capture_output=True, text=True, env=environment, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -256,7 +215,7 @@ def test_the_commands_need_no_torch(tmp_path):
 
 def test_an_identity_does_not_depend_on_where_a_run_is_carried_out():
     (here,) = plan(["seed=1"])
-    for words in (["launch=slurm"], ["launch=slurm_two_nodes", "launch.partition=x", "launch.setup=[a]"]):
-        (there,) = plan(["seed=1", *words])
+    for overrides in (["launch=slurm"], ["launch=slurm_two_nodes", "launch.partition=x", "launch.setup=[a]"]):
+        (there,) = plan(["seed=1", *overrides])
         assert identities(there.config) == identities(here.config)
         assert dataclasses.replace(there.config, launch=here.config.launch) == here.config

@@ -1,4 +1,4 @@
-"""What is frozen at submission is what is run; what has changed since is recorded and told."""
+"""What is frozen at submission is what is run; later changes are recorded and warned about."""
 
 import io
 import json
@@ -18,6 +18,7 @@ from hydra.utils import get_object
 from lt_bench.config.compose import compose
 from lt_bench.engine.distributed import barrier
 from lt_bench.errors import UsageError
+from lt_bench.files import write_json
 from lt_bench.launch import job
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze, label, read_json, thaw
@@ -27,8 +28,8 @@ from lt_bench.record.identity import stage_one_id
 from lt_bench.record.record import read_record
 
 
-class Heard(io.StringIO):
-    """A stream that passes on what it is told, and does something when that is that another process is waited for."""
+class OnWaiting(io.StringIO):
+    """A stream that forwards its text, and calls ``then`` at the line that another process is waited for."""
 
     def __init__(self, stream, then):
         super().__init__()
@@ -40,20 +41,30 @@ class Heard(io.StringIO):
         return self.stream.write(text)
 
 
-def frozen(tmp_path, *words, only_stage_one=False, code=None):
-    (run,) = plan([*TINY, f"output_dir={tmp_path}", *words])
+def frozen(tmp_path, *overrides, only_stage_one=False, code=None):
+    (run,) = plan([*TINY, f"output_dir={tmp_path}", *overrides])
     submission = Submission(run.config, only_stage_one, code or code_version(), run.overrides)
     return run, freeze(submission, run.stage_one if only_stage_one else run.identity)
 
 
-@pytest.mark.parametrize("words", [[], ["method=paco", "dataset=cifar100_lt", "fidelity=official"], ["stage_two=ncm"]])
-def test_what_is_read_is_what_was_written(words, tmp_path):
-    run, folder = frozen(tmp_path, *words)
+@pytest.mark.parametrize(
+    "overrides", [[], ["method=paco", "dataset=cifar100_lt", "fidelity=official"], ["stage_two=ncm"]]
+)
+def test_what_is_read_is_what_was_written(overrides, tmp_path):
+    run, folder = frozen(tmp_path, *overrides)
     again = thaw(folder)
-    assert folder == tmp_path / run.identity and again.words == run.overrides and not again.only_stage_one
+    assert folder == tmp_path / run.identity and again.overrides == run.overrides and not again.only_stage_one
     assert again.config.train == run.config.train and again.config.method == run.config.method
     assert again.config.stage_two == run.config.stage_two and again.config.budget == run.config.budget
     assert again.code == code_version()
+
+
+def test_a_submission_with_the_older_name_of_its_overrides_is_read(tmp_path):
+    run, folder = frozen(tmp_path)
+    values = read_json(folder / "submission.json")
+    values["words"] = values.pop("overrides")
+    write_json(folder / "submission.json", values)
+    assert thaw(folder).overrides == run.overrides
 
 
 def test_paths_do_not_depend_on_where_the_job_starts(tmp_path, monkeypatch):
@@ -67,9 +78,9 @@ def test_paths_do_not_depend_on_where_the_job_starts(tmp_path, monkeypatch):
 def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.pth").write_bytes(b"weights")
-    words = ["dataset=imagenet_lt", "dataset.list_dir=lists", "dataset.packed=copy", "output_dir=here"]
+    overrides = ["dataset=imagenet_lt", "dataset.list_dir=lists", "dataset.packed=copy", "output_dir=here"]
     for weights, expected in (("weights.pth", str(tmp_path / "weights.pth")), ("torchvision", "torchvision")):
-        (run,) = plan([*words, "backbone=resnet50", f"backbone.pretrained={weights}"])
+        (run,) = plan([*overrides, "backbone=resnet50", f"backbone.pretrained={weights}"])
         folder = freeze(Submission(run.config, False, {}, run.overrides), run.identity)
         monkeypatch.chdir("/")
         config = thaw(folder).config  # refuses another identity
@@ -80,7 +91,7 @@ def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypat
 
 @pytest.fixture
 def conf(tmp_path, monkeypatch):
-    """A copy of conf/ to edit, which is what the front end reads; what it has read before is forgotten."""
+    """A copy of conf/ to edit, which is what the front end reads; its caches are cleared."""
     copy = Path(shutil.copytree(str(files("lt_bench.conf")), tmp_path / "conf"))
     for name in ("config.compose", "preflight.validate", "preflight.combinations", "record.identity"):
         monkeypatch.setattr(f"lt_bench.{name}.files", lambda package: copy)
@@ -91,8 +102,8 @@ def conf(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("only_stage_one", [True, False])
 def test_edits_of_the_files_that_a_run_was_composed_of_change_nothing(only_stage_one, tmp_path, conf):
-    words = ["method=sbcl", "fidelity=official", "stage_two=cb", "budget=smoke", "dataset.group_rule=count_100_20"]
-    (run,) = plan([*words, "progress=false", f"output_dir={tmp_path / 'runs'}"])
+    overrides = ["method=sbcl", "fidelity=official", "stage_two=cb", "budget=smoke", "dataset.group_rule=count_100_20"]
+    (run,) = plan([*overrides, "progress=false", f"output_dir={tmp_path / 'runs'}"])
     submission = Submission(run.config, only_stage_one, code_version(), run.overrides)
     folder = freeze(submission, run.stage_one if only_stage_one else run.identity)
     before = thaw(folder)
@@ -100,12 +111,12 @@ def test_edits_of_the_files_that_a_run_was_composed_of_change_nothing(only_stage
     (conf / "dataset" / "digits_lt.yaml").write_text("dataset: {name: digits_lt}")
     (conf / "stage_two" / "cb.yaml").write_text("name: cb")
     (conf / "quirks" / "sbcl_official.yaml").unlink()
-    with pytest.raises(UsageError, match="stage_two=cb trains nothing"):  # so it would be by now
+    with pytest.raises(UsageError, match="stage_two=cb trains nothing"):  # the overrides are refused by now
         validate(compose(run.overrides))
-    assert stage_one_id(run.config) != run.stage_one  # it would have another one by now
+    assert stage_one_id(run.config) != run.stage_one  # they mean another stage one by now
     assert thaw(folder) == before and job.main(folder) == 0
-    record, below = (read_record(tmp_path / "runs" / name / "record.json") for name in (folder.name, run.stage_one))
-    assert (record.run_id, record.budget, below.run_id) == (folder.name, "smoke", run.stage_one)
+    record, stage_one = (read_record(tmp_path / "runs" / name / "record.json") for name in (folder.name, run.stage_one))
+    assert (record.run_id, record.budget, stage_one.run_id) == (folder.name, "smoke", run.stage_one)
 
 
 def test_later_edits_of_conf_change_nothing(tmp_path, monkeypatch, capsys):
@@ -138,10 +149,10 @@ def test_a_stage_one_by_itself(tmp_path):
 
 
 @pytest.mark.parametrize("only_stage_one", [True, False])
-def test_what_another_process_works_on_is_waited_for(only_stage_one, tmp_path, monkeypatch, capsys):
+def test_a_run_of_another_process_is_waited_for(only_stage_one, tmp_path, monkeypatch, capsys):
     _, folder = frozen(tmp_path, "method=ce", "stage_two=none", only_stage_one=only_stage_one)
     with FileLock(folder / "lock") as lock:
-        monkeypatch.setattr("sys.stderr", Heard(sys.stderr, lock.release))
+        monkeypatch.setattr("sys.stderr", OnWaiting(sys.stderr, lock.release))
         assert job.main(folder) == 0
     said = capsys.readouterr()
     assert said.err == f"lt_bench: waiting for another process that is working on run {folder.name}\n"
@@ -167,7 +178,7 @@ def done_by_another(processes, tmp_path):
                 shutil.move(tmp_path / "record.json", record)
                 lock.release()
 
-            patch.setattr("sys.stderr", Heard(sys.stderr, ended))
+            patch.setattr("sys.stderr", OnWaiting(sys.stderr, ended))
         else:
             patch.setattr(RunFolder, "__enter__", lambda folder: (tmp_path / "entered").touch() or folder)
         barrier()
@@ -175,7 +186,7 @@ def done_by_another(processes, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_another_process_ends_meanwhile_is_found_done_by_all_processes_of_a_run():
+def test_a_run_that_another_process_ends_meanwhile_is_found_done_by_all_ranks():
     assert on_two(done_by_another) == [(0, 0)] * 2
 
 
@@ -196,7 +207,9 @@ def test_a_folder_without_a_submission_is_refused(tmp_path, capsys):
     assert "holds no submission.json that can be read: submit the sweep again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{"config": {"launch": {"queue": "x"}}}, {"config": {"seed": "x"}}, {"words": None}])
+@pytest.mark.parametrize(
+    "change", [{"config": {"launch": {"queue": "x"}}}, {"config": {"seed": "x"}}, {"overrides": None}]
+)
 def test_a_submission_of_another_version_is_refused(change, tmp_path):
     _, folder = frozen(tmp_path)
     values = {**read_json(folder / "submission.json"), **change}
@@ -207,7 +220,7 @@ def test_a_submission_of_another_version_is_refused(change, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("overrides", "expected"),
     [
         (["launch=slurm_packed", "launch.runs_per_gpu=4", "launch.cpus_per_task=14"], 3),
         (["launch=slurm_packed", "launch.runs_per_gpu=4", "launch.cpus_per_task=2"], 1),
@@ -217,9 +230,9 @@ def test_a_submission_of_another_version_is_refused(change, tmp_path):
         (["launch=slurm_packed", "dataset.workers=0"], 0),
     ],
 )
-def test_processes_that_read_images_share_the_cores(words, expected, tmp_path, monkeypatch):
+def test_processes_that_read_images_share_the_cores(overrides, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("lt_bench.launch.submission.default_workers", lambda: 8)
-    run, folder = frozen(tmp_path, *words)
+    run, folder = frozen(tmp_path, *overrides)
     assert thaw(folder).config.dataset.workers == expected and folder == run.folder
 
 
@@ -241,7 +254,7 @@ def test_what_is_no_object_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "said"),
     [
         (["seed=3"], "SBCL / CB, digits_lt IF 20, seed 3"),
         (
@@ -250,8 +263,8 @@ def test_what_is_no_object_is_empty(tmp_path):
         ),
     ],
 )
-def test_a_label_says_what_a_run_is(words, said, tmp_path):
-    _, folder = frozen(tmp_path, *words)
+def test_a_label_says_what_a_run_is(overrides, said, tmp_path):
+    _, folder = frozen(tmp_path, *overrides)
     assert label(read_json(folder / "submission.json")["config"]) == said
 
 

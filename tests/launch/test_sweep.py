@@ -1,4 +1,4 @@
-"""Sweeps on this machine: dry runs, shared stages, what is done or in hand elsewhere, failures, signals, many runs."""
+"""Sweeps on this machine: dry runs, shared stages, runs of other sweeps, failures, signals, many runs."""
 
 import json
 import os
@@ -14,8 +14,7 @@ from helpers.command_line import MODULE, processes_with, wait_for
 from lt_bench.errors import UsageError
 from lt_bench.launch.local.process_pool import ProcessPool
 from lt_bench.launch.planning.plan import plan
-from lt_bench.launch.planning.run_groups import run_groups
-from lt_bench.launch.states import DONE, QUEUED, RUNNING, TO_DO, State
+from lt_bench.launch.states import DONE, RUNNING, TO_DO, State
 from lt_bench.launch.submission import read_json
 from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
 from lt_bench.record.record import read_record
@@ -24,29 +23,11 @@ PATIENCE_S = 300  # seconds; other work on the machine may slow a start down
 SMOKE = ("budget=smoke", "progress=false", "launch.parallel_runs=2")
 
 
-def test_runs_of_a_shared_stage_come_together_after_it():
-    runs = plan(["method=ce,sbcl", "stage_two=cb,ldam_drw"])
-    known = {run.stage_one_folder: State(TO_DO) for run in runs}
-    first, second = run_groups(runs, known)
-    assert first.stage_one_first and second.stage_one_first and first.runs == runs[:2] and second.runs == runs[2:]
-    (alone,) = run_groups(runs[:1], known)
-    assert not alone.stage_one_first and alone.after_job is None
-    known[runs[0].stage_one_folder] = State(DONE)
-    assert [chain.stage_one_first for chain in run_groups(runs[:2], known)] == [False, False]
-
-
-@pytest.mark.parametrize(("state", "job"), [(RUNNING, None), (RUNNING, "7_3"), (QUEUED, "7_3")])
-def test_a_stage_one_that_is_in_hand_is_waited_for(state, job):
-    runs = plan(["method=ce", "stage_two=cb,ldam_drw"])
-    found = run_groups(runs, {runs[0].stage_one_folder: State(state, job=job)})
-    assert [(chain.stage_one_first, chain.after_job) for chain in found] == [(False, job)] * 2
-
-
 def test_counts_name_what_there_is():
     assert counts([State(DONE), State(RUNNING), State(DONE), State(TO_DO)]) == "runs: 4, done: 2, running: 1"
 
 
-def test_differences_are_the_words_that_are_not_common():
+def test_differences_are_the_overrides_that_are_not_common():
     runs = plan(["device=cpu", "method=ce", "stage_two=none,cb", "seed=1,2"])
     assert list(differences(runs).values())[:2] == ["stage_two=none seed=1", "stage_two=none seed=2"]
     assert list(differences(runs[:1]).values()) == ["CE / –, digits_lt IF 20, seed 1"]
@@ -63,10 +44,10 @@ def test_threads_of_a_run(asked, environment, parallel, expected, tmp_path, monk
         monkeypatch.setenv("OMP_NUM_THREADS", environment)
     seen = []
     monkeypatch.setattr(
-        "lt_bench.launch.sweep.ProcessPool.work", lambda queue, _: seen.append((queue.environment, queue.parallel))
+        "lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: seen.append((pool.environment, pool.parallel))
     )
-    words = [f"launch.parallel_runs={parallel}", f"launch.threads_per_run={asked or 'null'}"]
-    run_sweep([*words, f"output_dir={tmp_path}"])
+    overrides = [f"launch.parallel_runs={parallel}", f"launch.threads_per_run={asked or 'null'}"]
+    run_sweep([*overrides, f"output_dir={tmp_path}"])
     ((given, at_once),) = seen
     assert given["OMP_NUM_THREADS"] == expected and at_once == parallel
 
@@ -77,8 +58,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         run_sweep([f"output_dir={tmp_path / 'file'}"])
 
 
-def test_what_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda queue, _: 1 / 0)
+def test_a_run_of_another_process_is_not_started(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: 1 / 0)
     (run,) = plan([f"output_dir={tmp_path}"])
     run.folder.mkdir()
     (run.folder / "heartbeat").touch()
@@ -86,20 +67,20 @@ def test_what_another_process_has_in_hand_is_left_to_it(tmp_path, monkeypatch, c
     assert capsys.readouterr().err == "runs: 1, done: 0, running: 1\n"
 
 
-def test_runs_that_wait_their_turn_in_another_sweep_are_left_to_it(tmp_path, monkeypatch, capsys):
-    words = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
+def test_runs_that_wait_in_another_sweep_are_not_started(tmp_path, monkeypatch, capsys):
+    overrides = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
     statuses = []
 
-    def meanwhile(queue, _):
-        monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda queue, _: 1 / 0)
-        statuses.append(run_sweep(words))
+    def meanwhile(pool, _):
+        monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: 1 / 0)
+        statuses.append(run_sweep(overrides))
 
     monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", meanwhile)
-    assert run_sweep(words) == 0 and statuses == [0]
+    assert run_sweep(overrides) == 0 and statuses == [0]
     assert capsys.readouterr().err == "runs: 4, done: 0\nruns: 4, done: 0, queued: 4\n"
 
 
-def test_it_is_said_that_another_sweep_is_waited_for(tmp_path, capsys):
+def test_waiting_for_another_sweep_prints_a_line(tmp_path, capsys):
     with one_at_a_time(tmp_path):
         waiting = Thread(target=lambda: one_at_a_time(tmp_path).__enter__(), daemon=True)
         waiting.start()
@@ -109,8 +90,8 @@ def test_it_is_said_that_another_sweep_is_waited_for(tmp_path, capsys):
 
 
 def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys):
-    words = ["method=ce,sbcl", "stage_two=cb", "method.views=[plain]", f"output_dir={tmp_path}"]
-    assert run_sweep(words, dry_run=True) == 0
+    overrides = ["method=ce,sbcl", "stage_two=cb", "method.views=[plain]", f"output_dir={tmp_path}"]
+    assert run_sweep(overrides, dry_run=True) == 0
     output = capsys.readouterr()
     assert output.err == "runs: 2, done: 0\n" and not list(tmp_path.iterdir())
     first, second = output.out.splitlines()
@@ -122,19 +103,19 @@ def test_a_dry_run_prints_what_can_be_typed_and_starts_nothing(tmp_path, capsys)
 def test_runs_are_kept_in_the_current_folder_by_default(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_sweep(["method=ce", "seed=0,1", *SMOKE]) == 0
-    assert len(list(tmp_path.glob("runs/*/record.json"))) == 4  # each with a stage one below
+    assert len(list(tmp_path.glob("runs/*/record.json"))) == 4  # each with its stage one
     assert run_sweep(["method=ce", "seed=0,1", *SMOKE]) == 0
     assert "runs: 2, done: 2" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch):
-    words = [*SMOKE, "method=ce", "stage_two=none,cb", f"output_dir={tmp_path}"]
-    assert run_sweep([*words, "train.lr=0.1,1e30"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("runs: 4, done: 0\n") and "the loss was not finite" in said and "3 failed" in said
+    overrides = [*SMOKE, "method=ce", "stage_two=none,cb", f"output_dir={tmp_path}"]
+    assert run_sweep([*overrides, "train.lr=0.1,1e30"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("runs: 4, done: 0\n") and "the loss was not finite" in message and "3 failed" in message
     (trace,) = tmp_path.glob("*/trace.txt")
-    assert said.count(f"(see {trace})") == 1 and "NonFiniteLoss" in trace.read_text()
+    assert message.count(f"(see {trace})") == 1 and "NonFiniteLoss" in trace.read_text()
     records = [read_record(path) for path in tmp_path.glob("*/record.json")]
     assert sorted((record.kind, record.stage_two) for record in records) == [
         ("run", "cb"), ("run", "none"), ("stage_one", "none"),
@@ -150,41 +131,41 @@ def test_a_sweep_of_four_runs_of_which_two_diverge(tmp_path, capsys, monkeypatch
 
     # what is done is not done again
     monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool", None)
-    assert run_sweep([*words, "train.lr=0.1"]) == 0
+    assert run_sweep([*overrides, "train.lr=0.1"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 2\n"
 
 
 @pytest.mark.slow
-def test_a_stage_one_that_a_second_sweep_takes_meanwhile_is_waited_for(tmp_path, monkeypatch, capsys):
-    """It still waits its turn in the first sweep when the second begins to train it; both sweeps end well."""
-    words = [*SMOKE, "method=ce", f"output_dir={tmp_path}"]
-    (run,) = plan([*words, "stage_two=ncm"])
-    below, work, others = run.stage_one_folder, ProcessPool.work, []
+def test_a_stage_one_that_a_second_sweep_starts_meanwhile_is_waited_for(tmp_path, monkeypatch, capsys):
+    """It is still pending in the first sweep when the second begins to train it; both sweeps succeed."""
+    overrides = [*SMOKE, "method=ce", f"output_dir={tmp_path}"]
+    (run,) = plan([*overrides, "stage_two=ncm"])
+    stage_one, work, others = run.stage_one_folder, ProcessPool.work, []
 
-    def meanwhile(queue, watch):
-        others.append(subprocess.Popen([*MODULE, "-m", *words, "stage_two=ncm"], stderr=subprocess.PIPE, text=True))
-        wait_for(lambda: read_json(below / "status.json").get("state") == "running", PATIENCE_S)
-        stopped = [read_json(below / "status.json")["pid"]]
-        os.kill(stopped[0], signal.SIGSTOP)  # until the first sweep comes upon it
+    def meanwhile(pool, watch):
+        others.append(subprocess.Popen([*MODULE, "-m", *overrides, "stage_two=ncm"], stderr=subprocess.PIPE, text=True))
+        wait_for(lambda: read_json(stage_one / "status.json").get("state") == "running", PATIENCE_S)
+        stopped = [read_json(stage_one / "status.json")["pid"]]
+        os.kill(stopped[0], signal.SIGSTOP)  # until the first sweep starts it
 
         def watched():
-            if stopped and (below / "log.txt").read_text():
+            if stopped and (stage_one / "log.txt").read_text():
                 os.kill(stopped.pop(), signal.SIGCONT)
             watch()
 
         try:
-            work(queue, watched)
+            work(pool, watched)
         finally:
             if stopped:
                 os.kill(stopped.pop(), signal.SIGKILL)
 
     monkeypatch.setattr(ProcessPool, "work", meanwhile)
-    assert run_sweep([*words, "stage_two=none,cb"]) == 0
+    assert run_sweep([*overrides, "stage_two=none,cb"]) == 0
     assert capsys.readouterr().err == "runs: 2, done: 0\n"  # nothing has failed
-    _, said = others[0].communicate()
-    assert others[0].returncode == 0, said
+    _, message = others[0].communicate()
+    assert others[0].returncode == 0, message
     assert len(list(tmp_path.glob("*/record.json"))) == 4
-    assert "done before" in (below / "log.txt").read_text()
+    assert "done before" in (stage_one / "log.txt").read_text()
 
 
 @pytest.mark.slow
@@ -192,20 +173,20 @@ def test_a_stage_one_that_a_second_sweep_takes_meanwhile_is_waited_for(tmp_path,
 @pytest.mark.parametrize(("number", "sign"), [(signal.SIGTERM, "log.txt"), (signal.SIGINT, "checkpoint.pt")])
 def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     """While its runs are still starting, and while they train."""
-    words = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
-    words += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
-    process = subprocess.Popen([*MODULE, *words], stderr=subprocess.PIPE, text=True)
+    overrides = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
+    overrides += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
+    process = subprocess.Popen([*MODULE, *overrides], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None)
     wait_for(lambda: len(processes_with(str(tmp_path))) >= 2)
     time.sleep(0.2)
     os.kill(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command goes on where it stopped" in said
-    wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started hears of it last
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on where it stopped" in message
+    wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started ends last
     assert not list(tmp_path.glob("*/record.json"))
 
 
-# Stands for a run: the first ones end only when four of them are there.
+# Stands for a run: the first ones end only when four of them have started.
 MEETING = """#!/bin/sh
 touch {marks}/mark.$$
 tries=0
@@ -229,8 +210,8 @@ def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     most, work = [], ProcessPool.work
 
-    def watched(queue, meanwhile):
-        work(queue, lambda: most.append((len(queue.running), len(zombies()))))
+    def watched(pool, meanwhile):
+        work(pool, lambda: most.append((len(pool.running), len(zombies()))))
 
     monkeypatch.setattr(ProcessPool, "work", watched)
     assert run_sweep(["seed=range(200)", "launch.parallel_runs=4", f"output_dir={runs}", "progress=false"]) == 0
@@ -248,7 +229,7 @@ def test_a_sweep_of_two_hundred_runs(tmp_path, monkeypatch, capsys):
 
 
 def zombies():
-    """Children of this process that have ended and that nobody has taken note of."""
+    """Children of this process that have exited and were not waited for."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:

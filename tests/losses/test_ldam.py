@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from benchmarks.harness import HostReads
 from helpers.golden_vectors import FOLDER, PRECISIONS, assert_loss_and_gradient, golden
 
+from lt_bench.errors import DataError
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 
 
@@ -40,6 +41,19 @@ def test_weights_equal_the_golden_ones(case):
     weights = effective_number_weights(vectors["counts"], float(vectors["beta"]))
     torch.testing.assert_close(weights, vectors["weights"], rtol=1e-9, atol=0)
     assert float(weights.sum()) == pytest.approx(len(weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_weights_of_images_equal_the_golden_ones_up_to_their_scale(case):
+    """Those for drawing images; balanced ones, 1 / count, are the limit of beta near 1."""
+    vectors = golden("cb_weights", case)
+    labels = vectors["labels"].long()
+    counts = torch.bincount(labels)
+    for beta, name in ((float(vectors["beta"]), "effective"), (1 - 2**-40, "balanced")):
+        expected = vectors[f"{name}_sample_weight"]
+        of_classes = torch.zeros(len(counts), dtype=torch.float64).scatter(0, labels, expected)
+        weights = effective_number_weights(counts, beta)[labels] * (of_classes.sum() / len(counts))
+        np.testing.assert_allclose(weights, expected, rtol=1e-9)
 
 
 def test_equals_the_equation_written_as_a_loop():
@@ -90,7 +104,7 @@ def test_weights_refuse_a_beta_outside_the_unit_interval(beta):
 
 
 def test_empty_classes_are_refused():
-    with pytest.raises(ValueError, match="at least one training image"):
+    with pytest.raises(DataError, match="at least one training image"):
         ldam_margins(torch.tensor([5, 0]), 0.5)
-    with pytest.raises(ValueError, match="at least one training image"):
+    with pytest.raises(DataError, match="at least one training image"):
         effective_number_weights(torch.tensor([5, 0]), 0.9)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from benchmarks.harness import HostReads, OpCount
 from helpers.golden_vectors import golden
 
+from lt_bench.errors import UsageError, keyed
 from lt_bench.geometry.vmf import MAX_KAPPA, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.losses.proco import contrastive_logits
@@ -207,5 +208,5 @@ def test_is_the_same_on_a_gpu(bessel):
 def test_wrong_settings_are_refused_with_what_to_type():
     features, (directions, kappa) = unit_features(dim=9), classes(dim=9)
     for bessel in ("official", "exact"):
-        with pytest.raises(ValueError, match=r"method\.bessel=asymptotic"):
+        with pytest.raises(UsageError, match=r"method\.bessel=asymptotic"), keyed("method"):
             contrastive_logits(features, directions, kappa, 0.1, bessel)

@@ -7,7 +7,7 @@ from benchmarks.harness import HostReads, OpCount
 from helpers.golden_vectors import PRECISIONS, assert_loss_and_gradient, golden
 from torch import Tensor
 
-from lt_bench.losses.sbcl import subclass_balancing, subclass_contrastive
+from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.supcon import supcon
 
 LABELS = torch.tensor([0, 0, 1, 0, 2, 1, 0, 0, 4])  # class 3 is absent, 2 and 4 have one image
@@ -69,8 +69,9 @@ def test_bi_granularity_equals_the_golden_loss_and_gradient(case, dtype, toleran
 def test_one_temperature_equals_the_golden_loss_and_gradient(case, dtype, tolerance):
     vectors = golden("sbcl_ccl", case)
     features = vectors["features"].to(dtype).requires_grad_()
-    numbers = [float(vectors[name]) for name in ("temperature", "beta", "base_temperature")]
-    loss = subclass_contrastive(features, vectors["labels"], vectors["subclass"], *numbers)
+    temperature, beta, base = (float(vectors[name]) for name in ("temperature", "beta", "base_temperature"))
+    near = supcon(features, vectors["subclass"], temperature, base)
+    loss = near + beta * supcon(features, vectors["labels"], temperature, temperature)
     assert_loss_and_gradient(loss, features, vectors, tolerance)
 
 
@@ -105,46 +106,30 @@ def test_one_subclass_for_all_leaves_nothing_to_the_far_term():
 def test_one_image_has_no_loss():
     one = torch.tensor([1])
     assert float(ours(unit_features(1), one, one)) == pytest.approx(0, abs=1e-13)
-    assert float(subclass_contrastive(unit_features(1), one, one, 0.1, 0.25, 0.07)) == pytest.approx(0, abs=1e-13)
 
 
-def test_one_temperature_is_a_sum_of_two_supervised_contrastive_losses():
-    features = unit_features(9)
-    loss = subclass_contrastive(features, LABELS, SUBCLASSES, 0.1, 0.3, 0.07)
-    expected = supcon(features, SUBCLASSES, 0.1, 0.07) + 0.3 * supcon(features, LABELS, 0.1, 0.1)
-    torch.testing.assert_close(loss, expected)
-
-
-def test_gradients_are_those_of_the_functions():
+def test_gradient_is_that_of_the_function():
     features = unit_features(4).requires_grad_()
     labels, subclasses = LABELS[:4], SUBCLASSES[:4]
     assert torch.autograd.gradcheck(lambda rows: ours(rows, labels, subclasses), features)
-    assert torch.autograd.gradcheck(
-        lambda rows: subclass_contrastive(rows, labels, subclasses, 0.2, 0.3, 0.07), features
-    )
 
 
 def test_computes_in_single_precision_under_autocast():
     features = unit_features(9, torch.float32).bfloat16().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = [
-            ours(features, LABELS, SUBCLASSES, temperatures=TEMPERATURES / 4),
-            subclass_contrastive(features, LABELS, SUBCLASSES, 0.05, 0.25, 0.07),
-        ]
-    for loss in losses:
-        (gradient,) = torch.autograd.grad(loss, features)
-        assert loss.dtype == torch.float32 and bool(gradient.isfinite().all())
+        loss = ours(features, LABELS, SUBCLASSES, temperatures=TEMPERATURES / 4)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert loss.dtype == torch.float32 and bool(gradient.isfinite().all())
     single = ours(features.detach().float(), LABELS, SUBCLASSES, temperatures=TEMPERATURES / 4)
-    torch.testing.assert_close(losses[0].detach(), single)
+    torch.testing.assert_close(loss.detach(), single)
 
 
-@pytest.mark.parametrize("loss", [ours, lambda *given: subclass_contrastive(*given, 0.1, 0.25, 0.07)])
-def test_reads_nothing_on_the_host_and_loops_over_nothing(loss):
+def test_reads_nothing_on_the_host_and_loops_over_nothing():
     counts = []
     for images in (5, 40):
         features, labels = unit_features(images).requires_grad_(), torch.arange(images) % 5
         with HostReads() as reads, OpCount() as kernels:
-            loss(features, labels, torch.arange(images) % 20).backward()
+            ours(features, labels, torch.arange(images) % 20).backward()
         assert reads.found == []
         counts.append(kernels.count)
     assert counts[0] == counts[1]
@@ -162,4 +147,4 @@ def test_refuses_anything_but_two_views():
     with pytest.raises(ValueError, match=r"\(B, 2, D\)"):
         ours(torch.zeros(9, 3, 4), LABELS, SUBCLASSES)
     with pytest.raises(ValueError, match=r"\(B, 2, D\)"):
-        subclass_contrastive(torch.zeros(9, 4), LABELS, SUBCLASSES, 0.1, 0.25, 0.07)
+        ours(torch.zeros(9, 4), LABELS, SUBCLASSES)

@@ -7,13 +7,7 @@ import torch
 import torch.nn.functional as F
 from helpers.golden_vectors import PRECISIONS, SINGLE, assert_loss_and_gradient, golden
 
-from lt_bench.losses.sbcl_moco import (
-    Anchors,
-    draw_positives,
-    k_positive,
-    queue_subclass_balancing,
-    queue_subclass_contrastive,
-)
+from lt_bench.losses.sbcl_moco import Anchors, draw_positives, k_positive, queue_subclass_balancing
 
 CASES = ["a", "b", "c"]
 
@@ -44,7 +38,15 @@ def test_bi_granularity_loss_of_the_authors(case, dtype, tolerance):
 @pytest.mark.parametrize("case", CASES)
 def test_variant_at_one_temperature_of_the_authors(case, dtype, tolerance):
     values, anchors, same = read("sbcl_moco_ccl", case, dtype)
-    loss = queue_subclass_contrastive(anchors, *same, float(values["tau1"]), float(values["beta"]))
+    temperature = float(values["tau1"])
+    everywhere = torch.full((len(anchors.queries),), temperature, dtype=dtype)
+
+    def near(positives):
+        """The first term alone: beta = 0, and temperature / base_temperature = 1."""
+        return queue_subclass_balancing(anchors, positives, positives, temperature, everywhere, 0.0, temperature)
+
+    same_class, same_subclass = same
+    loss = near(same_subclass) + float(values["beta"]) * near(same_class)
     assert_loss_and_gradient(loss, anchors.queries, values, tolerance)
 
 

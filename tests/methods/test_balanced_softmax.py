@@ -7,6 +7,7 @@ from helpers.engine_parts import Vectors, one_process
 
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.errors import DataError, UsageError, keyed
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
 from lt_bench.preflight.validate import validate
@@ -43,12 +44,12 @@ def test_without_tau_it_is_cross_entropy_with_the_same_state():
 
 @pytest.mark.parametrize("tau", [-1.0, float("nan"), float("inf")])
 def test_refuses_a_tau_that_is_no_strength(tau):
-    with pytest.raises(ValueError, match="method.tau="):
+    with pytest.raises(UsageError, match="method.tau="), keyed("method"):
         built(tau=tau)
 
 
 def test_refuses_a_class_without_images():
-    with pytest.raises(ValueError, match="imbalance.factor="):
+    with pytest.raises(DataError, match="cut a shorter tail"):
         BalancedSoftmax(Vectors(), TrainInfo(LABELS, 4, 10))
 
 

@@ -13,6 +13,7 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError, keyed
 from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.methods.bcl import BCL
@@ -226,7 +227,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one_on_the_joined_batch(tm
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"alpha": -1.0}, {"beta": float("nan")}])
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="set method."):
+    with pytest.raises(UsageError, match=f"set method.{next(iter(settings))}="), keyed("method"):
         small(**settings)
 
 
@@ -245,7 +246,7 @@ def test_heads_and_classifier_have_the_published_number_of_parameters(name):
 def test_cifar_recipes_are_those_of_the_public_ports(classes):
     config = validate(compose([f"dataset=cifar{classes}_lt", "method=bcl"]))
     assert (config.train.epochs, config.train.batch_size, config.train.lr) == (200, 256, 0.15)
-    assert (config.train.optimizer.momentum, config.train.optimizer.weight_decay) == (0.9, 5e-4)
+    assert (config.train.optimizer["momentum"], config.train.optimizer["weight_decay"]) == (0.9, 5e-4)
     values = {name: config.method[name] for name in ("temperature", "alpha", "beta", "classifier")}
     assert values == {"temperature": 0.1, "alpha": 2.0, "beta": 0.6, "classifier": "linear"}
     assert config.method["views"] == ["autoaugment_cutout", "sim_blur", "sim_blur"]

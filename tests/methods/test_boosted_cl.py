@@ -14,7 +14,7 @@ from lt_bench.data.batches.source import SyncSource
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
-from lt_bench.errors import UsageError
+from lt_bench.errors import UsageError, keyed
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.boosted_cl import BoostedCL
 from lt_bench.models.loss_memory import boost_weights
@@ -46,7 +46,10 @@ def test_the_loss_is_simclrs_and_each_image_keeps_its_own():
 
 
 def test_two_views_are_wanted_that_are_boosted():
-    with pytest.raises(ValueError, match=r"expected two views, found .*; set method.views=\[boosted,boosted\]"):
+    with (
+        pytest.raises(UsageError, match=r"a list of two views, not .*; set method.views=\[boosted,boosted\]"),
+        keyed("method"),
+    ):
         built(views=("boosted",))
     for name in ("boosted_cl", "boosted_sdclr"):
         with pytest.raises(

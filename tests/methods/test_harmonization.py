@@ -8,7 +8,7 @@ from helpers.golden_vectors import golden
 from helpers.self_supervised import assert_near
 
 from lt_bench.config.compose import compose
-from lt_bench.errors import UsageError
+from lt_bench.errors import SettingError, UsageError, keyed
 from lt_bench.losses.gh import direction_scores, geometric_harmonization
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
 from lt_bench.preflight.validate import validate
@@ -139,7 +139,7 @@ def test_directions():
     torch.testing.assert_close(_cosines(component(target_dim=6)), _simplex_cosines(6))
     assert float(_cosines(component(target_dim=12)).fill_diagonal_(-1).max()) < 0.6  # more than fit in a simplex
     assert not torch.allclose(_cosines(component(target_dim=6, construction="official")), _simplex_cosines(6))
-    with pytest.raises(ValueError, match="from 2 to 6 directions, not 12"):
+    with pytest.raises(SettingError, match="target_dim is from 2 to 6, .*, not 12"):
         component(target_dim=12, construction="official")
 
 
@@ -157,7 +157,7 @@ def _simplex_cosines(count):
         ({"warm_epochs": 0}, "warm_epochs is at least 1, not 0; set method.harmonization.warm_epochs=500"),
         (
             {"memory_start": 501},
-            "memory_start=501: .* empty at the end of the 500 epochs.*harmonization.memory_start=1",
+            "memory_start is at most 500, .* read from the memory, not 501; set method.harmonization.memory_start=1",
         ),
         ({"ramp_epochs": 0}, "ramp_epochs is at least 1"),
         ({"sinkhorn_iterations": 0}, "sinkhorn_iterations is at least 1"),
@@ -183,7 +183,7 @@ def _simplex_cosines(count):
     ],
 )
 def test_values_out_of_range_are_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UsageError, match=said), keyed("method.harmonization"):
         HarmonizationSettings(**settings)
 
 

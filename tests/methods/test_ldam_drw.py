@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.errors import DataError
 from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
 from lt_bench.methods.ldam_drw import LDAMDRW
 from lt_bench.preflight.validate import validate
@@ -73,7 +74,7 @@ def test_the_recipe_is_the_authors(dataset):
     with np.load(FOLDER / "ldam_lr.npz") as stored:
         np.testing.assert_allclose(rates, stored["official_ldam200_lr_per_epoch"], rtol=1e-9)
     optimizer = config.train.optimizer
-    assert (config.train.batch_size, optimizer.momentum, optimizer.weight_decay) == (128, 0.9, 2e-4)
+    assert (config.train.batch_size, optimizer["momentum"], optimizer["weight_decay"]) == (128, 0.9, 2e-4)
     assert {key: config.method[key] for key in ("max_margin", "scale", "beta", "drw_start_epoch")} == {
         "max_margin": 0.5,
         "scale": 30.0,
@@ -101,5 +102,5 @@ def test_refuses_a_margin_and_an_epoch_below_zero(options):
 
 
 def test_refuses_a_class_without_images():
-    with pytest.raises(ValueError, match="at least one training image"):
+    with pytest.raises(DataError, match="at least one training image"):
         LDAMDRW(Vectors(), TrainInfo(LABELS, 4, 10))

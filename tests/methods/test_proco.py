@@ -12,7 +12,7 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
-from lt_bench.errors import UsageError
+from lt_bench.errors import SettingError, UsageError, keyed
 from lt_bench.geometry.vmf import mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.losses.proco import contrastive_logits
@@ -238,14 +238,14 @@ def test_two_processes_have_the_loss_and_statistics_of_one_on_the_joined_batch(t
 )
 def test_values_out_of_range_are_refused(settings):
     (name,) = settings
-    with pytest.raises(ValueError, match=rf"method\.{name}="):
+    with pytest.raises(UsageError, match=rf"method\.{name}="), keyed("method"):
         small(**settings)
 
 
 @pytest.mark.parametrize("settings", [{"bessel": "exact"}, {"kappa_estimator": "guess"}])
 def test_unknown_words_are_refused(settings):
     (name,) = settings
-    with pytest.raises(ValueError, match=rf"method\.{name}="):
+    with pytest.raises(SettingError, match=" is .*, not '"):
         terms_of(small(**settings), a_batch())
 
 
@@ -260,7 +260,7 @@ def test_a_config_with_an_unknown_word_is_refused_before_anything_runs(name):
 def test_cifar_recipes_are_the_authors_for_any_number_of_epochs(classes, scale, epochs):
     config = validate(compose([f"dataset=cifar{classes}_lt", "method=proco", f"budget.epoch_scale={scale}"]))
     assert (config.train.epochs, config.train.batch_size, config.train.lr) == (epochs, 256, 0.3)
-    assert (config.train.optimizer.momentum, config.train.optimizer.weight_decay) == (0.9, 2e-4)
+    assert (config.train.optimizer["momentum"], config.train.optimizer["weight_decay"]) == (0.9, 2e-4)
     assert config.train.drop_last and config.stage_two["name"] == "none"
     names = ("temperature", "alpha", "classifier", "projection_hidden", "projection_dim", "bessel")
     assert [config.method[name] for name in names] == [0.1, 1.0, "linear", 512, 128, "asymptotic"]
@@ -278,5 +278,10 @@ def test_official_fidelity_brings_the_authors_recurrence_and_nothing_else():
 
 
 def test_the_recurrence_is_refused_where_it_has_no_odd_dimension():
-    with pytest.raises(ValueError, match="even projection_dim"):
+    with (
+        pytest.raises(
+            UsageError, match="projection_dim is even with bessel=official, not 15; set method.projection_dim=128"
+        ),
+        keyed("method"),
+    ):
         small(bessel="official", projection_dim=15)

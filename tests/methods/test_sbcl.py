@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers.engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
+from helpers.engine_parts import Constant, FixedBatches, Vectors, context_of, long_tailed, one_process, stage, training
 from helpers.golden_vectors import golden
 from torch import nn
 
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import SettingError
 from lt_bench.geometry.subclasses import num_subclasses
 from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.supcon import supcon
@@ -107,7 +108,7 @@ def small(batch, **settings):
 def test_an_update_splits_each_class_into_its_number_of_subclasses(rule):
     batch = long_tailed()
     method = small(batch, clustering=rule)
-    method.update(2, run_for(method, batch))
+    method.update(2, context_of(method, batch))
     assert method.clusters_per_class.tolist() == num_subclasses(torch.tensor([24, 9, 4]), 4).tolist() == [6, 2, 1]
     offset = 0
     for label, groups in enumerate(method.clusters_per_class.tolist()):
@@ -148,7 +149,7 @@ def test_the_laws_of_temperature_differ_and_the_exponential_one_exceeds_the_base
     temperatures = {}
     for law in ("linear_clipped", "exponential"):
         method = small(batch, temperature_law=law)
-        method.update(2, run_for(method, batch))
+        method.update(2, context_of(method, batch))
         temperatures[law] = method.class_temperatures
     assert (temperatures["exponential"][:3] > 0.1).all()
     split = temperatures["linear_clipped"][:3]
@@ -173,7 +174,7 @@ def test_official_quirks_reach_the_method_and_the_schedule():
 def test_official_class_term_follows_the_option_and_the_subclass_term_does_not():
     batch = long_tailed()
     method = small(batch, temperature=0.2, subclass_temperature=0.1)
-    run = run_for(method, batch)
+    run = context_of(method, batch)
     method.update(2, run)
     features = method.embed_views(batch)
     expected = subclass_balancing(features, batch.labels, method.subclasses, 0.1, method.class_temperatures, 0.25, 0.07)
@@ -184,7 +185,7 @@ def test_official_class_term_follows_the_option_and_the_subclass_term_does_not()
 def test_the_k_means_generator_goes_on_from_update_to_update_and_through_a_checkpoint():
     batch = long_tailed()
     method = small(batch, clustering="kmeans_official", kmeans_seed=5)
-    run = run_for(method, batch)
+    run = context_of(method, batch)
     expected = np.random.RandomState(5)
     for epoch in (2, 3):
         method.update(epoch, run)
@@ -203,14 +204,16 @@ def test_class_sorted_data_is_not_needed():
     results = []
     for one in (batch, sorted_batch):
         method = small(one)
-        method.update(2, run_for(method, one))
+        method.update(2, context_of(method, one))
         results.append(method.subclasses)
     assert torch.equal(results[0][order], results[1])
 
 
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"update_interval": 0}, {"warm_epochs": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0.0}, {"update_interval": 0}, {"warm_epochs": -1}, {"kmeans_seed": -1}]
+)
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="expected|positive"):
+    with pytest.raises(SettingError, match=f"{next(iter(settings))} is "):
         small(long_tailed(), **settings)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import image_trees
 from helpers.chain import Killed, assert_identical, execute, kill_after, results, tiny
-from helpers.engine_parts import Constant, FixedBatches, Vectors, long_tailed, one_process, run_for, stage, training
+from helpers.engine_parts import Constant, FixedBatches, Vectors, context_of, long_tailed, one_process, stage, training
 from helpers.golden_vectors import SINGLE, golden
 from torch import nn
 
@@ -12,6 +12,7 @@ from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.schedules import Cosine, Steps
+from lt_bench.errors import SettingError
 from lt_bench.launch.planning.plan import expand
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods import sbcl_moco
@@ -92,7 +93,7 @@ def small(batch, **settings):
 def test_warm_up_draws_positives_and_then_comes_the_bi_granularity_loss():
     batch = long_tailed()
     method = small(batch)
-    run = run_for(method, batch)
+    run = context_of(method, batch)
     for epoch in (0, 2):  # what is in the queue is what the epoch before left there
         if epoch == 2:
             method.on_epoch_start(epoch, run)
@@ -117,7 +118,7 @@ def test_warm_up_draws_positives_and_then_comes_the_bi_granularity_loss():
 def test_a_key_has_the_subclass_that_its_image_has_now():
     batch = long_tailed()
     method = small(batch, warm_epochs=0)
-    run = run_for(method, batch)
+    run = context_of(method, batch)
     method(batch, 0, 0, run)
     state = {key: value.clone() for key, value in method.state_dict().items()}
     losses = []
@@ -131,7 +132,7 @@ def test_a_key_has_the_subclass_that_its_image_has_now():
 def test_every_step_draws_anew():
     batch = long_tailed((60, 40))
     method = small(batch)
-    run = run_for(method, batch)
+    run = context_of(method, batch)
     method(batch, 0, 0, run)
     state = {key: value.clone() for key, value in method.state_dict().items()}
     losses = []
@@ -148,7 +149,7 @@ def test_clusters_are_those_of_the_keys():
         for parameter in method.encoder.parameters():
             parameter.mul_(-3.0)
     asked = []
-    run = run_for(method, batch)
+    run = context_of(method, batch)
     embed = run.embed
     run.embed = lambda function, view: asked.append((embed(function, view), view)) or asked[-1][0]
     method.update(2, run)
@@ -180,7 +181,7 @@ def test_optimiser_and_schedule_begin_anew_after_the_warm_up(tmp_path):
 def test_a_class_temperature_is_followed_or_constant(temperature):
     batch = long_tailed()
     method = small(batch, class_temperature=temperature)
-    method.update(2, run_for(method, batch))
+    method.update(2, context_of(method, batch))
     found = set(method.class_temperatures.tolist())
     assert len(found) == 1 and found.pop() == pytest.approx(0.12) if temperature else len(found) > 1
 
@@ -189,15 +190,16 @@ def test_a_class_temperature_is_followed_or_constant(temperature):
     "settings", [{"positives": 0}, {"class_temperature": 0.0}, {"queue_size": 0}, {"momentum": 1.0}, {"views": ["a"]}]
 )
 def test_values_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="positives|class_temperature|queue|momentum|views"):
+    with pytest.raises(SettingError) as caught:
         small(long_tailed(), **settings)
+    assert [caught.value.name] == list(settings)
 
 
 def test_values_of_the_authors():
     config = validate(compose(["method=sbcl_moco", "dataset=cifar100_lt", "backbone=resnet50"]))
     train, method = config.train, config.method
     assert (train.epochs, train.batch_size, train.lr, train.drop_last) == (400, 256, 0.1, True)
-    assert (train.optimizer.momentum, train.optimizer.weight_decay) == (0.9, 1e-4)
+    assert (train.optimizer["momentum"], train.optimizer["weight_decay"]) == (0.9, 1e-4)
     assert method["warm_epochs"] == train.schedule["epochs"] == 200 and method["update_interval"] == 5
     schedule = golden("sbcl_lr", "moco")
     ours = [Cosine(0.1, 200)(epoch, 0, 1) for epoch in range(200)]
@@ -255,7 +257,7 @@ def test_the_large_experiment_has_ldam_drw_on_the_same_encoders():
 def test_a_run_on_image_files_clusters_and_resumes(tmp_path, monkeypatch):
     image_trees.image_lists(tmp_path / "data")
     words = ["method=sbcl_moco", "method.minimum_size=3", "method.queue_size=40", "checkpoint.every_steps=1"]
-    words += [*image_trees.words(tmp_path / "data"), "train.batch_size=16", "stage_two.train.batch_size=16"]
+    words += [*image_trees.overrides(tmp_path / "data"), "train.batch_size=16", "stage_two.train.batch_size=16"]
     undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
     subclasses = undisturbed["stage one"]["subclasses"]
     assert len(subclasses.unique()) > len(image_trees.COUNTS)  # the larger classes are split

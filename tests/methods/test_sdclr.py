@@ -10,6 +10,7 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
+from lt_bench.errors import UsageError, keyed
 from lt_bench.methods.harmonization import HarmonizationSettings
 from lt_bench.methods.sdclr import SDCLR
 from lt_bench.methods.simclr import SimCLR
@@ -172,15 +173,18 @@ def test_stage_two_builds_on_the_branch_that_is_asked_for(branch):
     ("options", "words"),
     [
         ({"evaluated_branch": "both"}, "dense or pruned, not 'both'; set method.evaluated_branch=dense"),
-        ({"prune_percent": 1.5}, "prune_percent=1.5 .*; set method.prune_percent=0.9 and"),
-        ({"prune_percent": 0.1, "random_prune_percent": 0.2}, "random_prune_percent=0.2"),
+        ({"prune_percent": 1.5}, "method.prune_percent is from 0 to 1, not 1.5; set method.prune_percent=0.9"),
+        (
+            {"prune_percent": 0.1, "random_prune_percent": 0.2},
+            "random_prune_percent is .* at most .* 0.1, not 0.2; set method.random_prune_percent=0",
+        ),
         ({"pruned_bn_updates": 3}, "1 or 2, not 3; set method.pruned_bn_updates=1"),
         ({"view_batching": "joint"}, "method.view_batching=separate"),
         ({"encoder": Vectors}, "has none"),
     ],
 )
 def test_impossible_options_are_refused(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UsageError, match=words), keyed("method"):
         build(**options)
 
 

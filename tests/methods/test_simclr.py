@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.chain import execute, tiny
+from helpers.chain import class_of, execute, tiny
 from helpers.engine_parts import (
     CPU,
     INPUTS,
@@ -22,13 +22,12 @@ from helpers.two_processes import on_two
 from torch import nn
 
 from lt_bench.config.compose import compose, groups
-from lt_bench.config.signatures import class_attribute
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.load import load_data
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
-from lt_bench.errors import UsageError
+from lt_bench.errors import UsageError, keyed
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.focal import Focal
 from lt_bench.methods.harmonization import HarmonizationSettings
@@ -36,11 +35,7 @@ from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.resnet_cifar import resnet18_cifar
 from lt_bench.preflight.validate import validate
 
-SELF_SUPERVISED = [
-    name
-    for name in groups()["method"]
-    if class_attribute(compose([f"method={name}"]).method._target_, "self_supervised")
-]
+SELF_SUPERVISED = [name for name in groups()["method"] if class_of("method", name).self_supervised]
 
 
 def built(kind=SimCLR, **settings):
@@ -136,12 +131,12 @@ def test_pytorchs_own_initial_weights_on_request():
         ({"projection_hidden": 0}, "at least one output, not 0; set method.projection_hidden=128"),
         ({"projection_dim": -1}, "at least one output, not -1; set method.projection_dim=128"),
         ({"view_batching": "both"}, "separate or joint, not 'both'"),
-        ({"views": ("ssl",)}, r"expected two views, found .*; set method.views=\[ssl,ssl\]"),
+        ({"views": ("ssl",)}, r"a list of two views, not \[.ssl.\]; set method.views=\[ssl,ssl\]"),
         ({"projection_hidden_layers": -1}, "0 or more, not -1; set method.projection_hidden_layers=1"),
     ],
 )
 def test_impossible_options_are_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UsageError, match=said), keyed("method"):
         built(**settings)
 
 

@@ -5,6 +5,7 @@ import torch
 from helpers.engine_parts import FixedBatches, Vectors, one_process
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.errors import SettingError
 from lt_bench.losses.supcon import supcon
 from lt_bench.methods.supcon import SupCon
 
@@ -39,5 +40,5 @@ def test_the_head_is_as_wide_as_the_features_unless_told():
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"base_temperature": -1.0}])
 def test_temperatures_must_be_positive(settings):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(SettingError, match=f"{next(iter(settings))} is above 0"):
         built(**settings)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from helpers.engine_parts import FixedBatches, Vectors, one_process
 
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.errors import UsageError, keyed
 from lt_bench.methods.two_branch import COSINE_SCALE, TwoBranch
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -80,10 +81,10 @@ def test_the_prior_is_that_of_the_training_set_and_no_state():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"views": ["a", "b"]}, r"three views.*method\.views="),
+        ({"views": ["a", "b"]}, r"three views.*set method\.views=\["),
         ({"classifier": "quadratic"}, r"quadratic.*method\.classifier=linear"),
     ],
 )
 def test_wrong_settings_are_refused_with_what_to_type(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message), keyed("method"):
         two_branch(**settings)

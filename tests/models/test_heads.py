@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lt_bench.errors import SettingError
 from lt_bench.models.heads import NormalizedLinear, ProjectionHead
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -105,7 +106,7 @@ def test_gradients_pass_both_normalisations():
     torch.testing.assert_close((layer.weight.grad * layer.weight).sum(), torch.zeros((), dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("hidden", "out", "key"), [(0, 4, "hidden"), (-8, 4, "hidden"), (4, 0, "dim")])
+@pytest.mark.parametrize(("hidden", "out", "key"), [(0, 4, "hidden_dim"), (-8, 4, "hidden_dim"), (4, 0, "out_dim")])
 def test_a_projection_without_outputs_is_refused(hidden, out, key):
-    with pytest.raises(ValueError, match=f"method.projection_{key}=128"):
+    with pytest.raises(SettingError, match=f"{key} is at least one output, not "):
         ProjectionHead(6, hidden, out)

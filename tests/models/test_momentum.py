@@ -7,6 +7,7 @@ import torch
 from benchmarks.harness import OpCount
 from torch import nn
 
+from lt_bench.errors import SettingError
 from lt_bench.models.heads import ProjectionHead
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.resnet_cifar import resnet32_cifar
@@ -78,5 +79,5 @@ def test_the_update_is_one_dispatched_operation_whatever_the_network():
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0, 1.5])
 def test_a_momentum_out_of_range_is_refused(momentum):
-    with pytest.raises(ValueError, match="0.999"):
+    with pytest.raises(SettingError, match="momentum is at least 0 and below 1"):
         MomentumEncoder(nn.Linear(2, 2), momentum=momentum)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lt_bench.errors import SettingError
 from lt_bench.models.pool import InputPool, build_encoder
 from lt_bench.models.tiny import TinyEncoder
 
@@ -23,10 +24,10 @@ def test_no_pooling_means_no_wrapper():
 
 @pytest.mark.parametrize("k", [1, 0, -2])
 def test_a_wrapper_that_would_not_pool_is_refused(k):
-    with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
+    with pytest.raises(SettingError, match=f"k is at least 2, .*, not {k}"):
         InputPool(k, TinyEncoder())
     if k < 1:
-        with pytest.raises(ValueError, match="at least 2 x 2 pixels"):
+        with pytest.raises(SettingError, match=f"input_pool is at least 1, not {k}"):
             build_encoder(TinyEncoder(), k)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lt_bench.config.schema import TORCHVISION
+from lt_bench.errors import SettingError, UsageError, keyed
 from lt_bench.models import resnet
 from lt_bench.models.pretrained import encoder_state, freeze_convolutions, load_pretrained
 from lt_bench.models.tiny import TinyEncoder
@@ -64,11 +65,13 @@ def test_what_does_not_fit_is_said(donor, tmp_path):
     state["layers.0.weight"] = torch.zeros(16, 3, 7, 7)
     state["other.weight"] = state.pop("layers.3.weight")
     torch.save(state, tmp_path / "weights.pth")
-    with pytest.raises(ValueError) as caught:
-        load_pretrained(TinyEncoder(), str(tmp_path / "weights.pth"), "tiny")
-    assert str(caught.value).endswith(
-        "do not fit tiny: 1 missing: layers.3.weight; 1 not in the encoder: other.weight; "
-        "1 of another shape: layers.0.weight (16, 3, 7, 7) for (16, 3, 3, 3)"
+    path = str(tmp_path / "weights.pth")
+    with pytest.raises(UsageError) as caught, keyed("backbone"):
+        load_pretrained(TinyEncoder(), path, "tiny")
+    assert str(caught.value) == (
+        "backbone.pretrained is weights that fit tiny (1 missing: layers.3.weight; 1 not in the encoder: other.weight; "
+        "1 of another shape: layers.0.weight (16, 3, 7, 7) for (16, 3, 3, 3)), "
+        f"not {path!r}; set backbone.pretrained=FILE"
     )
 
 
@@ -89,7 +92,7 @@ def test_what_is_no_file_of_weights_is_refused(content, donor, tmp_path, capsys)
     else:
         save_safetensors(path, donor.state_dict())
         path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"weights\.(pth|safetensors) is no file of weights"):
+    with pytest.raises(SettingError, match=r"pretrained is a file of weights \(.*, not '.*weights\.(pth|safetensors)'"):
         load_pretrained(TinyEncoder(), str(path), "tiny")
     assert "run" not in capsys.readouterr().out
 
@@ -140,7 +143,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
         raise URLError("offline")
 
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set backbone.pretrained=FILE to a copy"):
+    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set pretrained=FILE to a copy"):
         load_pretrained(resnet.resnet18(), "torchvision", "resnet18")
 
 
@@ -157,7 +160,7 @@ def test_only_the_named_convolutions_are_trained():
 
 
 def test_a_name_that_no_convolution_is_below():
-    with pytest.raises(ValueError, match=r"names layers\.00, and no convolution is below it; there are layers"):
+    with pytest.raises(SettingError, match=r"a list of modules with convolutions \(layers.*, not 'layers\.00'"):
         freeze_convolutions(TinyEncoder(), ["layers.00"])
 
 

@@ -72,6 +72,8 @@ def test_a_default_that_is_typed_changes_nothing(word):
         "dataset.title=X",
         "method.title=X",
         "stage_two.title=X",
+        "method.order=3",
+        "stage_two.order=3",
         "device=cpu",
         "deterministic=true",
         "compile=true",

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers.samples import metrics, runs, sample
+from helpers.samples import metrics, predictions, runs, sample
 
+from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
 from lt_bench.record.record import RunRecord, read_records
 from lt_bench.report.__main__ import main
@@ -36,6 +38,37 @@ def test_ece_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[s
     arguments = folder(tmp_path, pair())
     assert main(arguments) == 0 and "ECE" not in capsys.readouterr().out
     assert main([*arguments, "--ece"]) == 0 and "ECE" in capsys.readouterr().out
+
+
+def test_further_metrics_are_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = folder(tmp_path, pair())
+    assert main([*arguments, "--ece"]) == 0
+    by_short_word = capsys.readouterr().out
+    assert main([*arguments, "--metric", "ece"]) == 0 and capsys.readouterr().out == by_short_word
+    assert main([*arguments, "--metric", "balanced_error", "macro", "--ece", "--metric", "top5"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\| +all \| +balanced error \| +macro \| +ECE \| +top-5 \|", printed)
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--metric", "wurst_class"])
+    assert stopped.value.code == 2
+    assert "--metric: no metric 'wurst_class'; expected one of: top1, top5, macro" in capsys.readouterr().err
+
+
+def test_a_metric_of_ones_own_is_named_with_its_module(tmp_path: Path) -> None:
+    (tmp_path / "my_metrics.py").write_text(
+        "from lt_bench.evaluation.metrics import metric\n\n\n"
+        '@metric("best_class", column="best class")\n'
+        "def best_class(predictions):\n"
+        "    return float(predictions.tested.max())\n"
+    )
+    arguments = folder(tmp_path, [sample()])
+    made = predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], range(6), [9, 8, 7, 6, 5, 4])
+    save_predictions(tmp_path / "runs" / sample().run_id / "predictions.npz", made)
+    command = [sys.executable, "-m", "lt_bench.report", *arguments, "--metric"]
+    done = subprocess.run([*command, "my_metrics.best_class"], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and re.search(r"best class \|.*\n.*\n.*\| +100\.0 ± – \|", done.stdout), done.stderr
+    done = subprocess.run([*command, "their_metrics.x"], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert done.returncode == 2 and "--metric their_metrics.x: No module named 'their_metrics'" in done.stderr
 
 
 def test_a_page_is_refreshed(tmp_path: Path) -> None:

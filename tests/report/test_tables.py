@@ -1,7 +1,9 @@
 """Tables as text; after a wanted change, write the expected files anew with ``python tests/report/test_tables.py``."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -38,7 +40,7 @@ def stored() -> list[RunRecord]:
 def tables(records: list[RunRecord]) -> list[Table]:
     parts = sections(frame(record for record in records if record.kind == "run"))
     compared = [paired_table(part, "CE / –") for part in parts]
-    return [accuracy_table(part, with_ece=True) for part in parts] + [table for table in compared if table]
+    return [accuracy_table(part, more=["ece"]) for part in parts] + [table for table in compared if table]
 
 
 def files(records: list[RunRecord]) -> dict[str, str]:
@@ -58,7 +60,7 @@ def test_the_order_of_the_records_does_not_matter(seed: int) -> None:
     assert files(records) == files(stored())
 
 
-def only(records: list[RunRecord], **options: bool) -> Table:
+def only(records: list[RunRecord], **options: Any) -> Table:
     (part,) = sections(frame(records))
     return accuracy_table(part, **options)
 
@@ -96,6 +98,30 @@ def test_rows_follow_the_order_of_methods_and_stages_two() -> None:
     ]
     records = [sample(setting_id=f"{m}{s}", method_name=m, stage_two_name=s) for m, s in reversed(wanted)]
     assert labels(records) == [f"{method} / {stage}" for method, stage in wanted]
+
+
+def test_a_record_brings_the_order_of_what_conf_does_not_know() -> None:
+    wanted = [("CE", "–", 999), ("Mine", "–", 15), ("LDAM-DRW", "–", None), ("SBCL", "CB", 1), ("A", "–", None)]
+    records = [sample(setting_id=m, method_name=m, stage_two_name=s, method_order=n) for m, s, n in reversed(wanted)]
+    own_rule = sample(setting_id="rule", stage_two_name="My rule", stage_two_order=15, method_order=50)
+    unknown = sample(setting_id="unknown", method_name="SBCL", stage_two_name="Another")
+    found = labels([*records, own_rule, unknown, sample(setting_id="b", method_name="B", stage_two_name="–")])
+    assert found[:3] == ["CE / –", "Mine / –", "LDAM-DRW / –"]  # conf/ knows best where CE stands
+    assert found[3:] == ["SBCL / My rule", "SBCL / CB", "SBCL / Another", "A / –", "B / –"]
+
+
+def test_further_metrics_have_the_unit_and_the_direction_of_the_table() -> None:
+    values = [metrics() | {"worst_class": 0.1 * i, "nll": 1.25 + 0.5 * i} for i in (1, 2)]
+    records = [sample(seed=i, metrics=one) for i, one in enumerate(values)]
+    table = only(records, more=["nll", "worst_class", "few", "nll"])
+    assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "NLL", "worst class", "n"]
+    assert table.cells.iloc[0]["NLL"] == "2.000 ± 0.354" and table.cells.iloc[0]["worst class"] == "15.0 ± 7.1"
+    assert "NLL: nats, lower is better; worst class: %, higher is better" in table.caption[0]
+    row = table.values.iloc[0]
+    assert (row["nll_mean"], row["worst_class_mean"]) == (2.0, pytest.approx(15.0))
+    partly = only([*records, sample(seed=2)], more=["nll"])
+    assert partly.cells.iloc[0]["NLL"] == "–" and partly.cells.iloc[0]["all"] == "50.0 ± 0.0"
+    assert "nll" not in " ".join(only(records).values.columns)
 
 
 def test_settings_are_never_averaged_and_labels_name_what_differs() -> None:
@@ -142,7 +168,7 @@ def test_probes_have_a_table_of_their_own_with_the_deviation_over_groups() -> No
     probes = [sample(**PROBE, seed=i, metrics=metrics(groups=(0.9, 0.6, 0.3 + 0.3 * i))) for i in (0, 1)]
     supervised, probed = sections(frame([sample(), *probes]))
     assert (supervised.name, probed.name) == ("digits_lt_if20", "digits_lt_if20_probe")
-    table = accuracy_table(probed, with_ece=True)
+    table = accuracy_table(probed, more=["ece"])
     assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "std", "ECE", "n"]
     # sqrt(0.06) and sqrt(0.02): population deviations of 0.9, 0.6, 0.3 and of 0.9, 0.6, 0.6
     mean, spread = 100 * (0.06**0.5 + 0.02**0.5) / 2, 100 * (0.06**0.5 - 0.02**0.5) / 2**0.5
@@ -170,6 +196,8 @@ def test_draws_of_the_shots_are_averaged_before_models_are() -> None:
     (part,) = sections(frame(records))
     assert [row.runs["draws"].tolist() for row in part.rows] == [[3, 1]]
     assert "draws" not in only(records[2:]).caption[0]
+    known = replace(records[0], metrics=metrics() | {"nll": 1.0})
+    assert only([known, *records[1:]], more=["nll"]).cells.iloc[0]["NLL"] == "–"  # one draw of three says nothing
     with pytest.raises(ValueError, match="several runs with the same seeds: 0-0, again"):
         sections(frame([*records, sample(**SHOTS, run_id="again", settings=records[0].settings)]))
 

@@ -39,7 +39,7 @@ def tree(tmp_path):
 def test_every_data_set_of_files_from_images_to_record(dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
     words = ["method=ce", "stage_two=cb", "train.batch_size=16", "stage_two.train.batch_size=16"]
-    record, folder = execute(tiny(tmp_path / "runs", *image_trees.words(root, dataset), *words))
+    record, folder = execute(tiny(tmp_path / "runs", *image_trees.overrides(root, dataset), *words))
     assert (record.dataset, record.imbalance_factor, record.backbone) == (dataset, None, "tiny")
     assert record.metrics["train_counts"] == list(image_trees.COUNTS)
     assert set(record.metrics["test_counts"]) == {2 if dataset == "inat18" else 3}
@@ -54,7 +54,7 @@ def test_every_data_set_of_files_is_tried():
 
 
 def test_an_artificial_tail_and_the_validation_list(tree, tmp_path):
-    words = [*image_trees.words(tree), "method=ce", "train.batch_size=16", "evaluation.split=validation"]
+    words = [*image_trees.overrides(tree), "method=ce", "train.batch_size=16", "evaluation.split=validation"]
     tail = ("imbalance.factor=3", "dataset.pool_per_class=3", "evaluation.select=best_validation")
     record, _ = execute(tiny(tmp_path / "runs", *words, *tail))
     assert record.metrics["train_counts"] == class_counts(3, 8, 3, "exponential")
@@ -64,7 +64,7 @@ def test_an_artificial_tail_and_the_validation_list(tree, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_inside_an_epoch_ends_as_if_undisturbed(workers, tree, tmp_path, monkeypatch):
-    words = [*image_trees.words(tree), *BCL, "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
+    words = [*image_trees.overrides(tree), *BCL, "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3"]
     undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
     config = tiny(tmp_path / "killed", *words, f"dataset.workers={workers}")
     deaths = 0
@@ -82,7 +82,7 @@ def test_killed_inside_an_epoch_ends_as_if_undisturbed(workers, tree, tmp_path, 
 
 @pytest.mark.slow
 def test_sbcl_clusters_images_that_workers_read(tree, tmp_path):
-    words = [*image_trees.words(tree), "method=sbcl", "method.minimum_size=3", "method.cluster_view=sim_blur"]
+    words = [*image_trees.overrides(tree), "method=sbcl", "method.minimum_size=3", "method.cluster_view=sim_blur"]
     config = tiny(tmp_path, *words, *BATCHES[:2], "method.warm_epochs=1", "method.update_interval=1")
     outcome = results(*execute(config))
     assert outcome["stage one"]["subclasses"].unique().numel() > 8
@@ -96,7 +96,7 @@ def test_a_probe_is_fitted_on_a_list_of_its_own_and_shares_the_encoder(tree, tmp
     for label in range(1, 8):
         rows += [f"all/n{label:04d}/n{label:04d}_{number}.JPEG {label}" for number in (2000, 2001)]
     (tree / "lists" / "probe.txt").write_text("\n".join(rows))
-    words = [*image_trees.words(tree), "method=boosted_cl_gh", "train.batch_size=16", "stage_two=few_shot_probe"]
+    words = [*image_trees.overrides(tree), "method=boosted_cl_gh", "train.batch_size=16", "stage_two=few_shot_probe"]
     runs = tmp_path / "runs"
     with pytest.raises(UsageError, match=r"shots=6, but class 7 has 3 images .* dataset.probe_list to a list"):
         execute(tiny(runs, *words, "stage_two.shots=6"))
@@ -115,7 +115,7 @@ def test_a_probe_is_fitted_on_a_list_of_its_own_and_shares_the_encoder(tree, tmp
 
 def test_a_run_without_a_probe_goes_on_when_a_probe_list_is_named(tree, tmp_path, monkeypatch):
     (tree / "lists" / "probe.txt").write_text((tree / "lists" / "ImageNet_LT_train.txt").read_text())
-    words = [*image_trees.words(tree), *BATCHES[:2], "method=ce", "stage_two=cb", "checkpoint.every_steps=1"]
+    words = [*image_trees.overrides(tree), *BATCHES[:2], "method=ce", "stage_two=cb", "checkpoint.every_steps=1"]
     with monkeypatch.context() as patch:
         kill_after(patch, 2)
         with pytest.raises(Killed):
@@ -127,7 +127,7 @@ def test_a_run_without_a_probe_goes_on_when_a_probe_list_is_named(tree, tmp_path
 
 def test_shots_of_a_probe_list_are_its_own_images(tree):
     image_trees.write_classes(tree / "all", (6,) * 8, first=2000)
-    config = validate(compose([*image_trees.words(tree), "dataset.probe_list=all"]))
+    config = validate(compose([*image_trees.overrides(tree), "dataset.probe_list=all"]))
     data = load_data(config, torch.device("cpu"))
     few = data.for_stage_two("balanced", shots=4)
     assert few.labels.tolist() == sorted([*range(8)] * 4) and len(data.for_stage_two("balanced").labels) == 48
@@ -138,8 +138,8 @@ def test_shots_of_a_probe_list_are_its_own_images(tree):
 def test_a_broken_image_stops_the_run_or_is_counted(tree, tmp_path):
     for path in list((tree / "train" / "n0000").iterdir())[:20]:
         path.write_bytes(path.read_bytes()[:200])
-    words = [*image_trees.words(tree), "method=ce", "train.batch_size=16", "budget.max_steps_per_epoch=null"]
-    with pytest.raises(DataError, match=r"train/n0000/n0000_\d+\.JPEG is no whole image"):
+    words = [*image_trees.overrides(tree), "method=ce", "train.batch_size=16", "budget.max_steps_per_epoch=null"]
+    with pytest.raises(DataError, match=r"train/n0000/n0000_\d+\.JPEG is not a complete image"):
         execute(tiny(tmp_path / "runs", *words))
     record, folder = execute(tiny(tmp_path / "runs", *words, "dataset.on_bad_image=skip"))
     first = read_record(tmp_path / "runs" / record.stage_one_id / "record.json")
@@ -150,7 +150,7 @@ def test_skipped_images_are_those_of_a_stage_also_after_an_interruption(tree, tm
     for path in list((tree / "train" / "n0000").iterdir())[:20]:
         path.write_bytes(path.read_bytes()[:200])
     # few steps, so that not every broken image is met
-    words = [*image_trees.words(tree), *BCL, "dataset.on_bad_image=skip", "checkpoint.every_steps=1"]
+    words = [*image_trees.overrides(tree), *BCL, "dataset.on_bad_image=skip", "checkpoint.every_steps=1"]
     words += ["budget.epoch_scale=1", "train.epochs=1", "stage_two.train.epochs=6"]
     counts = []
     for name, deaths in (("undisturbed", ()), ("killed", (2, 2))):  # after the first step, then inside stage two
@@ -166,7 +166,7 @@ def test_skipped_images_are_those_of_a_stage_also_after_an_interruption(tree, tm
 
 
 def test_other_lists_are_another_split(tree, tmp_path):
-    words = [*image_trees.words(tree), "method=ce", "train.batch_size=16"]
+    words = [*image_trees.overrides(tree), "method=ce", "train.batch_size=16"]
     config = tiny(tmp_path / "runs", *words, "dataset.train_images=80")
     _, folder = execute(config)
     (folder / "record.json").unlink()
@@ -182,7 +182,7 @@ def test_other_lists_are_another_split(tree, tmp_path):
 
 def data_order(processes, folder, tree):
     """Indices and views of two epochs of this rank, and the features of the test images."""
-    config = validate(compose([*image_trees.words(tree), *BCL]))
+    config = validate(compose([*image_trees.overrides(tree), *BCL]))
     data = load_data(config, torch.device("cpu"))
     run = EngineContext(processes, 0, data.train)
     encoder = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten())
@@ -228,7 +228,7 @@ def test_two_processes_see_what_one_sees(tree, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_on_two_processes(tree, tmp_path):
-    words = [*TINY, *image_trees.words(tree), *BCL, f"output_dir={tmp_path / 'runs'}", "dataset.workers=1"]
+    words = [*TINY, *image_trees.overrides(tree), *BCL, f"output_dir={tmp_path / 'runs'}", "dataset.workers=1"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lt_bench"]
     done = subprocess.run([*command, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

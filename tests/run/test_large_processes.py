@@ -30,7 +30,7 @@ class KilledAndUndisturbed:
     dataset: str
 
     def __call__(self, processes, folder):
-        words = [*image_trees.words(self.root, self.dataset), "method=ce", "stage_two=cb"]
+        words = [*image_trees.overrides(self.root, self.dataset), "method=ce", "stage_two=cb"]
         words += [*TRAINING, *INTERVALS]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
@@ -70,7 +70,8 @@ class StoppedAndUndisturbed:
     root: Path
 
     def __call__(self, processes, folder):
-        words = [*image_trees.words(self.root), "method=bcl", "stage_two=cb", *TRAINING, "budget.max_steps_per_epoch=3"]
+        words = [*image_trees.overrides(self.root), "method=bcl", "stage_two=cb", *TRAINING]
+        words.append("budget.max_steps_per_epoch=3")
         stopped, stood = [*words, "dataset.workers=2"], []
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))

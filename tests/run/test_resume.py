@@ -1,10 +1,12 @@
 """Every method and stage-two rule in conf/: repeatable bit for bit, and exact after being killed at any step."""
 
+import itertools
 import json
 
 import pytest
 import torch
 from helpers.chain import Killed, assert_identical, execute, kill_after, killed_until_done, results, rules_of, tiny
+from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import groups
 from lt_bench.engine.loop import Trainer
@@ -37,7 +39,7 @@ def killed_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("killed")
 
 
-@pytest.mark.parametrize(("method", "rule"), PAIRS)
+@pytest.mark.parametrize(("method", "rule"), each_value_once(PAIRS))
 def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed, killed_folder, monkeypatch):
     # three steps an epoch, so that also a recipe of few epochs dies more than once
     words = (f"method={method}", f"stage_two={rule}", "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3")
@@ -52,8 +54,7 @@ def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed
     assert_identical(results(*outcome), expected)
 
 
-@pytest.mark.parametrize("method", groups()["method"])
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("method", "steps"), each_value_once(itertools.product(groups()["method"], range(1, 6))))
 def test_killed_once_after_any_step_of_stage_one(method, steps, undisturbed, tmp_path, monkeypatch):
     words = (f"method={method}", f"stage_two={rules_of(method)[0]}", "checkpoint.every_steps=1")
     config = tiny(tmp_path, *words)

@@ -5,7 +5,7 @@ import torch
 from helpers.chain import execute, tiny
 
 from lt_bench.engine.loop import Trainer
-from lt_bench.errors import UsageError
+from lt_bench.errors import UsageError, keyed
 from lt_bench.stage_two.few_shot_probe import FewShotProbe
 
 
@@ -45,7 +45,9 @@ def test_more_shots_than_a_class_has_are_refused_before_stage_one(tmp_path):
     assert not list(tmp_path.glob("*/checkpoint.pt"))
 
 
-@pytest.mark.parametrize(("values", "message"), [({"shots": 0}, "shots=100"), ({"shot_seed": -1}, "shot_seed=0")])
+@pytest.mark.parametrize(
+    ("values", "message"), [({"shots": 0}, "set stage_two.shots=100"), ({"shot_seed": -1}, "set stage_two.shot_seed=0")]
+)
 def test_values_out_of_range_are_refused(values, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message), keyed("stage_two"):
         FewShotProbe(**values)

@@ -2,19 +2,15 @@
 
 import pytest
 import torch
+from helpers.chain import class_of, trained_rules
 from helpers.engine_parts import Constant as ConstantRate
 from helpers.engine_parts import FixedBatches, one_process, stage, training
-from hydra.utils import get_object
 from torch import nn
 
-from lt_bench.config.compose import compose, groups
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
-from lt_bench.preflight.validate import validate
 
-TRAINED = [
-    rule for rule in groups()["stage_two"] if "train" in validate(compose(["method=ce", f"stage_two={rule}"])).stage_two
-]
+TRAINED = trained_rules()
 LABELS = torch.arange(12) % 3
 
 
@@ -32,10 +28,9 @@ class Normed(nn.Module):
 
 
 def built(rule, augment):
-    target = validate(compose(["method=ce", f"stage_two={rule}"])).stage_two["_target_"]
     torch.manual_seed(0)
     encoder = Normed()
-    return get_object(target)(augment=augment).build(encoder, nn.Linear(4, 3), TrainInfo(LABELS, 3, 2))
+    return class_of("stage_two", rule)(augment=augment).build(encoder, nn.Linear(4, 3), TrainInfo(LABELS, 3, 2))
 
 
 def test_there_are_trained_rules():
@@ -73,5 +68,4 @@ def test_cached_features_give_the_loss_of_the_images(rule):
 @pytest.mark.parametrize("rule", TRAINED)
 def test_finish_gives_the_trained_classifier(rule):
     method = built(rule, augment=False)
-    rule_object = get_object(validate(compose(["method=ce", f"stage_two={rule}"])).stage_two["_target_"])()
-    assert rule_object.finish(method, one_process(None)) is method.classifier
+    assert class_of("stage_two", rule)().finish(method, one_process(None)) is method.classifier

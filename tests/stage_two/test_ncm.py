@@ -9,6 +9,7 @@ from helpers.two_processes import on_two
 
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.context import EngineContext
+from lt_bench.errors import DataError
 from lt_bench.stage_two.ncm import NearestClassMean, NearestMean
 
 VARIANTS = {"raw": "un", "l2": "l2n", "centered_l2": "cl2n"}
@@ -107,7 +108,7 @@ def test_two_processes_have_the_means_of_one():
 
 
 def test_classes_without_images_are_refused():
-    with pytest.raises(ValueError, match=r"2 of 5 classes \(class 3, 4\) .* set a smaller imbalance.factor"):
+    with pytest.raises(DataError, match=r"2 of 5 classes \(class 3, 4\) .* cut a shorter tail"):
         NearestClassMean().build(Vectors(), None, TrainInfo(LABELS, 5, 1))
-    with pytest.raises(ValueError, match=r"17 of 20 classes \(class 3, 4, 5, 6, 7, \.\.\.\)"):
+    with pytest.raises(DataError, match=r"17 of 20 classes \(class 3, 4, 5, 6, 7, \.\.\.\)"):
         NearestClassMean().build(Vectors(), None, TrainInfo(LABELS, 20, 1))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import Interpolation
+from lt_bench.errors import UsageError
 
 # the published evaluation resizes the short side to 256 and cuts 224 out of the middle
 CENTRAL_SHARE = 224 / 256
@@ -100,14 +101,14 @@ def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: In
 class SplitView:
     """A view in two parts: the crop and flip that begin it, made of a file by a worker, and the rest, on the device.
 
-    A view without operations is the evaluation's: the middle of the image, normalised. Raises ValueError for a view
+    A view without operations is the evaluation's: the middle of the image, normalised. Raises UsageError for a view
     that begins with anything but a random resized crop.
     """
 
     def __init__(self, name: str, view: Pipeline, size: int) -> None:
         crop, *others = view.ops or (None,)
         if crop is not None and not isinstance(crop, RandomResizedCrop):
-            raise ValueError(
+            raise UsageError(
                 f"the view {name} of large images has to begin with a random resized crop; set "
                 "dataset.crop_padding=null"
             )

@@ -1,7 +1,8 @@
-"""Large images: worker processes read, decode, cut and mirror them; everything else happens on the device in batch."""
+"""Images on disk: worker processes read, decode, cut and mirror them; the rest is done on the device in batch."""
 
 from __future__ import annotations
 
+import signal
 import warnings
 import weakref
 from collections import deque
@@ -17,19 +18,27 @@ from lt_bench.contracts import Batch
 from lt_bench.data.batches.crops import SplitView
 from lt_bench.data.batches.in_memory import draw_boost
 from lt_bench.data.batches.source import RankShare
-from lt_bench.data.batches.worker import Loaded, Reader, Task, hand_over, held_back, shield
-from lt_bench.data.files.pixels import Images
+from lt_bench.data.batches.worker import (
+    Loaded,
+    NoSharedMemory,
+    Reader,
+    Task,
+    ignore_stop_signals,
+    into_shared_memory,
+    stop_signals_blocked,
+)
+from lt_bench.data.files.pixels import PixelSource
 from lt_bench.errors import DataError
 
-PREFETCH = 2  # tasks that every worker is ahead
+PREFETCH = 2  # tasks that every worker prepares ahead
 NO_ROOM = (
-    "shared memory (/dev/shm), in which workers hand images over, is full: set dataset.workers=0 or fewer workers, or "
+    "shared memory (/dev/shm), which workers write images into, is full: set dataset.workers=0 or fewer workers, or "
     "give a container more (docker run --shm-size=16g, or --ipc=host)"
 )
 
 
 class _Due(NamedTuple):
-    """A task, and the parameters of what is left to do on the device, one entry per view."""
+    """A task, and the parameters of the operations on the device, one entry per view."""
 
     task: Task
     views: tuple[SplitView, ...]
@@ -37,16 +46,16 @@ class _Due(NamedTuple):
 
 
 class DiskImages:
-    """The images of a split with labels (N,) on a device, read anew in every epoch by ``workers`` processes.
+    """The images of a split with labels (N,) on a device, read again in every epoch by ``workers`` processes.
 
-    Crops are drawn here, for whole batches, and sent to the workers: images depend neither on the number of workers
-    nor on that of processes. ``workers`` 0 reads in this process. Where ``skip``, images that cannot be read are
-    replaced by others of their class and marked in ``skipped`` (N,).
+    Crops are drawn here, for whole batches, and sent to the workers, so the images depend neither on the number of
+    workers nor on that of processes. ``workers`` 0 reads in this process. Where ``skip``, images that cannot be read
+    are replaced by others of their class and marked in ``skipped`` (N,).
     """
 
     def __init__(
         self,
-        images: Images,
+        images: PixelSource,
         labels: Tensor,
         build_view: Callable[[str], Pipeline],
         size: int,
@@ -62,7 +71,7 @@ class DiskImages:
         self._trainer: _Pool | None = None
 
     def view(self, name: str) -> SplitView:
-        """A view in its two parts; raises ValueError for an unknown one, or one that cannot be divided."""
+        """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""
         if name not in self._views:
             self._views[name] = SplitView(name, self._build_view(name), self._size)
         return self._views[name]
@@ -100,7 +109,7 @@ class DiskImages:
     ) -> Iterator[Tensor]:
         """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
 
-        Parameters are drawn for all positions at once; the workers go home afterwards.
+        Parameters are drawn for all positions at once; the workers are shut down afterwards.
         """
         drawn = self._due(indices.cpu(), rows, (self.view(view),), generator)
         pool = _Pool(self.reader, self._workers, self.labels.device)
@@ -119,7 +128,7 @@ class DiskImages:
         generator: torch.Generator,
         strength: Tensor | None = None,
     ) -> _Due:
-        """What is to be done for this rank's ``rows`` of a batch whose parameters are drawn as a whole.
+        """The work for this rank's ``rows`` of a batch whose parameters are drawn for the whole batch.
 
         ``strength`` is that of the batch (B,): all views of an image share it.
         """
@@ -137,8 +146,8 @@ class DiskImages:
                 self.skipped[loaded.skipped.to(self.labels.device)] = True
             if loaded.problem:
                 raise DataError(
-                    f"{loaded.problem}; python -m lt_bench.data check, with the same words, finds all such images, and "
-                    "dataset.on_bad_image=skip trains without them (evaluation never does)"
+                    f"{loaded.problem}; python -m lt_bench.data check, with the same overrides, finds all such images, "
+                    "and dataset.on_bad_image=skip trains without them (evaluation never does)"
                 )
             device = self.labels.device
             finished = tuple(
@@ -157,13 +166,13 @@ def _part(due: _Due, rows: slice) -> _Due:
 
 
 def _for_workers(generator: torch.Generator) -> torch.Generator:
-    """A generator on the CPU with a stream of its own, a function of the seed of another, on whatever device."""
+    """A generator on the CPU whose stream is a function of the seed of another generator, on any device."""
     crops = torch.Generator().manual_seed(generator.initial_seed())
     return crops.manual_seed(int(torch.randint(2**62, (), generator=crops)))
 
 
-class _Queue:
-    """The tasks that workers take in turn, and those whose results are not there yet."""
+class _TaskSampler:
+    """The sampler of a ``DataLoader``: tasks in order, and those whose results have not arrived yet."""
 
     def __init__(self) -> None:
         self.tasks: Iterable[_Due] = ()
@@ -176,46 +185,51 @@ class _Queue:
 
 
 class _Pool:
-    """Worker processes that do tasks in order, ahead of being asked; ``close`` sends them home."""
+    """Worker processes that do tasks in order and ahead; ``close`` shuts them down."""
 
     def __init__(self, reader: Reader, workers: int, device: torch.device) -> None:
-        self._queue = _Queue()
+        self._sampler = _TaskSampler()
         several: dict[str, Any] = {}
         if workers:
-            several = {"prefetch_factor": PREFETCH, "persistent_workers": True, "worker_init_fn": shield}
-        with warnings.catch_warnings():  # more workers than cores: as asked for
+            several = {"prefetch_factor": PREFETCH, "persistent_workers": True, "worker_init_fn": ignore_stop_signals}
+        with warnings.catch_warnings():  # more workers than cores may be set
             warnings.simplefilter("ignore", UserWarning)
             self._loader: DataLoader[Loaded] = DataLoader(
-                reader,  # type: ignore[arg-type]  # a data set's items are what the sampler asks for
+                reader,  # type: ignore[arg-type]  # a data set's items are what the sampler yields
                 batch_size=None,
-                sampler=self._queue,
+                sampler=self._sampler,
                 num_workers=workers,
-                collate_fn=hand_over,  # type: ignore[arg-type]
+                collate_fn=into_shared_memory,  # type: ignore[arg-type]
                 pin_memory=device.type == "cuda",
-                generator=torch.Generator(),  # leaves the global one alone
+                generator=torch.Generator(),  # does not use the global one
                 **several,
             )
         self.close = weakref.finalize(self, _end_workers, self._loader)
 
     def run(self, tasks: Iterable[_Due]) -> Iterator[tuple[_Due, Loaded]]:
-        """Every task with its result, in order; an earlier run that was left unfinished is forgotten.
+        """Every task with its result, in order; results of an earlier, unfinished run are dropped.
 
-        Raises DataError where workers find no room for their results in shared memory.
+        Raises DataError where shared memory is full.
         """
-        self._queue.tasks, self._queue.taken = tasks, deque()
+        self._sampler.tasks, self._sampler.taken = tasks, deque()
         try:
-            with held_back():  # until the workers it starts are shielded
+            with stop_signals_blocked():  # until the workers ignore them
                 results = iter(self._loader)
             for loaded in results:
-                yield self._queue.taken.popleft(), loaded
+                yield self._sampler.taken.popleft(), loaded
         except RuntimeError as error:  # a worker's own, or DataLoader's where one died of it
-            if "shared memory" not in str(error):
+            if not isinstance(error, NoSharedMemory) and not _any_died_of(signal.SIGBUS, self._loader):
                 raise
             raise DataError(NO_ROOM) from error
 
 
+def _any_died_of(number: int, loader: DataLoader[Any]) -> bool:
+    """Whether a signal killed a worker; SIGBUS is what a write into full shared memory ends in."""
+    return any(worker.exitcode == -number for worker in getattr(loader._iterator, "_workers", ()))
+
+
 def _end_workers(loader: DataLoader[Any]) -> None:
-    """End the workers; at exit this comes before multiprocessing's own clean-up, which asks with a SIGTERM."""
+    """Shut the workers down; at exit this precedes multiprocessing's own clean-up, which sends them SIGTERM."""
     iterator, loader._iterator = loader._iterator, None
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()

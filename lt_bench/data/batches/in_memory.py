@@ -1,4 +1,4 @@
-"""Small images: the whole train split is one uint8 tensor on the device, augmented there in batch."""
+"""Images in memory: the whole split is one uint8 tensor on the device, augmented there in batch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InMemoryImages(SyncSource):
         self._branch_free = images.device.type != "cpu"
 
     def view(self, name: str) -> Pipeline:
-        """The pipeline of a view; raises ValueError for an unknown one."""
+        """The pipeline of a view; raises UsageError for an unknown one."""
         if name not in self._pipelines:
             self._pipelines[name] = self._build_view(name)
         return self._pipelines[name]
@@ -75,7 +75,7 @@ class InMemoryImages(SyncSource):
 
 
 class CachedFeatures(SyncSource):
-    """Features (N, D) of a frozen encoder, computed once, in the place of images."""
+    """Features (N, D) of a frozen encoder, computed once and used instead of images."""
 
     def __init__(self, features: Tensor, labels: Tensor) -> None:
         self.features = features

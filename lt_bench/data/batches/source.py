@@ -1,4 +1,4 @@
-"""Where the engine gets its batches from: the contract, and sources whose batches are there at once."""
+"""The source of the engine's batches: the contract, and the base of sources that make batches without waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lt_bench.contracts import Batch
 
 
 class RankShare(NamedTuple):
-    """This rank's share of a step: ``batch`` cuts the step's images out of an epoch's order, ``rows`` ours of them."""
+    """This rank's share of a step: ``batch`` is the step's slice of an epoch's order, ``rows`` our part of it."""
 
     step: int
     batch: slice
@@ -21,10 +21,10 @@ class RankShare(NamedTuple):
 
 
 class ImageSource(Protocol):
-    """Where the engine gets its batches from.
+    """The source of the engine's batches.
 
-    ``skipped`` marks the images that could not be read so far, (N,) bool, or (0,) where all are there; it is part of a
-    checkpoint.
+    ``skipped`` (N,) bool marks the images that could not be read so far; it is (0,) where every image is in memory. It
+    is part of a checkpoint.
     """
 
     labels: Tensor
@@ -40,7 +40,7 @@ class ImageSource(Protocol):
     ) -> Iterator[Batch]:
         """The batch of every share of an epoch's ``order``, one tensor per view; ``generator`` is that of a step.
 
-        A source may prepare batches ahead of being asked for them. ``strength`` is a method's, (N,).
+        A source may prepare batches ahead. ``strength`` is a method's, (N,).
         """
 
     def chunks(
@@ -50,7 +50,7 @@ class ImageSource(Protocol):
 
 
 class SyncSource:
-    """A source whose batches are there at once, and made when they are asked for."""
+    """A source that makes each batch when the engine asks for it, without waiting."""
 
     skipped = torch.zeros(0, dtype=torch.bool)
 

@@ -1,4 +1,4 @@
-"""What worker processes run: read and decode each image once and cut all its views from it."""
+"""The worker processes: read and decode each image once and cut all its views from it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch.utils.data import get_worker_info
 
 from lt_bench.data.batches.crops import Crops, Pixels
 from lt_bench.data.files.image_file import BadImage
-from lt_bench.data.files.pixels import Images
+from lt_bench.data.files.pixels import PixelSource
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # what asks a run to stop
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # signals that stop a run
 
 
 class Task(NamedTuple):
@@ -29,10 +29,10 @@ class Task(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A task's result: views (B, size, size, 3) uint8 and the positions (B,) of what is in them.
+    """A task's result: views (B, size, size, 3) uint8 and the positions (B,) of the images in them.
 
-    ``skipped`` are positions that could not be read and whose place another image has; ``problem`` is what is wrong
-    where the task could not be done.
+    ``skipped`` are positions that could not be read and were replaced; ``problem`` says why a task failed, and is empty
+    where it succeeded.
     """
 
     views: tuple[Tensor, ...]
@@ -41,14 +41,18 @@ class Loaded(NamedTuple):
     problem: str
 
 
+class NoSharedMemory(RuntimeError):
+    """Shared memory is full where a worker writes its images."""
+
+
 class Reader:
-    """Does tasks, as the data set of a ``DataLoader``; labels (N,) say what may stand in for what.
+    """Does tasks, as the data set of a ``DataLoader``; labels (N,) decide which images may replace another.
 
     Where ``skip``, an image that cannot be read is replaced by the next one of its class in the list; else the task
-    has a problem.
+    fails.
     """
 
-    def __init__(self, images: Images, labels: NDArray[np.int64], skip: bool) -> None:
+    def __init__(self, images: PixelSource, labels: NDArray[np.int64], skip: bool) -> None:
         self.images, self.labels, self.skip = images, labels, skip
 
     def __getitem__(self, task: Task) -> Loaded:
@@ -67,7 +71,7 @@ class Reader:
         return Loaded(views, positions, torch.tensor(skipped, dtype=torch.int64), "")
 
     def _read(self, position: int, skipped: list[int]) -> tuple[Pixels, int]:
-        """The image at a position, or the first readable one of its class after it, and where that is."""
+        """The image at a position, or the first readable one of its class after it, and its position."""
         try:
             return self.images[position], position
         except BadImage:
@@ -84,21 +88,24 @@ class Reader:
         raise BadImage(f"no image of class {self.labels[position]} can be read")
 
 
-def hand_over(loaded: Loaded) -> Loaded:
-    """What a ``DataLoader`` calls to collate: a task is a batch already; a worker puts it into shared memory here.
+def into_shared_memory(loaded: Loaded) -> Loaded:
+    """The collate function of a ``DataLoader``: a task is a batch already; a worker moves it into shared memory here.
 
-    Left to the thread that sends it, a lack of shared memory would be printed there and waited for without end. Raises
-    RuntimeError with the words «shared memory».
+    In the thread that sends results, full shared memory would only be printed, and the run would wait forever. Raises
+    NoSharedMemory.
     """
     if get_worker_info() is not None:
-        for tensor in (*loaded.views, loaded.positions, loaded.skipped):
-            tensor.share_memory_()
+        try:
+            for tensor in (*loaded.views, loaded.positions, loaded.skipped):
+                tensor.share_memory_()
+        except RuntimeError as error:
+            raise NoSharedMemory(str(error)) from error
     return loaded
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Signals that ask for a stop come afterwards; a worker that is started here has them from ``shield`` on."""
+def stop_signals_blocked() -> Iterator[None]:
+    """Context: signals that stop a run stay pending; in a worker that is started here until ``ignore_stop_signals``."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
@@ -106,17 +113,17 @@ def held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def shield(worker: int) -> None:
-    """Let a worker live through the signals that ask the whole group to stop: its parent ends it after its last step.
+def ignore_stop_signals(worker: int) -> None:
+    """In a worker, ignore the signals that stop a run: its parent shuts it down after the last step.
 
-    Ctrl-C reaches every process of a terminal, a scheduler's warning (SIGUSR2) and SIGTERM every process of a job; a
-    second SIGTERM, such as the parent's to a worker that hangs, is obeyed.
+    A terminal sends Ctrl-C to all its processes, a scheduler its warning (SIGUSR2) and SIGTERM to all processes of a
+    job. Only the first SIGTERM is ignored: a second one, such as the parent's to a worker that hangs, ends the worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _obey_the_next)
+    signal.signal(signal.SIGTERM, _ignore_once)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
-def _obey_the_next(number: int, frame: FrameType | None) -> None:
+def _ignore_once(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

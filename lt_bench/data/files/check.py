@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set of image files, found before a run finds it."""
+"""All problems of a data set of image files, found before a run fails on one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from lt_bench.config.schema import Config
 from lt_bench.data.files.image_file import BadImage
 from lt_bench.data.files.parallel import in_parallel
-from lt_bench.data.files.pixels import Images, open_images
+from lt_bench.data.files.pixels import PixelSource, open_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import Problem
@@ -40,8 +40,8 @@ def find_problems(config: Config, lists: ImageLists, workers: int) -> list[Probl
     return sorted(problems, key=lambda problem: (problem.origin, problem.line))
 
 
-def _examine(images: Images, position: int) -> str | None:
-    """What is wrong with an image."""
+def _examine(images: PixelSource, position: int) -> str | None:
+    """The problem of an image, if it has one."""
     try:
         images[position]
     except BadImage as error:

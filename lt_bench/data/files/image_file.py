@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-# What a data set may hold; Pillow's many other decoders are left alone. Its first also reads what is called MPO.
+# the formats of a data set; Pillow's many other decoders are not used. Its JPEG decoder also reads MPO files.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
 
 class BadImage(ValueError):
-    """A file that cannot be used, and why."""
+    """A file that cannot be used; the message says why."""
 
 
 def read_below(root: str, name: str) -> bytes:
@@ -34,7 +34,7 @@ def read_below(root: str, name: str) -> bytes:
 
 
 def real_root(root: Path) -> str:
-    """The root as ``read_below`` wants it."""
+    """The root without links, as ``read_below`` needs it."""
     return os.path.realpath(root)
 
 
@@ -45,13 +45,15 @@ def decode(data: bytes, name: str) -> Image.Image:
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")
     except UnidentifiedImageError as error:
-        raise BadImage(f"{name} is no whole image (neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]})") from error
+        raise BadImage(
+            f"{name} is not a complete image (neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]})"
+        ) from error
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise BadImage(f"{name} is no whole image ({error})".replace(" <_io.BytesIO object>", "")) from error
+        raise BadImage(f"{name} is not a complete image ({error})".replace(" <_io.BytesIO object>", "")) from error
 
 
 class StoredForm(NamedTuple):
-    """What is made of an image before anything else: made smaller, and saved as JPEG; null: neither."""
+    """The form in which images are stored: resized to a short side, and compressed as JPEG; None: neither."""
 
     short_side: int | None = None
     jpeg_quality: int | None = None
@@ -68,16 +70,16 @@ class StoredForm(NamedTuple):
         return image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
 
     def encode(self, image: Image.Image) -> bytes:
-        """The image as a JPEG file."""
+        """The image as the bytes of a JPEG file."""
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=self.jpeg_quality)
         return stream.getvalue()
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """What is read back from a copy in this form."""
+        """The image as it is read from a copy in this form."""
         small = self.shrink(image)
         return small if self.jpeg_quality is None else decode(self.encode(small), "JPEG")
 
-    def words(self) -> str:
-        """The settings of this form as they are typed."""
+    def overrides(self) -> str:
+        """The overrides that set this form."""
         return " ".join(f"dataset.{key}={'null' if value is None else value}" for key, value in self._asdict().items())

@@ -1,4 +1,4 @@
-"""A packed copy of a data set: all its images in one file, made small once, and an index with checksums."""
+"""A packed copy of a data set: all its images in one file, resized once, and an index with checksums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lt_bench.data.files.image_file import BadImage, StoredForm, decode, read_be
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.sources.image_lists import ImageLists
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, UsageError
 
 VERSION = 1
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
@@ -27,13 +27,13 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
     """Write a packed copy of all parts to a new folder; the number of its images.
 
     The folder appears when it is complete; until then the images are in ``.NAME.unfinished`` beside it, where an
-    interrupted copy of the same images in the same form goes on. Where ``skip``, images that cannot be read are left
-    out. Raises DataError for a folder that is there already, for a copy that another process is writing, and, naming
-    every one, for images that cannot be read.
+    interrupted copy of the same images in the same form is continued. Where ``skip``, images that cannot be read are
+    left out. Raises DataError for a folder that is there already, for a copy that another process is writing, and,
+    naming every one, for images that cannot be read.
     """
     if folder.exists():
         raise DataError(f"{folder} is there already; delete it to write it anew, or set dataset.packed=DIR")
-    # the probe's list may name training images again
+    # the probe list may name training images again
     names = list(dict.fromkeys(name for files in lists.parts().values() for name in files.names))
     listed = hashlib.sha256("\n".join(names).encode()).hexdigest()
     purpose = json.dumps({"version": VERSION, **form._asdict(), "names": listed})
@@ -49,7 +49,7 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
             else:
                 copy.append(*record)
         if problems and not skip:
-            advice = "mend the files, or set dataset.on_bad_image=skip to leave these images out; the copy goes on then"
+            advice = "fix the files, or set dataset.on_bad_image=skip to leave these images out; the copy goes on then"
             raise DataError("\n".join([*problems, advice]))
         _write_index(copy, form)
         copy.finish(folder)
@@ -57,7 +57,7 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
 
 
 def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
-    """An image and its bytes, pixels or a JPEG file, or what is wrong with its file."""
+    """An image and its bytes, pixels or a JPEG file; or the problem of its file."""
     try:
         image = form.shrink(decode(read_below(root, name), name))
     except BadImage as error:
@@ -67,7 +67,7 @@ def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str
 
 
 def _write_index(copy: Unfinished, form: StoredForm) -> None:
-    """Where every image is, and the checksum of that."""
+    """Write the position of every image, and the checksum of this index."""
     header = {"version": VERSION, **form._asdict()}
     with (copy.folder / INDEX).open("wb") as stream:
         np.savez(
@@ -87,7 +87,7 @@ def _write_index(copy: Unfinished, form: StoredForm) -> None:
 class PackedImages:
     """Images of a packed copy by their paths in the lists; every record is verified when it is read.
 
-    Raises DataError for a copy that is not whole, and ValueError for one whose images have another form.
+    Raises DataError for a copy that is not whole, and UsageError for one whose images have another form.
     """
 
     def __init__(self, folder: Path, names: list[str], form: StoredForm) -> None:
@@ -95,9 +95,10 @@ class PackedImages:
         index = _read_index(folder)
         stored = StoredForm(index["header"]["short_side"], index["header"]["jpeg_quality"])
         if stored != form:
-            raise ValueError(
+            raise UsageError(
                 f"the packed copy {folder} holds another form of the images than files read with "
-                f"{form.words()}; set {stored.words()}, which decides the result and belongs to the run's identity"
+                f"{form.overrides()}; set {stored.overrides()}, which decides the result and "
+                "belongs to the run's identity"
             )
         rows = {name: row for row, name in enumerate(index["names"])}
         self.rows = np.array([rows.get(name, -1) for name in names], dtype=np.int64)
@@ -105,7 +106,7 @@ class PackedImages:
         self._bytes: NDArray[np.uint8] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_bytes": None}  # a process that is handed a copy maps the file itself
+        return {**vars(self), "_bytes": None}  # another process maps the file itself
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -132,7 +133,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         data = (folder / INDEX).read_bytes()
         digest, size = (folder / CHECKSUM).read_text(encoding="utf-8").split()[0], (folder / IMAGES).stat().st_size
     except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise DataError(f"{folder} is no whole packed copy ({error}); {advice}") from error
+        raise DataError(f"{folder} is not a complete packed copy ({error}); {advice}") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
     with np.load(folder / INDEX) as arrays:

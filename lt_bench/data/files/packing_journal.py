@@ -1,4 +1,4 @@
-"""A packed copy that is being written: images, and a journal by which an interrupted one goes on."""
+"""A packed copy that is being written: images, and a journal from which an interrupted copy is continued."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Entry(NamedTuple):
 class Unfinished:
     """An unfinished copy in a folder, as a context; ``entries`` are its images in the order of their bytes.
 
-    One that was left for the same ``purpose``, a line of text, goes on behind its last whole image; any other begins
-    anew. Raises DataError where another process is writing it.
+    One with the same ``purpose``, a line of text, is continued after its last complete image; any other is started
+    again. Raises DataError where another process is writing it.
     """
 
     def __init__(self, folder: Path, images: str, purpose: str) -> None:
@@ -40,7 +40,7 @@ class Unfinished:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise DataError(f"another process is writing {folder}; wait for it, or end it") from error
+            raise DataError(f"another process is writing {folder}; wait for it, or stop it") from error
         self._images = (folder / images).open("a+b")
         self._journal = (folder / JOURNAL).open("a+", encoding="utf-8")
         self.entries = list(self._whole(purpose))
@@ -57,11 +57,11 @@ class Unfinished:
         self._lock.release()
 
     def _whole(self, purpose: str) -> Iterator[Entry]:
-        """What the journal names and the images' checksums confirm."""
+        """The entries of the journal whose images have the right checksums, up to the first that has not."""
         self._images.seek(0)
         self._journal.seek(0)
         first, *lines = self._journal.read().split("\n")
-        for line in lines[:-1] if first == purpose else ():  # behind the last line's end stands nothing, or part of one
+        for line in lines[:-1] if first == purpose else ():  # the last line is empty or incomplete
             try:
                 entry = Entry(*json.loads(line))
             except (ValueError, TypeError):
@@ -78,7 +78,7 @@ class Unfinished:
         self.entries.append(entry)
 
     def finish(self, folder: Path) -> None:
-        """Give the copy its name, once everything is on the disk and what only an unfinished one needs is gone."""
+        """Flush everything to disk, remove the journal and the lock, and rename the copy to its final name."""
         self._images.flush()
         os.fsync(self._images.fileno())
         for name in (JOURNAL, LOCK):

@@ -1,4 +1,4 @@
-"""A function of many things in several processes, with a progress bar."""
+"""A function of many items in several processes, with a progress bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-CHUNK = 64  # things per message to a process
+CHUNK = 64  # items per message to a process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ def in_parallel(
 ) -> Iterator[Result]:
     """``function`` of every item, in order, in some processes (0: in this one), with a progress bar on stderr.
 
-    Few results wait for whoever reads them.
+    Only a few results are kept ahead of the reader.
     """
     with tqdm(desc=title, total=len(items), unit="image", disable=not shown) as bar:
         if workers == 0:
@@ -32,13 +32,13 @@ def in_parallel(
                 yield function(item)
                 bar.update()
             return
-        # the function, which may hold a whole index, goes to each process once
+        # the function may hold a whole index, so it is sent to each process once
         pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(function,))
         try:
             due: deque[Future[list[Any]]] = deque()
             for start in range(0, len(items), CHUNK):
                 due.append(pool.submit(_call, items[start : start + CHUNK]))
-                if len(due) > 2 * workers:  # a slow reader does not make results pile up
+                if len(due) > 2 * workers:  # limits the results that are kept for a slow reader
                     yield from _counted(due.popleft().result(), bar)
             while due:
                 yield from _counted(due.popleft().result(), bar)
@@ -49,7 +49,7 @@ def in_parallel(
 def _begin(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -66,7 +66,7 @@ def _counted(results: list[Any], bar: Any) -> Iterator[Any]:
 def default_workers() -> int:
     """One process per core that this process may use, shared among the processes that torchrun started here.
 
-    Runs of sweeps do not ask: the submission gives each its share of the job's or the machine's cores.
+    Not used by runs of sweeps: their submissions set the share of the job's or the machine's cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

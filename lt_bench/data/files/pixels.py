@@ -1,4 +1,4 @@
-"""Where the pixels of a data set of image files come from: its files, or a packed copy of them."""
+"""The pixels of a data set of image files: read from its files, or from a packed copy of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lt_bench.data.files.image_file import StoredForm, decode, read_below, real_
 from lt_bench.data.files.packed import PackedImages
 
 
-class Images(Protocol):
-    """Where pixels come from."""
+class PixelSource(Protocol):
+    """A sequence of decoded images."""
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, (H, W, 3); raises BadImage, which names it."""
@@ -25,7 +25,8 @@ class FileImages:
 
     def __init__(self, root: Path, names: list[str], form: StoredForm) -> None:
         self.root, self.form = real_root(root), form
-        self.names = np.array([name.encode() for name in names], dtype=np.bytes_)  # one block, which processes share
+        # one block of memory, which processes share
+        self.names = np.array([name.encode() for name in names], dtype=np.bytes_)
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, decoded whole; raises BadImage, which names it."""
@@ -33,8 +34,8 @@ class FileImages:
         return np.asarray(self.form.apply(decode(read_below(self.root, name), name)))
 
 
-def open_images(config: Config, root: Path, names: list[str]) -> Images:
-    """The named images of a data set; raises DataError, ValueError as ``PackedImages`` does."""
+def open_images(config: Config, root: Path, names: list[str]) -> PixelSource:
+    """The named images of a data set; raises DataError, UsageError as ``PackedImages`` does."""
     dataset = config.dataset
     form = StoredForm(dataset.short_side, dataset.jpeg_quality)
     if dataset.packed is None:

@@ -1,4 +1,4 @@
-"""What every source of small images shares: the result, checksums and downloads."""
+"""What all sources of images in memory share: the result, checksums and downloads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageArrays(NamedTuple):
 
 
 def data_error(problem: str, url: str, path: Path) -> DataError:
-    """The error for ``problem``, saying where the file comes from, where it goes and which key points elsewhere."""
+    """The error for ``problem``, with the address of the file, its place, and the keys that set another place."""
     return DataError(
         f"{problem}. Fetch {url} and put it at {path.resolve()}, or point to a folder that holds it: dataset.root=DIR "
         "for this data set, data_dir=DIR for the folder of all data sets"

@@ -19,7 +19,7 @@ def load(root: Path, download: bool = True) -> ImageArrays:
     """1200 training images, 120 per class, and 500 test images, 50 per class, (N, 3, 8, 8) in file order.
 
     The test images are the last 50 of each class in file order, the training images the first 120: the file keeps a
-    writer's digits together, so the test asks for hands that are mostly new (nearest neighbour 95.8 % correct, on
+    writer's digits together, so the test images are mostly of other writers (nearest neighbour 95.8 % correct, on
     random cuts of the same sizes 98.4 to 98.8 %). Grey values 0 .. 16 are scaled to 0 .. 255 and rounded. Nothing is
     read below ``root`` and nothing is downloaded.
     """

@@ -1,4 +1,4 @@
-"""Data sets of image files: ImageNet-LT, Places-LT, iNaturalist 2018, ImageNet, a folder of one's own."""
+"""Data sets of image files: ImageNet-LT, Places-LT, iNaturalist 2018, ImageNet, the user's own folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 10  # problems in the message of an error; the check command shows all
 
 
 class ImageLists(NamedTuple):
-    """The parts of a data set below one root, what is wrong with their lists, and how many classes there are."""
+    """The parts of a data set below one root, the problems of their lists, and the number of classes."""
 
     root: Path
     train: ImageFiles
@@ -35,7 +35,7 @@ class ImageLists(NamedTuple):
         if self.problems:
             more = len(self.problems) - SHOWN
             shown = [*map(str, self.problems[:SHOWN]), *([f"and {more} more"] if more > 0 else [])]
-            advice = "mend the lists; python -m lt_bench.data check, with the same words, finds everything"
+            advice = "fix the lists; python -m lt_bench.data check, with the same overrides, finds every problem"
             raise DataError("\n".join([*shown, advice]))
 
 
@@ -56,8 +56,8 @@ def read(
     """The lists of a data set with all their problems; paths are relative to ``root``.
 
     A list is looked for in ``list_dir`` (null: in ``root``); a folder of classes in ``root``. The probe list may name
-    training images, and no others twice. The numbers are what
-    the published lists have, null for unknown: images of each part, and the ``class_sizes`` of the smallest and
+    training images again; no other image may be named twice. The numbers are those of the published lists, null for
+    unknown: images of each part, and the ``class_sizes`` of the smallest and
     largest training class. A validation or test part of known size has the same number of images in every class.
     Raises DataError for a list that is missing or cannot be read.
     """
@@ -80,7 +80,7 @@ def read(
 
 
 def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> dict[str, Path]:
-    """Where the lists are that have a name: folders of classes below the root, or files in the folder of lists.
+    """The paths of the named lists: folders of classes below the root, or files in the folder of lists.
 
     Raises DataError for those that are missing.
     """
@@ -101,7 +101,7 @@ def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> d
 def _miscounted(
     files: ImageFiles, num_classes: int, images: int | None, part: str, class_sizes: list[int] | None
 ) -> Iterator[Problem]:
-    """What the counts of a list say against it."""
+    """The problems of a list that its counts show."""
     sizes = np.bincount(files.labels, minlength=num_classes)
     if images is not None and len(files.names) != images:
         yield Problem(files.origin, 0, f"{len(files.names):,} images, expected {images:,} (dataset.{part}_images)")
@@ -121,7 +121,7 @@ def _miscounted(
 
 
 def _shared(parts: dict[str, ImageFiles]) -> Iterator[Problem]:
-    """Files that stand in two parts; those of the probe's may be training images."""
+    """Problems of files that are in two parts; the probe list may name training images."""
     owner: dict[str, str] = {}
     for part, files in parts.items():
         for name, line in zip(files.names, files.lines.tolist(), strict=True):

@@ -17,7 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class Problem(NamedTuple):
-    """Something wrong with one line of a list (0: with the list as a whole)."""
+    """A problem of one line of a list (0: of the whole list)."""
 
     origin: str
     line: int
@@ -42,12 +42,12 @@ class ImageFiles(NamedTuple):
         return ImageFiles(names, self.labels[positions], self.origin, self.lines[positions])
 
     def followed_by(self, others: ImageFiles) -> ImageFiles:
-        """These files and then others, as if they stood in one list."""
+        """These files followed by others, as one list."""
         labels, lines = (np.concatenate(pair) for pair in ((self.labels, others.labels), (self.lines, others.lines)))
         return ImageFiles([*self.names, *others.names], labels, self.origin, lines)
 
     def sha256(self) -> str:
-        """A checksum of paths and labels in their order, whatever the list looks like."""
+        """A checksum of paths and labels in their order, whatever the format of the list."""
         digest = hashlib.sha256()
         for name, label in zip(self.names, self.labels.tolist(), strict=True):
             digest.update(f"{name}\0{label}\n".encode())
@@ -63,7 +63,7 @@ class _Row(NamedTuple):
 def read_files(
     path: Path, root: Path, num_classes: int, classes: list[str] | None
 ) -> tuple[ImageFiles, list[str] | None, list[Problem]]:
-    """The files that a list names, the names of its classes if it names any, and everything wrong with its lines.
+    """The files that a list names, the names of its classes if it names any, and the problems of its lines.
 
     ``path`` is a text file of lines «path label», a ``.csv`` with the header «path,label», or a folder with one
     subfolder per class. Folders, and CSV files whose labels are not all numbers, number their classes 0, 1, ... in

@@ -1,4 +1,4 @@
-"""Splits that are given as lists of images, in the place of a selection by class counts."""
+"""Splits that are given as lists of images, instead of a selection by class counts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lt_bench.data.splits.imbalance import Profile, class_counts
 from lt_bench.data.splits.list_files import LAYOUT, split_files
 from lt_bench.data.splits.split import Split
+from lt_bench.errors import UsageError
 
 
 def read_split(
@@ -35,7 +36,7 @@ def read_split(
     splits; one of S shots has S images per class on average, and some of every class. The classes of the train list,
     sorted by size, must follow the profile whose largest class is an equal share of what is not held out; ``factor``
     None takes any.
-    Raises ValueError with a line for every problem with any of the lists.
+    Raises UsageError with a line for every problem with any of the lists.
     """
     paths, lists, problems = split_files(folder, number), dict[str, NDArray[np.int64]](), []
     for name, path in paths.items():
@@ -60,7 +61,7 @@ def read_split(
         found_shots = np.bincount(labels[lists[name]], minlength=num_classes)
         problems += [f"{paths[name]}: {problem}" for problem in _wrong_shots(name, found_shots)]
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UsageError("\n".join(problems))
     balanced = lists.get("probe_full", np.setdiff1d(np.arange(len(labels)), validation))
     return Split(lists["train"], validation, found.tolist(), balanced, lists)
 
@@ -92,7 +93,7 @@ def _lines(path: Path) -> Iterator[int]:
 
 
 def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
-    """What is wrong with the class sizes (C,) of a few-shot list."""
+    """The problems of the class sizes (C,) of a few-shot list."""
     shots = int(name.rpartition("_")[2].removesuffix("shot"))
     if found.sum() != shots * len(found):
         yield (
@@ -104,7 +105,7 @@ def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
 
 
 def _wrong_counts(found: NDArray[np.int64], largest: int, factor: float | None, profile: Profile) -> Iterator[str]:
-    """What is wrong with the class sizes (C,) of a train list."""
+    """The problems of the class sizes (C,) of a train list."""
     if factor is None:
         if not found.all():
             yield f"class {found.argmin()} has no image; check that the list is of this data set"

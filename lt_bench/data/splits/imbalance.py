@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.errors import DataError, UsageError
+
 Profile = Literal["exponential", "step"]
 
 
@@ -16,12 +18,12 @@ def class_counts(largest: int, num_classes: int, factor: float, profile: Profile
 
     exponential: int(largest * (1 / factor) ** (k / (C - 1))), k = 0 .. C - 1, truncated, in double precision;
     step: the first C // 2 classes keep ``largest`` images, the others int(largest / factor).
-    Raises ValueError for a factor below 1, an unknown profile, and where a class would be empty.
+    Raises UsageError for a factor below 1, an unknown profile, and where a class would be empty.
     Source: Cao et al., NeurIPS 2019, authors' code.  Deviation: with an odd C the last class joins the tail of the
     step profile, where the authors' code drops it.
     """
     if not factor >= 1:
-        raise ValueError(f"imbalance.factor is largest / smallest class and at least 1, not {factor:g}")
+        raise UsageError(f"imbalance.factor is largest / smallest class and at least 1, not {factor:g}")
     if num_classes < 1:
         raise ValueError(f"a profile needs at least one class, not {num_classes}")
     tail = 1.0 / factor
@@ -32,9 +34,9 @@ def class_counts(largest: int, num_classes: int, factor: float, profile: Profile
         head = num_classes // 2
         counts = [largest] * head + [int(largest * tail)] * (num_classes - head)
     else:
-        raise ValueError(f"imbalance.profile is exponential or step, not {profile!r}")
+        raise UsageError(f"imbalance.profile is exponential or step, not {profile!r}")
     if 0 in counts:
-        raise ValueError(
+        raise UsageError(
             f"class {counts.index(0)} would have no image: the largest class has {largest} and imbalance.factor is "
             f"{factor:g}; set imbalance.factor below {largest}"
         )
@@ -44,10 +46,10 @@ def class_counts(largest: int, num_classes: int, factor: float, profile: Profile
 def positions_by_class(labels: NDArray[np.integer], num_classes: int) -> list[NDArray[np.int64]]:
     """Positions of every class in ``labels`` (N,), ascending: C arrays, empty where a class has no image.
 
-    Raises ValueError for a label outside 0 .. C - 1.
+    Raises DataError for a label outside 0 .. C - 1.
     """
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"labels lie in 0 .. {num_classes - 1}, found {labels.min()} .. {labels.max()}")
+        raise DataError(f"labels lie in 0 .. {num_classes - 1}, found {labels.min()} .. {labels.max()}")
     ends = np.cumsum(np.bincount(labels, minlength=num_classes))
     return np.split(np.argsort(labels, kind="stable"), ends[:-1])
 
@@ -57,14 +59,14 @@ def select(labels: NDArray[np.integer], counts: Sequence[int], seed: int) -> NDA
 
     Every class is shuffled at its full length by one ``numpy.random.RandomState(seed)``, so the images of a larger
     imbalance factor are, class by class, a prefix of those of a smaller one.
-    Shapes: labels (N,), counts (C,).  Raises ValueError where a class has fewer images than wanted.
+    Shapes: labels (N,), counts (C,).  Raises UsageError where a class has fewer images than wanted.
     Source: Cao et al., NeurIPS 2019, authors' code.  Deviation: the global generator is left alone.
     """
     random = np.random.RandomState(seed)
     chosen = []
     for label, positions in enumerate(positions_by_class(labels, len(counts))):
         if len(positions) < counts[label]:
-            raise ValueError(
+            raise UsageError(
                 f"class {label} has {len(positions)} images, the profile wants {counts[label]}; use "
                 "imbalance=native, or give every class the same pool with dataset.pool_per_class"
             )

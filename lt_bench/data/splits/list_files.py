@@ -1,4 +1,4 @@
-"""Where the lists of a split lie, and their checksums; without NumPy, for a run's identity."""
+"""The files of a split's lists and their checksums; without NumPy, for a run's identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGE_ONE = ("train", "validation")  # the lists that an encoder depends on
 
 
 def split_files(folder: Path, number: int) -> dict[str, Path]:
-    """Files of a split by what they are for; few-shot lists of all splits, as split1/probe_100shot."""
+    """Files of a split by their purpose; few-shot lists of all splits, as split1/probe_100shot."""
     own = f"split{number}/"
     places = {"train": [own + "train"], **{name: [own + name, name] for name in ("validation", "probe_full")}}
     shots = sorted(

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.data.splits.imbalance import Profile, class_counts, positions_by_class, select
+from lt_bench.errors import UsageError
 
 _MIN_CLASS_FOR_VALIDATION = 5
 _SHOTS_STREAM = 3
 _BALANCED_STREAM = 2
-_VALIDATION_STREAM = 1  # apart from the stream of the selection, which must not depend on the validation fraction
+_VALIDATION_STREAM = 1  # not the stream of the selection, which must not depend on the validation fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +54,16 @@ def make_split(
     with 5 images or more, at least one image, and leaves at least one; it never changes which images are selected.
     ``validation_per_class`` instead sets that many images of every class aside *before* the profile cuts, a balanced
     part that also judges the tail; the pool, and with it the largest class, is smaller by as many.
-    Raises ValueError for values out of range, for a class without images and where a profile cannot be filled.
+    Raises UsageError for values out of range, for a class without images and where a profile cannot be filled.
     """
     if not 0 <= validation_fraction < 1:
-        raise ValueError(f"validation_fraction is at least 0 and below 1, not {validation_fraction:g}")
+        raise UsageError(f"dataset.validation_fraction is at least 0 and below 1, not {validation_fraction:g}")
     if pool_per_class is not None and pool_per_class < 1:
-        raise ValueError(f"dataset.pool_per_class is at least 1 or null, not {pool_per_class}")
+        raise UsageError(f"dataset.pool_per_class is at least 1 or null, not {pool_per_class}")
     pool = [positions[:pool_per_class] for positions in positions_by_class(labels, num_classes)]
     sizes = [len(positions) for positions in pool]
     if 0 in sizes:
-        raise ValueError(f"class {sizes.index(0)} has no training image; check the labels and dataset.num_classes")
+        raise UsageError(f"class {sizes.index(0)} has no training image; check the labels and dataset.num_classes")
     aside = _balanced_part(pool, validation_per_class, seed)
     selected = np.setdiff1d(np.concatenate(pool), aside)
     if factor is not None:
@@ -78,12 +79,12 @@ def make_split(
 def draw_shots(labels: NDArray[np.integer], num_classes: int, shots: int, seed: int) -> NDArray[np.int64]:
     """Positions of ``shots`` images of every class, ascending, in ``labels`` (N,): a function of the arguments alone.
 
-    Raises ValueError where a class has fewer.
+    Raises UsageError where a class has fewer.
     """
     by_class = positions_by_class(labels, num_classes)
     fewest = min(range(num_classes), key=lambda label: len(by_class[label]))
     if shots > len(by_class[fewest]):
-        raise ValueError(
+        raise UsageError(
             f"stage_two.shots={shots}, but class {fewest} has {len(by_class[fewest])} images that are not held out; "
             f"set stage_two.shots to at most {len(by_class[fewest])}, or, for a data set of files, dataset.probe_list "
             "to a list of more images or a folder of classes"
@@ -96,7 +97,7 @@ def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> 
     random = np.random.RandomState((seed, _BALANCED_STREAM))
     for label, positions in enumerate(pool):
         if per_class >= len(positions):
-            raise ValueError(
+            raise UsageError(
                 f"dataset.validation_per_class={per_class} leaves no image of class {label}, which has "
                 f"{len(positions)}; set it lower"
             )
@@ -139,11 +140,12 @@ def _sha256(indices: NDArray[np.int64]) -> str:
 
 
 def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
-    """Compare the manifest stored at ``path`` with a new one; ValueError names every key that differs, both values."""
+    """Compare the manifest stored at ``path`` with a new one; UsageError names every key that differs, both values."""
+    advice = f"delete {path.parent} to run anew on the data that is there now"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file ({error}); delete it to write a new one") from error
+        raise UsageError(f"{path} is no JSON file ({error}); {advice}") from error
     new = json.loads(json.dumps(manifest))
     brief = Repr()
     brief.maxstring = brief.maxother = 80
@@ -154,7 +156,7 @@ def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
         if stored.get(key) != new.get(key)
     ]
     if differences:
-        raise ValueError(
+        raise UsageError(
             f"the split differs from {path}: " + "; ".join(differences) + ". Use the settings and the data of the "
-            "stored split, or another output_dir"
+            f"stored split, or another output_dir; {advice}"
         )

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from helpers import image_trees
 from helpers.command_line import without_torch
 
 from lt_bench.data.__main__ import main
-from lt_bench.data.files.parallel import CHUNK, in_parallel
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def spoil(root):
         8: "label '8' is not one of 0 .. 7",
         10: "'../train/n0000/n0000_9.JPEG' leaves the data root",
         27: "train/n0001/n0001_2.JPEG cannot be read (No such file or directory)",
-        45: "train/n0002/n0002_3.JPEG is no whole image",
+        45: "train/n0002/n0002_3.JPEG is not a complete image",
         55: "train/n0003/n0003_1.JPEG is a link to",
     }
 
@@ -46,7 +44,7 @@ def spoil(root):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_problem_is_found_at_once(root, workers, capsys):
     train, expected = spoil(root)
-    words = [*image_trees.words(root), f"dataset.workers={workers}", "dataset.train_images=80"]
+    words = [*image_trees.overrides(root), f"dataset.workers={workers}", "dataset.train_images=80"]
     assert main(["check", *words]) == 1
     output = capsys.readouterr()
     first, *lines = output.out.splitlines()
@@ -58,7 +56,7 @@ def test_every_problem_is_found_at_once(root, workers, capsys):
 
 
 def test_nothing_wrong(root, capsys):
-    assert main(["check", *image_trees.words(root), "progress=false"]) == 0
+    assert main(["check", *image_trees.overrides(root), "progress=false"]) == 0
     output = capsys.readouterr()
     assert output.err == ""
     lists = root / "lists"
@@ -93,27 +91,6 @@ def test_missing_lists_fail(tmp_path, capsys):
 
 def test_torch_is_never_imported(root, tmp_path):
     (tmp_path / "stub").mkdir()
-    command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.words(root)]
+    command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.overrides(root)]
     found = subprocess.run(command, env=without_torch(tmp_path / "stub"), capture_output=True, text=True)
     assert (found.returncode, found.stderr.count("torch")) == (0, 0)
-
-
-def test_results_come_in_order_from_several_processes():
-    names = [str(number) for number in range(200)]
-    assert list(in_parallel(int, names, 2, "counting", False)) == list(range(200))
-
-
-def noted(item):
-    """The item, after a line on it in a file."""
-    with open(item[0], "a") as file:
-        file.write("x")
-    return item[1]
-
-
-def test_results_do_not_pile_up_where_they_are_read_slowly(tmp_path):
-    notes, count = tmp_path / "notes", 40 * CHUNK
-    results = in_parallel(noted, [(str(notes), number) for number in range(count)], 2, "counting", False)
-    first = next(results)
-    time.sleep(1)
-    assert first == 0 and len(notes.read_text()) <= 5 * CHUNK
-    assert list(results) == list(range(1, count)) and len(notes.read_text()) == count

@@ -35,13 +35,13 @@ def test_four_colours_are_converted():
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
 def test_what_is_cut_off_is_no_image(kind):
     data = encoded(picture(0, 0).resize((60, 60)), kind)
-    with pytest.raises(BadImage, match=r"a/b\.jpg is no whole image"):
+    with pytest.raises(BadImage, match=r"a/b\.jpg is not a complete image"):
         decode(data[: len(data) * 2 // 3], "a/b.jpg")
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff", encoded(picture(0, 0), "GIF")])
 def test_what_is_something_else_is_no_image(data):
-    with pytest.raises(BadImage, match=r"^x is no whole image \(neither JPEG, PNG, WEBP nor BMP\)$"):
+    with pytest.raises(BadImage, match=r"^x is not a complete image \(neither JPEG, PNG, WEBP nor BMP\)$"):
         decode(data, "x")
 
 

@@ -30,7 +30,7 @@ def tree(tmp_path):
 
 def prepare(tree, *words):
     packed = tree.parent / "packed"
-    status = main(["prepare", *image_trees.words(tree), f"dataset.packed={packed}", "progress=false", *words])
+    status = main(["prepare", *image_trees.overrides(tree), f"dataset.packed={packed}", "progress=false", *words])
     return status, packed
 
 
@@ -39,7 +39,7 @@ def names(tree, part="train"):
 
 
 def opened(tree, *words):
-    return open_images(validate(compose([*image_trees.words(tree), *words])), tree, names(tree))
+    return open_images(validate(compose([*image_trees.overrides(tree), *words])), tree, names(tree))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -73,7 +73,7 @@ def test_the_default_short_side_is_256(tree, capsys):
     assert status == 0 and "dataset.short_side=256 dataset.jpeg_quality=null" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"read with dataset.short_side=null .*; set dataset.short_side=256 "):
         opened(tree, f"dataset.packed={packed}")
-    words = [*image_trees.words(tree), f"dataset.packed={packed}", "progress=false"]
+    words = [*image_trees.overrides(tree), f"dataset.packed={packed}", "progress=false"]
     assert main(["check", *words]) == 2 and main(["check", *words, "dataset.short_side=256"]) == 0
 
 
@@ -87,7 +87,7 @@ def test_a_damaged_record_is_named(form, tree, capsys):
         stream.write(bytes([byte ^ 1]))
     with pytest.raises(BadImage, match=r"n0000_0\.JPEG is damaged in the packed copy .* \(CRC-32\)"):
         opened(tree, *FORMS[form], f"dataset.packed={packed}")[0]
-    words = [*image_trees.words(tree), *FORMS[form], f"dataset.packed={packed}", "progress=false"]
+    words = [*image_trees.overrides(tree), *FORMS[form], f"dataset.packed={packed}", "progress=false"]
     capsys.readouterr()
     assert main(["check", *words]) == 1
     assert (
@@ -109,7 +109,7 @@ def test_a_changed_index_or_a_cut_file_is_refused(tree):
     with pytest.raises(DataError, match="does not have the SHA-256 in index.sha256: damaged or changed"):
         opened(tree, *words)
     (packed / INDEX).unlink()
-    with pytest.raises(DataError, match="is no whole packed copy"):
+    with pytest.raises(DataError, match="is not a complete packed copy"):
         opened(tree, *words)
 
 
@@ -119,7 +119,7 @@ def test_broken_images_are_all_named_or_left_out(tree, capsys):
         path.write_bytes(path.read_bytes()[:300])
     status, packed = prepare(tree)
     said = capsys.readouterr().err
-    assert status == 1 and "n0002_2.JPEG is no whole" in said and "n0002_3.JPEG is no whole" in said
+    assert status == 1 and "n0002_2.JPEG is not a complete image" in said and "n0002_3.JPEG is not a complete" in said
     assert "dataset.on_bad_image=skip" in said and not packed.exists()
     status, packed = prepare(tree, "dataset.on_bad_image=skip")
     assert status == 0 and "118 images" in capsys.readouterr().out and entries(tree) == ["data", "packed"]
@@ -170,7 +170,7 @@ def test_an_interrupted_copy_goes_on_and_ends_as_an_undisturbed_one(tree, interr
     assert expected.keys() == {"images.bin", "index.npz", "index.sha256"}
     status, packed = prepare(tree)
     assert status == 0 and contents(packed) == expected and entries(tree) == ["data", "packed"]
-    assert len(read) == 121 and len(set(read)) == 120  # the image in hand was read twice
+    assert len(read) == 121 and len(set(read)) == 120  # the image at the interruption was read twice
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_copy_is_written_by_one_process(tree, interrupted, capsys):
 
 
 def test_a_copy_needs_a_place_and_sound_lists(tree, capsys):
-    assert main(["prepare", *image_trees.words(tree)]) == 2
+    assert main(["prepare", *image_trees.overrides(tree)]) == 2
     assert "dataset.packed=DIR" in capsys.readouterr().err
     (tree / "lists" / "ImageNet_LT_train.txt").write_text("../a 0\n")
     assert prepare(tree)[0] == 1
@@ -230,7 +230,7 @@ def test_a_copy_that_a_process_is_handed_maps_the_file_itself(tree):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_run_on_a_packed_copy_is_the_run_on_its_files(form, tree, tmp_path):
     _, packed = prepare(tree, *FORMS[form])
-    words = [*image_trees.words(tree), *FORMS[form], "method=ce", "stage_two=cb", "train.batch_size=16"]
+    words = [*image_trees.overrides(tree), *FORMS[form], "method=ce", "stage_two=cb", "train.batch_size=16"]
     files = results(*execute(tiny(tmp_path / "files", *words)))
     copy = results(*execute(tiny(tmp_path / "copy", *words, f"dataset.packed={packed}", "dataset.workers=1")))
     assert_identical(copy, files)
@@ -238,13 +238,13 @@ def test_a_run_on_a_packed_copy_is_the_run_on_its_files(form, tree, tmp_path):
 
 def test_a_copy_in_another_form_is_wrong_usage(tree, tmp_path):
     _, packed = prepare(tree)
-    words = [*image_trees.words(tree), "method=ce", f"dataset.packed={packed}"]
+    words = [*image_trees.overrides(tree), "method=ce", f"dataset.packed={packed}"]
     with pytest.raises(UsageError, match="dataset.short_side=256"):
         execute(tiny(tmp_path / "runs", *words))
 
 
 def test_a_terminated_copy_goes_on(tree):
-    words = [*image_trees.words(tree), f"dataset.packed={tree.parent / 'packed'}"]
+    words = [*image_trees.overrides(tree), f"dataset.packed={tree.parent / 'packed'}"]
     script = "import sys, time\nimport lt_bench.data.files.packed as packed\nrecord = packed._record\n"
     script += "packed._record = lambda *words: (time.sleep(0.5), record(*words))[1]\n"
     script += "from lt_bench.data.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"

@@ -20,7 +20,7 @@ def read(*words):
     ("dataset", "stem"), [("imagenet_lt", "ImageNet_LT"), ("places_lt", "Places_LT"), ("inat18", "iNaturalist18")]
 )
 def test_the_lists_of_a_published_data_set(dataset, stem, tmp_path):
-    lists = read(*image_trees.words(image_trees.image_lists(tmp_path, stem), dataset))
+    lists = read(*image_trees.overrides(image_trees.image_lists(tmp_path, stem), dataset))
     assert lists.problems == [] and lists.num_classes == 8
     assert describe(lists.train, 8) == "80 images in 8 classes of 3 to 24"
     if dataset == "inat18":  # everybody evaluates on the validation list
@@ -34,7 +34,7 @@ def test_the_lists_of_a_published_data_set(dataset, stem, tmp_path):
 def test_folders_of_classes(dataset, folder, tmp_path):
     image_trees.write_classes(tmp_path / "train", image_trees.COUNTS)
     image_trees.write_classes(tmp_path / folder, (2,) * 8)
-    lists = read(*image_trees.words(tmp_path, dataset))
+    lists = read(*image_trees.overrides(tmp_path, dataset))
     assert lists.problems == [] and len(lists.train.names) == 80 and len(lists.test.names) == 16
     assert lists.train.names[0] == "train/n0000/n0000_0.JPEG" and lists.test.labels.tolist() == sorted([*range(8)] * 2)
 
@@ -51,14 +51,14 @@ def test_csv_lists_whose_classes_have_names(tmp_path):
 
 
 def test_what_the_published_lists_count_is_required(tmp_path):
-    words = image_trees.words(image_trees.image_lists(tmp_path))
+    words = image_trees.overrides(image_trees.image_lists(tmp_path))
     lists = read(*words, "dataset.train_images=81", "dataset.class_sizes=[5,24]", "dataset.test_images=24")
     where = tmp_path / "lists" / "ImageNet_LT_train.txt"
     assert [str(problem) for problem in lists.problems] == [
         f"{where}: 80 images, expected 81 (dataset.train_images)",
         f"{where}: classes of 3 to 24 images, expected 5 to 24 (dataset.class_sizes)",
     ]
-    with pytest.raises(DataError, match=r"expected 81.*\n.*\nmend the lists; python -m lt_bench.data check"):
+    with pytest.raises(DataError, match=r"expected 81.*\n.*\nfix the lists; python -m lt_bench.data check"):
         lists.require_sound()
 
 
@@ -67,7 +67,7 @@ def test_a_class_without_images_an_unbalanced_test_part_and_shared_files(tmp_pat
     test = root / "lists" / "ImageNet_LT_test.txt"
     lines = test.read_text().splitlines()
     test.write_text("\n".join([*lines[1:], "train/n0003/n0003_0.JPEG 3"]))
-    lists = read(*image_trees.words(root), "dataset.test_images=24", "dataset.num_classes=9")
+    lists = read(*image_trees.overrides(root), "dataset.test_images=24", "dataset.num_classes=9")
     assert [problem.what for problem in lists.problems] == [
         "class 8 has no image (dataset.num_classes=9)",
         "classes of 0 to 4 images, expected all of one size",
@@ -80,7 +80,7 @@ def test_an_error_shows_the_first_problems(tmp_path):
     root = image_trees.image_lists(tmp_path)
     (root / "lists" / "ImageNet_LT_train.txt").write_text("".join(f"../{n} 0\n" for n in range(30)))
     with pytest.raises(DataError) as caught:
-        read(*image_trees.words(root)).require_sound()
+        read(*image_trees.overrides(root)).require_sound()
     lines = str(caught.value).splitlines()
     assert len(lines) == 12 and "train.txt:10: '../9' leaves" in lines[9] and lines[10] == "and 28 more"
 
@@ -109,7 +109,7 @@ def test_published_counts():
 
 
 def test_a_probe_list_may_name_training_images_and_no_others_again(tmp_path):
-    words = [*image_trees.words(image_trees.image_lists(tmp_path)), "dataset.probe_list=probe.txt"]
+    words = [*image_trees.overrides(image_trees.image_lists(tmp_path)), "dataset.probe_list=probe.txt"]
     path = tmp_path / "lists" / "probe.txt"
     path.write_text("train/n0000/n0000_3.JPEG 0\nmore/a.JPEG 1\n")
     lists = read(*words)
@@ -126,7 +126,7 @@ def test_a_folder_that_lacks_a_class_beside_a_list_of_numbers(tmp_path):
     root = image_trees.tree(tmp_path, "image_folder")
     rows = [(f"train/{path.parent.name}/{path.name}", int(path.parent.name[1:])) for path in root.glob("train/*/*")]
     image_trees.write_list(root / "train.txt", rows)
-    words = [*image_trees.words(root, "image_folder"), "dataset.train_list=train.txt", "dataset.list_dir=null"]
+    words = [*image_trees.overrides(root, "image_folder"), "dataset.train_list=train.txt", "dataset.list_dir=null"]
     assert read(*words).problems == []
     shutil.rmtree(root / "test" / "n0003")
     assert [str(problem) for problem in read(*words).problems] == [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lt_bench.data.splits.imbalance import class_counts, positions_by_class, select
+from lt_bench.errors import DataError
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 LARGEST = {"cifar10": 5000, "cifar100": 500}
@@ -111,5 +112,5 @@ def test_positions_are_ascending_and_complete():
 
 @pytest.mark.parametrize("labels", [[0, 3], [-1, 0]])
 def test_labels_outside_the_classes_are_refused(labels):
-    with pytest.raises(ValueError, match=r"labels lie in 0 \.\. 2, found"):
+    with pytest.raises(DataError, match=r"labels lie in 0 \.\. 2, found"):
         positions_by_class(np.array(labels), 3)

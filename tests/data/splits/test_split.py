@@ -74,7 +74,6 @@ def test_splits_depend_on_the_seed_alone():
         ({"validation_fraction": -0.1}, "validation_fraction is at least 0 and below 1"),
         ({"pool_per_class": 0}, "pool_per_class is at least 1"),
         ({"factor": 0.1}, "imbalance.factor"),
-        ({"labels": LABELS + 1, "factor": None}, r"labels lie in 0 \.\. 4, found 1 \.\. 5"),
         ({"labels": LABELS % 4, "factor": None}, "class 4 has no training image"),
         ({"labels": np.repeat(np.arange(5), [9, 9, 9, 9, 30])}, "class 0 has 9 images, the profile wants 30"),
     ],
@@ -163,5 +162,5 @@ def test_every_difference_from_a_stored_manifest_is_named(tmp_path):
 def test_a_stored_manifest_that_is_cut_off_is_named(tmp_path):
     path = tmp_path / "split.json"
     path.write_text('{"dataset": ')
-    with pytest.raises(ValueError, match=r"split.json is no JSON file .*delete it"):
+    with pytest.raises(ValueError, match=r"split.json is no JSON file .*delete .* to run anew"):
         check_manifest(path, describe(split()))

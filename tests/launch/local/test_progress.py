@@ -1,4 +1,4 @@
-"""What a sweep shows: a live table on a terminal, a line per ended run elsewhere, and failures at the end."""
+"""The progress of a sweep: a live table on a terminal, else a line per ended run; failures at the end."""
 
 import io
 import json
@@ -23,29 +23,29 @@ def jobs(tmp_path):
     return [Job(tmp_path / name) for name in "ab"]
 
 
-def board(jobs, shown=True):
+def progress(jobs, shown=True):
     return SweepProgress(len(jobs), 2, {job.folder: f"seed={job.folder.name}" for job in jobs}, shown)
 
 
 def test_a_live_table(jobs, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     (jobs[0].folder / "metrics.jsonl").write_text(json.dumps({"stage": "stage one", "epoch": 7, "loss": 0.25}) + "\n")
-    queue = ProcessPool([], 2, {})
-    queue.running = [Process(job, None, time.monotonic() - 62) for job in jobs]
-    with board(jobs) as shown:
-        shown.refresh(queue)
+    pool = ProcessPool([], 2, {})
+    pool.running = [Process(job, None, time.monotonic() - 62) for job in jobs]
+    with progress(jobs) as shown:
+        shown.refresh(pool)
         table = sys.stderr.getvalue()
         assert "a seed=a  1:02  stage one, epoch 7, loss 0.25" in table and "b seed=b  1:02" in table
-        queue.running.clear()
+        pool.running.clear()
         shown.note(jobs[0], 0, "done")
         shown.note(jobs[1], 1, "failed (exit 1): why")
-        shown.refresh(queue)  # too soon after the last
+        shown.refresh(pool)  # too early after the last
     assert "2/2" in sys.stderr.getvalue() and "1 failed" in sys.stderr.getvalue()
     assert "[1/2]" not in sys.stderr.getvalue()
 
 
 def test_without_a_terminal_a_line_for_each_that_ends(jobs, capsys):
-    with board(jobs) as shown:
+    with progress(jobs) as shown:
         shown.refresh(ProcessPool([], 2, {}))
         shown.note(jobs[0], 0, "done")
         shown.note(jobs[1], 1, "failed (exit 1): why")
@@ -53,14 +53,14 @@ def test_without_a_terminal_a_line_for_each_that_ends(jobs, capsys):
     assert shown.failures == ["b seed=b: failed (exit 1): why"]
 
 
-def test_silence(jobs, capsys):
-    with board(jobs, shown=False) as shown:
+def test_no_output_without_progress(jobs, capsys):
+    with progress(jobs, shown=False) as shown:
         shown.note(jobs[0], 0, "done")
     assert capsys.readouterr().err == ""
 
 
-def test_a_failure_names_the_file_that_tells_most(jobs):
-    shown = board(jobs, shown=False)
+def test_a_failure_names_the_file_with_the_most_detail(jobs):
+    shown = progress(jobs, shown=False)
     shown.note(jobs[0], 1, "not run")
     (jobs[0].folder / "log.txt").touch()
     shown.note(jobs[0], 1, "failed")
@@ -68,12 +68,12 @@ def test_a_failure_names_the_file_that_tells_most(jobs):
     shown.note(jobs[0], 1, "failed")
     folder = jobs[0].folder
     files = ["", f" (see {folder / 'log.txt'})", f" (see {folder / 'trace.txt'})"]
-    words = ["a seed=a: not run", "a seed=a: failed", "a seed=a: failed"]
-    assert shown.failures == [word + file for word, file in zip(words, files, strict=True)]
+    lines = ["a seed=a: not run", "a seed=a: failed", "a seed=a: failed"]
+    assert shown.failures == [line + file for line, file in zip(lines, files, strict=True)]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", ""),
         ('{"stage": "stage two", "epo', ""),
@@ -84,6 +84,6 @@ def test_a_failure_names_the_file_that_tells_most(jobs):
         ),
     ],
 )
-def test_how_far_a_run_is(text, said, tmp_path):
+def test_the_progress_of_a_run(text, expected, tmp_path):
     (tmp_path / "metrics.jsonl").write_text(text)
-    assert progress_of(tmp_path) == said and progress_of(tmp_path / "none") == ""
+    assert progress_of(tmp_path) == expected and progress_of(tmp_path / "none") == ""

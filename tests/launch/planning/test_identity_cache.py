@@ -1,4 +1,4 @@
-"""What words stand for is cached_identities for exactly the files that it depends on."""
+"""Identities are cached for exactly the files that they depend on."""
 
 import pytest
 
@@ -7,43 +7,43 @@ from lt_bench.launch.planning.identity_cache import cache_identities, cached_ide
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import read_json
 
-WORDS = ["method=ce,sbcl", "stage_two=cb", "seed=1,2"]
+OVERRIDES = ["method=ce,sbcl", "stage_two=cb", "seed=1,2"]
 
 
-def kept(tmp_path, *words):
-    runs = plan([*words, f"output_dir={tmp_path}"])
+def cached(tmp_path, *overrides):
+    runs = plan([*overrides, f"output_dir={tmp_path}"])
     cache_identities(
         str(tmp_path), {run.overrides: (run.identity, run.stage_one) for run in runs}, [run.config for run in runs]
     )
     return runs
 
 
-def test_a_remembered_sweep_is_composed_once_to_learn_where_it_is(tmp_path, monkeypatch):
-    runs = kept(tmp_path, *WORDS)
+def test_of_a_cached_sweep_only_the_first_run_is_composed(tmp_path, monkeypatch):
+    runs = cached(tmp_path, *OVERRIDES)
     composed = []
     monkeypatch.setattr(
-        "lt_bench.launch.planning.variants.compose", lambda words: composed.append(words) or _compose(words)
+        "lt_bench.launch.planning.variants.compose", lambda overrides: composed.append(overrides) or _compose(overrides)
     )
-    again = plan([*WORDS, f"output_dir={tmp_path}"])
+    again = plan([*OVERRIDES, f"output_dir={tmp_path}"])
     assert again == runs and len(composed) == 1
-    assert again[3].composed is None and again[3].config == runs[3].config  # composed when there is a need
+    assert again[3].composed is None and again[3].config == runs[3].config  # composed when it is used
 
 
-def _compose(words):
+def _compose(overrides):
     from lt_bench.config.compose import compose
 
-    return compose(words)
+    return compose(overrides)
 
 
-def test_other_words_are_composed_and_added(tmp_path):
-    kept(tmp_path, *WORDS)
-    kept(tmp_path, "method=ce", "seed=7")
+def test_other_overrides_are_composed_and_added(tmp_path):
+    cached(tmp_path, *OVERRIDES)
+    cached(tmp_path, "method=ce", "seed=7")
     assert len(cached_identities(str(tmp_path))) == 5
 
 
-@pytest.mark.parametrize("name", ["conf/method/ce.yaml", "run_id.py", "launch/plan.py"])
-def test_a_change_of_a_file_forgets_everything(name, tmp_path, monkeypatch):
-    kept(tmp_path, *WORDS)
+@pytest.mark.parametrize("name", ["conf/method/ce.yaml", "record/identity.py", "launch/planning/plan.py"])
+def test_a_change_of_a_file_makes_the_cache_invalid(name, tmp_path, monkeypatch):
+    cached(tmp_path, *OVERRIDES)
     copies = {"lt_bench": tmp_path / "a", "lt_bench.conf": tmp_path / "a" / "conf", "lt_bench.launch": tmp_path / "a"}
     file = tmp_path / "a" / name
     file.parent.mkdir(parents=True)
@@ -60,20 +60,20 @@ def test_a_change_of_a_file_forgets_everything(name, tmp_path, monkeypatch):
     assert len(cached_identities(str(tmp_path))) == 4
 
 
-def test_classes_from_elsewhere_are_not_remembered(tmp_path, monkeypatch):
+def test_runs_with_classes_of_the_user_are_not_cached(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, encoder, info, x: int = 1): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    kept(tmp_path, "method=ce", "stage_two=cb", "method._target_=mine.Mine")
+    cached(tmp_path, "method=ce", "stage_two=cb", "method._target_=mine.Mine")
     assert not (tmp_path / "launch").exists()
 
 
-def test_runs_that_count_files_of_the_user_are_not_remembered(tmp_path):
+def test_runs_that_depend_on_files_of_the_user_are_not_cached(tmp_path):
     (tmp_path / "weights.pth").write_bytes(b"weights")
-    kept(tmp_path, "method=ce", f"backbone.pretrained={tmp_path / 'weights.pth'}", "backbone=resnet18")
+    cached(tmp_path, "method=ce", f"backbone.pretrained={tmp_path / 'weights.pth'}", "backbone=resnet18")
     assert not (tmp_path / "launch").exists()
 
 
-def test_a_damaged_memory_is_none(tmp_path):
-    kept(tmp_path, *WORDS)
+def test_a_damaged_cache_is_empty(tmp_path):
+    cached(tmp_path, *OVERRIDES)
     (tmp_path / "launch" / "plan.json").write_text("{")
     assert cached_identities(str(tmp_path)) == {} and read_json(tmp_path / "launch" / "plan.json") == {}

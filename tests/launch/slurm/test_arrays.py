@@ -1,4 +1,4 @@
-"""What is handed to SLURM: scripts, arrays, packs; with stand-ins for its commands."""
+"""What is submitted to SLURM: scripts, arrays, tasks; with stand-ins for its commands."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def slurm(tmp_path, monkeypatch):
     commands.mkdir()
     texts = {"sbatch": SBATCH.format(folder=commands), "scontrol": "#!/bin/sh\necho MaxArraySize = 3\n"}
     for name in ("sbatch", "scontrol", "srun", "squeue", "sacct", "scancel"):
-        (commands / name).write_text(texts.get(name, f'#!/bin/sh\necho "$@" >>{commands}/{name}.said\n'))
+        (commands / name).write_text(texts.get(name, f'#!/bin/sh\necho "$@" >>{commands}/{name}.calls\n'))
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     return commands
@@ -46,24 +46,24 @@ def script(slurm, number):
     return dict(option.removeprefix("--").partition("=")[::2] for option in options), lines
 
 
-def submit(tmp_path, *words):
-    return run_sweep(["launch=slurm", "method=ce", "stage_two=none", f"output_dir={tmp_path / 'runs'}", *words])
+def submit(tmp_path, *overrides):
+    return run_sweep(["launch=slurm", "method=ce", "stage_two=none", f"output_dir={tmp_path / 'runs'}", *overrides])
 
 
-def packs(folder):
-    """What the tasks of the arrays will do: the runs of each, in order."""
+def tasks(folder):
+    """The runs of every task of the arrays, in order."""
     found = {}
     for path in sorted(folder.glob("launch/*/*_submitted.pkl"), key=lambda path: path.name):
-        pack = pickle.loads(path.read_bytes()).function
-        found[path.name.removesuffix("_submitted.pkl")] = [(job.folder.name, job.after) for job in pack.jobs]
+        task = pickle.loads(path.read_bytes()).function
+        found[path.name.removesuffix("_submitted.pkl")] = [(job.folder.name, job.after) for job in task.jobs]
     return found
 
 
 def test_a_request_in_full(slurm, tmp_path):
-    words = ["partition=gpu", "account=lab", "qos=high", "constraint='a100&nvlink'", "mem_gb=1.5", "time_min=90"]
-    words += ["gpus_per_node=8", "nodes=2", "cpus_per_task=12", "signal_delay_s=200", "array_parallelism=2"]
-    words += ['sbatch=["--exclude=node7,node8","--exclusive"]', "setup=['module load cuda','echo $HOME']"]
-    assert submit(tmp_path, "seed=1,2", *(f"launch.{word}" for word in words)) == 0
+    overrides = ["partition=gpu", "account=lab", "qos=high", "constraint='a100&nvlink'", "mem_gb=1.5", "time_min=90"]
+    overrides += ["gpus_per_node=8", "nodes=2", "cpus_per_task=12", "signal_delay_s=200", "array_parallelism=2"]
+    overrides += ['sbatch=["--exclude=node7,node8","--exclusive"]', "setup=['module load cuda','echo $HOME']"]
+    assert submit(tmp_path, "seed=1,2", *(f"launch.{override}" for override in overrides)) == 0
     options, lines = script(slurm, 101)
     expected = {
         "partition": "gpu", "account": "lab", "qos": "high", "constraint": "a100&nvlink", "mem": "1536M", "time": "90",
@@ -76,7 +76,7 @@ def test_a_request_in_full(slurm, tmp_path):
     assert command[0] == "srun" and {"--cpus-per-task=12", "--kill-on-bad-exit=1"} <= set(command)
 
 
-def test_what_is_not_asked_for_is_not_said():
+def test_what_is_not_set_is_not_requested():
     assert sbatch_parameters(Launch(executor="slurm", gpus_per_node=0)) == {
         "job_name": "lt_bench", "time": 1440, "nodes": 1, "ntasks_per_node": 1, "cpus_per_task": 4,
         "array_parallelism": 256, "signal_delay_s": 120, "additional_parameters": {"requeue": True},
@@ -85,7 +85,7 @@ def test_what_is_not_asked_for_is_not_said():
 
 
 @pytest.mark.parametrize(("seeds", "jobs"), [("seed=1", ["101"]), ("seed=1,2", ["101_0", "101_1"])])
-def test_what_a_job_printed_before_any_run_began_is_shown(seeds, jobs, slurm, tmp_path, capsys):
+def test_what_a_job_printed_before_any_run_started_is_shown(seeds, jobs, slurm, tmp_path, capsys):
     submit(tmp_path, seeds, "launch.setup=['module load nothing']")
     (slurm / "sacct").write_text("#!/bin/sh\n" + "\n".join(f"echo '{job}|FAILED'" for job in jobs))
     output = script(slurm, 101)[0]["output"]
@@ -95,7 +95,9 @@ def test_what_a_job_printed_before_any_run_began_is_shown(seeds, jobs, slurm, tm
         Path(path).write_text(f"module: not found in {job}\n")
     runs = ["--runs", str(tmp_path / "runs")]
     assert main(["status", *runs]) == 0
-    assert capsys.readouterr().out.count("ended as FAILED without a word; logs shows what the job printed") == len(jobs)
+    assert capsys.readouterr().out.count("exited without a status (FAILED); logs shows what the job printed") == len(
+        jobs
+    )
     for folder in run_folders(tmp_path / "runs"):
         job = read_json(folder / "job.json")["job"]
         assert main(["logs", folder.name, *runs]) == 0
@@ -104,7 +106,7 @@ def test_what_a_job_printed_before_any_run_began_is_shown(seeds, jobs, slurm, tm
         assert said.count("not found") == 1
 
 
-def test_arrays_are_split_where_the_cluster_wants_it(slurm, tmp_path, capsys):
+def test_arrays_are_split_at_the_limit_of_the_cluster(slurm, tmp_path, capsys):
     submit(tmp_path, "seed=range(7)")
     assert [script(slurm, number)[0].get("array") for number in (101, 102, 103)] == ["0-2%3", "0-2%3", None]
     said = capsys.readouterr().out
@@ -118,33 +120,33 @@ def test_arrays_are_split_where_the_cluster_wants_it(slurm, tmp_path, capsys):
 
 def test_runs_share_a_gpu(slurm, tmp_path):
     submit(tmp_path, "seed=range(5)", "launch.runs_per_gpu=2", "launch.cpus_per_task=7")
-    assert [len(runs) for runs in packs(tmp_path / "runs").values()] == [2, 2, 1]
+    assert [len(runs) for runs in tasks(tmp_path / "runs").values()] == [2, 2, 1]
     (path, *_) = (tmp_path / "runs").glob("launch/*/101_0_submitted.pkl")
-    pack = pickle.loads(path.read_bytes()).function
-    assert (pack.parallel, pack.environment) == (2, {"OMP_NUM_THREADS": "3"})
+    task = pickle.loads(path.read_bytes()).function
+    assert (task.parallel, task.environment) == (2, {"OMP_NUM_THREADS": "3"})
 
 
 def test_a_shared_stage_one_is_in_the_job_of_its_runs(slurm, tmp_path):
     submit(tmp_path, "stage_two=none,cb,ncm", "train.lr=0.1,0.2")
-    found = packs(tmp_path / "runs")
+    found = tasks(tmp_path / "runs")
     assert len(found) == 2
     for runs in found.values():
-        (below, nothing), *others = runs
-        assert nothing is None and len(others) == 3 and {after.name for _, after in others} == {below}
+        (stage_one, nothing), *others = runs
+        assert nothing is None and len(others) == 3 and {after.name for _, after in others} == {stage_one}
 
 
 def test_a_stage_one_in_another_job_is_waited_for(slurm, tmp_path):
-    words = ["stage_two=none,cb", "seed=1"]
-    submit(tmp_path, *words)
+    overrides = ["stage_two=none,cb", "seed=1"]
+    submit(tmp_path, *overrides)
     (slurm / "squeue").write_text("#!/bin/sh\necho '101|RUNNING|5:00|None'\n")
     submit(tmp_path, "stage_two=none,cb,ncm,tau_norm", "seed=1")
     assert script(slurm, 102)[0]["dependency"] == "afterany:101"
-    assert [len(runs) for runs in packs(tmp_path / "runs").values()] == [3, 1, 1]  # two new runs, each by itself
+    assert [len(runs) for runs in tasks(tmp_path / "runs").values()] == [3, 1, 1]  # two new runs, each by itself
 
 
-def test_a_stage_one_within_another_run_is_waited_for_as_long_as_that_run_is_in_hand(slurm, tmp_path):
+def test_a_stage_one_within_another_run_is_waited_for_as_long_as_that_run_is_running_or_queued(slurm, tmp_path):
     submit(tmp_path, "stage_two=cb", "launch=slurm_two_nodes")
-    ((first, _),) = packs(tmp_path / "runs")["101"]
+    ((first, _),) = tasks(tmp_path / "runs")["101"]
     (run,) = plan(["method=ce", "stage_two=lws", f"output_dir={tmp_path}/runs"])
     assert run_folders(tmp_path / "runs") == [run.folder.with_name(first)]
     for job in ("PENDING|0:00|Priority", "RUNNING|5:00|None"):
@@ -153,8 +155,8 @@ def test_a_stage_one_within_another_run_is_waited_for_as_long_as_that_run_is_in_
         assert found == {run.stage_one_folder: (QUEUED, found[run.stage_one_folder].detail, "101", False),
                          run.folder: (TO_DO, "", None, False)}  # fmt: skip
     submit(tmp_path, "stage_two=lws")
-    assert script(slurm, 102)[0]["dependency"] == "afterany:101" and packs(tmp_path / "runs")["102"][0][1] is None
-    # the first one fails, and the job goes on with others: nobody has the stage one, and a retry takes it in hand
+    assert script(slurm, 102)[0]["dependency"] == "afterany:101" and tasks(tmp_path / "runs")["102"][0][1] is None
+    # the first one fails, and the job goes on with others: nothing trains the stage one, until a retry does
     write_json(run.folder.with_name(first) / "status.json", {"state": "failed"})
     assert states([run.stage_one_folder])[run.stage_one_folder].name == TO_DO
     submit(tmp_path, "stage_two=cb")
@@ -163,7 +165,7 @@ def test_a_stage_one_within_another_run_is_waited_for_as_long_as_that_run_is_in_
     assert states([run.stage_one_folder])[run.stage_one_folder].job == "103"
 
 
-def test_a_stage_one_that_becomes_a_job_of_its_own_is_in_no_runs_hands_any_more(slurm, tmp_path):
+def test_a_stage_one_that_becomes_a_job_of_its_own_is_not_part_of_a_run_any_more(slurm, tmp_path):
     submit(tmp_path, "stage_two=cb")
     (run,) = plan(["method=ce", "stage_two=cb", f"output_dir={tmp_path}/runs"])
     assert read_json(run.stage_one_folder / "job.json") == {"run": run.identity}
@@ -171,7 +173,7 @@ def test_a_stage_one_that_becomes_a_job_of_its_own_is_in_no_runs_hands_any_more(
     assert read_json(run.stage_one_folder / "job.json")["job"] == "102"
 
 
-def test_a_stage_one_that_is_done_or_in_other_hands_is_left_as_it_is(slurm, tmp_path, monkeypatch):
+def test_a_stage_one_that_is_done_or_running_elsewhere_is_left_as_it_is(slurm, tmp_path, monkeypatch):
     (run,) = plan(["method=ce", "stage_two=cb", f"output_dir={tmp_path}/runs"])
     write_json(run.stage_one_folder / "status.json", {"state": "running", "host": "elsewhere", "pid": 1})
     submit(tmp_path, "stage_two=cb")
@@ -190,7 +192,7 @@ def test_runs_of_one_stage_one_but_of_different_requests_are_not_in_one_job(slur
     grids = "{stage_two:'none,cb',launch.mem_gb:8},{stage_two:'ncm,tau_norm',launch.mem_gb:16}"
     run_sweep(["launch=slurm", "method=ce", f"output_dir={tmp_path / 'runs'}", f"sweep=[{grids}]"])
     found = {script(slurm, number)[0]["mem"] for number in (101, 102)}
-    assert found == {"8192M", "16384M"} and [len(runs) for runs in packs(tmp_path / "runs").values()] == [3, 3]
+    assert found == {"8192M", "16384M"} and [len(runs) for runs in tasks(tmp_path / "runs").values()] == [3, 3]
 
 
 def test_every_run_goes_where_its_own_settings_say(slurm, tmp_path, monkeypatch):
@@ -199,20 +201,20 @@ def test_every_run_goes_where_its_own_settings_say(slurm, tmp_path, monkeypatch)
     places = [("slurm", "runs"), ("local", "runs"), ("local", "other")]
     grids = [f"{{launch:{where},seed:{n},output_dir:{tmp_path / name}}}" for n, (where, name) in enumerate(places, 1)]
     assert run_sweep(["method=ce", f"sweep=[{','.join(grids)}]"]) == 0
-    assert [chain.runs[0].config.seed for chain, _ in here] == [2, 3] and len(packs(tmp_path / "runs")) == 1
+    assert [group.runs[0].config.seed for group, _ in here] == [2, 3] and len(tasks(tmp_path / "runs")) == 1
     assert [job.folder.parent.name for _, (job,) in here] == ["runs", "other"]
 
 
 def test_retry_takes_each_run_to_where_it_failed(slurm, tmp_path, monkeypatch):
     here = []
     monkeypatch.setattr("lt_bench.launch.sweep._run_here", lambda jobs: here.extend(jobs) or 0)
-    for words in (["launch=local", "seed=1"], ["launch=slurm", "seed=2"]):
-        (run,) = plan(["method=ce", f"output_dir={tmp_path}", *words])
+    for overrides in (["launch=local", "seed=1"], ["launch=slurm", "seed=2"]):
+        (run,) = plan(["method=ce", f"output_dir={tmp_path}", *overrides])
         freeze(Submission(run.config, False, {}, run.overrides), run.identity)
         write_json(run.folder / "status.json", {"state": "failed"})
     assert main(["retry", "--runs", str(tmp_path)]) == 0
-    assert [chain.runs[0].config.seed for chain, _ in here] == [1]
-    assert list(packs(tmp_path).values()) == [[(run.identity, None)]]
+    assert [group.runs[0].config.seed for group, _ in here] == [1]
+    assert list(tasks(tmp_path).values()) == [[(run.identity, None)]]
 
 
 def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(slurm, tmp_path, capsys):
@@ -225,16 +227,16 @@ def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(sl
         run.folder for run in plan(["method=ce", "stage_two=none", "seed=1,2", f"output_dir={tmp_path}/runs"])
     )
     (first / "heartbeat").touch()
-    os.utime(first / "heartbeat", (1, 1))  # its node has gone, which SLURM has not noticed yet
+    os.utime(first / "heartbeat", (1, 1))  # its node is down, which SLURM has not noticed yet
     submit(tmp_path, "seed=1,2")
-    assert (slurm / "scancel.said").read_text() == "101_0\n"
+    assert (slurm / "scancel.calls").read_text() == "101_0\n"
     assert "array" not in script(slurm, 102)[0] and json.loads((first / "job.json").read_text())["job"] == "102"
 
 
-def test_typed_inside_a_job_nothing_of_it_is_passed_on(slurm, tmp_path, monkeypatch):
+def test_inside_a_job_its_environment_is_not_passed_on(slurm, tmp_path, monkeypatch):
     for name in ("SLURM_JOB_ID", "SLURM_NTASKS", "SBATCH_PARTITION", "RANK", "WORLD_SIZE"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("SLURM_CONF", "/etc/somewhere")  # says which cluster
+    monkeypatch.setenv("SLURM_CONF", "/etc/somewhere")  # names the cluster
     submit(tmp_path)
     given = (slurm / "environment.101").read_text().splitlines()
     assert "SLURM_CONF=/etc/somewhere" in given
@@ -242,7 +244,7 @@ def test_typed_inside_a_job_nothing_of_it_is_passed_on(slurm, tmp_path, monkeypa
     assert os.environ["SLURM_JOB_ID"] == "1"
 
 
-def test_words_cannot_leave_their_line(slurm, tmp_path):
+def test_a_value_cannot_leave_its_line(slurm, tmp_path):
     submit(tmp_path, "launch.constraint='a; touch b $(touch c)'")
     options, lines = script(slurm, 101)
     assert options["constraint"] == "a; touch b $(touch c)"
@@ -253,7 +255,7 @@ def test_without_slurm_or_when_it_refuses(slurm, tmp_path, monkeypatch, capfd):
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no such\npartition' >&2; exit 1\n")
     with pytest.raises(UsageError, match="^sbatch refused: sbatch: error: no such partition$"):
         submit(tmp_path)
-    assert "no such" not in capfd.readouterr().err  # said once, by the error
+    assert "no such" not in capfd.readouterr().err  # printed once, by the error
     assert {path.name for path in (tmp_path / "runs" / "launch").iterdir()} == {"lock", "plan.json"}
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match="there is no srun on this machine"):
@@ -274,4 +276,4 @@ def test_what_has_failed_is_queued_again_and_what_is_done_is_not(slurm, tmp_path
     write_json(runs[0].folder / "status.json", {"state": "failed"})
     monkeypatch.setattr("lt_bench.launch.states.finished", lambda _, name: name == runs[1].identity)
     submit(tmp_path, "seed=1,2")
-    assert list(packs(tmp_path / "runs").values()) == [[(runs[0].identity, None)]]
+    assert list(tasks(tmp_path / "runs").values()) == [[(runs[0].identity, None)]]

@@ -1,4 +1,4 @@
-"""What is read out of SLURM's words, with stand-ins for its commands."""
+"""What is read from the output of SLURM's commands, with stand-ins for them."""
 
 import pytest
 
@@ -12,25 +12,25 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     def made(name, text, status=0):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/said\ncat <<'E'\n{text}E\nexit {status}\n")
+        (tmp_path / name).write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/calls\ncat <<'E'\n{text}E\nexit {status}\n")
         (tmp_path / name).chmod(0o755)
-        return lambda: (tmp_path / "said").read_text().splitlines()
+        return lambda: (tmp_path / "calls").read_text().splitlines()
 
     return made
 
 
 def test_the_queue(command):
-    said = command("squeue", "7_3|RUNNING|0:12|None\n7_4|PENDING|0:00|Resources\n8|RUNNING|1-02:00:12|None\n")
+    calls = command("squeue", "7_3|RUNNING|0:12|None\n7_4|PENDING|0:00|Resources\n8|RUNNING|1-02:00:12|None\n")
     cluster = Cluster()
     assert cluster.queued == {
         "7_3": Queued("RUNNING", "None", True),
         "7_4": Queued("PENDING", "Resources", True),
         "8": Queued("RUNNING", "None", False),
     }
-    assert cluster.queued and len(said()) == 1 and "--name=lt_bench" in said()[0] and "--me" in said()[0]
+    assert cluster.queued and len(calls()) == 1 and "--name=lt_bench" in calls()[0] and "--me" in calls()[0]
 
 
-def test_a_queue_that_cannot_be_asked_is_none(command, monkeypatch):
+def test_a_queue_that_cannot_be_read_is_none(command, monkeypatch):
     command("squeue", "", 1)
     assert Cluster().queued is None
     monkeypatch.setenv("PATH", "")
@@ -50,10 +50,10 @@ def test_the_largest_array(command):
     assert Cluster().max_array_size == 77
 
 
-def test_what_scancel_refuses_is_told(command):
-    said = command("scancel", "")
+def test_the_message_of_scancel_is_in_the_error(command):
+    calls = command("scancel", "")
     Cluster().cancel({"8", "7_3"})
-    assert said() == ["7_3 8"]
+    assert calls() == ["7_3 8"]
     command("scancel", "", 1)
     with pytest.raises(UsageError, match="scancel"):
         Cluster().cancel({"8"})

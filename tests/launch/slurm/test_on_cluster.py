@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM cluster: arrays, packs, several nodes, preemption, death, retry, cancel."""
+"""Sweeps on a real SLURM cluster: arrays, shared GPUs, several nodes, preemption, kills, retry, cancel."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from lt_bench.record.record import read_record
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SLURM = ("launch=slurm", "launch.cpus_per_task=1", "launch.time_min=5", "progress=false", "device=cpu")
 PATIENCE_S = 600
-# long enough to be interrupted: some hundred short epochs, with a checkpoint only where a signal asks for it
+# long enough to be interrupted: some hundred short epochs, with a checkpoint only after a signal
 LONG = ("method=ce", "stage_two=cb", "train.epochs=400", "stage_two.train.epochs=100", "checkpoint.every_epochs=null")
 
 
@@ -45,8 +45,8 @@ def type_in(cluster, monkeypatch):
     for name, value in {**cluster.environment, "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
 
-    def typed(*words, status=0):
-        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    def typed(*arguments, status=0):
+        done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
@@ -57,8 +57,8 @@ def type_in(cluster, monkeypatch):
 def submit(type_in, tmp_path):
     """Submit a sweep into a folder; returns the ids of the jobs (of arrays: of the arrays)."""
 
-    def submitted(*words):
-        done = type_in("lt_bench", "-m", *SLURM, f"output_dir={tmp_path / 'runs'}", *words)
+    def submitted(*overrides):
+        done = type_in("lt_bench", "-m", *SLURM, f"output_dir={tmp_path / 'runs'}", *overrides)
         return re.findall(r"queued job (\d+)", done.stdout)
 
     return submitted
@@ -76,7 +76,7 @@ def records_of(folder):
 
 def wait_until_gone(cluster, *jobs):
     wait_for(lambda: not cluster.run("squeue", "-h", f"--jobs={','.join(jobs)}").strip(), PATIENCE_S)
-    # the accounts trail behind the queue
+    # the accounts are updated after the queue
     wait_for(lambda: not {"RUNNING", "PENDING", "REQUEUED"} & set(cluster.accounts(*jobs).values()), PATIENCE_S)
 
 
@@ -92,10 +92,10 @@ def restarts(cluster, job):
     return int(re.search(r"Restarts=(\d+)", cluster.run("scontrol", "show", "job", job))[1])
 
 
-def undisturbed(folder, *words):
+def undisturbed(folder, *overrides):
     """Results of the same run by hand."""
     done = call(
-        *words, "progress=false", "device=cpu", f"output_dir={folder}", env={**os.environ, "OMP_NUM_THREADS": "1"}
+        *overrides, "progress=false", "device=cpu", f"output_dir={folder}", env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
     (record,) = records_of(folder)
@@ -110,17 +110,17 @@ def results_in(folder):
 def test_24_runs_packed_in_pairs(cluster, type_in, submit, tmp_path):
     """Two arrays, because this cluster allows nine tasks in one; submitted again while they run, and afterwards."""
     runs = tmp_path / "runs"
-    words = ["method=ce", "stage_two=none", "seed=range(24)", "budget=smoke"]
-    words += ["launch.runs_per_gpu=2", "launch.cpus_per_task=2"]
-    jobs = submit(*words)
-    assert len(jobs) == 2 and submit(*words) == []
+    overrides = ["method=ce", "stage_two=none", "seed=range(24)", "budget=smoke"]
+    overrides += ["launch.runs_per_gpu=2", "launch.cpus_per_task=2"]
+    jobs = submit(*overrides)
+    assert len(jobs) == 2 and submit(*overrides) == []
     wait_until_gone(cluster, *jobs)
     states = cluster.accounts(*jobs)
     assert len(states) == 12 and set(states.values()) == {"COMPLETED"}
     assert sorted(record.seed for record in records_of(runs)) == list(range(24))
     logs = [path.read_text() for path in runs.glob("*/log.txt")]
     assert len(logs) == 24 and all(log.count("CE on digits_lt") == 1 and "done before" not in log for log in logs)
-    assert set(states_of(type_in, runs).values()) == {"done"} and submit(*words) == []
+    assert set(states_of(type_in, runs).values()) == {"done"} and submit(*overrides) == []
 
 
 def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_path):
@@ -138,8 +138,8 @@ def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_
     assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
 
 
-def test_a_pack_gives_way_and_goes_on(cluster, submit, tmp_path):
-    """Both runs of a job write a checkpoint, and go on in the job's next life."""
+def test_runs_that_share_a_job_are_preempted_and_go_on(cluster, submit, tmp_path):
+    """Both runs of a job write a checkpoint, and go on after the requeue."""
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "seed=0,1", "launch.runs_per_gpu=2", "launch.cpus_per_task=2")
     wait_for(lambda: len([path for path in runs.glob("*/metrics.jsonl") if path.read_text()]) == 2, PATIENCE_S)
@@ -159,9 +159,9 @@ def test_the_end_of_a_jobs_time_is_not_the_end_of_its_run(cluster, submit, tmp_p
     assert cluster.accounts(job) == {job: "COMPLETED"} and len(records_of(tmp_path / "runs")) == 1
 
 
-def test_a_run_on_two_nodes_gives_way_to_a_higher_partition(cluster, submit, tmp_path):
-    words = ("method=ce", "stage_two=cb", "train.epochs=300", "stage_two.train.epochs=50")
-    (job,) = submit(*words, "launch.nodes=2", "launch.partition=low")
+def test_a_run_on_two_nodes_is_preempted_by_a_higher_partition(cluster, submit, tmp_path):
+    overrides = ("method=ce", "stage_two=cb", "train.epochs=300", "stage_two.train.epochs=50")
+    (job,) = submit(*overrides, "launch.nodes=2", "launch.partition=low")
     wait_for_training(tmp_path / "runs", 20)
     others = [
         cluster.run("sbatch", "--parsable", "-p", "high", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3").strip()
@@ -173,12 +173,12 @@ def test_a_run_on_two_nodes_gives_way_to_a_higher_partition(cluster, submit, tmp
     assert restarts(cluster, job) == 1
     (record,) = records_of(tmp_path / "runs")
     assert record.environment["processes"] == 2
-    for below, count in ((record.stage_one_id, 300), (record.run_id, 50)):
-        lines = (tmp_path / "runs" / below / "metrics.jsonl").read_text().splitlines()
+    for identity, count in ((record.stage_one_id, 300), (record.run_id, 50)):
+        lines = (tmp_path / "runs" / identity / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == list(range(count))
 
 
-def test_a_run_that_fails_takes_nobody_with_it_and_is_not_repeated(cluster, type_in, submit, tmp_path):
+def test_a_run_that_fails_stops_no_other_run_and_is_not_repeated(cluster, type_in, submit, tmp_path):
     """One job with a stage one for two runs, and beside it in the same job a run that diverges."""
     runs = tmp_path / "runs"
     (job,) = submit("method=ce", "sweep=[{stage_two:'none,cb'},{stage_two:none,train.lr:1e30}]", "budget=smoke",
@@ -195,11 +195,11 @@ def test_a_run_that_fails_takes_nobody_with_it_and_is_not_repeated(cluster, type
 
 @pytest.mark.parametrize("victim", ["lt_bench.launch.job", "submitit.core._submit"])
 def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, submit, tmp_path):
-    """The run's own process, and that of the job, which cannot say a word any more."""
+    """The run's own process, and that of the job, which exits without a status."""
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "checkpoint.every_epochs=5")
     wait_for_training(runs, 20)
-    # srun has the same words on its command line
+    # srun has the same arguments on its command line
     (pid,) = set(processes_with(victim, str(tmp_path))) - set(processes_with("srun", str(tmp_path)))
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: "failed" in states_of(type_in, runs).values(), 60)
@@ -211,16 +211,16 @@ def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, sub
     wait_until_gone(cluster, again)
     assert cluster.accounts(again) == {again: "COMPLETED"}
     assert_identical(results_in(runs), undisturbed(tmp_path / "by_hand", *LONG))
-    assert "nothing that was submitted has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
+    assert f"no submitted run in {runs} has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
 
 
-def test_a_job_that_ends_before_any_run_began_says_why(cluster, type_in, submit, tmp_path):
+def test_a_job_that_ends_before_any_run_started_has_a_log(cluster, type_in, submit, tmp_path):
     runs = tmp_path / "runs"
     (job,) = submit("method=ce", "budget=smoke", "launch.setup=['echo no such module; exit 3']")
     wait_until_gone(cluster, job)
     assert cluster.accounts(job) == {job: "FAILED"}
     shown = type_in("lt_bench.launch", "status", "--runs", str(runs)).stdout
-    assert f"job {job} ended as FAILED without a word; logs shows what the job printed" in shown
+    assert f"job {job} exited without a status (FAILED); logs shows what the job printed" in shown
     (name,) = states_of(type_in, runs)
     assert "no such module" in type_in("lt_bench.launch", "logs", name, "--runs", str(runs)).stdout
 
@@ -245,8 +245,8 @@ def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
 
 
 def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
-    words = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
-    said = type_in(*words, status=2).stderr
+    arguments = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
+    said = type_in(*arguments, status=2).stderr
     assert "sbatch refused" in said and "nowhere" in said
     assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
     assert set(states_of(type_in, tmp_path).values()) == {"to"}

@@ -1,0 +1,68 @@
+"""The metrics of a record: which values they take, and what a record of another schema says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+from lt_bench.evaluation.metrics import COUNT, FRACTION, METRICS, Metric, group_std
+from lt_bench.evaluation.shots import GROUPS
+
+
+class Metrics(dict[str, Any]):
+    """Metrics by name; one that a record does not have reads as None, which also says that a metric has no value."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def check_metrics(metrics: Mapping[str, Any]) -> None:
+    """ValueError naming the key if these are not values of the metrics that are known here; others may be anything."""
+    known = {name: METRICS[name] for name in metrics if name in METRICS}
+    for name, metric in known.items():
+        if not _accepts(metric, metrics[name]):
+            raise ValueError(f"key 'metrics.{name}': expected {_expected(metric)}, found {metrics[name]!r}")
+    lists = [name for name, metric in known.items() if metric.per_class]
+    if len({len(metrics[name]) for name in lists}) > 1:
+        raise ValueError(f"key 'metrics': expected lists of one length, one entry a class, under {', '.join(lists)}")
+
+
+def readable(metrics: Mapping[str, Any], newer: bool) -> dict[str, Any]:
+    """The metrics of a record of another schema, with the deviation over groups, which follows from older ones.
+
+    Of a ``newer`` one, values that have become something else are left out.
+    """
+    found = dict(metrics)
+    if newer:
+        found = {name: one for name, one in found.items() if name not in METRICS or _accepts(METRICS[name], one)}
+    if found.keys() >= set(GROUPS) and all(_accepts(METRICS[group], found[group]) for group in GROUPS):
+        found.setdefault("group_std", group_std(*(found[group] for group in GROUPS)))
+    return found
+
+
+def _accepts(metric: Metric, value: Any) -> bool:
+    if metric.per_class:
+        return isinstance(value, list) and all(_in_unit(metric, one) for one in value)
+    return _in_unit(metric, value)
+
+
+def _in_unit(metric: Metric, value: Any) -> bool:
+    if value is None:
+        return metric.optional
+    if metric.unit == COUNT:
+        return fits(value, int) and value >= 0
+    return fits(value, float) and math.isfinite(value) and (metric.unit != FRACTION or 0 <= value <= 1)
+
+
+def _expected(metric: Metric) -> str:
+    word = {FRACTION: "fraction in [0, 1]", COUNT: "count of images"}.get(metric.unit, "finite number")
+    return f"{'a list with per class ' if metric.per_class else ''}a {word}{' or null' if metric.optional else ''}"
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value has the type of an annotation; an int may stand for a float, a bool for nothing else."""
+    kinds = {get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
+    kinds |= {int} if float in kinds else set()
+    return isinstance(value, tuple(kinds)) and not isinstance(value, bool)

@@ -1,0 +1,64 @@
+"""The table of metrics: what it says of every one, and how one is added."""
+
+import numpy as np
+import pytest
+from helpers.samples import predictions
+
+from lt_bench.evaluation.metrics import METRICS, evaluate, metric, scalars
+from lt_bench.evaluation.predictions import Predictions
+
+LISTS = ["per_class_accuracy", "test_counts", "train_counts"]
+MADE = predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], range(6), [9, 8, 7, 6, 5, 4])
+
+
+def test_every_metric_says_how_it_is_shown() -> None:
+    assert [name for name in METRICS if name not in scalars()] == LISTS
+    for name, one in METRICS.items():
+        assert one.better in ("higher", "lower") or name in LISTS
+        assert one.unit and one.column and one.function.__doc__
+    assert len({one.column for one in METRICS.values()}) == len(METRICS)
+    shown = {name: (one.unit, one.better) for name, one in METRICS.items() if one.better == "lower"}
+    assert shown == {
+        "group_std": ("%", "lower"),
+        "ece": ("%", "lower"),
+        "nll": ("nats", "lower"),
+        "balanced_error": ("%", "lower"),
+    }
+
+
+def test_a_metric_is_one_line_beside_its_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lt_bench.evaluation.metrics.METRICS", METRICS.copy())
+
+    @metric("best_class", column="best class")
+    def best_class(predictions: Predictions) -> float:
+        return float(predictions.tested.max())
+
+    assert evaluate(MADE)["best_class"] == 1.0 and scalars()[-1] == "best_class"
+    assert evaluate(MADE, ["best_class"]) == {"best_class": 1.0}
+    for name, column in (("best_class", "other"), ("other", "worst class")):
+        with pytest.raises(ValueError, match=f"metric {name!r} or a column {column!r} already"):
+            metric(name, column=column)(best_class)
+
+
+def test_what_a_metric_needs_and_which_task_it_is_for_decide_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lt_bench.evaluation.metrics.METRICS", {})
+
+    @metric("experts", needs=("logits", "expert"))
+    def experts(predictions: Predictions) -> float:
+        return float((predictions.logits - predictions.logits_by_name["expert"]).max())
+
+    @metric("pixels", task="segmentation")
+    def pixels(predictions: Predictions) -> int:
+        return int(predictions.totals.sum())
+
+    assert evaluate(MADE) == {}
+    both = {"logits": MADE.logits, "expert": MADE.logits - 2}
+    two = Predictions(logits_by_name=both, labels=MADE.labels, train_counts=MADE.train_counts, group_rule="thirds")
+    assert evaluate(two) == {"experts": 2.0}
+    counted = Predictions(confusion=np.eye(6, dtype=int), train_counts=MADE.train_counts, group_rule="thirds")
+    assert evaluate(counted) == {"pixels": 6}
+
+
+def test_an_unknown_group_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown group rule 'halves'"):
+        evaluate(predictions(np.eye(6), range(6), range(6), "halves"))

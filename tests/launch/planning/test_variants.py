@@ -1,0 +1,56 @@
+"""Runs that differ in plain values alone share one composition, and have the configs that they have alone."""
+
+import pytest
+
+from lt_bench.config.compose import compose
+from lt_bench.errors import UsageError
+from lt_bench.launch.planning.plan import plan
+from lt_bench.preflight.validate import validate
+
+SWEEPS = [
+    ["seed=range(3)", "split_seed=1,2"],
+    ["method=glob(*)", "seed=5", "train.lr=0.3", "train.epochs=200", "train.drop_last=true"],
+    ["method=sbcl,proco", "dataset=cifar100_lt", "split_seed=7", "train.batch_size=64", "imbalance.factor=20.0"],
+    ["method=ce", "stage_two=glob(*)", "train.batch_size=64", "train.optimizer.momentum=0.8", "evaluation.select=last"],
+    ["seed=3", "seed=4", "train={lr:0.2}", "method.temperature=0.3", "budget.epoch_scale=0.1,0.2"],
+    ["fidelity=official", "method=paco,gpaco", "dataset=cifar10_lt", "train.lr=1", "dataset.download=false"],
+    # without their plain overrides these are refused
+    ["dataset=image_folder", "dataset.root=A", "dataset.num_classes=3", "seed=0,1"],
+    ["dataset.split_dir=D", "split_seed=1,2"],
+    ["method=bcl", "train.microbatch=64", "train.microbatch_anyway=true", "seed=0,1"],
+]
+
+
+@pytest.mark.parametrize("overrides", SWEEPS)
+def test_the_short_cut_for_plain_values_gives_the_same_configs(overrides):
+    for run in plan(overrides):
+        assert run.config == validate(compose(run.overrides))
+
+
+@pytest.mark.parametrize("overrides", [["seed=1", "train.lr=0"], ["seed=1", "device=gpu"], ["sed=1"], ["seed=1.5"]])
+def test_the_short_cut_refuses_the_same(overrides):
+    with pytest.raises(UsageError) as expected:
+        validate(compose(overrides))
+    with pytest.raises(UsageError) as found:
+        plan(overrides)
+    assert str(found.value).partition("\nin the run")[0] == str(expected.value)
+
+
+def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
+    composed = []
+    monkeypatch.setattr(
+        "lt_bench.launch.planning.variants.compose", lambda overrides: composed.append(overrides) or compose(overrides)
+    )
+    assert (
+        len(plan(["method=ce,supcon", "seed=range(20)", "train.optimizer.momentum=0.5,0.6"])) == 80
+        and len(composed) == 2
+    )
+
+
+def test_overrides_that_are_invalid_without_the_plain_ones_are_composed_so_only_once(monkeypatch):
+    composed = []
+    monkeypatch.setattr(
+        "lt_bench.launch.planning.variants.compose", lambda overrides: composed.append(overrides) or compose(overrides)
+    )
+    assert len(plan(["dataset.split_dir=D", "split_seed=range(1,6)"])) == 5
+    assert composed.count(("dataset.split_dir=D",)) == 1 and len(composed) == 6
