@@ -6,14 +6,13 @@ import ast
 import copy
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, get_type_hints
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
@@ -21,13 +20,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config.annotations import wanted
-from lt_bench.config.schema import Config, register
+from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
+from lt_bench.config.recipes import COMPONENTS, NONE, names_in, recipe_files, recipe_names, spelled_out, taken_from
+from lt_bench.config.schema import Config
+from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.errors import UsageError
 
 # Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
 OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.schedule.")
-# Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
-RECIPE_OF_LARGE_IMAGES = "imagenet_lt"
 OWN_CHOICES = (
     "choices are the files in the folders of conf/; set single keys for what no file has, "
     "for example method._target_=my_module.MyMethod"
@@ -37,17 +37,17 @@ OWN_CHOICES = (
 @cache
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, both sorted."""
-    folders = [folder for folder in files("lt_bench.conf").iterdir() if folder.is_dir()]
-    return {
-        folder.name: sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
-        for folder in sorted(folders, key=lambda folder: folder.name)
-        if not folder.name.startswith("__")
-    }
+    folders = sorted(folder.name for folder in files("lt_bench.conf").iterdir() if folder.is_dir())
+    found = {folder: names_in(folder) for folder in folders if not folder.startswith("__")}
+    return {**found, "recipe": recipe_names(found["method"], found["dataset"])}
 
 
 def about(group: str, choice: str) -> str:
     """The comment at the head of a choice's file: what it is and where it comes from."""
-    lines = (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
+    if group == "recipe" and choice in taken_from():
+        recipe, why = taken_from()[choice]
+        return f"{why} ({recipe})"
+    lines = _text(group, choice).splitlines()
     end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     comments = [line[1:].strip() for line in lines[:end]]
     return " ".join(comment for comment in comments if not comment.startswith("@package"))
@@ -60,14 +60,33 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
     chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
-    config = copy.deepcopy(_with_recipe(tuple(f"{group}={choice}" for group, choice in chosen.items())))
-    for override in parsed:
+    config = copy.deepcopy(_merged(choices(chosen)))
+    values = [override for override in parsed if override.key_or_group not in groups()]
+    leaves = [leaf for one in values if not one.is_delete() for leaf in _leaves(one.key_or_group, one.value())]
+    for key, target in leaves:
+        if key.endswith("._target_"):
+            renew(config, key.removesuffix("._target_"), target)
+    for override in values:
         if override.is_delete():
             _take_away(config, override.key_or_group)
-        elif override.key_or_group not in groups():
+        else:
             for key, value in _leaves(override.key_or_group, override.value()):
                 _set(config, key, value)
+    for group in COMPONENTS:
+        _check_component(config, group, choices(chosen))
     return config
+
+
+def choices(chosen: Mapping[str, str]) -> tuple[str, ...]:
+    """What is chosen, as group=choice, with what it stands for: method and component, recipes."""
+    spelled = {**default_choices(), **spelled_out(chosen)}
+
+    def of_files() -> bool:
+        files_of = layers((f"dataset={spelled['dataset']}",))
+        return any(layer.values["dataset"].get("train_list") for layer in files_of if layer.name.startswith("dataset/"))
+
+    recipes = recipe_files(spelled, groups()["recipe"], of_files)
+    return tuple(f"{group}={choice}" for group, choice in {**spelled_out(chosen), **recipes}.items())
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
@@ -123,24 +142,11 @@ def _check(override: Override) -> None:
             raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}")
 
 
-def _with_recipe(choices: tuple[str, ...]) -> DictConfig:
-    """The config of some choices; where a method has no recipe for large images of a data set, with a related one."""
-    config = _chosen(choices)
-    if config.dataset.train_list is None or any(choice.startswith("recipe=") for choice in choices):
-        return config
-    own, related = (f"{config.method.name}_{name}" for name in (config.dataset.name, RECIPE_OF_LARGE_IMAGES))
-    known = groups()["recipe"]
-    return _chosen((*choices, f"recipe={related}")) if own not in known and related in known else config
-
-
-@cache
-def _chosen(choices: tuple[str, ...]) -> DictConfig:
-    """The config of some choices of groups, without single values; never changed, because it is kept."""
-    register()
+def _merged(choices: tuple[str, ...]) -> DictConfig:
+    """The config of some choices of groups, never changed; raises UsageError for a file that does not fit."""
     try:
-        with initialize_config_module("lt_bench.conf", version_base="1.3"):
-            return hydra_compose("config", overrides=list(choices))
-    except (HydraException, OmegaConfBaseException) as error:
+        return merged(choices)
+    except (HydraException, LayerError, OmegaConfBaseException) as error:
         said = " ".join(f"{error} {error.__cause__ or ''}".split())
         if key := getattr(error.__cause__, "full_key", None):
             try:
@@ -148,6 +154,27 @@ def _chosen(choices: tuple[str, ...]) -> DictConfig:
             except UsageError as unknown:
                 said = f"{said.partition(':')[0]}: {unknown}"
         raise UsageError(said) from error
+
+
+def _check_component(config: DictConfig, group: str, chosen: tuple[str, ...]) -> None:
+    """Refuse a component that the method's class does not take."""
+    word = next((choice for choice in chosen if choice.startswith(f"{group}=")), f"{group}={NONE}")
+    if word != f"{group}={NONE}" and not _takes(config.method.get("_target_"), group):
+        targets = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.MULTILINE) for name in groups()["method"]}
+        takers = ", ".join(name for name, target in targets.items() if target and _takes(target[1], group))
+        name = config.method.name.removesuffix(f"_{word.partition('=')[2]}")
+        raise UsageError(f"{word}: method={name} takes no {group}; set {group}={NONE} (methods that take it: {takers})")
+
+
+def _takes(target: Any, parameter: str) -> bool:
+    try:
+        return not isinstance(target, str) or parameter in parameters(target)
+    except TargetError:
+        return True  # the preflight says what is wrong with it
+
+
+def _text(group: str, choice: str) -> str:
+    return (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8")
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
