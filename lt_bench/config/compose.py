@@ -59,34 +59,36 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
-    chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
-    config = copy.deepcopy(_merged(choices(chosen)))
-    values = [override for override in parsed if override.key_or_group not in groups()]
-    leaves = [leaf for one in values if not one.is_delete() for leaf in _leaves(one.key_or_group, one.value())]
-    for key, target in leaves:
-        if key.endswith("._target_"):
-            renew(config, key.removesuffix("._target_"), target)
-    for override in values:
-        if override.is_delete():
+    chosen = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups()}
+    picked = choices(chosen)
+    config = copy.deepcopy(_merged(tuple(f"{group}={choice}" for group, choice in picked.items())))
+    leaves = [
+        leaf for override in parsed if _sets(override) for leaf in _leaves(override.key_or_group, override.value())
+    ]
+    gone = set[str]()
+    for key, value in leaves:
+        if key.endswith("._target_"):  # before the values of the class, wherever they are typed
+            gone |= renew(config, key.removesuffix("._target_"), value)
+    for override in parsed:
+        if override.is_delete() and override.key_or_group not in gone:
             _take_away(config, override.key_or_group)
-        else:
+        elif _sets(override):
             for key, value in _leaves(override.key_or_group, override.value()):
                 _set(config, key, value)
-    for group in COMPONENTS:
-        _check_component(config, group, choices(chosen))
+    _check_components(config, picked)
     return config
 
 
-def choices(chosen: Mapping[str, str]) -> tuple[str, ...]:
-    """What is chosen, as group=choice, with what it stands for: method and component, recipes."""
-    spelled = {**default_choices(), **spelled_out(chosen)}
+def choices(chosen: Mapping[str, str]) -> dict[str, str]:
+    """The choices of a run by group, with what they stand for: method and component, files of recipes."""
+    spelled = spelled_out(chosen)
+    everything = {**default_choices(), **spelled}
 
     def of_files() -> bool:
-        files_of = layers((f"dataset={spelled['dataset']}",))
-        return any(layer.values["dataset"].get("train_list") for layer in files_of if layer.name.startswith("dataset/"))
+        found = (layer for layer in layers((f"dataset={everything['dataset']}",)) if layer.name.startswith("dataset/"))
+        return any(layer.values["dataset"].get("train_list") for layer in found)
 
-    recipes = recipe_files(spelled, groups()["recipe"], of_files)
-    return tuple(f"{group}={choice}" for group, choice in {**spelled_out(chosen), **recipes}.items())
+    return {**spelled, **recipe_files(everything, groups()["recipe"], of_files)}
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
@@ -156,14 +158,17 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
         raise UsageError(said) from error
 
 
-def _check_component(config: DictConfig, group: str, chosen: tuple[str, ...]) -> None:
+def _check_components(config: DictConfig, picked: Mapping[str, str]) -> None:
     """Refuse a component that the method's class does not take."""
-    word = next((choice for choice in chosen if choice.startswith(f"{group}=")), f"{group}={NONE}")
-    if word != f"{group}={NONE}" and not _takes(config.method.get("_target_"), group):
-        targets = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.MULTILINE) for name in groups()["method"]}
-        takers = ", ".join(name for name, target in targets.items() if target and _takes(target[1], group))
-        name = config.method.name.removesuffix(f"_{word.partition('=')[2]}")
-        raise UsageError(f"{word}: method={name} takes no {group}; set {group}={NONE} (methods that take it: {takers})")
+    for group in COMPONENTS:
+        choice, method = picked.get(group, NONE), picked.get("method", default_choices()["method"])
+        if choice != NONE and not _takes(config.method.get("_target_"), group):
+            found = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.M) for name in groups()["method"]}
+            takers = ", ".join(name for name, target in found.items() if target and _takes(target[1], group))
+            raise UsageError(
+                f"{group}={choice}: method={method} takes no {group}; set {group}={NONE}, or one of the methods that "
+                f"take it: {takers}"
+            )
 
 
 def _takes(target: Any, parameter: str) -> bool:
@@ -175,6 +180,11 @@ def _takes(target: Any, parameter: str) -> bool:
 
 def _text(group: str, choice: str) -> str:
     return (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8")
+
+
+def _sets(override: Override) -> bool:
+    """Whether an override gives values to keys, and neither chooses a file nor takes a key away."""
+    return not override.is_delete() and override.key_or_group not in groups()
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -70,24 +70,24 @@ def default_choices() -> dict[str, str]:
     return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))
 
 
-def renew(config: DictConfig, key: str, target: Any) -> None:
-    """Prepare the node at ``key`` for another ``_target_``: what its former class takes and the new one does not goes.
+def renew(config: DictConfig, key: str, target: Any) -> set[str]:
+    """Prepare the node at ``key`` for another ``_target_``: what only its former class takes goes; returns these keys.
 
+    What both classes take stays, as a method stays what its base is, and a schedule follows the epochs of its stage.
     A class that cannot be found changes nothing; the preflight says so.
     """
     node = OmegaConf.select(config, key)
-    if not isinstance(node, DictConfig) or OmegaConf.get_type(node) is not dict:
-        return
-    former = node.get("_target_")
-    if former == target or not (isinstance(former, str) and isinstance(target, str)):
-        return
+    former = node.get("_target_") if isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict else None
+    if not isinstance(former, str) or not isinstance(target, str) or former == target:
+        return set()
     try:
-        gone = parameters(former).keys() - parameters(target).keys()
+        gone = (parameters(former).keys() - parameters(target).keys()) & node.keys()
     except TargetError:
-        return
+        return set()
     with open_dict(node):
-        for name in gone & node.keys():
+        for name in gone:
             del node[name]
+    return {f"{key}.{name}" for name in gone}
 
 
 @cache

@@ -78,7 +78,7 @@ def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Ca
 
 
 def _parts(recipe: str) -> dict[str, str]:
-    """The recipes, by group, that a name stands for: simclr_gh_digits_lt is that of SimCLR and that of the component."""
+    """The recipes, by group, that a name stands for: simclr_gh_digits_lt is that of SimCLR and that of GH."""
     found = {"recipe": recipe, **{f"{group}/recipe": NONE for group in COMPONENTS}}
     for group in COMPONENTS if recipe not in {*names_in("recipe"), *taken_from()} else ():
         for component in names_in(group):

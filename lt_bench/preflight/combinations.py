@@ -88,7 +88,8 @@ def _uses_classifier(rule: str) -> bool:
 
 def _fidelity(config: Config) -> Iterator[str]:
     name, quirks = config.method["name"], groups()["quirks"]
-    if config.fidelity == "official" and f"{name}_official" not in quirks:
+    bare = name.removesuffix("_gh") if config.method.get("harmonization") else name
+    if config.fidelity == "official" and f"{bare}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
     elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):

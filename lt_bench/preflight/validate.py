@@ -51,7 +51,6 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
-    _without_nulls(config)
     checks = (_misplaced, out_of_range) if frozen else (_useless_training, _misplaced, out_of_range, incompatible)
     for find in checks:
         problems = list(find(config))
@@ -62,19 +61,6 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     if training := stage_two_training(config):
         config.stage_two["train"] = asdict(training)
     return config
-
-
-def _without_nulls(config: Config) -> None:
-    """A null that a schedule does not take is how a recipe with another schedule takes away what its method set."""
-    for key in ("train.schedule", "stage_two.train.schedule"):
-        values = node(config, key)
-        if isinstance(values, dict) and None in values.values():
-            try:
-                known = _keys_of_class(key, values.get("_target_"))
-            except TargetError:
-                continue  # said in its turn
-            for name in [name for name, value in values.items() if value is None and name not in known]:
-                del values[name]
 
 
 def _name_budget(config: Config) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import groups
+from lt_bench.config.recipes import short_for
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
 from lt_bench.engine.context import EngineContext
@@ -30,7 +31,11 @@ def trained():
 
 # options under which a step takes another way than by default
 OTHER_WAYS = {
-    **{name.removesuffix("_official"): ("fidelity=official",) for name in groups()["quirks"]},
+    **{
+        name: ("fidelity=official",)
+        for name in groups()["method"]
+        if f"{short_for(name).get('method', name)}_official" in groups()["quirks"]
+    },
     "bcl": ("method.classifier=cosine", "method.own_class_denominator=size"),
 }
 FURTHER = [("gpaco", "method.bn_views=joint"), ("paco", "method.in_batch=local"), ("proco", "method.unseen=masked")]
