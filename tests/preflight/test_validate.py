@@ -95,9 +95,10 @@ def test_all_problems_of_one_kind_at_once():
 
 def test_another_schedule_in_place_of_the_methods():
     words = ["method=ce", "train.schedule._target_=lt_bench.engine.schedules.Cosine", "train.schedule.epochs=9"]
-    assert "unknown key train.schedule.milestones" in refusal(*words)
-    config = validate(compose([*words, "~train.schedule.milestones", "~train.schedule.gamma"]))
-    assert config.train.schedule["epochs"] == 9
+    config = validate(compose(words))
+    assert config.train.schedule["epochs"] == 9 and {"milestones", "gamma"}.isdisjoint(config.train.schedule)
+    assert config == validate(compose([*words, "~train.schedule.milestones", "~train.schedule.gamma"]))
+    assert "unknown key train.schedule.milestones" in refusal("train.schedule.milestones=[3]", *words)
 
 
 OWN = """
