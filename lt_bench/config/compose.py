@@ -59,36 +59,35 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
-    chosen = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups()}
-    picked = choices(chosen)
-    config = copy.deepcopy(_merged(tuple(f"{group}={choice}" for group, choice in picked.items())))
-    leaves = [
-        leaf for override in parsed if _sets(override) for leaf in _leaves(override.key_or_group, override.value())
-    ]
+    chosen = choices(parsed)
+    config = copy.deepcopy(_merged(chosen))
+    set_here = [override for override in parsed if _sets(override)]
     gone = set[str]()
-    for key, value in leaves:
+    for key, value in (leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())):
         if key.endswith("._target_"):  # before the values of the class, wherever they are typed
             gone |= renew(config, key.removesuffix("._target_"), value)
     for override in parsed:
         if override.is_delete() and override.key_or_group not in gone:
             _take_away(config, override.key_or_group)
         elif _sets(override):
-            for key, value in _leaves(override.key_or_group, override.value()):
+            for key, value in leaves(override.key_or_group, override.value()):
                 _set(config, key, value)
-    _check_components(config, picked)
+    _check_components(config, dict(word.split("=", 1) for word in chosen))
     return config
 
 
-def choices(chosen: Mapping[str, str]) -> dict[str, str]:
-    """The choices of a run by group, with what they stand for: method and component, files of recipes."""
-    spelled = spelled_out(chosen)
+def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
+    """The choices among overrides, as group=choice, with what they stand for: method and component, recipes."""
+    typed = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups()}
+    spelled = spelled_out(typed)
     everything = {**default_choices(), **spelled}
 
     def of_files() -> bool:
         found = (layer for layer in layers((f"dataset={everything['dataset']}",)) if layer.name.startswith("dataset/"))
         return any(layer.values["dataset"].get("train_list") for layer in found)
 
-    return {**spelled, **recipe_files(everything, groups()["recipe"], of_files)}
+    found = {**spelled, **recipe_files(everything, groups()["recipe"], of_files)}
+    return tuple(f"{group}={choice}" for group, choice in found.items())
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
@@ -187,11 +186,11 @@ def _sets(override: Override) -> bool:
     return not override.is_delete() and override.key_or_group not in groups()
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The single values of a dictionary on the command line, under their dotted keys."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _leaves(f"{key}.{name}", inner)
+            yield from leaves(f"{key}.{name}", inner)
     else:
         yield key, value
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_bench.config.compose import about, choices, compose, groups
+from lt_bench.config.compose import about, choices, compose, groups, parse
 from lt_bench.config.layers import layers
 from lt_bench.config.recipes import names_in, short_for, taken_from
 from lt_bench.errors import UsageError
@@ -30,7 +30,7 @@ def refusal(*words):
 
 def files_of(**chosen):
     """The files that some choices stand for, weakest first."""
-    return [layer.name for layer in layers(tuple(f"{group}={name}" for group, name in choices(chosen).items()))]
+    return [layer.name for layer in layers(choices(parse(f"{group}={name}" for group, name in chosen.items())))]
 
 
 @pytest.mark.parametrize("dataset", groups()["dataset"])
