@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -60,6 +60,18 @@ class TrainContext(Protocol):
         """``function`` (images -> (B, D)) over the train split, (N, D) in index order, eval mode, no gradients."""
 
 
+class ParameterGroup(NamedTuple):
+    """Parameters that are trained alike: ``lr_factor`` times the rate of every step, and a weight decay.
+
+    A weight decay of None is that of the optimiser.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    lr_factor: float = 1.0
+    weight_decay: float | None = None
+
+
 class Method(nn.Module):
     """Stage one or stage two of a run: networks, loss and buffers; ``state_dict()`` is its whole state.
 
@@ -91,6 +103,10 @@ class Method(nn.Module):
     def evaluated_encoder(self) -> nn.Module:
         """The encoder that stage two builds on: ``encoder``, where a method offers no other."""
         return self.encoder
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """All trained parameters, each in one group; a method may give some of them a rate or a decay of their own."""
+        return (ParameterGroup("all", [parameter for parameter in self.parameters() if parameter.requires_grad]),)
 
     def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
         """Called before every epoch, counted from 0; skipped when a run resumes inside an epoch."""

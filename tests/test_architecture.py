@@ -128,6 +128,62 @@ def test_every_golden_file_is_here_and_read_by_a_test():
     assert unread == []
 
 
+KEY = re.compile(r"\b(method|train|stage_two|dataset|backbone|imbalance)\.[a-z_]+")
+
+
+@pytest.mark.parametrize("room", ["losses", "models", "geometry", "augment", "methods", "stage_two"])
+def test_parts_name_their_parameters_and_no_keys_of_a_config(room):
+    """Their callers know the keys (``errors.keyed``), so that a part can be used elsewhere and under another key."""
+    for path in (ROOT / "lt_bench" / room).rglob("*.py"):
+        raised = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)]
+        texts = [text.value for node in raised for text in ast.walk(node) if isinstance(text, ast.Constant)]
+        assert not [text for text in texts if isinstance(text, str) and KEY.search(text)], path
+
+
+# Where a ValueError becomes an error with an owner, because what raises it is known: a parser of a user's own words,
+# or a format of files. Anywhere else it would hide a defect.
+MENDED = {
+    "lt_bench.config.compose": "Hydra's parser of an override, and values of another kind",
+    "lt_bench.config.signatures": "Python's parser, on a module that a config names",
+    "lt_bench.data.files.image_file": "Pillow, on a file",
+    "lt_bench.data.sources.cifar": "the parts of an archive",
+    "lt_bench.data.sources.fashion_mnist": "an idx file",
+    "lt_bench.data.sources.lists": "a list of images",
+    "lt_bench.data.splits.split": "a stored manifest that is no JSON",
+    "lt_bench.engine.loop": "the state in a checkpoint",
+    "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
+}
+OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}
+
+
+def caught(handler):
+    """Names of what a handler catches."""
+    return {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} if handler.type else {"Exception"}
+
+
+def test_a_value_error_becomes_an_error_with_an_owner_only_where_its_source_is_known():
+    found = set()
+    for path in SOURCES:
+        for handler in ast.walk(ast.parse(path.read_text())):
+            if isinstance(handler, ast.ExceptHandler) and caught(handler) & {"ValueError", "Exception"}:
+                raised = [node.exc for node in ast.walk(handler) if isinstance(node, ast.Raise) and node.exc]
+                names = {node.id for error in raised for node in ast.walk(error) if isinstance(node, ast.Name)}
+                if names & OWNED or "data_error" in names:
+                    found.add(module_of(path))
+    assert sorted(found) == sorted(MENDED)
+
+
+def test_no_code_matches_the_text_of_an_error():
+    """Texts of other libraries change; ours are for people."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare) and any(
+                isinstance(sign, (ast.In, ast.NotIn, ast.Eq)) for sign in node.ops
+            ):
+                shown = [ast.unparse(side) for side in (node.left, *node.comparators)]
+                assert not [text for text in shown if re.fullmatch(r"str\(\w*err\w*\)|error\.args\[0\]", text)], path
+
+
 def test_setup_lists_every_package():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

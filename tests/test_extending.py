@@ -1,4 +1,6 @@
-"""What a stranger adds without a change of the package: a method in two files, a backbone in one, and their rows."""
+"""What a stranger adds without a change of the package: a method, a backbone, an optimiser, a metric."""
+
+import re
 
 import pytest
 from helpers.chain import TINY
@@ -32,9 +34,21 @@ defaults:
 method:
   name: softened_ce
   title: Softened CE
+  order: 12
   _target_: softened_ce.SoftenedCE
   softness: 2.0
 """
+METRIC = '''
+"""A metric of one's own."""
+
+from lt_bench.evaluation.metrics import metric
+
+
+@metric("best_class", column="best class", unit="%", better="higher")
+def best_class(predictions):
+    """Highest accuracy of a tested class."""
+    return float(predictions.tested.max())
+'''
 BACKBONE_FILE = """# a residual network of two narrow blocks, 12 features
 name: narrow
 _target_: lt_bench.models.resnet_cifar.CifarResNet
@@ -43,6 +57,11 @@ widths: [6, 12]
 shortcut: padding
 initialisation: default
 """
+OPTIMIZER_FILE = """# @package train.optimizer
+# Adadelta (Zeiler, 2012)
+_target_: torch.optim.Adadelta
+rho: 0.8
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +69,14 @@ def installation(tmp_path_factory):
     """An installation with the stranger's files."""
     made = Installation(tmp_path_factory.mktemp("own"))
     (made.work / "softened_ce.py").write_text(METHOD.lstrip())
+    (made.work / "own_metric.py").write_text(METRIC.lstrip())
     (made.conf / "method" / "softened_ce.yaml").write_text(METHOD_FILE)
     (made.conf / "backbone" / "narrow.yaml").write_text(BACKBONE_FILE)
+    (made.conf / "optimizer" / "adadelta.yaml").write_text(OPTIMIZER_FILE)
     return made
 
 
-OWN = ("method=softened_ce", "backbone=narrow")
+OWN = ("method=softened_ce", "backbone=narrow", "optimizer=adadelta")
 
 
 def test_help_lists_what_was_added_and_mistakes_in_it_are_found(installation):
@@ -66,7 +87,7 @@ def test_help_lists_what_was_added_and_mistakes_in_it_are_found(installation):
 
 
 def test_what_was_added_is_part_of_the_identity(installation):
-    words = [(), ("method.softness=3",), ("backbone.widths=[6,18]",)]
+    words = [(), ("method.softness=3",), ("backbone.widths=[6,18]",), ("train.optimizer.rho=0.7",)]
     said = [installation.call("--dry-run", *OWN, *more) for more in words]
     assert all(one.returncode == 0 for one in said), said
     assert len({one.stdout.split()[1] for one in said}) == len(words)
@@ -74,13 +95,16 @@ def test_what_was_added_is_part_of_the_identity(installation):
 
 @pytest.mark.slow
 def test_what_was_added_runs_and_has_a_row_under_its_title(installation):
-    for words in (OWN, ("method=ce", "backbone=tiny")):
-        done = installation.call(*TINY, *words)
+    for method in ("softened_ce", "ce", "ldam_drw"):
+        done = installation.call(*TINY, f"method={method}", *OWN[1:], "stage_two=none")
         assert done.returncode == 0, done.stderr
     records = [read_record(path) for path in (installation.work / "runs").glob("*/record.json")]
     (own,) = [record for record in records if record.kind == "run" and record.method == "softened_ce"]
     assert (own.method_name, own.backbone, own.settings["method.softness"]) == ("Softened CE", "narrow", 2.0)
-    reported = installation.python("-m", "lt_bench.report", "--runs", "runs", "--out", "tables")
+    assert own.settings["train.optimizer._target_"] == "torch.optim.Adadelta"
+    words = ["--runs", "runs", "--out", "tables", "--metric", "own_metric.best_class"]
+    reported = installation.python("-m", "lt_bench.report", *words)
     assert reported.returncode == 0, reported.stderr
     tables = "\n".join(path.read_text() for path in (installation.work / "tables").glob("*.md"))
-    assert "| Softened CE" in tables and "| CE" in tables
+    titles = re.findall(r"^\| (\S[^|]*) / ", tables, re.MULTILINE)
+    assert titles == ["method", "CE", "Softened CE", "LDAM-DRW"] and "best class" in tables, tables

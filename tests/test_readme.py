@@ -73,7 +73,7 @@ def test_recipes_are_the_best_of_the_tuning(study, dataset, tried, runs):
         if other_view:
             configs = [run.config for run in runs_of(f"{study}_study")]
             trains = [config.train for config in configs if config.method.get("views") == ["autoaugment_cutout"]]
-        assert {chosen} == {(train.lr, train.optimizer.weight_decay) for train in trains}
+        assert {chosen} == {(train.lr, train.optimizer["weight_decay"]) for train in trains}
 
 
 def test_ci_calls_the_test_command_of_the_readme():

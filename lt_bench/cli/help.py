@@ -32,6 +32,9 @@ Single values (show all: python -m lt_bench --cfg job; with what a run would use
   train.epochs=100 train.lr=0.1     stage one; stage_two.train.epochs=... for stage two
   method.temperature=0.2            any parameter of the method's class; likewise stage_two.*, backbone.*
   method._target_=my_module.Mine    a class of your own, in a file in the current folder
+  optimizer=adamw train.optimizer.weight_decay=0.05    an optimiser with values of its own instead of the recipe's;
+                                    any class: train.optimizer._target_=torch.optim.Rprop;
+                                    of stage two: stage_two.train.optimizer={name:adamw,weight_decay:0.05}
   recipe=none                       the method's own values instead of those chosen for the data set
                                     (large images for which a method has no recipe take its one for ImageNet-LT)
   dataset.validation_fraction=0.2 evaluation.split=validation    choose settings without the test set
@@ -51,9 +54,9 @@ Flags
 Exit status: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted (the same command goes on)
 """
 
-AXES = ("dataset", "imbalance", "method", "backbone", "stage_two", "fidelity", "budget", "experiment")
+AXES = ("dataset", "imbalance", "method", "backbone", "stage_two", "optimizer", "fidelity", "budget", "experiment")
 HIDDEN = ("recipe", "quirks")  # picked by method and data set
-SUGGESTED = {"imbalance": "data set", "backbone": "data set", "stage_two": "method"}
+SUGGESTED = {"imbalance": "data set", "backbone": "data set", "stage_two": "method", "optimizer": "method"}
 
 
 def help_text() -> str:

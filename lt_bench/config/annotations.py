@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word"}
-LISTS = ("Sequence", "list", "tuple")
+LISTS = ("Sequence", "list", "tuple", "List", "Tuple")
 
 
 def accepts(value: Any, annotation: ast.expr | None) -> bool:
@@ -17,9 +17,12 @@ def accepts(value: Any, annotation: ast.expr | None) -> bool:
     if outer == "Literal":
         return value in _words(inner)
     if outer in LISTS:
-        return isinstance(value, (list, tuple)) and all(map(accepts, value, _items(inner, len(value))))
+        fits = isinstance(value, (list, tuple)) and _length(outer, inner) in (None, len(value))
+        return fits and all(map(accepts, value, _items(inner, len(value))))
     if outer == "None":
         return value is None
+    if outer == "Tensor":  # beside a number, in constructors of PyTorch; no config holds one
+        return False
     if outer in ("int", "float"):
         return isinstance(value, (int, float) if outer == "float" else int) and not isinstance(value, bool)
     return isinstance(value, {"bool": bool, "str": str}.get(outer, object))
@@ -39,11 +42,12 @@ def wanted(annotation: ast.expr | None) -> str:
     """The allowed values in words: the choices of a ``Literal``, else a kind such as «a whole number»."""
     outer, inner = _taken_apart(annotation)
     if outer == "Union":
-        return " or ".join(map(wanted, inner))
+        return " or ".join(wanted(option) for option in inner if _taken_apart(option)[0] != "Tensor")
     if outer == "Literal":
         return ", ".join(map(str, _words(inner)))
     if outer in LISTS:
-        return f"a list, each item {wanted(_items(inner, 1)[0])}"
+        length = _length(outer, inner)
+        return f"a list{f' of {length}' if length else ''}, each item {wanted(_items(inner, 1)[0])}"
     if outer == "None":
         return "null"
     return KINDS.get(outer, "a value" if annotation is None else ast.unparse(annotation))
@@ -62,8 +66,18 @@ def _taken_apart(annotation: ast.expr | None) -> tuple[str, list[ast.expr]]:
 
 def _items(inner: list[ast.expr], count: int) -> list[ast.expr | None]:
     """The annotation of every item of a list: the only one for all, or one each as in ``tuple[int, str]``."""
-    own = [option for option in inner if not (isinstance(option, ast.Constant) and option.value is ...)]
+    own = [option for option in inner if not _is_ellipsis(option)]
     return [own[index] if len(own) > 1 and index < len(own) else next(iter(own), None) for index in range(count)]
+
+
+def _length(outer: str, inner: list[ast.expr]) -> int | None:
+    """How many items a list has, as in ``tuple[float, float]``; None: any number."""
+    fixed = outer in ("tuple", "Tuple") and inner and not any(map(_is_ellipsis, inner))
+    return len(inner) if fixed else None
+
+
+def _is_ellipsis(option: ast.expr) -> bool:
+    return isinstance(option, ast.Constant) and option.value is ...
 
 
 def _words(literals: list[ast.expr]) -> list[Any]:

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config import optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
 from lt_bench.config.recipes import COMPONENTS, NONE, names_in, recipe_files, recipe_names, spelled_out, taken_from
@@ -27,7 +28,7 @@ from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.errors import UsageError
 
 # Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
-OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.schedule.")
+OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.optimizer.", "train.schedule.")
 OWN_CHOICES = (
     "choices are the files in the folders of conf/; set single keys for what no file has, "
     "for example method._target_=my_module.MyMethod"
@@ -61,17 +62,24 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
     chosen = choices(parsed)
     config = copy.deepcopy(_merged(chosen))
+    for override in parsed:
+        if override.key_or_group == "optimizer":  # replaces values that other files give, so it comes after them all
+            _choose_optimizer(config, "train.optimizer", "group", override.value())
     set_here = [override for override in parsed if _sets(override)]
     gone = set[str]()
     for key, value in (leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())):
-        if key.endswith("._target_"):  # before the values of the class, wherever they are typed
+        if key in optimizers.CHOOSING:  # before the values of what is chosen, wherever they are typed
+            place, _, by = key.rpartition(".")
+            _choose_optimizer(config, place, by, value)
+        elif key.endswith("._target_"):  # likewise
             gone |= renew(config, key.removesuffix("._target_"), value)
     for override in parsed:
         if override.is_delete() and override.key_or_group not in gone:
             _take_away(config, override.key_or_group)
         elif _sets(override):
             for key, value in leaves(override.key_or_group, override.value()):
-                _set(config, key, value)
+                if key not in optimizers.CHOOSING:
+                    _set(config, key, value)
     _check_components(config, dict(word.split("=", 1) for word in chosen))
     return config
 
@@ -79,6 +87,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
     """The choices among overrides, as group=choice, with what they stand for: method and component, recipes."""
     typed = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups()}
+    typed.pop("optimizer", None)  # replaces values, see compose
     spelled = spelled_out(typed)
     everything = {**default_choices(), **spelled}
 
@@ -133,7 +142,8 @@ def _check(override: Override) -> None:
         raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
     if override.package is not None:
         raise UsageError(f"{word}: a group has one place; write {key}=CHOICE")
-    of_schema = key.startswith("stage_two.train") and not key.startswith("stage_two.train.schedule.")
+    open_nodes = ("stage_two.train.optimizer.", "stage_two.train.schedule.")
+    of_schema = key.startswith("stage_two.train") and not key.startswith(open_nodes)
     if override.is_delete() and (of_schema or not key.startswith(OPEN_NODES)):
         raise UsageError(f"{word}: only a parameter of a class can be taken away; write {key}=VALUE")
     if key in choices and not override.is_sweep_override():
@@ -184,6 +194,16 @@ def _text(group: str, choice: str) -> str:
 def _sets(override: Override) -> bool:
     """Whether an override gives values to keys, and neither chooses a file nor takes a key away."""
     return not override.is_delete() and override.key_or_group not in groups()
+
+
+def _choose_optimizer(config: DictConfig, key: str, by: str, choice: Any) -> None:
+    """Let a node be what ``optimizers.after_choice`` makes of it."""
+    node = OmegaConf.select(config, key)
+    present = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+    assert isinstance(present, dict)
+    values = optimizers.after_choice({str(name): value for name, value in present.items()}, by, choice)
+    with open_dict(config):
+        OmegaConf.update(config, key, values, merge=False, force_add=True)
 
 
 def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,6 @@ FIDELITIES = ("clean", "official")
 PROFILES = ("exponential", "step")
 GROUP_RULES = ("count_100_20", "thirds")
 SAMPLERS = ("shuffle", "class_aware", "class_aware_cut")
-OPTIMIZERS = ("sgd", "adam")
 SPLITS = ("test", "validation")
 BAD_IMAGE = ("stop", "skip")
 SELECTIONS = ("last", "best_validation", "best_test")
@@ -87,16 +86,6 @@ class Imbalance:
 
 
 @dataclass
-class Optimizer:
-    """Stochastic gradient descent, or Adam, whose first beta is ``momentum``; weight decay acts on all parameters."""
-
-    name: str = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    nesterov: bool = False
-
-
-@dataclass
 class Training:
     """How a stage is trained: the schedule gives the learning rate of every step.
 
@@ -104,6 +93,12 @@ class Training:
     is the number of images, over all processes, of one forward and backward pass: a batch of more is taken in several
     passes whose gradients are added up. It is refused for losses of the whole batch unless ``microbatch_anyway``; batch
     norm sees one pass at a time.
+
+    ``optimizer`` names a class and its values (config/optimizers.py). ``decay_bias_and_norm`` false: no weight decay on
+    parameters of one dimension, which are biases and gains of norms. The rate of the encoder's last block is
+    ``layer_decay`` times that of the step, of each block before it as many times that again; all that is not the
+    encoder has the rate times ``head_lr_factor``. ``clip_norm`` bounds the norm of all gradients together, before
+    every step. With ``ema_decay`` a moving average of the weights is what is evaluated and handed to stage two.
     """
 
     epochs: int = MISSING
@@ -116,7 +111,12 @@ class Training:
     microbatch_anyway: bool = False
     lr_scaling: str = "none"
     lr_base_batch: int | None = None
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    decay_bias_and_norm: bool = True
+    layer_decay: float | None = None  # above 0, to 1
+    head_lr_factor: float = 1.0  # above 0
+    clip_norm: float | None = None  # above 0
+    ema_decay: float | None = None  # from 0, below 1
+    optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
 
 
@@ -237,7 +237,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.on_bad_image": BAD_IMAGE,
     "imbalance.profile": PROFILES,
     "train.sampler": SAMPLERS,
-    "train.optimizer.name": OPTIMIZERS,
     "evaluation.split": SPLITS,
     "evaluation.select": SELECTIONS,
     "fidelity": FIDELITIES,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lt_bench.errors import CheckpointError
 from lt_bench.files import write_atomic
@@ -30,3 +31,10 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); delete it to start anew") from error
     return state
+
+
+def result(state: dict[str, Any]) -> dict[str, Tensor]:
+    """What a finished training hands on: the weights of its best epoch, else the averaged ones, else the last."""
+    best = state["position"]["best"]
+    weights: dict[str, Tensor] = best["model"] if best else {**state["model"], **state.get("average", {})}
+    return weights

@@ -19,11 +19,13 @@ from lt_bench.contracts import Batch, Method, Schedule
 from lt_bench.data.batches.source import ImageSource, RankShare
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
+from lt_bench.engine.ema import WeightAverage
 from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.lone_image import lone_image, refuse_single_values
 from lt_bench.engine.metrics import MetricsFile, RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
+from lt_bench.engine.parameter_groups import parameter_groups
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
@@ -96,7 +98,9 @@ class Trainer:
             self.network = DistributedDataParallel(method, **_KEEP_BUFFERS)
         if lone := lone_image(training, len(self.order), context.world_size):
             refuse_single_values(method, lone.under(stage.key))
+        self.groups = parameter_groups(method, training)
         self.optimizer = self._new_optimizer()
+        self.average = None if training.ema_decay is None else WeightAverage(method, training.ema_decay)
         self.precision = Precision(resolve(training.precision, context.device), context.device)
         self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
@@ -104,7 +108,8 @@ class Trainer:
     def fit(self) -> TrainState:
         """Train to the last epoch, from the checkpoint if there is one; raises NonFiniteLoss, Interrupted.
 
-        Afterwards the method holds the weights of the last epoch, or of the best one where a score was given.
+        Afterwards the method holds the weights of the last epoch, averaged where an average is kept, or of the best
+        one where a score was given.
         """
         if self.stage.checkpoint.exists():
             self._restore(checkpoint.load(self.stage.checkpoint, self.context.device))
@@ -125,6 +130,8 @@ class Trainer:
                 raise Interrupted(stop.reason)
         if self.state.best:
             self.method.load_state_dict(self.state.best["model"])
+        elif self.average is not None:
+            self.average.apply()
         return self.state
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
@@ -168,11 +175,15 @@ class Trainer:
         )
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
+            group["lr"] = own.lr_factor * lr
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._add_gradients(batch, epoch, step)
+        if self.training.clip_norm is not None:
+            terms["gradient_norm"] = self.precision.clip(self.optimizer, self.training.clip_norm)
         self.precision.step(self.optimizer)
+        if self.average is not None:
+            self.average.update(epoch * self.steps_per_epoch + step)
         self.state.images += len(batch.labels) * self.context.world_size
         return terms
 
@@ -207,10 +218,11 @@ class Trainer:
     def _finish_epoch(self, stop: StopRequest) -> None:
         """At an epoch's end: score, save if it is due, stop if a signal was received."""
         if self.score is not None:
-            value = self.score()
-            if not self.state.best or value > self.state.best["score"]:
-                model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
-                self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
+            with nullcontext() if self.average is None else self.average.in_place():
+                value = self.score()
+                if not self.state.best or value > self.state.best["score"]:
+                    model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
+                    self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
         self.state.epoch += 1
         self.state.step = 0
         self._count_seconds()
@@ -238,12 +250,16 @@ class Trainer:
                 "precision": self.precision.state(),
                 "skipped": skipped,
             }
+            if self.average is not None:
+                state["average"] = self.average.state()
             checkpoint.save(self.stage.checkpoint, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
             self.state = TrainState(**state["position"])
             self.method.load_state_dict(state["model"])
+            if self.average is not None:
+                self.average.restore(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
             self.precision.restore(state["precision"])
@@ -258,8 +274,7 @@ class Trainer:
         self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        trainable = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        return build_optimizer(trainable, self.training)
+        return build_optimizer(self.groups, self.training, self.context.device)
 
     def _count_steps(self) -> int:
         size, images = self.training.batch_size, len(self.order)

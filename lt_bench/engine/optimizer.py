@@ -1,28 +1,40 @@
-"""The optimiser of a stage."""
+"""The optimiser of a stage: its class, its parameter groups, and the form it is computed in on a device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from hydra.utils import get_object
 
-from lt_bench.config.schema import OPTIMIZERS, Training
+from lt_bench.config.optimizers import resolved
+from lt_bench.config.schema import Training
+from lt_bench.contracts import ParameterGroup
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam with betas (momentum, 0.999); weight decay is an L2 term in the gradient.
+def build_optimizer(
+    groups: Sequence[ParameterGroup], training: Training, device: torch.device
+) -> torch.optim.Optimizer:
+    """The optimiser that ``training.optimizer`` describes, SGD where it says nothing, on groups of parameters.
 
-    The rate given here is that of no step: the schedule sets the rate of each.  Raises ValueError for another name,
-    and for momentum 1, which Adam cannot have.
+    The rate given here is that of no step: the schedule sets the rate of each.  Raises what the class raises.
     """
-    settings = training.optimizer
-    if settings.name == "sgd":
-        return torch.optim.SGD(
-            parameters, training.lr, settings.momentum, 0.0, settings.weight_decay, settings.nesterov
-        )
-    if settings.name == "adam":
-        # fused: the step is counted beside the parameters, where PyTorch's other forms read it on the host
-        betas = (settings.momentum, 0.999)
-        return torch.optim.Adam(parameters, training.lr, betas, weight_decay=settings.weight_decay, fused=True)
-    raise ValueError(f"unknown optimizer {settings.name!r}; there are {', '.join(OPTIMIZERS)}")
+    settings = resolved(training.optimizer)
+    kind = get_object(settings.pop("_target_"))
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    parameters = [
+        {"params": group.parameters} | ({} if group.weight_decay is None else {"weight_decay": group.weight_decay})
+        for group in groups
+    ]
+    optimizer: torch.optim.Optimizer = kind(parameters, lr=training.lr, **values, **_form(kind, device))
+    return optimizer
+
+
+def _form(kind: type[torch.optim.Optimizer], device: torch.device) -> dict[str, Any]:
+    """The fused form, where a class has one that is worth it; of other classes PyTorch chooses, ``foreach`` on CUDA.
+
+    Fused Adam counts its steps beside the parameters, where PyTorch's other forms read the count on the host.
+    """
+    fused = kind in (torch.optim.Adam, torch.optim.AdamW) or (kind is torch.optim.SGD and device.type == "cuda")
+    return {"fused": True} if fused else {}

@@ -53,6 +53,16 @@ class Precision:
         """Add the gradients of a loss, scaled for fp16."""
         self.scaler.scale(loss).backward()
 
+    def clip(self, optimizer: torch.optim.Optimizer, largest: float) -> Tensor:
+        """Scale all gradients together down to a norm of ``largest`` where it is larger; the norm () as it was.
+
+        Gradients are unscaled first. Where fp16 overflowed, the step is left out and the norm is given as 0.
+        """
+        self.scaler.unscale_(optimizer)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, largest)
+        return torch.where(norm.isfinite(), norm, 0.0) if self.scaler.is_enabled() else norm
+
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """One step on the unscaled gradients, left out where fp16 overflowed; then the scale follows."""
         self.scaler.step(optimizer)

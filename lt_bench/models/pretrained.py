@@ -65,7 +65,7 @@ def freeze_convolutions(encoder: nn.Module, trainable: Sequence[str]) -> None:
     for prefix in trainable:
         if not any(_below(key, prefix) for key in convolutions):
             above = _some(sorted({key.rpartition(".")[0] or key for key in convolutions}), 20)
-            raise SettingError("trainable_convolutions", f"a list of what convolutions are below ({above})", prefix)
+            raise SettingError("trainable_convolutions", f"a list of modules with convolutions ({above})", prefix)
     for key, convolution in convolutions.items():
         convolution.requires_grad_(any(_below(key, prefix) for prefix in trainable))
 
@@ -82,7 +82,7 @@ def _torchvisions(name: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
-        raise OSError(f"{weights.url} cannot be fetched ({error}); pretrained=FILE takes a copy") from error
+        raise OSError(f"{weights.url} cannot be fetched ({error}); set pretrained=FILE to a copy") from error
     return state
 
 

@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.augment.views import BOOSTED
+from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.schema import TORCHVISION, Config, Training, node, wants_validation
 from lt_bench.config.signatures import class_attribute
@@ -152,11 +153,20 @@ def _pretrained(config: Config) -> Iterator[str]:
 
 
 def _optimizers(config: Config) -> Iterator[str]:
-    for key in ("train.optimizer", "stage_two.train.optimizer"):
-        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.nesterov"):
-            yield f"{key}.nesterov=true is a kind of momentum that Adam does not have; set {key}.nesterov=false"
-        if node(config, f"{key}.name") == "adam" and node(config, f"{key}.momentum") == 1:
-            yield f"{key}.momentum=1: Adam's first beta is below 1; set {key}.momentum=0.9"
+    for key in optimizers.NODES:
+        values, training = node(config, key) or {}, key.removesuffix(".optimizer")
+        target, betas = values.get("_target_"), values.get("betas", [])
+        if target in optimizers.UNSUITABLE:
+            yield f"{key}._target_={target} {optimizers.UNSUITABLE[target]}; set {key}.name=adamw, or another class"
+        if any(beta >= 1 for beta in betas):
+            yield f"{key}.betas={shown(betas)}: a beta is below 1; set {key}.betas=[0.9,0.999]"
+        if values.get("nesterov") and not values.get("momentum"):
+            yield f"{key}.nesterov=true is a kind of momentum, and there is none; set {key}.momentum=0.9"
+        if node(config, f"{training}.ema_decay") == 1:
+            yield f"{training}.ema_decay=1 keeps the first weights for ever; set {training}.ema_decay=0.999"
+    for name, usual in (("layer_decay", None), ("head_lr_factor", 1.0)):
+        if node(config, f"stage_two.train.{name}") not in (None, usual):
+            yield f"stage_two.train.{name}: stage two trains a head on a frozen encoder; set stage_two.train.lr"
 
 
 def _schedules(config: Config) -> Iterator[str]:

@@ -38,6 +38,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.lr_base_batch": (1, math.inf),
     "train.optimizer.momentum": (0, 1),
     "train.optimizer.weight_decay": (0, math.inf),
+    "train.optimizer.betas": (0, 1),
+    "train.optimizer.eps": (0, math.inf),
+    "train.layer_decay": (0, 1),
+    "train.ema_decay": (0, 1),
     "backbone.input_pool": (1, math.inf),
     "evaluation.batch_size": (1, math.inf),
     "budget.max_steps_per_epoch": (1, math.inf),
@@ -56,7 +60,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, math.inf),
     "split_seed": (0, math.inf),
 }
-POSITIVE = ("train.lr", "budget.epoch_scale", "dataset.std", "dataset.crop_scale", "launch.mem_gb")
+POSITIVE = (
+    "train.lr", "train.layer_decay", "train.head_lr_factor", "train.clip_norm", "budget.epoch_scale", "dataset.std",
+    "dataset.crop_scale", "launch.mem_gb",
+)  # fmt: skip
 LENGTHS = {
     "dataset.mean": 3, "dataset.std": 3, "dataset.crop_scale": 2, "dataset.color_jitter": 4, "dataset.class_sizes": 2,
 }  # fmt: skip

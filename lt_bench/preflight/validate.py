@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
-from lt_bench.config.compose import groups, nearest, no_single_value, wrong_kind
+from lt_bench.config.compose import groups, nearest, no_single_value, shown, wrong_kind
 from lt_bench.config.schema import Budget, Config, Training, node
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.errors import UsageError
@@ -26,16 +27,14 @@ TARGETS: dict[str, Mapping[str, Parameter]] = {
     "stage_two": {**parameters("lt_bench.config.schema.Named"), "train": Parameter(OPAQUE, None)},
     "train.schedule": {},
     "stage_two.train.schedule": {},
+    **{key: {} for key in optimizers.NODES},
 }
 
 # Of these, the ones that need not be there.
 OPTIONAL = ("method.harmonization",)
 
 # Nodes of stage two that have the keys of stage one's.
-TYPED = {
-    "stage_two.train": parameters("lt_bench.config.schema.Training"),
-    "stage_two.train.optimizer": parameters("lt_bench.config.schema.Optimizer"),
-}
+TYPED = {"stage_two.train": parameters("lt_bench.config.schema.Training")}
 
 
 def validate(composed: DictConfig, frozen: bool = False) -> Config:
@@ -51,7 +50,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
-    checks = (_misplaced, out_of_range) if frozen else (_useless_training, _misplaced, out_of_range, incompatible)
+    always = (_named_optimizers, _misplaced, out_of_range)
+    checks = always if frozen else (_useless_training, *always, incompatible)
     for find in checks:
         problems = list(find(config))
         if problems:
@@ -61,6 +61,23 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     if training := stage_two_training(config):
         config.stage_two["train"] = asdict(training)
     return config
+
+
+def _named_optimizers(config: Config) -> Iterator[str]:
+    """Names that no optimiser has; a node that is right is resolved in place."""
+    known = optimizers.names()
+    for key, training in (("train", vars(config.train)), ("stage_two.train", config.stage_two.get("train"))):
+        values = training.setdefault("optimizer", {}) if isinstance(training, dict) else None
+        if not isinstance(training, dict) or not isinstance(values, dict):
+            continue  # said in its turn
+        name, word = values.get("name", "sgd"), f"{key}.optimizer.name"
+        if name in known:
+            training["optimizer"] = optimizers.resolved(values)
+        else:
+            yield (
+                f"{word}={shown(name)}{nearest(str(name), known)}: {word}= takes {', '.join(known)}; "
+                f"any other class as {key}.optimizer._target_=torch.optim.Rprop"
+            )
 
 
 def _name_budget(config: Config) -> None:
@@ -127,7 +144,10 @@ def _useless_training(config: Config) -> Iterator[str]:
 def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:
     if not isinstance(target, str):
         raise TargetError(f"_target_ names no class; set it as {key}._target_=module.Class")
-    return {"_target_": Parameter(OPAQUE, None), **parameters(target), **TARGETS[key]}
+    own = parameters(target)
+    if key in optimizers.NODES:
+        own = {name: parameter for name, parameter in own.items() if name not in optimizers.SUPPLIED}
+    return {"_target_": Parameter(OPAQUE, None), **own, **TARGETS[key]}
 
 
 def _wrong_node(key: str, values: dict[str, Any], keys: Mapping[str, Parameter]) -> Iterator[str]:

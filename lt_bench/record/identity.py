@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lt_bench.config import optimizers
 from lt_bench.config.compose import groups
 from lt_bench.config.schema import Config, Dataset, flat, node
 from lt_bench.config.signatures import REQUIRED, parameters
@@ -60,6 +61,11 @@ def identity_values(config: Config) -> dict[str, Any]:
             if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
                 defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
     values = flat(asdict(config))
+    for key in optimizers.NODES:
+        words, usual = optimizers.in_identity(node(config, key) or {})
+        values = {name: value for name, value in values.items() if not _under(name, (key,))}
+        values |= {f"{key}.{name}": value for name, value in words.items()}
+        defaults |= {f"{key}.{name}": value for name, value in usual.items()}
     if not is_probe(config):
         del values[PROBE_LIST]
     if pretrained := values.get(PRETRAINED):

@@ -118,7 +118,7 @@ class Runner:
         config = self.config
         stage_one = self._new_method()
         state = checkpoint.load(stage_one_folder / "checkpoint.pt", self.device)
-        stage_one.load_state_dict(state["position"]["best"].get("model", state["model"]))
+        stage_one.load_state_dict(checkpoint.result(state))
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = stage_two_training(config), 0.0
         source: ImageSource = (images := for_stage_two.images())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ def call(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def without_torch(folder: Path) -> dict[str, str]:
-    """An environment in which importing torch is an error."""
+    """An environment in which importing torch is an error; the source of its optimisers can still be read."""
     (folder / "torch").mkdir()
     (folder / "torch" / "__init__.py").write_text("raise RuntimeError('torch was imported')\n")
+    found = find_spec("torch")
+    assert found is not None and found.submodule_search_locations is not None
+    (folder / "torch" / "optim").symlink_to(Path(found.submodule_search_locations[0]) / "optim")
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lt_bench.config.schema import Budget, Checkpoint, Optimizer, Training
+from lt_bench.config.schema import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch
 from lt_bench.data.batches.source import SyncSource
 from lt_bench.engine.context import EngineContext
@@ -121,5 +122,5 @@ def stage(folder: Path, **intervals: int | None) -> Stage:
     return Stage("stage", folder, "checkpoint.pt", Budget(), Checkpoint(**intervals), progress=False)
 
 
-def training(epochs: int, batch_size: int, lr: float = 0.1, **optimizer: float) -> Training:
-    return Training(epochs=epochs, batch_size=batch_size, lr=lr, optimizer=Optimizer(**optimizer))
+def training(epochs: int, batch_size: int, lr: float = 0.1, **optimizer: Any) -> Training:
+    return Training(epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer)

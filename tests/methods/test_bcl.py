@@ -246,7 +246,7 @@ def test_heads_and_classifier_have_the_published_number_of_parameters(name):
 def test_cifar_recipes_are_those_of_the_public_ports(classes):
     config = validate(compose([f"dataset=cifar{classes}_lt", "method=bcl"]))
     assert (config.train.epochs, config.train.batch_size, config.train.lr) == (200, 256, 0.15)
-    assert (config.train.optimizer.momentum, config.train.optimizer.weight_decay) == (0.9, 5e-4)
+    assert (config.train.optimizer["momentum"], config.train.optimizer["weight_decay"]) == (0.9, 5e-4)
     values = {name: config.method[name] for name in ("temperature", "alpha", "beta", "classifier")}
     assert values == {"temperature": 0.1, "alpha": 2.0, "beta": 0.6, "classifier": "linear"}
     assert config.method["views"] == ["autoaugment_cutout", "sim_blur", "sim_blur"]

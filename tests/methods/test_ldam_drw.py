@@ -74,7 +74,7 @@ def test_the_recipe_is_the_authors(dataset):
     with np.load(FOLDER / "ldam_lr.npz") as stored:
         np.testing.assert_allclose(rates, stored["official_ldam200_lr_per_epoch"], rtol=1e-9)
     optimizer = config.train.optimizer
-    assert (config.train.batch_size, optimizer.momentum, optimizer.weight_decay) == (128, 0.9, 2e-4)
+    assert (config.train.batch_size, optimizer["momentum"], optimizer["weight_decay"]) == (128, 0.9, 2e-4)
     assert {key: config.method[key] for key in ("max_margin", "scale", "beta", "drw_start_epoch")} == {
         "max_margin": 0.5,
         "scale": 30.0,

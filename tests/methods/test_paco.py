@@ -73,7 +73,7 @@ def test_recipe_of_the_authors(dataset):
     config = validate(compose(["method=paco", f"dataset={dataset}"]))
     train, method = config.train, config.method
     assert (train.epochs, train.batch_size, train.lr, train.drop_last) == (400, 128, 0.05, True)
-    assert (train.optimizer.momentum, train.optimizer.weight_decay) == (0.9, 5e-4)
+    assert (train.optimizer["momentum"], train.optimizer["weight_decay"]) == (0.9, 5e-4)
     assert train.schedule["milestones"] == [321, 361] and train.schedule["warm_epochs"] == 10
     assert [method[key] for key in ("alpha", "temperature", "queue_size", "projection_dim")] == [0.01, 0.05, 1024, 32]
     assert method["views"] == ["autoaugment_cutout", "sim_blur"]

@@ -199,7 +199,7 @@ def test_values_of_the_authors():
     config = validate(compose(["method=sbcl_moco", "dataset=cifar100_lt", "backbone=resnet50"]))
     train, method = config.train, config.method
     assert (train.epochs, train.batch_size, train.lr, train.drop_last) == (400, 256, 0.1, True)
-    assert (train.optimizer.momentum, train.optimizer.weight_decay) == (0.9, 1e-4)
+    assert (train.optimizer["momentum"], train.optimizer["weight_decay"]) == (0.9, 1e-4)
     assert method["warm_epochs"] == train.schedule["epochs"] == 200 and method["update_interval"] == 5
     schedule = golden("sbcl_lr", "moco")
     ours = [Cosine(0.1, 200)(epoch, 0, 1) for epoch in range(200)]

@@ -143,7 +143,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
         raise URLError("offline")
 
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set backbone.pretrained=FILE to a copy"):
+    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set pretrained=FILE to a copy"):
         load_pretrained(resnet.resnet18(), "torchvision", "resnet18")
 
 
@@ -160,7 +160,7 @@ def test_only_the_named_convolutions_are_trained():
 
 
 def test_a_name_that_no_convolution_is_below():
-    with pytest.raises(SettingError, match=r"what convolutions are below \(layers.*, not 'layers\.00'"):
+    with pytest.raises(SettingError, match=r"a list of modules with convolutions \(layers.*, not 'layers\.00'"):
         freeze_convolutions(TinyEncoder(), ["layers.00"])
 
 

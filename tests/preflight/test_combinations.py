@@ -4,6 +4,7 @@ import pytest
 
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import CHOICES, Config, flat
+from lt_bench.config.signatures import parameters
 from lt_bench.errors import UsageError
 from lt_bench.preflight.ranges import LENGTHS, POSITIVE, RANGES
 from lt_bench.preflight.sbatch import SBATCH_KEYS, SBATCH_OURS, _sbatch_option
@@ -20,6 +21,7 @@ def test_every_limited_key_is_a_key():
     from dataclasses import asdict
 
     known = {*flat(asdict(Config())), "backbone.input_pool"}
+    known |= {f"train.optimizer.{name}" for kind in ("SGD", "Adam") for name in parameters(f"torch.optim.{kind}")}
     assert {*RANGES, *POSITIVE, *LENGTHS, *CHOICES} <= known
 
 
@@ -38,8 +40,16 @@ def test_every_limited_key_is_a_key():
         ("train.lr=-0.1", "train.lr= takes numbers above 0"),
         ("train.lr=nan", "train.lr= takes finite numbers"),
         ("train.optimizer.momentum=1.5", "train.optimizer.momentum= takes numbers from 0 to 1"),
-        ("train.optimizer.name=lars", "train.optimizer.name= takes sgd, adam"),
-        ("stage_two.train.optimizer.name=lars", "stage_two.train.optimizer.name= takes sgd, adam"),
+        ("train.optimizer.name=lars", "train.optimizer.name= takes adagrad, adam, adamw, nadam, radam, rmsprop, sgd"),
+        ("stage_two.train.optimizer.name=lars", "stage_two.train.optimizer.name= takes adagrad, adam, adamw"),
+        ("stage_two.train.optimizer.name=adma", "stage_two.train.optimizer.name=adma (did you mean adam"),
+        ("train.optimizer={name:adam,betas:[0.9,2]}", "train.optimizer.betas= takes numbers from 0 to 1"),
+        ("train.layer_decay=0", "train.layer_decay= takes numbers above 0"),
+        ("train.layer_decay=1.1", "train.layer_decay= takes numbers from 0 to 1"),
+        ("train.head_lr_factor=0", "train.head_lr_factor= takes numbers above 0"),
+        ("train.clip_norm=0", "train.clip_norm= takes numbers above 0"),
+        ("stage_two.train.clip_norm=-1", "stage_two.train.clip_norm= takes numbers above 0"),
+        ("train.ema_decay=-0.1", "train.ema_decay= takes numbers from 0 to 1"),
         ("train.sampler=x", "train.sampler= takes shuffle, class_aware, class_aware_cut"),
         ("train.precision=half", "train.precision= takes float32, bf16, fp16, auto"),
         ("train.lr_scaling=log", "train.lr_scaling= takes none, linear, sqrt"),
@@ -140,11 +150,21 @@ def test_the_edge_of_a_range_is_in_it(word):
         ),
         (["backbone.input_pool=3"], "does not fit images of 8 pixels; backbone.input_pool= takes 1, 2"),
         (["backbone.input_pool=4"], "does not fit images of 8 pixels"),
-        (["train.optimizer={name:adam,nesterov:true}"], "Adam does not have; set train.optimizer.nesterov=false"),
-        (["stage_two.train.optimizer={name:adam,momentum:1}"], "set stage_two.train.optimizer.momentum=0.9"),
+        (["train.optimizer={name:adam,nesterov:true}"], "unknown key train.optimizer.nesterov; torch.optim.Adam takes"),
+        (["stage_two.train.optimizer={name:adam,momentum:1}"], "set stage_two.train.optimizer.betas=[0.9,0.999]"),
+        (["train.optimizer={nesterov:true,momentum:0}"], "and there is none; set train.optimizer.momentum=0.9"),
+        (
+            ["train.optimizer._target_=torch.optim.LBFGS"],
+            "train.optimizer._target_=torch.optim.LBFGS evaluates the loss several times a step; set train.opt",
+        ),
+        (["stage_two.train.optimizer._target_=torch.optim.Muon"], "torch.optim.Muon takes matrices alone"),
+        (["train.ema_decay=1"], "keeps the first weights for ever; set train.ema_decay=0.999"),
+        (["stage_two.train.ema_decay=1"], "for ever; set stage_two.train.ema_decay=0.999"),
+        (["stage_two.train.layer_decay=0.5"], "stage_two.train.layer_decay: stage two trains a head on a frozen"),
+        (["stage_two.train.head_lr_factor=2"], "stage_two.train.head_lr_factor: stage two trains a head on a frozen"),
         (["train.epochs=5"], "train.schedule: epochs is at least 1 and above warm_epochs=10, not 5"),
         (["stage_two.train.epochs=2"], "stage_two.train.schedule: epochs is at least 1 and at least warm_epochs=5"),
-        (["method=ce", "train.schedule.milestones=[9,3]"], "train.schedule: milestones are epochs from 1 on in ascend"),
+        (["method=ce", "train.schedule.milestones=[9,3]"], "train.schedule: milestones is a list of epochs from 1 on"),
     ],
 )
 def test_impossible_together(words, said):

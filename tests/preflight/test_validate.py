@@ -30,14 +30,14 @@ def test_stage_two_has_every_key_of_a_training():
     assert config.stage_two["train"]["drop_last"] is False
     training = stage_two_training(config)
     assert isinstance(training, Training)
-    assert (training.sampler, training.optimizer.momentum, training.epochs) == ("class_aware", 0.9, 45)
+    assert (training.sampler, training.optimizer["momentum"], training.epochs) == ("class_aware", 0.9, 45)
     assert stage_two_training(validate(compose(["method=ce", "stage_two=none"]))) is None
 
 
 def test_targets_are_the_nodes_that_name_a_class():
     with_all = validate(compose(["method=simclr_gh"]))
     for key in TARGETS:
-        assert node(with_all, key)["_target_"].startswith("lt_bench.")
+        assert node(with_all, key)["_target_"].startswith("torch.optim." if key.endswith("optimizer") else "lt_bench.")
     assert [key for key in TARGETS if node(validate(compose()), key) is None] == list(OPTIONAL)
 
 
@@ -66,7 +66,25 @@ def test_targets_are_the_nodes_that_name_a_class():
             "unknown key stage_two.train.lrr (did you mean lr?); stage_two.train takes batch_s",
         ),
         (["stage_two.train.lr=x"], "stage_two.train.lr=x is of the wrong kind; stage_two.train.lr= takes a number"),
-        (["stage_two.train.optimizer.x=1"], "unknown key stage_two.train.optimizer.x"),
+        (["stage_two.train.optimizer.x=1"], "unknown key stage_two.train.optimizer.x; torch.optim.SGD takes dampening"),
+        (
+            ["train.optimizer.lr=3"],
+            "unknown key train.optimizer.lr; torch.optim.SGD takes dampening, momentum, nesterov",
+        ),
+        (["train={optimizer:{foreach:true}}"], "unknown key train.optimizer.foreach; torch.optim.SGD takes dampening"),
+        (["train.optimizer.params=[]"], "unknown key train.optimizer.params; torch.optim.SGD takes dampening"),
+        (["optimizer=adamw", "train.optimizer.momentum=0"], "unknown key train.optimizer.momentum; torch.optim.AdamW"),
+        (
+            ["optimizer=adamw", "train.optimizer.beta=0"],
+            "train.optimizer.beta (did you mean betas?); torch.optim.AdamW",
+        ),
+        (
+            ["optimizer=adamw", "train.optimizer.betas=[0.9]"],
+            "train.optimizer.betas= takes a list of 2, each item a num",
+        ),
+        (["train.optimizer.weight_decay=x"], "train.optimizer.weight_decay=x is of the wrong kind"),
+        (["train.optimizer._target_=3"], "train.optimizer._target_ names no class"),
+        (["train.optimizer._target_=torch.optim.Lars"], "module 'torch.optim' has no class or function 'Lars'"),
         (["stage_two.train=null"], "stage_two.train is no single value"),
         (["stage_two.train.optimizer=3"], "stage_two.train.optimizer is no single value"),
         (["stage_two.train.schedule=3"], "stage_two.train.schedule"),

@@ -189,7 +189,7 @@ def test_two_processes_under_torchrun_make_one_record(words, tmp_path):
 
 
 def test_a_batch_of_one_image_under_batch_norm_is_refused_with_what_to_set(tmp_path):
-    with pytest.raises(UsageError, match="train.drop_last=true"):
+    with pytest.raises(UsageError, match="batch norm cannot train on a batch of one image.*; set train.batch_size=2$"):
         execute(tiny(tmp_path, "method=paco", "train.batch_size=1"))
 
 

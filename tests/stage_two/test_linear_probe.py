@@ -61,7 +61,8 @@ def test_its_recipe_is_that_of_the_papers():
     assert training is not None
     optimizer = training.optimizer
     assert (training.epochs, training.batch_size, training.sampler, training.drop_last) == (500, 1000, "shuffle", False)
-    assert (optimizer.name, training.lr, optimizer.momentum, optimizer.weight_decay) == ("adam", 0.01, 0.9, 5e-6)
+    assert training.lr == 0.01
+    assert optimizer == {"_target_": "torch.optim.Adam", "betas": [0.9, 0.999], "weight_decay": 5e-6}
     schedule = build(training.schedule, "stage_two.train.schedule")
     assert schedule(1, 0, 50) / schedule(0, 0, 50) == pytest.approx(1e-4 ** (1 / 500))
 
@@ -118,8 +119,8 @@ def test_the_probe_of_sdclr_is_this_rule_in_other_words(tmp_path):
     rates = [schedule(epoch, 0, 1) for epoch in range(30)]
     assert rates == pytest.approx([30.0] * 9 + [3.0] * 10 + [0.3] * 11)
     optimizer = training.optimizer
-    assert (training.epochs, training.batch_size, optimizer.name, optimizer.momentum) == (30, 128, "sgd", 0.9)
-    assert optimizer.weight_decay == 0.0
+    assert (training.epochs, training.batch_size, optimizer["_target_"]) == (30, 128, "torch.optim.SGD")
+    assert (optimizer["momentum"], optimizer["weight_decay"]) == (0.9, 0.0)
     record, _ = execute(config)
     assert record.selection == "best_validation" and record.stage_two_name == "Linear"
 

@@ -81,5 +81,5 @@ def test_its_recipe_is_class_aware_on_a_half_cosine_without_warm_up():
     assert settings is not None and cb is not None
     for name in ("epochs", "batch_size", "lr", "sampler", "optimizer"):
         assert getattr(settings, name) == getattr(cb, name)
-    assert (settings.sampler, settings.optimizer.momentum) == ("class_aware", 0.9)
+    assert (settings.sampler, settings.optimizer["momentum"]) == ("class_aware", 0.9)
     assert settings.schedule["span"] == "from_peak" and "warm_epochs" not in settings.schedule

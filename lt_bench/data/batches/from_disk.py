@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 import weakref
 from collections import deque
@@ -19,6 +20,7 @@ from lt_bench.data.batches.in_memory import draw_boost
 from lt_bench.data.batches.source import RankShare
 from lt_bench.data.batches.worker import (
     Loaded,
+    NoSharedMemory,
     Reader,
     Task,
     ignore_stop_signals,
@@ -216,9 +218,14 @@ class _Pool:
             for loaded in results:
                 yield self._sampler.taken.popleft(), loaded
         except RuntimeError as error:  # a worker's own, or DataLoader's where one died of it
-            if "shared memory" not in str(error):
+            if not isinstance(error, NoSharedMemory) and not _any_died_of(signal.SIGBUS, self._loader):
                 raise
             raise DataError(NO_ROOM) from error
+
+
+def _any_died_of(number: int, loader: DataLoader[Any]) -> bool:
+    """Whether a signal killed a worker; SIGBUS is what a write into full shared memory ends in."""
+    return any(worker.exitcode == -number for worker in getattr(loader._iterator, "_workers", ()))
 
 
 def _end_workers(loader: DataLoader[Any]) -> None:

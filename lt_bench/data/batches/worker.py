@@ -41,6 +41,10 @@ class Loaded(NamedTuple):
     problem: str
 
 
+class NoSharedMemory(RuntimeError):
+    """Shared memory is full where a worker writes its images."""
+
+
 class Reader:
     """Does tasks, as the data set of a ``DataLoader``; labels (N,) decide which images may replace another.
 
@@ -88,11 +92,14 @@ def into_shared_memory(loaded: Loaded) -> Loaded:
     """The collate function of a ``DataLoader``: a task is a batch already; a worker moves it into shared memory here.
 
     In the thread that sends results, full shared memory would only be printed, and the run would wait forever. Raises
-    RuntimeError with the words «shared memory».
+    NoSharedMemory.
     """
     if get_worker_info() is not None:
-        for tensor in (*loaded.views, loaded.positions, loaded.skipped):
-            tensor.share_memory_()
+        try:
+            for tensor in (*loaded.views, loaded.positions, loaded.skipped):
+                tensor.share_memory_()
+        except RuntimeError as error:
+            raise NoSharedMemory(str(error)) from error
     return loaded
 
 
