@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import NoReturn
 
 from lt_bench import __version__
@@ -66,10 +65,11 @@ def _show(overrides: list[str], resolve: bool) -> int:
     from omegaconf import OmegaConf
 
     from lt_bench.config.compose import compose
+    from lt_bench.config.schema import plain
     from lt_bench.preflight.validate import validate
 
     config = compose(overrides)
-    print(OmegaConf.to_yaml(OmegaConf.create(asdict(validate(config))) if resolve else config), end="")
+    print(OmegaConf.to_yaml(OmegaConf.create(plain(validate(config))) if resolve else config), end="")
     return DONE
 
 

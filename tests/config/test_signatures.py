@@ -23,7 +23,7 @@ def targets():
             config = compose([f"{group}={choice}"])
             found |= {config[group]._target_, config.train.schedule._target_}
             found |= {part._target_ for part in config.method.values() if isinstance(part, DictConfig)}
-            found |= {config.stage_two.train.schedule._target_} if "train" in config.stage_two else set()
+            found |= {config.stage_two.train.schedule._target_} if config.stage_two.train else set()
     return sorted(found)
 
 
