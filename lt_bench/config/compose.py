@@ -56,15 +56,26 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
-    chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
-    config = copy.deepcopy(_with_recipe(tuple(f"{group}={choice}" for group, choice in chosen.items())))
+    config = copy.deepcopy(_chosen(choices(parsed)))
     for override in parsed:
         if override.is_delete():
             _take_away(config, override.key_or_group)
         elif override.key_or_group not in groups():
-            for key, value in _leaves(override.key_or_group, override.value()):
+            for key, value in leaves(override.key_or_group, override.value()):
                 _set(config, key, value)
     return config
+
+
+def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
+    """The choices of groups among overrides; where a method has no recipe for large images, with a related one."""
+    chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
+    words = tuple(f"{group}={choice}" for group, choice in chosen.items())
+    config = _chosen(words)
+    if config.dataset.train_list is None or "recipe" in chosen:
+        return words
+    own, related = (f"{config.method.name}_{name}" for name in (config.dataset.name, RECIPE_OF_LARGE_IMAGES))
+    known = groups()["recipe"]
+    return (*words, f"recipe={related}") if own not in known and related in known else words
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
@@ -113,16 +124,6 @@ def _check(override: Override) -> None:
             raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}")
 
 
-def _with_recipe(choices: tuple[str, ...]) -> DictConfig:
-    """The config of some choices; where a method has no recipe for large images of a data set, with a related one."""
-    config = _chosen(choices)
-    if config.dataset.train_list is None or any(choice.startswith("recipe=") for choice in choices):
-        return config
-    own, related = (f"{config.method.name}_{name}" for name in (config.dataset.name, RECIPE_OF_LARGE_IMAGES))
-    known = groups()["recipe"]
-    return _chosen((*choices, f"recipe={related}")) if own not in known and related in known else config
-
-
 @cache
 def _chosen(choices: tuple[str, ...]) -> DictConfig:
     """The config of some choices of groups, without single values; never changed, because it is kept."""
@@ -140,11 +141,11 @@ def _chosen(choices: tuple[str, ...]) -> DictConfig:
         raise UsageError(said) from error
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The single values of a dictionary on the command line, under their dotted keys."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _leaves(f"{key}.{name}", inner)
+            yield from leaves(f"{key}.{name}", inner)
     else:
         yield key, value
 

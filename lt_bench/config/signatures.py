@@ -74,6 +74,12 @@ def class_attribute(target: str, name: str, default: Any = None) -> Any:
     return default
 
 
+@cache
+def docstrings(target: str) -> list[str]:
+    """What a class and its ancestors, nearest first, or a function say of themselves; those that say anything."""
+    return [text for owner in _ancestry(_find(target)) if (text := ast.get_docstring(owner.node))]
+
+
 def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]:
     positional = node.args.posonlyargs + node.args.args
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
