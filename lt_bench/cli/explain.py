@@ -146,10 +146,12 @@ def _bounded(kind: str, setting: Setting) -> str:
     """What a setting takes: the kind of its values and their range, or the words."""
     if setting.choices:
         return ", ".join(setting.choices)
-    least = f"above {setting.above:g}" * (setting.above > -math.inf) or f"from {setting.least:g}"
-    most = f" to {setting.most:g}" * (setting.most < math.inf)
-    limited = "-inf" not in least or most
-    return (f"a list of {setting.length} numbers" if setting.length else kind) + f", {least}{most}" * bool(limited)
+    kind = f"a list of {setting.length} numbers" if setting.length else kind
+    above, least, most = setting.above > -math.inf, setting.least > -math.inf, setting.most < math.inf
+    low = f"above {setting.above:g}" if above else f"from {setting.least:g}" if least else ""
+    high = f"{'and at most' if above else 'to'} {setting.most:g}" if most else ""
+    bounds = " ".join(filter(None, [low, high]))
+    return f"{kind}, {bounds}" if bounds else kind
 
 
 def _said_of(name: str, target: str) -> str:

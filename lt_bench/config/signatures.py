@@ -94,11 +94,18 @@ def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]
 
 def _of_dataclass(node: ast.ClassDef, module: _Module) -> dict[str, Parameter]:
     return {
-        item.target.id: _parameter(item.value, item.annotation, module)
+        item.target.id: _parameter(_first_of_setting(item.value), item.annotation, module)
         for item in node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
         if "ClassVar" not in ast.unparse(item.annotation)
     }
+
+
+def _first_of_setting(value: ast.expr | None) -> ast.expr | None:
+    """The default of a field: where it is made by ``setting(default, ...)``, what is given first."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "setting":
+        return value.args[0] if value.args else None
+    return value
 
 
 def _parameter(default: ast.expr | None, annotation: ast.expr | None, module: _Module) -> Parameter:

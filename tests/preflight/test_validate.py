@@ -1,13 +1,15 @@
 """Nothing that cannot work gets past the preflight, and everything that can does."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 from helpers.command_line import without_torch
+from omegaconf import OmegaConf
 
 from lt_bench.config.compose import compose
-from lt_bench.config.schema import Training, node
+from lt_bench.config.schema import StageTwo, Training, node, plain, schema
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import OPTIONAL, TARGETS, validate
 
@@ -32,6 +34,49 @@ def test_stage_two_has_every_key_of_a_training():
     assert isinstance(training, Training)
     assert (training.sampler, training.optimizer.momentum, training.epochs) == ("class_aware", 0.9, 45)
     assert validate(compose(["method=ce", "stage_two=none"])).stage_two.train is None
+
+
+def test_parameters_of_a_rule_are_its_options():
+    config = validate(compose(["stage_two=few_shot_probe", "stage_two.shots=50"]))
+    rule = config.stage_two
+    assert isinstance(rule, StageTwo) and (rule.name, rule.title) == ("few_shot_probe", "50-shot")
+    assert rule.options.pop("shots") == 50
+    assert rule.options == {"augment": False, "train_split": "balanced", "train_view": "plain", "shot_seed": 0}
+    assert rule.parameters() == {"_target_": "lt_bench.stage_two.few_shot_probe.FewShotProbe", **rule.options}
+    assert vars(rule).keys() == {"_target_", "name", "title", "train", "options"}
+    assert node(config, "stage_two.shot_seed") == 0 and node(config, "stage_two.train.lr") == 0.01
+
+
+def test_files_in_run_folders_have_the_parameters_of_a_rule_beside_its_name():
+    closed = plain(validate(compose(["method=ce", "stage_two=tau_norm"])))["stage_two"]
+    target = "lt_bench.stage_two.tau_norm.TauNormalized"
+    assert closed == {"_target_": target, "name": "tau_norm", "title": "τ-norm", "tau": 1.0}
+    trained = plain(validate(compose(["stage_two=cb"])))["stage_two"]
+    assert trained.keys() == {"_target_", "name", "title", "train", "augment"}
+    assert trained["train"]["optimizer"]["momentum"] == 0.9 and trained["train"]["schedule"]["span"] == "to_zero"
+
+
+def test_what_a_config_is_written_as_is_read_as_the_same_config():
+    for words in (["stage_two=cb"], ["method=ce", "stage_two=none"], ["stage_two=few_shot_probe"]):
+        config = validate(compose(words))
+        written = json.loads(json.dumps(plain(config)))
+        assert validate(OmegaConf.merge(schema(), written), frozen=True) == config
+
+
+def test_a_rule_of_ones_own_is_trained_though_the_file_it_starts_from_has_a_closed_form(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_rule_of_mine.py").write_text(
+        "class Rule:\n    def __init__(self, *, options: int, k: float = 2): ..."
+    )
+    words = ["stage_two=ncm", "~stage_two.variant", "stage_two.name=mine", "stage_two._target_=a_rule_of_mine.Rule"]
+    schedule = "{_target_:lt_bench.engine.schedules.Cosine,lr:0.1,epochs:2}"
+    training = f"stage_two.train={{epochs:2,batch_size:8,lr:0.1,schedule:{schedule}}}"
+    assert "stage_two.options has no value" in refusal(*words)
+    rule = validate(compose([*words, training, "stage_two.options=3", "stage_two.k=1"])).stage_two
+    assert rule.options == {"options": 3, "k": 1.0} and isinstance(rule.options["k"], float)
+    assert isinstance(rule.train, Training) and (rule.train.epochs, rule.train.drop_last) == (2, False)
+    with pytest.raises(UsageError, match="stage_two.train.batch_size has no value"):
+        validate(compose([*words, "stage_two.options=3", "stage_two.train.lr=1", "stage_two.train.epochs=1"]))
 
 
 def test_targets_are_the_nodes_that_name_a_class():
