@@ -26,7 +26,8 @@ IRRELEVANT = (
     "experiment", "recipe",
     "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
     "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
-    "dataset.own_group_rule", "dataset.title", "method.title", "stage_two.title", "evaluation.batch_size",
+    "dataset.own_group_rule", "dataset.title", "method.title", "method.order", "stage_two.title",
+    "stage_two.order", "evaluation.batch_size",
 )  # fmt: skip
 
 

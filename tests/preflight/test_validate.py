@@ -43,16 +43,16 @@ def test_parameters_of_a_rule_are_its_options():
     assert rule.options.pop("shots") == 50
     assert rule.options == {"augment": False, "train_split": "balanced", "train_view": "plain", "shot_seed": 0}
     assert rule.parameters() == {"_target_": "lt_bench.stage_two.few_shot_probe.FewShotProbe", **rule.options}
-    assert vars(rule).keys() == {"_target_", "name", "title", "train", "options"}
+    assert vars(rule).keys() == {"_target_", "name", "title", "order", "train", "options"}
     assert node(config, "stage_two.shot_seed") == 0 and node(config, "stage_two.train.lr") == 0.01
 
 
 def test_files_in_run_folders_have_the_parameters_of_a_rule_beside_its_name():
     closed = plain(validate(compose(["method=ce", "stage_two=tau_norm"])))["stage_two"]
     target = "lt_bench.stage_two.tau_norm.TauNormalized"
-    assert closed == {"_target_": target, "name": "tau_norm", "title": "τ-norm", "tau": 1.0}
+    assert closed.pop("order") > 0 and closed == {"_target_": target, "name": "tau_norm", "title": "τ-norm", "tau": 1.0}
     trained = plain(validate(compose(["stage_two=cb"])))["stage_two"]
-    assert trained.keys() == {"_target_", "name", "title", "train", "augment"}
+    assert trained.keys() == {"_target_", "name", "title", "order", "train", "augment"}
     assert trained["train"]["optimizer"]["momentum"] == 0.9 and trained["train"]["schedule"]["span"] == "to_zero"
 
 
