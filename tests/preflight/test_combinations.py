@@ -135,7 +135,10 @@ def test_the_edge_of_a_range_is_in_it(word):
         (["stage_two.train.optimizer={name:adam,momentum:1}"], "set stage_two.train.optimizer.momentum=0.9"),
         (["train.epochs=5"], "train.schedule: epochs is at least 1 and above warm_epochs=10, not 5"),
         (["stage_two.train.epochs=2"], "stage_two.train.schedule: epochs is at least 1 and at least warm_epochs=5"),
-        (["method=ce", "train.schedule.milestones=[9,3]"], "train.schedule: milestones are epochs from 1 on in ascend"),
+        (
+            ["method=ce", "train.schedule.milestones=[9,3]"],
+            "train.schedule: milestones is a list of epochs from 1 on in ascend",
+        ),
     ],
 )
 def test_impossible_together(words, said):
