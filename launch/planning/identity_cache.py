@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from lt_bench.config.schema import Config, flat
+from lt_bench.config.schema import Config, flat, plain
 from lt_bench.data.source import known_by_content
 from lt_bench.files import write_json
 
@@ -54,7 +53,7 @@ def fingerprint() -> str:
 
 def _depends_on_our_files_only(config: Config) -> bool:
     """Whether the identity changes only with our files; lists of images and weights count by their content."""
-    targets = (value for key, value in flat(asdict(config)).items() if key.endswith("_target_"))
+    targets = (value for key, value in flat(plain(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
     ours = all(str(target).startswith("lt_bench.") for target in targets)
     return ours and others == (None, None) and not known_by_content(config)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_type_hints
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
@@ -21,14 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import wanted
+from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
 from lt_bench.config.recipes import COMPONENTS, NONE, names_in, recipe_files, recipe_names, spelled_out, taken_from
-from lt_bench.config.schema import Config
 from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.errors import UsageError
 
-# Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
-OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.optimizer.", "train.schedule.")
 OWN_CHOICES = (
     "choices are the files in the folders of conf/; set single keys for what no file has, "
     "for example method._target_=my_module.MyMethod"
@@ -129,12 +125,6 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """A question that names the most similar of some words, empty where none is similar."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
 def _check(override: Override) -> None:
     """Refuse what Hydra would take but nobody here can mean."""
     key, word, choices = override.key_or_group, override.input_line, groups()
@@ -142,9 +132,7 @@ def _check(override: Override) -> None:
         raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
     if override.package is not None:
         raise UsageError(f"{word}: a group has one place; write {key}=CHOICE")
-    open_nodes = ("stage_two.train.optimizer.", "stage_two.train.schedule.")
-    of_schema = key.startswith("stage_two.train") and not key.startswith(open_nodes)
-    if override.is_delete() and (of_schema or not key.startswith(OPEN_NODES)):
+    if override.is_delete() and not is_parameter(key):
         raise UsageError(f"{word}: only a parameter of a class can be taken away; write {key}=VALUE")
     if key in choices and not override.is_sweep_override():
         value = shown(override.value())
@@ -203,6 +191,7 @@ def _choose_optimizer(config: DictConfig, key: str, by: str, choice: Any) -> Non
     assert isinstance(present, dict)
     values = optimizers.after_choice({str(name): value for name, value in present.items()}, by, choice)
     with open_dict(config):
+        _begin(config, key)
         OmegaConf.update(config, key, values, merge=False, force_add=True)
 
 
@@ -216,12 +205,23 @@ def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
-    annotation = None if key.startswith(OPEN_NODES) else annotation_of(key)
+    annotation = None if is_parameter(key) else annotation_of(key)
     try:
         with open_dict(config):
+            _begin(config, key)
             OmegaConf.update(config, key, value)
     except OmegaConfBaseException as error:
         raise UsageError(wrong_kind(key, value, annotation)) from error
+
+
+def _begin(config: DictConfig, key: str) -> None:
+    """Begin the optional groups that a key is in, such as the training of a stage-two rule that had none."""
+    group, _, _ = key.rpartition(".")
+    if group:
+        _begin(config, group)
+        known = find(group)
+        if known and known.below and OmegaConf.select(config, group) is None:
+            OmegaConf.update(config, group, known.below, merge=False)
 
 
 def _take_away(config: DictConfig, key: str) -> None:
@@ -237,26 +237,3 @@ def _take_away(config: DictConfig, key: str) -> None:
 def wrong_kind(key: str, value: Any, annotation: ast.expr | None) -> str:
     """What to say about a value that does not fit the annotation of its key."""
     return f"{key}={shown(value)} is of the wrong kind; {key}= takes {wanted(annotation)}"
-
-
-def no_single_value(key: str) -> str:
-    """What to say where a value is given to a node that holds further keys."""
-    return f"{key} is no single value; set what is in it as {key}.KEY=VALUE"
-
-
-@cache
-def annotation_of(key: str) -> ast.expr:
-    """The annotation of a key in the schema; raises UsageError for an unknown key, with its neighbours."""
-    owner: Any = Config
-    above, text = "", ""
-    for name in key.split("."):
-        if not is_dataclass(owner):
-            raise UsageError(f"unknown key {key}: {above} is a single value; set it as {above}=VALUE")
-        known = get_type_hints(owner)
-        if name not in known:
-            where = f"keys of {above}" if above else "keys there are"
-            raise UsageError(f"unknown key {key}{nearest(name, known)}; {where}: {', '.join(known)}")
-        text, owner, above = owner.__annotations__[name], known[name], f"{above}.{name}".strip(".")
-    if is_dataclass(owner) or text.startswith("dict"):
-        raise UsageError(no_single_value(key))
-    return ast.parse(text, mode="eval").body

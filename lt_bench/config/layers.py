@@ -77,11 +77,12 @@ def renew(config: DictConfig, key: str, target: Any) -> set[str]:
     A class that cannot be found changes nothing; the preflight says so.
     """
     node = OmegaConf.select(config, key)
-    former = node.get("_target_") if isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict else None
+    former = node.get("_target_") if isinstance(node, DictConfig) else None
     if not isinstance(former, str) or not isinstance(target, str) or former == target:
         return set()
+    of_schema = getattr(OmegaConf.get_type(node), "__dataclass_fields__", {}).keys()
     try:
-        gone = (parameters(former).keys() - parameters(target).keys()) & node.keys()
+        gone = ((parameters(former).keys() - parameters(target).keys()) & node.keys()) - of_schema
     except TargetError:
         return set()
     with open_dict(node):

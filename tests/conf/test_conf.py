@@ -65,12 +65,12 @@ def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
 
 @pytest.mark.parametrize("method", one_of_each_family(groups()["method"]))
 def test_exactly_the_possible_rules_and_fidelities_settle(method):
-    own = compose([f"method={method}"]).stage_two["name"]
+    own = compose([f"method={method}"]).stage_two.name
     for stage_two, fidelity in [*((rule, "clean") for rule in groups()["stage_two"]), (own, "official")]:
         words = [f"method={method}", f"stage_two={stage_two}", f"fidelity={fidelity}"]
         quirks = f"{short_for(method).get('method', method)}_official"
         if can_be(method, stage_two) and (fidelity == "clean" or quirks in groups()["quirks"]):
-            assert validate(compose(words)).stage_two["name"] == stage_two
+            assert validate(compose(words)).stage_two.name == stage_two
         else:
             with pytest.raises(UsageError):
                 validate(compose(words))

@@ -240,22 +240,22 @@ def test_the_table_of_gh_is_probed_on_a_hundred_images_of_each_class():
     assert sorted((found.method["name"], found.dataset.name) for found in table) == sorted(TABLE)
     for found in table:
         rule = found.stage_two
-        assert (rule["name"], rule["shots"], rule["train_view"]) == ("few_shot_probe", 100, "crop_flip")
-        assert found.backbone["name"] == "resnet50" and rule["train_split"] == "balanced"
+        assert (rule.name, rule.options["shots"], rule.options["train_view"]) == ("few_shot_probe", 100, "crop_flip")
+        assert found.backbone["name"] == "resnet50" and rule.options["train_split"] == "balanced"
 
 
 def test_crt_and_lws_have_the_published_values():
     rates, table = np.load(FOLDER / "cb_lr.npz"), {}
     for words in expand(["experiment=crt_large"]):
         found = validate(compose(words))
-        train = found.stage_two["train"]
+        train = found.stage_two.train
         name = {"imagenet_lt": "imagenet", "places_lt": "places", "inat18": "inat"}[found.dataset.name]
-        rule = {"cb": "crt", "lws": "lws"}[found.stage_two["name"]]
-        table[name, rule] = (train["batch_size"], train["epochs"], train["lr"], train["optimizer"]["weight_decay"])
-        assert (train["sampler"], train["drop_last"], found.method["name"]) == ("class_aware_cut", True, "ce")
-        schedule = build(train["schedule"], "stage_two.train.schedule")
+        rule = {"cb": "crt", "lws": "lws"}[found.stage_two.name]
+        table[name, rule] = (train.batch_size, train.epochs, train.lr, train.optimizer.weight_decay)
+        assert (train.sampler, train.drop_last, found.method["name"]) == ("class_aware_cut", True, "ce")
+        schedule = build(train.schedule, "stage_two.train.schedule")
         expected = rates[f"{name}_{rule}_intended_per_epoch"]
-        np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train["epochs"])], expected, rtol=1e-6)
+        np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train.epochs)], expected, rtol=1e-6)
     assert table == {
         ("imagenet", "crt"): (512, 10, 0.2, 5e-4),
         ("imagenet", "lws"): (512, 5, 0.2, 5e-4),

@@ -19,7 +19,6 @@ from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
 from lt_bench.errors import UsageError
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.preflight.validate import stage_two_training
 from lt_bench.run.build import build
 
 CPU = torch.device("cpu")
@@ -55,8 +54,8 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()
     if kind == "method":
         method, training = build(config.method, "method", encoder, info), config.train
     else:
-        method = build(config.stage_two, "stage_two").build(encoder, classifier, info)
-        training = stage_two_training(config)
+        method = build(config.stage_two.parameters(), "stage_two").build(encoder, classifier, info)
+        training = config.stage_two.train
     if method.views == ("features",):
         source = CachedFeatures(torch.randn(len(labels), encoder.feature_dim), labels)
     training.batch_size, training.epochs = batch_size, 20

@@ -49,7 +49,7 @@ def rules_of(method: str) -> list[str]:
 def trained_rules() -> list[str]:
     """The stage-two rules in conf/ that are trained."""
     configs = {rule: validate(compose(["method=ce", f"stage_two={rule}"])) for rule in groups()["stage_two"]}
-    return [rule for rule, config in configs.items() if "train" in config.stage_two]
+    return [rule for rule, config in configs.items() if config.stage_two.train is not None]
 
 
 class Killed(BaseException):
