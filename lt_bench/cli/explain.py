@@ -13,9 +13,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.cli.origin import Source, last_setting, sources
+from lt_bench.config import optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.compose import about, compose, groups, shown
 from lt_bench.config.keys import CLASS, Key, fields_of, find, is_parameter, look_up, nearest
+from lt_bench.config.recipes import names_in
 from lt_bench.config.schema import flat
 from lt_bench.config.settings import Setting
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
@@ -30,7 +32,13 @@ def explain(asked: str, overrides: Sequence[str]) -> str:
     Raises UsageError for an unknown key, with the nearest one, and for wrong overrides.
     """
     key, equals, choice = asked.partition("=")
-    return "\n".join(_Explanation([*overrides, asked] if equals else overrides).of(key, choice))
+    try:
+        explanation = _Explanation([*overrides, asked] if equals else overrides)
+    except UsageError as error:
+        if choice not in groups().get(key, []):
+            raise
+        return "\n".join(_head(key, choice, str(error)))  # a choice that goes with other choices than these
+    return "\n".join(explanation.of(key, choice))
 
 
 class _Explanation:
@@ -45,9 +53,8 @@ class _Explanation:
         found = find(key)
         options = {"choices": ", ".join(groups()[key])} if key in groups() else {}
         if choice and key in groups():
-            file = f"conf/{key}/{choice}.yaml"
-            yield from (f"{key}={choice}", *_wrapped(about(key, choice)), *_facts({"file": file}), "")
-            yield from self._node(key) if found and found.is_node and found.below else self._set_by(file)
+            yield from (*_head(key, choice), "")
+            yield from self._node(key) if found and found.is_node and found.below else self._set_by(_file(key, choice))
         elif found is None and options:
             yield from (key, *_facts(options))
         elif found is None:
@@ -73,7 +80,8 @@ class _Explanation:
         if name not in known:
             names = [*known, *(fields_of(found.below) if (found := find(above)) and found.below else ())]
             raise UsageError(f"unknown key {key}{nearest(name, names)}; {target} takes {', '.join(known)}")
-        takes, default = wanted(known[name].annotation), _default(known[name].default)
+        takes = _bounded(wanted(known[name].annotation), optimizers.range_of(key) or Setting(""))
+        default = _default(known[name].default)
         facts = {"class": target, "takes": takes, "default": default, "affects result": "yes"}
         is_node = isinstance(OmegaConf.select(self.config, key), DictConfig)
         now = {} if is_node else {"now": self._now(key, known[name].default)}
@@ -107,12 +115,21 @@ class _Explanation:
         """The class that a node names, and its parameters; raises UsageError where there is none."""
         node = OmegaConf.select(self.config, key)
         target = node.get(CLASS) if isinstance(node, DictConfig) else None
+        if key in optimizers.NODES:
+            target = self._optimizer(key)[CLASS]
         try:
             if not isinstance(target, str):
                 raise TargetError(f"names no class; set {key}.{CLASS}=module.Class")
-            return target, parameters(target)
+            engines = optimizers.SUPPLIED if key in optimizers.NODES else ()
+            return target, {name: known for name, known in parameters(target).items() if name not in engines}
         except TargetError as error:
             raise UsageError(f"{key}: {error}") from error
+
+    def _optimizer(self, key: str) -> dict[str, Any]:
+        """The class and the values that an optimiser's node stands for."""
+        node = OmegaConf.select(self.config, key)
+        values = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+        return optimizers.resolved({str(name): value for name, value in dict(values).items()})  # type: ignore[arg-type]
 
     def _now(self, key: str, default: Any = REQUIRED) -> str:
         """The present value of a key, as it is written where it comes from too, and where that is."""
@@ -120,6 +137,8 @@ class _Explanation:
         node = OmegaConf.select(self.config, above) if above else self.config
         if not isinstance(node, DictConfig):
             return f"no value, because {above} is null"
+        if above in optimizers.NODES and name not in node.keys() and name in (values := self._optimizer(above)):
+            return f"{shown(values[name])}, from conf/optimizer/{node.get('name', 'sgd')}.yaml"
         if name not in node.keys():
             return "no value yet" if default is REQUIRED else f"{_default(default)}, the default"
         if OmegaConf.is_missing(node, name):
@@ -134,6 +153,18 @@ class _Explanation:
             return f"{text}, the default"
         reference = f" ({setting[1]})" if isinstance(setting[1], str) and "${" in setting[1] else ""
         return f"{text}{reference}, from {setting[0]}"
+
+
+def _head(group: str, choice: str, problem: str = "") -> list[str]:
+    """What a choice of a group is, and where it stands; why it cannot be chosen beside the others."""
+    facts = {"file": _file(group, choice)} | ({"not here": problem} if problem else {})
+    return [f"{group}={choice}", *_wrapped(about(group, choice)), *_facts(facts)]
+
+
+def _file(group: str, choice: str) -> str:
+    """The file of a choice; recipes without one are lines of a table."""
+    table = group == "recipe" and choice not in names_in("recipe")
+    return "conf/recipes.yaml" if table else f"conf/{group}/{choice}.yaml"
 
 
 def _default(value: Any) -> str:

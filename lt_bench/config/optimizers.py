@@ -38,6 +38,12 @@ _WORDS = {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0, "nesterov": False
 _SECOND_BETA = 0.999
 
 
+def range_of(key: str) -> Setting | None:
+    """The range of a parameter of an optimiser by its dotted key; None for one that nothing is known of."""
+    node, _, name = key.rpartition(".")
+    return RANGES.get(name) if node in NODES else None
+
+
 @cache
 def names() -> tuple[str, ...]:
     """The names that stand for a file, sorted."""

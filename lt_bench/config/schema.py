@@ -193,8 +193,9 @@ class Training:
     )
     layer_decay: float | None = setting(
         None,
-        above=0,
+        least=0,
         most=1,
+        above=0,
         help="the rate of the encoder's last block is that of the step times this, of each block before it times this "
         "again; null: one rate",
     )

@@ -13,14 +13,14 @@ from lt_bench.config.keys import find
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.config.settings import Setting
 
-ANY = Setting("")
+ANY = Setting("")  # parameters of classes take finite numbers
 
 
 def out_of_range(config: Config) -> Iterator[str]:
     """One line for every value outside its range or its list of words."""
     for key, value in flat(plain(config)).items():
         known = find(key)
-        if said := _takes(known.setting if known else _of_parameter(key), value):
+        if said := _takes(known.setting if known else optimizers.range_of(key) or ANY, value):
             yield f"{key}={shown(value)}: {key}= takes {said}"
     single = config.method.get("cluster_view")
     for key, views in (("views", config.method.get("views")), ("cluster_view", [single] if single else [])):
@@ -28,12 +28,6 @@ def out_of_range(config: Config) -> Iterator[str]:
             if view not in VIEWS:
                 wanted = "a list of " if key == "views" else ""
                 yield f"method.{key}: unknown view {view!r}; method.{key}= takes {wanted}{', '.join(VIEWS)}"
-
-
-def _of_parameter(key: str) -> Setting:
-    """What a parameter of a class takes: finite numbers, and in optimisers those that some names always mean."""
-    node, _, name = key.rpartition(".")
-    return optimizers.RANGES.get(name, ANY) if node in optimizers.NODES else ANY
 
 
 def _takes(setting: Setting, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.command_line import without_torch
@@ -15,6 +16,7 @@ from lt_bench.config.schema import Config, flat, plain
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
 
+CONF = Path(__file__).parents[2] / "conf"
 RUN = ("method=simclr_gh", "stage_two=linear_probe")
 KEYS = sorted({*flat(plain(Config())), *class_nodes(), *flat(plain(validate(compose(RUN))))})
 
@@ -36,7 +38,7 @@ def test_every_group_and_its_first_and_last_choice_are_explained(group):
     assert explain(group, ()).startswith(group)
     for choice in {groups()[group][0], groups()[group][-1]}:
         text = explain(f"{group}={choice}", ["dataset.num_classes=8"] if group == "dataset" else [])
-        assert text.startswith(f"{group}={choice}\n") and fact(text, "file") == f"conf/{group}/{choice}.yaml"
+        assert text.startswith(f"{group}={choice}\n") and (CONF.parent / fact(text, "file")).is_file()
 
 
 def test_a_value():
@@ -119,7 +121,7 @@ def test_a_choice_lists_its_class_and_parameters():
     assert "subclass-balancing contrastive learning" in text and "\nclass lt_bench.methods.sbcl.SBCL\n" in text
     assert fact(text, "method.beta") == "0.5, from the command line"
     assert "linear_clipped, exponential; default linear_clipped" in text
-    assert fact(explain("recipe=ce_digits_lt", ["method=ce"]), "train.lr").endswith("conf/recipe/ce_digits_lt.yaml")
+    assert fact(explain("recipe=ce_digits_lt", ["method=ce"]), "train.epochs").endswith("conf/recipe/ce_digits_lt.yaml")
 
 
 @pytest.mark.parametrize(

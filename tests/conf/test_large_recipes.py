@@ -205,7 +205,7 @@ def test_another_schedule_keeps_what_it_takes_and_nothing_else_of_the_former_one
     steps = config(
         "simclr", "digits_lt", f"{probe}._target_=lt_bench.engine.schedules.Steps", f"{probe}.milestones=[9,19]"
     )
-    assert steps.stage_two["train"]["schedule"].keys() == {"_target_", "lr", "milestones"}
+    assert steps.stage_two.train.schedule.keys() == {"_target_", "lr", "milestones"}
     former = config(
         "simclr",
         "digits_lt",
@@ -251,7 +251,7 @@ def test_crt_and_lws_have_the_published_values():
         train = found.stage_two.train
         name = {"imagenet_lt": "imagenet", "places_lt": "places", "inat18": "inat"}[found.dataset.name]
         rule = {"cb": "crt", "lws": "lws"}[found.stage_two.name]
-        table[name, rule] = (train.batch_size, train.epochs, train.lr, train.optimizer.weight_decay)
+        table[name, rule] = (train.batch_size, train.epochs, train.lr, train.optimizer["weight_decay"])
         assert (train.sampler, train.drop_last, found.method["name"]) == ("class_aware_cut", True, "ce")
         schedule = build(train.schedule, "stage_two.train.schedule")
         expected = rates[f"{name}_{rule}_intended_per_epoch"]

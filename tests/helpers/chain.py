@@ -12,6 +12,7 @@ from hydra.utils import get_object
 
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import Config
+from lt_bench.config.signatures import parameters
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.preflight.validate import validate
@@ -38,6 +39,12 @@ def can_be(method: str, rule: str) -> bool:
     trained, fitted = class_of("method", method), class_of("stage_two", rule)
     has_one = trained.provides_classifier or not fitted.uses_classifier
     return has_one and (trained.linear_classifier or not fitted.needs_linear_classifier)
+
+
+def of_method(config: Config, *names: str) -> list[Any]:
+    """Parameters of a method: as the config gives them, or else the defaults of its class."""
+    known = parameters(config.method["_target_"])
+    return [config.method.get(name, known[name].default) for name in names]
 
 
 def rules_of(method: str) -> list[str]:

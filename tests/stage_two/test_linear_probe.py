@@ -112,7 +112,7 @@ def test_the_crop_of_the_training_images_is_drawn_once(tmp_path, monkeypatch):
 def test_the_probe_of_sdclr_is_this_rule_in_other_words(tmp_path):
     comment = CONF.read_text().split("is this rule with\n")[1]
     words = re.findall(r"[\w~.]+(?:=\S+)?", comment.replace("#", ""))
-    assert len(words) == 11
+    assert len(words) == 9
     config = tiny(tmp_path, "method=ce", "stage_two=linear_probe", *words)
     training = config.stage_two.train
     schedule = build(training.schedule, "stage_two.train.schedule")
