@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config.schema import Config, Dataset, Launch
+from lt_bench.config.schema import Config, Dataset, Launch, plain, schema
+from lt_bench.config.stages import StageName
 from lt_bench.data.files.parallel import default_workers
 from lt_bench.errors import UsageError
 from lt_bench.files import write_json
@@ -55,13 +56,13 @@ def freeze(submission: Submission, identity: str) -> Path:
     frozen = replace(
         config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, backbone=backbone, sweep=[]
     )
-    written = {**submission._asdict(), "config": asdict(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    written = {**submission._asdict(), "config": plain(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:
         for name in (JOB, HEARTBEAT, "trace.txt"):  # of an earlier attempt
             (folder / name).unlink(missing_ok=True)
         write_json(folder / SUBMISSION, written)
-        kind = "stage_one" if submission.only_stage_one else "run"
-        write_json(folder / "status.json", {"state": "submitted", "kind": kind, "time": written["time"]})
+        stage = StageName.ONE if submission.only_stage_one else StageName.TWO
+        write_json(folder / "status.json", {"state": "submitted", "kind": stage.kind, "time": written["time"]})
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot write into {folder} ({reason}); choose another folder with output_dir=DIR") from error
@@ -85,7 +86,7 @@ def thaw(folder: Path) -> Submission:
     if not values:
         raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), values["config"])
+        merged = OmegaConf.merge(schema(), values["config"])
         config = validate(merged, frozen=True)  # type: ignore[arg-type]
         only_stage_one, code = values["only_stage_one"], values["code"]
         overrides = tuple(values["overrides"] if "overrides" in values else values["words"])  # the older name

@@ -8,13 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lt_bench import command
+from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.record.folder import code_version
 
@@ -88,7 +88,7 @@ def counts(found: Iterable[State]) -> str:
 def differences(runs: list[PlannedRun]) -> dict[Path, str]:
     """The overrides in which runs differ, by run folder; the title of a run where it is the only one."""
     if len(runs) == 1:
-        return {runs[0].folder: label(asdict(runs[0].config))}
+        return {runs[0].folder: label(plain(runs[0].config))}
     common = set.intersection(*(set(run.overrides) for run in runs)) | {"sweep=[]"}
     return {run.folder: shlex.join(override for override in run.overrides if override not in common) for run in runs}
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from tabulate import tabulate
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from lt_bench.config.stages import StageName
 from lt_bench.record.folder import finished
 
 from .local.progress import progress_of
@@ -29,7 +30,7 @@ def plan_text(runs: list[PlannedRun]) -> str:
     labels = differences(runs)
     rows = [(run.identity, known[run.folder].name, run.stage_one, labels[run.folder]) for run in runs]
     open_runs = [run for run in runs if known[run.folder].name in OPEN]
-    lines = [tabulate(rows, ["run", "state", "stage one", "what"], tablefmt="plain", disable_numparse=True)]
+    lines = [tabulate(rows, ["run", "state", StageName.ONE.value, "what"], tablefmt="plain", disable_numparse=True)]
     lines += ["", counts(known[run.folder] for run in runs)]
     if open_runs:
         stage_one_done = {run.stage_one: known[run.stage_one_folder].name == DONE for run in open_runs}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lt_bench.config.recipes import short_for
+
 ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
@@ -207,11 +209,10 @@ def test_modules_and_functions_stay_small():
 
 @pytest.mark.parametrize("method", sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")))
 def test_a_method_is_found_by_its_name(method):
-    plain = method.removesuffix("_gh")
-    if plain != method:  # the same class with a component, whose file and tests serve all
-        text = (ROOT / "conf" / "method" / f"{method}.yaml").read_text()
-        assert re.search(rf"defaults:\n  - {plain}\n  - component/harmonization\n", text) and "_target_" not in text
-    for name in {plain, "harmonization"} if plain != method else {plain}:
+    meant = short_for(method)  # a short name for a method with a component, whose files and tests serve all
+    plain = meant.get("method", method)
+    assert bool(meant) == method.endswith("_gh")
+    for name in {plain, *meant.keys() - {"method"}}:
         assert (ROOT / "lt_bench" / "methods" / f"{name}.py").exists()
         assert (ROOT / "tests" / "methods" / f"test_{name}.py").exists()
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from lt_bench.config.schema import Config, flat
+from lt_bench.config.schema import Config, flat, plain
 from lt_bench.data.source import known_by_content
 from lt_bench.files import write_json
 
 from ..submission import read_json
 
+OURS = ("lt_bench.", "torch.optim.")  # classes that change with our files or with the version of a package
+PACKAGES = ("hydra-core", "omegaconf", "torch")
 Identities = tuple[str, str]  # of a run and of its stage one
 
 
@@ -43,7 +44,7 @@ def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities]
 @cache
 def fingerprint() -> str:
     """A hash of everything that identities depend on beside the overrides."""
-    digest = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
+    digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
     folders = {Path(str(files(name))) for name in ("lt_bench", "lt_bench.conf", "lt_bench.launch")}
     for folder in sorted(folders):
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
@@ -54,9 +55,9 @@ def fingerprint() -> str:
 
 def _depends_on_our_files_only(config: Config) -> bool:
     """Whether the identity changes only with our files; lists of images and weights count by their content."""
-    targets = (value for key, value in flat(asdict(config)).items() if key.endswith("_target_"))
+    targets = (value for key, value in flat(plain(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
-    ours = all(str(target).startswith("lt_bench.") for target in targets)
+    ours = all(str(target).startswith(OURS) for target in targets)
     return ours and others == (None, None) and not known_by_content(config)
 
 

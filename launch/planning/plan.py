@@ -14,11 +14,12 @@ from hydra.core.override_parser.types import Glob, Override
 from omegaconf import OmegaConf
 
 from lt_bench.config.compose import compose, groups, parse, shown
+from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import finished
-from lt_bench.record.identity import affects_result, identities
+from lt_bench.record.identity import identities
 
 from .identity_cache import Identities, cached_identities
 from .variants import Variants

@@ -12,7 +12,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from lt_bench.config.compose import OPEN_NODES, annotation_of, compose, groups, parse
+from lt_bench.config.compose import compose, groups, parse
+from lt_bench.config.keys import annotation_of, is_parameter
 from lt_bench.config.schema import Config
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
@@ -77,7 +78,8 @@ def _is_plain(override: Override) -> bool:
         override.is_delete()
         or override.is_sweep_override()
         or key in groups()
-        or key.startswith((*OPEN_NODES, "budget."))
+        or key.startswith(("stage_two.", "budget."))
+        or is_parameter(key)
     ):
         return False
     annotation = annotation_of(key)

@@ -50,6 +50,8 @@ Flags
   --shell-completion install=bash|zsh|fish    for the command lt-bench:
                      eval "$(lt-bench --shell-completion install=bash)"
   --version, -h, --help
+  --help KEY         what a key means, what it takes, its default, and where its present value comes from:
+                     --help train.lr, --help train, --help method=sbcl, --help method.temperature dataset=cifar100_lt
 
 Exit status: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted (the same command goes on)
 """

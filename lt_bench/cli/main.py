@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import NoReturn
 
 from lt_bench import __version__
@@ -24,11 +23,8 @@ def _dispatch(arguments: list[str]) -> int:
 
         return complete(arguments)
     flags = _Flags.parser().parse_intermixed_args(arguments)
-    if flags.help:
-        from lt_bench.cli.help import help_text
-
-        print(help_text())
-        return DONE
+    if flags.help is not None:
+        return _help(flags.help, flags.overrides)
     if flags.version:
         print(__version__)
         return DONE
@@ -50,7 +46,8 @@ class _Flags(argparse.ArgumentParser):
         parser = cls(add_help=False, allow_abbrev=False)
         parser.add_argument("overrides", nargs="*")
         parser.add_argument("-c", "--cfg", choices=["job"])
-        for names in (["-h", "--help"], ["-m", "--multirun"], ["--version"], ["--resolve"], ["--dry-run"]):
+        parser.add_argument("-h", "--help", nargs="?", const="")
+        for names in (["-m", "--multirun"], ["--version"], ["--resolve"], ["--dry-run"]):
             parser.add_argument(*names, action="store_true")
         return parser
 
@@ -62,14 +59,27 @@ class _Flags(argparse.ArgumentParser):
         raise UsageError(f"{message}; see python -m lt_bench --help{hint}")
 
 
+def _help(asked: str, overrides: list[str]) -> int:
+    if asked:
+        from lt_bench.cli.explain import explain
+
+        print(explain(asked, overrides))
+    else:
+        from lt_bench.cli.help import help_text
+
+        print(help_text())
+    return DONE
+
+
 def _show(overrides: list[str], resolve: bool) -> int:
     from omegaconf import OmegaConf
 
     from lt_bench.config.compose import compose
+    from lt_bench.config.schema import plain
     from lt_bench.preflight.validate import validate
 
     config = compose(overrides)
-    print(OmegaConf.to_yaml(OmegaConf.create(asdict(validate(config))) if resolve else config), end="")
+    print(OmegaConf.to_yaml(OmegaConf.create(plain(validate(config))) if resolve else config), end="")
     return DONE
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import is_dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_type_hints
+from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
@@ -22,13 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import wanted
-from lt_bench.config.schema import Config, register
+from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
+from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
+from lt_bench.config.recipes import COMPONENTS, NONE, names_in, recipe_files, recipe_names, spelled_out, taken_from
+from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.errors import UsageError
 
-# Nodes whose keys are parameters of a class; the class says which there are, so any key may be set or taken away.
-OPEN_NODES = ("method.", "stage_two.", "backbone.", "train.optimizer.", "train.schedule.")
-# Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
-RECIPE_OF_LARGE_IMAGES = "imagenet_lt"
 OWN_CHOICES = (
     "choices are the files in the folders of conf/; set single keys for what no file has, "
     "for example method._target_=my_module.MyMethod"
@@ -38,17 +34,17 @@ OWN_CHOICES = (
 @cache
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, both sorted."""
-    folders = [folder for folder in files("lt_bench.conf").iterdir() if folder.is_dir()]
-    return {
-        folder.name: sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
-        for folder in sorted(folders, key=lambda folder: folder.name)
-        if not folder.name.startswith("__")
-    }
+    folders = sorted(folder.name for folder in files("lt_bench.conf").iterdir() if folder.is_dir())
+    found = {folder: names_in(folder) for folder in folders if not folder.startswith("__")}
+    return {**found, "recipe": recipe_names(found["method"], found["dataset"])}
 
 
 def about(group: str, choice: str) -> str:
     """The comment at the head of a choice's file: what it is and where it comes from."""
-    lines = (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
+    if group == "recipe" and choice in taken_from():
+        recipe, why = taken_from()[choice]
+        return f"{why} ({recipe})"
+    lines = _text(group, choice).splitlines()
     end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     comments = [line[1:].strip() for line in lines[:end]]
     return " ".join(comment for comment in comments if not comment.startswith("@package"))
@@ -60,26 +56,43 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
-    chosen = {override.key_or_group: override.value() for override in parsed if override.key_or_group in groups()}
-    optimizer = chosen.pop("optimizer", None)  # replaces values that other files give, so it comes after them all
-    config = copy.deepcopy(_with_recipe(tuple(f"{group}={choice}" for group, choice in chosen.items())))
-    if optimizer is not None:
-        _choose_optimizer(config, "train.optimizer", "group", optimizer)
-    leaves = [
-        leaf for override in parsed if _sets(override) for leaf in _leaves(override.key_or_group, override.value())
-    ]
-    for key, value in leaves:
+    chosen = choices(parsed)
+    config = copy.deepcopy(_merged(chosen))
+    for override in parsed:
+        if override.key_or_group == "optimizer":  # replaces values that other files give, so it comes after them all
+            _choose_optimizer(config, "train.optimizer", "group", override.value())
+    set_here = [override for override in parsed if _sets(override)]
+    gone = set[str]()
+    for key, value in (leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())):
         if key in optimizers.CHOOSING:  # before the values of what is chosen, wherever they are typed
             place, _, by = key.rpartition(".")
             _choose_optimizer(config, place, by, value)
+        elif key.endswith("._target_"):  # likewise
+            gone |= renew(config, key.removesuffix("._target_"), value)
     for override in parsed:
-        if override.is_delete():
+        if override.is_delete() and override.key_or_group not in gone:
             _take_away(config, override.key_or_group)
         elif _sets(override):
-            for key, value in _leaves(override.key_or_group, override.value()):
+            for key, value in leaves(override.key_or_group, override.value()):
                 if key not in optimizers.CHOOSING:
                     _set(config, key, value)
+    _check_components(config, dict(word.split("=", 1) for word in chosen))
     return config
+
+
+def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
+    """The choices among overrides, as group=choice, with what they stand for: method and component, recipes."""
+    typed = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups()}
+    typed.pop("optimizer", None)  # replaces values, see compose
+    spelled = spelled_out(typed)
+    everything = {**default_choices(), **spelled}
+
+    def of_files() -> bool:
+        found = (layer for layer in layers((f"dataset={everything['dataset']}",)) if layer.name.startswith("dataset/"))
+        return any(layer.values["dataset"].get("train_list") for layer in found)
+
+    found = {**spelled, **recipe_files(everything, groups()["recipe"], of_files)}
+    return tuple(f"{group}={choice}" for group, choice in found.items())
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
@@ -112,12 +125,6 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """A question that names the most similar of some words, empty where none is similar."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
 def _check(override: Override) -> None:
     """Refuse what Hydra would take but nobody here can mean."""
     key, word, choices = override.key_or_group, override.input_line, groups()
@@ -125,9 +132,7 @@ def _check(override: Override) -> None:
         raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
     if override.package is not None:
         raise UsageError(f"{word}: a group has one place; write {key}=CHOICE")
-    open_nodes = ("stage_two.train.optimizer.", "stage_two.train.schedule.")
-    of_schema = key.startswith("stage_two.train") and not key.startswith(open_nodes)
-    if override.is_delete() and (of_schema or not key.startswith(OPEN_NODES)):
+    if override.is_delete() and not is_parameter(key):
         raise UsageError(f"{word}: only a parameter of a class can be taken away; write {key}=VALUE")
     if key in choices and not override.is_sweep_override():
         value = shown(override.value())
@@ -136,24 +141,11 @@ def _check(override: Override) -> None:
             raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}")
 
 
-def _with_recipe(choices: tuple[str, ...]) -> DictConfig:
-    """The config of some choices; where a method has no recipe for large images of a data set, with a related one."""
-    config = _chosen(choices)
-    if config.dataset.train_list is None or any(choice.startswith("recipe=") for choice in choices):
-        return config
-    own, related = (f"{config.method.name}_{name}" for name in (config.dataset.name, RECIPE_OF_LARGE_IMAGES))
-    known = groups()["recipe"]
-    return _chosen((*choices, f"recipe={related}")) if own not in known and related in known else config
-
-
-@cache
-def _chosen(choices: tuple[str, ...]) -> DictConfig:
-    """The config of some choices of groups, without single values; never changed, because it is kept."""
-    register()
+def _merged(choices: tuple[str, ...]) -> DictConfig:
+    """The config of some choices of groups, never changed; raises UsageError for a file that does not fit."""
     try:
-        with initialize_config_module("lt_bench.conf", version_base="1.3"):
-            return hydra_compose("config", overrides=list(choices))
-    except (HydraException, OmegaConfBaseException) as error:
+        return merged(choices)
+    except (HydraException, LayerError, OmegaConfBaseException) as error:
         said = " ".join(f"{error} {error.__cause__ or ''}".split())
         if key := getattr(error.__cause__, "full_key", None):
             try:
@@ -161,6 +153,30 @@ def _chosen(choices: tuple[str, ...]) -> DictConfig:
             except UsageError as unknown:
                 said = f"{said.partition(':')[0]}: {unknown}"
         raise UsageError(said) from error
+
+
+def _check_components(config: DictConfig, picked: Mapping[str, str]) -> None:
+    """Refuse a component that the method's class does not take."""
+    for group in COMPONENTS:
+        choice, method = picked.get(group, NONE), picked.get("method", default_choices()["method"])
+        if choice != NONE and not _takes(config.method.get("_target_"), group):
+            found = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.M) for name in groups()["method"]}
+            takers = ", ".join(name for name, target in found.items() if target and _takes(target[1], group))
+            raise UsageError(
+                f"{group}={choice}: method={method} takes no {group}; set {group}={NONE}, or one of the methods that "
+                f"take it: {takers}"
+            )
+
+
+def _takes(target: Any, parameter: str) -> bool:
+    try:
+        return not isinstance(target, str) or parameter in parameters(target)
+    except TargetError:
+        return True  # the preflight says what is wrong with it
+
+
+def _text(group: str, choice: str) -> str:
+    return (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8")
 
 
 def _sets(override: Override) -> bool:
@@ -175,25 +191,37 @@ def _choose_optimizer(config: DictConfig, key: str, by: str, choice: Any) -> Non
     assert isinstance(present, dict)
     values = optimizers.after_choice({str(name): value for name, value in present.items()}, by, choice)
     with open_dict(config):
+        _begin(config, key)
         OmegaConf.update(config, key, values, merge=False, force_add=True)
 
 
-def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The single values of a dictionary on the command line, under their dotted keys."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _leaves(f"{key}.{name}", inner)
+            yield from leaves(f"{key}.{name}", inner)
     else:
         yield key, value
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
-    annotation = None if key.startswith(OPEN_NODES) else annotation_of(key)
+    annotation = None if is_parameter(key) else annotation_of(key)
     try:
         with open_dict(config):
+            _begin(config, key)
             OmegaConf.update(config, key, value)
     except OmegaConfBaseException as error:
         raise UsageError(wrong_kind(key, value, annotation)) from error
+
+
+def _begin(config: DictConfig, key: str) -> None:
+    """Begin the optional groups that a key is in, such as the training of a stage-two rule that had none."""
+    group, _, _ = key.rpartition(".")
+    if group:
+        _begin(config, group)
+        known = find(group)
+        if known and known.below and OmegaConf.select(config, group) is None:
+            OmegaConf.update(config, group, known.below, merge=False)
 
 
 def _take_away(config: DictConfig, key: str) -> None:
@@ -209,26 +237,3 @@ def _take_away(config: DictConfig, key: str) -> None:
 def wrong_kind(key: str, value: Any, annotation: ast.expr | None) -> str:
     """What to say about a value that does not fit the annotation of its key."""
     return f"{key}={shown(value)} is of the wrong kind; {key}= takes {wanted(annotation)}"
-
-
-def no_single_value(key: str) -> str:
-    """What to say where a value is given to a node that holds further keys."""
-    return f"{key} is no single value; set what is in it as {key}.KEY=VALUE"
-
-
-@cache
-def annotation_of(key: str) -> ast.expr:
-    """The annotation of a key in the schema; raises UsageError for an unknown key, with its neighbours."""
-    owner: Any = Config
-    above, text = "", ""
-    for name in key.split("."):
-        if not is_dataclass(owner):
-            raise UsageError(f"unknown key {key}: {above} is a single value; set it as {above}=VALUE")
-        known = get_type_hints(owner)
-        if name not in known:
-            where = f"keys of {above}" if above else "keys there are"
-            raise UsageError(f"unknown key {key}{nearest(name, known)}; {where}: {', '.join(known)}")
-        text, owner, above = owner.__annotations__[name], known[name], f"{above}.{name}".strip(".")
-    if is_dataclass(owner) or text.startswith("dict"):
-        raise UsageError(no_single_value(key))
-    return ast.parse(text, mode="eval").body

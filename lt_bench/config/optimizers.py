@@ -9,12 +9,22 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lt_bench.config.settings import Setting
+
 SGD, ADAM = "torch.optim.SGD", "torch.optim.Adam"
 NODES = ("train.optimizer", "stage_two.train.optimizer")
 CHOOSING = tuple(f"{node}.{key}" for node in NODES for key in ("name", "_target_"))
 
 # Parameters of constructors that are the engine's: what is trained, its rate, and the form of the computation.
 SUPPLIED = frozenset({"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"})
+
+# What parameters of these names are in every class of torch.optim.
+RANGES = {
+    "momentum": Setting("", least=0, most=1),
+    "weight_decay": Setting("", least=0),
+    "betas": Setting("", least=0, most=1),
+    "eps": Setting("", least=0),
+}
 
 # Classes of torch.optim that cannot train here, and why.
 UNSUITABLE = {
@@ -26,6 +36,12 @@ UNSUITABLE = {
 # SGD and Adam are known to identities by these words and defaults; Adam's momentum is its first beta.
 _WORDS = {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0, "nesterov": False}
 _SECOND_BETA = 0.999
+
+
+def range_of(key: str) -> Setting | None:
+    """The range of a parameter of an optimiser by its dotted key; None for one that nothing is known of."""
+    node, _, name = key.rpartition(".")
+    return RANGES.get(name) if node in NODES else None
 
 
 @cache

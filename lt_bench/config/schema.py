@@ -2,249 +2,326 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-FIDELITIES = ("clean", "official")
-PROFILES = ("exponential", "step")
-GROUP_RULES = ("count_100_20", "thirds")
-SAMPLERS = ("shuffle", "class_aware", "class_aware_cut")
-SPLITS = ("test", "validation")
-BAD_IMAGE = ("stop", "skip")
-SELECTIONS = ("last", "best_validation", "best_test")
+from lt_bench.config.settings import setting
+
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("float32", "bf16", "fp16", "auto")
-LR_SCALINGS = ("none", "linear", "sqrt")
-EXECUTORS = ("local", "slurm")
+
+
+@dataclass
+class Target:
+    """A node that names a class; the parameters of the class stand beside these keys."""
+
+    _target_: str = setting(MISSING, help="the class or function, as module.Name")
+
+
+@dataclass
+class Named(Target):
+    """What stands beside the parameters of a method or a stage-two rule."""
+
+    name: str = setting(MISSING, help="its name, as in records and file names")
+    title: str = setting(MISSING, affects_result=False, help="its name in tables")
+    order: int | None = setting(
+        None, affects_result=False, help="rows of tables stand by it, then by title; null: after those that have one"
+    )
+
+
+@dataclass
+class Backbone(Target):
+    """What stands beside the parameters of a backbone."""
+
+    name: str = setting(MISSING, help="its name, as in records and file names")
+    input_pool: int = setting(1, least=1, help="images are averaged over squares of this many pixels first")
+    pretrained: str | None = setting(None, help="a file of weights to start from, or torchvision; null: random ones")
+    trainable_convolutions: list[str] | None = setting(
+        None, help="convolutions that are trained, all others keep the weights they start from; null: all are trained"
+    )
 
 
 @dataclass
 class Dataset:
-    """A data set, how its images are augmented, and how its classes are grouped in tables.
+    """A data set, how its images are augmented, and how its classes are grouped in tables."""
 
-    ``split_dir`` holds lists of images that replace the selection by class counts; ``split_seed`` chooses among them.
-    A null ``crop_padding`` makes the view ``crop_flip`` cut random resized crops; RandAugment does so many operations
-    with such a magnitude. Stage ones are known by ``own_group_rule`` whatever the tables group by (null: the one in the
-    data set's file). ``list_dir`` and what follows is for data sets of image files: names of the lists
-    (``probe_list``: the images that a linear probe is fitted on, null for those of the training list), what the
-    published lists count, the form in which images are stored (short side and JPEG quality; null: as they are), a
-    packed copy of them in this form, processes that read images (null: one per core), and what to do about an image
-    that cannot be read.
-    """
-
-    name: str = MISSING
-    title: str = MISSING
-    _target_: str = MISSING
-    root: str | None = None
-    download: bool = True
-    num_classes: int = MISSING
-    image_size: int = MISSING
-    mean: list[float] = MISSING
-    std: list[float] = MISSING
-    horizontal_flip: bool = True
-    crop_padding: int | None = 4
-    crop_scale: list[float] = field(default_factory=lambda: [0.2, 1.0])
-    color_jitter: list[float] = field(default_factory=lambda: [0.4, 0.4, 0.4, 0.1])
-    color_jitter_probability: float = 0.8
-    grayscale_probability: float = 0.2
-    randaugment_operations: int = 2
-    randaugment_magnitude: float = 10.0
-    group_rule: str = "count_100_20"
-    own_group_rule: str | None = None
-    pool_per_class: int | None = None
-    validation_fraction: float = 0.0
-    validation_per_class: int = 0
-    split_dir: str | None = None
-    list_dir: str | None = None
-    train_list: str | None = None
-    validation_list: str | None = None
-    test_list: str | None = None
-    probe_list: str | None = None
-    train_images: int | None = None
-    validation_images: int | None = None
-    test_images: int | None = None
-    class_sizes: list[int] | None = None
-    short_side: int | None = None
-    jpeg_quality: int | None = None
-    packed: str | None = None
-    workers: int | None = None
-    on_bad_image: str = "stop"
+    name: str = setting(MISSING, help="its name, as in records, and that of its folder in data_dir")
+    title: str = setting(MISSING, affects_result=False, help="its name in tables")
+    _target_: str = setting(MISSING, help="the function that finds its images, as module.name")
+    root: str | None = setting(
+        None, affects_result=False, help="the folder that it is in; null: the folder of its name in data_dir"
+    )
+    download: bool = setting(True, affects_result=False, help="whether it is downloaded where it is not there")
+    num_classes: int = setting(MISSING, least=2, help="the number of classes")
+    image_size: int = setting(MISSING, least=4, help="height and width of the images that the network sees, in pixels")
+    mean: list[float] = setting(MISSING, length=3, help="what is subtracted from each colour, which is from 0 to 1")
+    std: list[float] = setting(MISSING, above=0, length=3, help="what each colour is divided by afterwards")
+    horizontal_flip: bool = setting(True, help="whether images are mirrored at random")
+    crop_padding: int | None = setting(
+        4, least=0, help="pixels around an image before the view crop_flip cuts from it; null: random resized crops"
+    )
+    crop_scale: list[float] = setting(
+        [0.2, 1.0],
+        least=0,
+        most=1,
+        above=0,
+        length=2,
+        help="smallest and largest part of an image's area in a random resized crop",
+    )
+    color_jitter: list[float] = setting(
+        [0.4, 0.4, 0.4, 0.1], least=0, length=4, help="strength of brightness, contrast, saturation and hue jitter"
+    )
+    color_jitter_probability: float = setting(0.8, least=0, most=1, help="part of the images with colour jitter")
+    grayscale_probability: float = setting(0.2, least=0, most=1, help="part of the images that turn grey")
+    randaugment_operations: int = setting(2, least=1, help="operations of RandAugment on each image")
+    randaugment_magnitude: float = setting(10.0, least=0, help="magnitude of the operations of RandAugment")
+    group_rule: str = setting(
+        "count_100_20",
+        choices=("count_100_20", "thirds"),
+        help="what many, medium and few are in tables: more than 100 and less than 20 images, or thirds of the classes",
+    )
+    own_group_rule: str | None = setting(
+        None,
+        affects_result=False,
+        help="the group rule that stage ones are known by; null: the one in the file of the data set",
+    )
+    pool_per_class: int | None = setting(
+        None, least=1, help="images of each class that the tail is cut from; null: all there are"
+    )
+    validation_fraction: float = setting(
+        0.0, least=0, most=1, help="part of the long-tailed images that is set aside for validation"
+    )
+    validation_per_class: int = setting(
+        0, least=0, help="images of each class that are set aside for validation before the tail is cut"
+    )
+    split_dir: str | None = setting(
+        None, help="a folder of lists of images instead of the selection by class counts; split_seed chooses among them"
+    )
+    list_dir: str | None = setting(
+        None, affects_result=False, help="the folder of the lists of a data set of image files; null: its root"
+    )
+    train_list: str | None = setting(None, help="list of the training images of a data set of image files")
+    validation_list: str | None = setting(None, help="list of its validation images; null: it has none")
+    test_list: str | None = setting(None, help="list of its test images")
+    probe_list: str | None = setting(
+        None, help="list of the images that a linear probe is fitted on; null: the training list"
+    )
+    train_images: int | None = setting(
+        None, least=1, affects_result=False, help="how many images the published training list has; null: unknown"
+    )
+    validation_images: int | None = setting(
+        None, least=1, affects_result=False, help="how many images the published validation list has; null: unknown"
+    )
+    test_images: int | None = setting(
+        None, least=1, affects_result=False, help="how many images the published test list has; null: unknown"
+    )
+    class_sizes: list[int] | None = setting(
+        None,
+        least=1,
+        length=2,
+        affects_result=False,
+        help="largest and smallest class of the published training list; null: unknown",
+    )
+    short_side: int | None = setting(
+        None, least=8, help="pixels of the short side of images as they are stored; null: as they are"
+    )
+    jpeg_quality: int | None = setting(
+        None, least=1, most=100, help="JPEG quality of images as they are stored; null: as they are"
+    )
+    packed: str | None = setting(
+        None, affects_result=False, help="a packed copy of the images as they are stored; null: image files are read"
+    )
+    workers: int | None = setting(
+        None, least=0, affects_result=False, help="processes that read images; null: one per core"
+    )
+    on_bad_image: str = setting(
+        "stop", choices=("stop", "skip"), help="whether an image that cannot be read stops the run or is left out"
+    )
 
 
 @dataclass
 class Imbalance:
-    """The long tail: largest class / smallest class, and the profile between them; factor null keeps all images."""
+    """The long tail."""
 
-    factor: float | None = 100.0
-    profile: str = "exponential"
+    factor: float | None = setting(100.0, least=1, help="largest class / smallest class; null: all images are kept")
+    profile: str = setting(
+        "exponential",
+        choices=("exponential", "step"),
+        help="sizes of the classes between: each a constant factor smaller, or half the classes large and half small",
+    )
 
 
 @dataclass
 class Training:
-    """How a stage is trained: the schedule gives the learning rate of every step.
+    """How a stage is trained."""
 
-    ``lr_scaling`` multiplies every rate by the batch size over ``lr_base_batch``, or by its square root. ``microbatch``
-    is the number of images, over all processes, of one forward and backward pass: a batch of more is taken in several
-    passes whose gradients are added up. It is refused for losses of the whole batch unless ``microbatch_anyway``; batch
-    norm sees one pass at a time.
-
-    ``optimizer`` names a class and its values (config/optimizers.py). ``decay_bias_and_norm`` false: no weight decay on
-    parameters of one dimension, which are biases and gains of norms. The rate of the encoder's last block is
-    ``layer_decay`` times that of the step, of each block before it as many times that again; all that is not the
-    encoder has the rate times ``head_lr_factor``. ``clip_norm`` bounds the norm of all gradients together, before
-    every step. With ``ema_decay`` a moving average of the weights is what is evaluated and handed to stage two.
-    """
-
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    lr: float = MISSING
-    drop_last: bool = False
-    sampler: str = "shuffle"
-    precision: str = "float32"
-    microbatch: int | None = None
-    microbatch_anyway: bool = False
-    lr_scaling: str = "none"
-    lr_base_batch: int | None = None
-    decay_bias_and_norm: bool = True
-    layer_decay: float | None = None  # above 0, to 1
-    head_lr_factor: float = 1.0  # above 0
-    clip_norm: float | None = None  # above 0
-    ema_decay: float | None = None  # from 0, below 1
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
+    epochs: int = setting(MISSING, least=1, help="passes over the training images, after budget.epoch_scale")
+    batch_size: int = setting(MISSING, least=1, help="images of one step, over all processes")
+    lr: float = setting(MISSING, above=0, help="learning rate that the schedule starts from, before lr_scaling")
+    drop_last: bool = setting(False, help="whether the last batch of an epoch is left out where it is not full")
+    sampler: str = setting(
+        "shuffle",
+        choices=("shuffle", "class_aware", "class_aware_cut"),
+        help="an epoch has all images once, or all classes equally often (class_aware_cut: in as many steps)",
+    )
+    precision: str = setting(
+        "float32",
+        choices=("float32", "bf16", "fp16", "auto"),
+        help="number format of forward and backward passes; auto: bf16 or else fp16 on a GPU, float32 on a CPU",
+    )
+    microbatch: int | None = setting(
+        None,
+        least=1,
+        help="images, over all processes, of one forward and backward pass, which adds its gradients to the others' of "
+        "the batch; batch norm sees one pass at a time; null: the whole batch",
+    )
+    microbatch_anyway: bool = setting(
+        False, help="whether the loss of a whole batch, which has another value on its parts, may be taken in passes"
+    )
+    lr_scaling: str = setting(
+        "none",
+        choices=("none", "linear", "sqrt"),
+        help="multiplies every rate by batch_size / lr_base_batch, or by its square root",
+    )
+    lr_base_batch: int | None = setting(None, least=1, help="the batch size that lr is meant for, for lr_scaling")
+    decay_bias_and_norm: bool = setting(
+        True, help="whether weight decay acts on parameters of one dimension too: biases and gains of norms"
+    )
+    layer_decay: float | None = setting(
+        None,
+        least=0,
+        most=1,
+        above=0,
+        help="the rate of the encoder's last block is that of the step times this, of each block before it times this "
+        "again; null: one rate",
+    )
+    head_lr_factor: float = setting(1.0, above=0, help="multiplies the rate of all that is not the encoder")
+    clip_norm: float | None = setting(
+        None, above=0, help="largest norm of all gradients together, which are scaled to it before a step; null: any"
+    )
+    ema_decay: float | None = setting(
+        None,
+        least=0,
+        most=1,
+        help="decay of a moving average of the weights, which is then what is evaluated; null: no average",
+    )
+    optimizer: dict[str, Any] = setting({}, beside=Target, help="how gradients become steps")
+    schedule: dict[str, Any] = setting({}, beside=Target, help="the learning rate of every step")
 
 
 @dataclass
-class Named:
-    """What stands beside the parameters of a method or a stage-two rule: its name here and in tables.
+class StageTwo(Named):
+    """The rule that fits a classifier on the frozen encoder.
 
-    Rows of tables stand by ``order``, then by ``title``; without an order they come last.
+    In files and on the command line the parameters of its class stand beside the other keys; in a checked config they
+    are ``options``.
     """
 
-    name: str = MISSING
-    title: str = MISSING
-    order: int | None = None
+    train: Training | None = setting(None, help="how its classifier is trained; null: a closed form")
+    options: dict[str, Any] = setting({}, help="the parameters of its class")
 
-
-@dataclass
-class Backbone:
-    """What stands beside the parameters of a backbone.
-
-    Images are averaged over squares of ``input_pool`` pixels. ``pretrained`` is a file of weights, or torchvision;
-    with ``trainable_convolutions`` all other convolutions keep the weights they start from (null: all are trained).
-    """
-
-    name: str = MISSING
-    input_pool: int = 1
-    pretrained: str | None = None
-    trainable_convolutions: list[str] | None = None
+    def parameters(self) -> dict[str, Any]:
+        """The class and its parameters, as any other node that names a class has them."""
+        return {"_target_": self._target_, **self.options}
 
 
 @dataclass
 class Evaluation:
-    """What is evaluated: the split, the rule that chooses the epoch, images per forward pass."""
+    """What is evaluated."""
 
-    split: str = "test"
-    select: str = "last"
-    batch_size: int = 500
+    split: str = setting("test", choices=("test", "validation"), help="the images that metrics are computed on")
+    select: str = setting(
+        "last",
+        choices=("last", "best_validation", "best_test"),
+        help="the epoch whose weights are evaluated: the last, or the best on the validation or test images",
+    )
+    batch_size: int = setting(500, least=1, affects_result=False, help="images of one forward pass")
 
 
 @dataclass
 class Budget:
     """How long, never what."""
 
-    name: str = "paper"
-    epoch_scale: float = 1.0
-    max_steps_per_epoch: int | None = None
+    name: str = setting("paper", help="its name; custom where values differ from the file of this name")
+    epoch_scale: float = setting(1.0, above=0, help="multiplies all numbers of epochs of a recipe")
+    max_steps_per_epoch: int | None = setting(None, least=1, help="an epoch ends after so many steps; null: never")
 
 
 @dataclass
 class Checkpoint:
-    """How often a run can be resumed from; null switches one interval off."""
+    """How often a run can be resumed from."""
 
-    every_epochs: int | None = 10
-    every_steps: int | None = None
+    every_epochs: int | None = setting(10, least=1, help="epochs from one checkpoint to the next; null: at the end")
+    every_steps: int | None = setting(None, least=1, help="steps from one checkpoint to the next; null: none inside")
 
 
 @dataclass
 class Launch:
-    """How runs are carried out: processes on this machine, or jobs of a SLURM cluster.
+    """How runs are carried out: processes on this machine, or jobs of a SLURM cluster."""
 
-    ``runs_per_gpu`` runs share a job; a job with several GPUs or nodes trains one run in a process per GPU.
-    ``sbatch`` holds further options as sbatch has them, such as "--exclude=node7"; ``setup`` are the user's own shell
-    commands that each job starts with. ``signal_delay_s`` before its time is over a job is told to write checkpoints;
-    ``max_requeues`` bounds how often a job may be continued.
-    """
-
-    executor: str = "local"
-    parallel_runs: int = 1
-    threads_per_run: int | None = None
-    runs_per_gpu: int = 1
-    nodes: int = 1
-    gpus_per_node: int = 1
-    cpus_per_task: int = 4
-    mem_gb: float | None = None
-    time_min: int = 1440
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    array_parallelism: int = 256
-    signal_delay_s: int = 120
-    max_requeues: int = 1000
-    sbatch: list[str] = field(default_factory=list)
-    setup: list[str] = field(default_factory=list)
+    executor: str = setting("local", choices=("local", "slurm"), help="processes on this machine, or jobs of SLURM")
+    parallel_runs: int = setting(1, least=1, help="runs at a time on this machine")
+    threads_per_run: int | None = setting(None, least=1, help="CPU threads of a run; null: its share of the cores")
+    runs_per_gpu: int = setting(1, least=1, help="runs that share a job and its GPU")
+    nodes: int = setting(1, least=1, help="nodes of a job; above 1: one run in a process per GPU")
+    gpus_per_node: int = setting(1, least=0, help="GPUs on each node of a job; above 1: one run in a process per GPU")
+    cpus_per_task: int = setting(4, least=1, help="CPU cores of one process, which runs on one GPU share")
+    mem_gb: float | None = setting(None, above=0, help="memory of a node in GB; null: the cluster's own choice")
+    time_min: int = setting(1440, least=1, help="minutes of a job; a run that needs longer is continued in another one")
+    partition: str | None = setting(None, help="the partition of the cluster; null: its own choice")
+    account: str | None = setting(None, help="the account that is charged; null: the cluster's own choice")
+    qos: str | None = setting(None, help="the quality of service; null: the cluster's own choice")
+    constraint: str | None = setting(None, help="features that nodes must have, such as a100; null: none")
+    array_parallelism: int = setting(256, least=1, help="jobs of an array that may run at once")
+    signal_delay_s: int = setting(
+        120, least=1, help="seconds before the end of its time at which a job is told to write checkpoints"
+    )
+    max_requeues: int = setting(1000, least=0, help="how often one job may be continued")
+    sbatch: list[str] = setting([], help='further options as sbatch has them, such as "--exclude=node7"')
+    setup: list[str] = setting([], help='shell commands that each job starts with, such as "module load cuda"')
 
 
 @dataclass
 class Config:
     """One run."""
 
-    dataset: Dataset = field(default_factory=Dataset)
-    imbalance: Imbalance = field(default_factory=Imbalance)
-    method: dict[str, Any] = field(default_factory=dict)
-    backbone: dict[str, Any] = field(default_factory=dict)
-    stage_two: dict[str, Any] = field(default_factory=dict)
-    train: Training = field(default_factory=Training)
-    evaluation: Evaluation = field(default_factory=Evaluation)
-    fidelity: str = "clean"
-    budget: Budget = field(default_factory=Budget)
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    launch: Launch = field(default_factory=Launch)
-    experiment: dict[str, Any] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
-    sweep: list[dict[str, Any]] = field(default_factory=list)
-    seed: int = 0
-    split_seed: int = 0
-    device: str = "auto"
-    tf32: bool | None = None
-    deterministic: bool = False
-    compile: bool = False
-    progress: bool = True
-    output_dir: str = "runs"
-    data_dir: str = "data"
-
-
-# The allowed words of plain keys; groups and classes are checked by what there is.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "dataset.group_rule": GROUP_RULES,
-    "dataset.on_bad_image": BAD_IMAGE,
-    "imbalance.profile": PROFILES,
-    "train.sampler": SAMPLERS,
-    "evaluation.split": SPLITS,
-    "evaluation.select": SELECTIONS,
-    "fidelity": FIDELITIES,
-    "device": DEVICES,
-    "train.precision": PRECISIONS,
-    "train.lr_scaling": LR_SCALINGS,
-    "launch.executor": EXECUTORS,
-}
+    dataset: Dataset = setting(Dataset, help="the data set and how its images are augmented")
+    imbalance: Imbalance = setting(Imbalance, help="the long tail that is cut from it")
+    method: dict[str, Any] = setting({}, beside=Named, help="the method of stage one")
+    backbone: dict[str, Any] = setting({}, beside=Backbone, help="the encoder, from images to features")
+    stage_two: StageTwo = setting(StageTwo, help="the rule that fits a classifier on the frozen encoder")
+    train: Training = setting(Training, help="how stage one is trained")
+    evaluation: Evaluation = setting(Evaluation, help="what is evaluated")
+    fidelity: str = setting(
+        "clean", choices=("clean", "official"), help="whether defects of the authors' code are mended or kept"
+    )
+    budget: Budget = setting(Budget, help="how long runs are, compared with their recipe")
+    checkpoint: Checkpoint = setting(Checkpoint, affects_result=False, help="how often a run can be resumed from")
+    launch: Launch = setting(Launch, affects_result=False, help="how runs are carried out")
+    experiment: dict[str, Any] = setting({}, affects_result=False, help="a file of runs that belong together")
+    recipe: dict[str, Any] = setting({}, affects_result=False, help="the values for a method on a data set")
+    sweep: list[dict[str, Any]] = setting(
+        [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
+    )
+    seed: int = setting(0, least=0, help="seed of the training: initial weights, order and augmentation of the images")
+    split_seed: int = setting(0, least=0, help="seed of the choice of the long-tailed images")
+    device: str = setting(
+        "auto", choices=("auto", "cpu", "cuda"), affects_result=False, help="where a run is computed; auto: on a GPU"
+    )
+    tf32: bool | None = setting(
+        None, help="whether float32 products on a GPU may be rounded to TF32; null: as PyTorch does"
+    )
+    deterministic: bool = setting(
+        False, affects_result=False, help="whether a GPU computes the same bits every time, which is slower"
+    )
+    compile: bool = setting(False, affects_result=False, help="whether encoders are compiled by torch.compile")
+    progress: bool = setting(True, affects_result=False, help="whether a bar shows how far a run is")
+    output_dir: str = setting("runs", affects_result=False, help="the folder of all run folders")
+    data_dir: str = setting("data", affects_result=False, help="the folder of all data sets")
 
 
 def wants_validation(config: Config) -> bool:
@@ -256,8 +333,20 @@ def node(config: Config, key: str) -> Any:
     """The value at a dotted key, None where there is none."""
     value: Any = config
     for part in key.split("."):
+        if isinstance(value, StageTwo) and part in value.options:
+            value = value.options
         value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
     return value
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """A config as nested dictionaries of plain values, laid out as it is typed and as files in run folders have it."""
+    values = asdict(config)
+    rule = values["stage_two"]
+    rule |= rule.pop("options")
+    if rule["train"] is None:
+        del rule["train"]
+    return values
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -273,8 +362,17 @@ def scaled_epochs(count: float, *, _root_: DictConfig) -> int:
     return max(1, round(count * _root_.budget.epoch_scale))
 
 
+def schema() -> DictConfig:
+    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well."""
+    config = OmegaConf.structured(Config)
+    assert isinstance(config, DictConfig)
+    OmegaConf.set_struct(config.stage_two, False)
+    del config.stage_two["options"]
+    return config
+
+
 @cache
 def register() -> None:
     """Make the schema and the resolver ``${epochs:N}`` known to Hydra and OmegaConf."""
-    ConfigStore.instance().store(name="lt_bench_schema", node=Config)
+    ConfigStore.instance().store(name="lt_bench_schema", node=schema())
     OmegaConf.register_new_resolver("epochs", scaled_epochs, replace=True)

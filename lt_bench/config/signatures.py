@@ -74,6 +74,12 @@ def class_attribute(target: str, name: str, default: Any = None) -> Any:
     return default
 
 
+@cache
+def docstrings(target: str) -> list[str]:
+    """What a class and its ancestors, nearest first, or a function say of themselves; those that say anything."""
+    return [text for owner in _ancestry(_find(target)) if (text := ast.get_docstring(owner.node))]
+
+
 def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]:
     positional = node.args.posonlyargs + node.args.args
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
@@ -88,11 +94,18 @@ def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]
 
 def _of_dataclass(node: ast.ClassDef, module: _Module) -> dict[str, Parameter]:
     return {
-        item.target.id: _parameter(item.value, item.annotation, module)
+        item.target.id: _parameter(_first_of_setting(item.value), item.annotation, module)
         for item in node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
         if "ClassVar" not in ast.unparse(item.annotation)
     }
+
+
+def _first_of_setting(value: ast.expr | None) -> ast.expr | None:
+    """The default of a field: where it is made by ``setting(default, ...)``, what is given first."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "setting":
+        return value.args[0] if value.args else None
+    return value
 
 
 def _parameter(default: ast.expr | None, annotation: ast.expr | None, module: _Module) -> Parameter:

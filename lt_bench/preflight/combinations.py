@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from lt_bench.augment.views import BOOSTED
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
-from lt_bench.config.schema import TORCHVISION, Config, Training, node, wants_validation
+from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute
+from lt_bench.config.stages import StageName
 from lt_bench.errors import SettingError
 from lt_bench.preflight.sbatch import wrong_requests
 
@@ -27,22 +28,18 @@ def incompatible(config: Config) -> Iterator[str]:
 
 
 def _classifier(config: Config) -> Iterator[str]:
-    name, rule = config.method["name"], config.stage_two["name"]
+    name, rule = config.method["name"], config.stage_two.name
     # what is no literal in a class cannot be known here: it is taken to be possible
     provides = class_attribute(config.method["_target_"], "provides_classifier", False)
-    if class_attribute(config.stage_two["_target_"], "uses_classifier", False) is True and not provides:
+    if class_attribute(config.stage_two._target_, "uses_classifier", False) is True and not provides:
         others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
         yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
     linear = class_attribute(config.method["_target_"], "linear_classifier", True)
     linear = linear and config.method.get("classifier") != "cosine"
-    if (
-        provides
-        and not linear
-        and class_attribute(config.stage_two["_target_"], "needs_linear_classifier", False) is True
-    ):
+    if provides and not linear and class_attribute(config.stage_two._target_, "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
     select = config.evaluation.select
-    if select != "last" and rule != "none" and "train" not in config.stage_two:
+    if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
 
 
@@ -89,7 +86,8 @@ def _uses_classifier(rule: str) -> bool:
 
 def _fidelity(config: Config) -> Iterator[str]:
     name, quirks = config.method["name"], groups()["quirks"]
-    if config.fidelity == "official" and f"{name}_official" not in quirks:
+    bare = name.removesuffix("_gh") if config.method.get("harmonization") else name
+    if config.fidelity == "official" and f"{bare}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
     elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):
@@ -170,7 +168,7 @@ def _optimizers(config: Config) -> Iterator[str]:
 
 def _schedules(config: Config) -> Iterator[str]:
     """What a schedule's own constructor refuses; only our schedules, which import no torch, are built here."""
-    for key in ("train.schedule", "stage_two.train.schedule"):
+    for key in (f"{stage.training}.schedule" for stage in StageName):
         values = node(config, key) or {}
         if values.get("_target_", "").startswith("lt_bench.engine.schedules."):
             try:
@@ -181,15 +179,20 @@ def _schedules(config: Config) -> Iterator[str]:
 
 def _steps(config: Config) -> Iterator[str]:
     """Micro-batches of a loss that is none of parts, and a rate that is scaled from nothing."""
-    for key, owner in (("train", "method"), ("stage_two.train", "stage_two")):
-        values = node(config, key)
-        training = values if isinstance(values, dict) else vars(values or Training())
-        if training.get("lr_scaling", "none") != "none" and training.get("lr_base_batch") is None:
+    method, rule = config.method, config.stage_two
+    stages = (
+        (StageName.ONE.training, config.train, "method", method["name"], method["_target_"]),
+        (StageName.TWO.training, rule.train, "stage_two", rule.name, rule._target_),
+    )
+    for key, training, owner, name, target in stages:
+        if training is None:
+            continue
+        if training.lr_scaling != "none" and training.lr_base_batch is None:
             yield f"{key}.lr_scaling needs the batch size of the unscaled rate; set {key}.lr_base_batch=256"
-        mean = class_attribute(node(config, owner)["_target_"], "microbatches", False)
-        if training.get("microbatch") and not training.get("microbatch_anyway") and mean is False:
+        mean = class_attribute(target, "microbatches", False)
+        if training.microbatch and not training.microbatch_anyway and mean is False:
             yield (
-                f"{key}.microbatch={training['microbatch']}: the loss of {owner}={node(config, owner)['name']} is no "
-                f"mean over independent images, so parts of a batch have another loss; set {key}.microbatch=null, or "
+                f"{key}.microbatch={training.microbatch}: the loss of {owner}={name} is no mean over independent "
+                f"images, so parts of a batch have another loss; set {key}.microbatch=null, or "
                 f"{key}.microbatch_anyway=true to train on the loss of the parts"
             )

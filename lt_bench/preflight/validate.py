@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -12,29 +12,23 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
-from lt_bench.config.compose import groups, nearest, no_single_value, shown, wrong_kind
-from lt_bench.config.schema import Budget, Config, Training, node
+from lt_bench.config.compose import groups, shown, wrong_kind
+from lt_bench.config.keys import CLASS, beside, class_nodes, fields_of, nearest, no_single_value
+from lt_bench.config.schema import Budget, Config, Named, StageTwo, node
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
+from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
 from lt_bench.preflight.ranges import out_of_range
 
-# Nodes that name a class, with what stands in them beside its parameters.
-TARGETS: dict[str, Mapping[str, Parameter]] = {
-    "method": parameters("lt_bench.config.schema.Named"),
-    "method.harmonization": {},
-    "backbone": parameters("lt_bench.config.schema.Backbone"),
-    "stage_two": {**parameters("lt_bench.config.schema.Named"), "train": Parameter(OPAQUE, None)},
-    "train.schedule": {},
-    "stage_two.train.schedule": {},
-    **{key: {} for key in optimizers.NODES},
-}
-
-# Of these, the ones that need not be there.
+# Parts of a method or a rule that name a class of their own, and need not be there.
 OPTIONAL = ("method.harmonization",)
 
-# Nodes of stage two that have the keys of stage one's.
-TYPED = {"stage_two.train": parameters("lt_bench.config.schema.Training")}
+# Nodes that name a class, with what stands in them beside its parameters.
+TARGETS: dict[str, Mapping[str, Parameter]] = {
+    **{key: beside(owner) for key, owner in class_nodes().items()},
+    **{key: {} for key in OPTIONAL},
+}
 
 
 def validate(composed: DictConfig, frozen: bool = False) -> Config:
@@ -42,6 +36,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
 
     ``frozen``: it was settled before, and the files of conf/, which may have changed since, have no say any more.
     """
+    if not frozen:
+        _no_useless_training(composed)
     missing = sorted(_missing(OmegaConf.to_container(composed, resolve=False)))
     if missing:
         raise UsageError("\n".join(map(_no_value, missing)))
@@ -50,47 +46,37 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
-    _without_nulls(config)
+    _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
     always = (_named_optimizers, _misplaced, out_of_range)
-    checks = always if frozen else (_useless_training, *always, incompatible)
+    checks = always if frozen else (*always, incompatible)
     for find in checks:
         problems = list(find(config))
         if problems:
             raise UsageError("\n".join(problems))
     if not frozen:
         _name_budget(config)
-    if training := stage_two_training(config):
-        config.stage_two["train"] = asdict(training)
     return config
 
 
-def _without_nulls(config: Config) -> None:
-    """A null that a schedule does not take is how a recipe with another schedule takes away what its method set."""
-    for key in ("train.schedule", "stage_two.train.schedule"):
-        values = node(config, key)
-        if isinstance(values, dict) and None in values.values():
-            try:
-                known = _keys_of_class(key, values.get("_target_"))
-            except TargetError:
-                continue  # said in its turn
-            for name in [name for name, value in values.items() if value is None and name not in known]:
-                del values[name]
+def _gather_options(rule: StageTwo, names: list[str]) -> None:
+    """Keys that the schema does not know are loose attributes after OmegaConf: the parameters of a rule's class."""
+    rule.options = {name: vars(rule).pop(name) for name in names if name not in fields_of(StageTwo)}
 
 
 def _named_optimizers(config: Config) -> Iterator[str]:
     """Names that no optimiser has; a node that is right is resolved in place."""
     known = optimizers.names()
-    for key, training in (("train", vars(config.train)), ("stage_two.train", config.stage_two.get("train"))):
-        values = training.setdefault("optimizer", {}) if isinstance(training, dict) else None
-        if not isinstance(training, dict) or not isinstance(values, dict):
-            continue  # said in its turn
-        name, word = values.get("name", "sgd"), f"{key}.optimizer.name"
+    for stage in StageName:
+        training = node(config, stage.training)
+        if training is None:
+            continue
+        name, word = training.optimizer.get("name", "sgd"), f"{stage.training}.optimizer.name"
         if name in known:
-            training["optimizer"] = optimizers.resolved(values)
+            training.optimizer = optimizers.resolved(training.optimizer)
         else:
             yield (
                 f"{word}={shown(name)}{nearest(str(name), known)}: {word}= takes {', '.join(known)}; "
-                f"any other class as {key}.optimizer._target_=torch.optim.Rprop"
+                f"any other class as {stage.training}.optimizer._target_=torch.optim.Rprop"
             )
 
 
@@ -101,15 +87,6 @@ def _name_budget(config: Config) -> None:
         file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
         if asdict(config.budget) != OmegaConf.to_container(file):
             config.budget.name = "custom"
-
-
-def stage_two_training(config: Config) -> Training | None:
-    """How the stage-two classifier is trained; None for a closed form."""
-    if "train" not in config.stage_two:
-        return None
-    training = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Training), config.stage_two["train"]))
-    assert isinstance(training, Training)
-    return training
 
 
 def _missing(tree: Any, key: str = "") -> Iterator[str]:
@@ -127,17 +104,20 @@ def _no_value(key: str) -> str:
 
 def _misplaced(config: Config) -> Iterator[str]:
     """Unknown keys, values of the wrong kind and missing ones, in the nodes that the schema leaves open."""
-    for key in (*TYPED, *TARGETS):
+    for key in TARGETS:
         values = node(config, key)
-        if key.startswith("stage_two.train") and "train" not in config.stage_two:
-            continue
-        if key in OPTIONAL and values is None:
-            continue
-        if not isinstance(values, dict):
-            yield no_single_value(key)
-            return
+        if values is None:
+            continue  # a part that need not be there
         try:
-            yield from _wrong_node(key, values, TYPED.get(key) or _keys_of_class(key, values.get("_target_")))
+            if isinstance(values, StageTwo):  # its other keys are the schema's
+                keys = _keys_of_class(key, values._target_)
+                yield from _wrong_values(key, values.options, keys, values._target_, fields_of(StageTwo))
+            elif isinstance(values, dict):
+                keys = _keys_of_class(key, values.get("_target_"))
+                yield from _wrong_values(key, values, keys, values["_target_"])
+            else:
+                yield no_single_value(key)
+                return
         except TargetError as error:
             yield f"{key}.{error}"
     try:
@@ -146,13 +126,13 @@ def _misplaced(config: Config) -> Iterator[str]:
         yield f"dataset.{error}"
 
 
-def _useless_training(config: Config) -> Iterator[str]:
-    """What to say where training is set up for a stage-two rule whose file has none: a closed form."""
-    name = config.stage_two.get("name", "")
-    if "train" in config.stage_two and name in groups()["stage_two"]:
+def _no_useless_training(composed: DictConfig) -> None:
+    """Refuse training that is set up for a stage-two rule whose file has none: a closed form."""
+    name = OmegaConf.select(composed, "stage_two.name")
+    if composed.stage_two.train is not None and name in groups()["stage_two"]:
         text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
         if not {"train", "defaults"} & OmegaConf.create(text).keys():  # with defaults: builds on a rule that is trained
-            yield f"stage_two={name} trains nothing; leave stage_two.train out"
+            raise UsageError(f"stage_two={name} trains nothing; leave stage_two.train out")
 
 
 def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:
@@ -164,15 +144,20 @@ def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:
     return {"_target_": Parameter(OPAQUE, None), **own, **TARGETS[key]}
 
 
-def _wrong_node(key: str, values: dict[str, Any], keys: Mapping[str, Parameter]) -> Iterator[str]:
-    """What is wrong with the keys and values of one node; values that fit are made canonical in place."""
+def _wrong_values(
+    key: str, values: dict[str, Any], keys: Mapping[str, Parameter], target: str, given: Container[str] = ()
+) -> Iterator[str]:
+    """What is wrong with the keys and values of one node; values that fit are made canonical in place.
+
+    ``given`` are keys that have their values elsewhere.
+    """
     for name, value in values.items():
         if name not in keys:
-            known = ", ".join(sorted(keys.keys() - {"_target_", "name", "title", "order"})) or "no parameters"
-            owner = values.get("_target_", key)
-            yield f"unknown key {key}.{name}{nearest(name, keys)}; {owner} takes {known}"
+            known = ", ".join(sorted(keys.keys() - {CLASS, *fields_of(Named)})) or "no parameters"
+            yield f"unknown key {key}.{name}{nearest(name, keys)}; {target} takes {known}"
         elif not accepts(value, keys[name].annotation):
             yield wrong_kind(f"{key}.{name}", value, keys[name].annotation)
         else:
             values[name] = coerce(value, keys[name].annotation)
-    yield from (_no_value(f"{key}.{name}") for name in keys if keys[name].default is REQUIRED and name not in values)
+    required = [name for name in keys if keys[name].default is REQUIRED and name not in given]
+    yield from (_no_value(f"{key}.{name}") for name in required if name not in values)

@@ -8,7 +8,6 @@ import platform
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
@@ -17,7 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from lt_bench.config.schema import Config
+from lt_bench.config.schema import Config, plain
+from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 from lt_bench.files import write_atomic, write_json
 from lt_bench.record.identity import run_id
@@ -48,7 +48,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
             if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
-                write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(self.config))))
+                write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(self.config))))
                 write_json(self.path / "environment.json", environment())
         except OSError as error:
             self._lock.release()
@@ -64,9 +64,9 @@ class RunFolder:
     def status(self, state: str, **details: Any) -> None:
         """Write status.json: running, done, failed or interrupted, with process, host and time."""
         if self.writes:
-            kind = "run" if self.identity == run_id(self.config) else "stage_one"
+            stage = StageName.TWO if self.identity == run_id(self.config) else StageName.ONE
             origin = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-            write_json(self.path / "status.json", {"state": state, "kind": kind, **origin, **details})
+            write_json(self.path / "status.json", {"state": state, "kind": stage.kind, **origin, **details})
 
     def _acquire(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,22 +14,14 @@ from omegaconf import OmegaConf
 
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups
-from lt_bench.config.schema import Config, Dataset, flat, node
+from lt_bench.config.keys import affects_result
+from lt_bench.config.schema import Config, Dataset, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
+from lt_bench.config.stages import StageName
 from lt_bench.data.source import known_by_content, list_checksums
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import TARGETS
-
-# Where, on what and how a run is carried out and shown: none of it can change the result.
-IRRELEVANT = (
-    "output_dir", "data_dir", "device", "deterministic", "compile", "progress", "launch", "checkpoint", "sweep",
-    "experiment", "recipe",
-    "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
-    "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
-    "dataset.own_group_rule", "dataset.title", "method.title", "method.order", "stage_two.title",
-    "stage_two.order", "evaluation.batch_size",
-)  # fmt: skip
 
 PRETRAINED = "backbone.pretrained"
 # Runs that differ in nothing else are repetitions of each other.
@@ -52,15 +44,15 @@ def identity_values(config: Config) -> dict[str, Any]:
     """
     defaults = dict(_schema_defaults(Config))
     for key, beside in TARGETS.items():
-        target = (node(config, key) or {}).get("_target_")
-        if target:
+        values = node(config, key) or {}
+        if target := values._target_ if isinstance(values, StageTwo) else values.get("_target_"):
             known = {**beside, **parameters(target)}
             defaults |= {f"{key}.{name}": parameter.default for name, parameter in known.items()}
-    for stage in ("train", "stage_two.train"):  # a schedule that follows its stage says nothing of its own
+    for training in (stage.training for stage in StageName):  # a schedule that follows its stage says nothing new
         for name in ("lr", "epochs"):
-            if defaults.get(f"{stage}.schedule.{name}", REQUIRED) is REQUIRED:
-                defaults[f"{stage}.schedule.{name}"] = node(config, f"{stage}.{name}")
-    values = flat(asdict(config))
+            if defaults.get(f"{training}.schedule.{name}", REQUIRED) is REQUIRED:
+                defaults[f"{training}.schedule.{name}"] = node(config, f"{training}.{name}")
+    values = flat(plain(config))
     for key in optimizers.NODES:
         words, usual = optimizers.in_identity(node(config, key) or {})
         values = {name: value for name, value in values.items() if not _under(name, (key,))}
@@ -103,7 +95,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 
 @cache
 def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
-    defaults = flat(asdict(schema()))
+    defaults = flat(plain(schema()))
     return defaults | {f"stage_two.{key}": value for key, value in defaults.items() if key.startswith("train.")}
 
 
@@ -124,23 +116,17 @@ def _checksums(config: Config) -> dict[str, str]:
 
 def is_probe(config: Config) -> bool:
     """Whether stage two has a train split of its own, which a probe list may replace; any other rule reads none."""
-    return "train_split" in config.stage_two
+    return "train_split" in config.stage_two.options
 
 
 def probe_lists(config: Config) -> tuple[str, ...]:
     """The lists that a stage-two rule with a train split of its own is fitted on where they are there."""
-    rule = config.stage_two
+    rule = config.stage_two.options
     if not is_probe(config):
         return ()
     shots = rule.get("shots")
     few = () if shots is None else (probe_list(shots, rule.get("shot_seed", 0)),)
     return ("probe_full", *few)
-
-
-@cache
-def affects_result(key: str) -> bool:
-    """Whether the value at a dotted key can change a run's result."""
-    return not _under(key, IRRELEVANT)
 
 
 def run_id(config: Config) -> str:
@@ -171,10 +157,10 @@ def identities(config: Config) -> tuple[str, str]:
     if (rule := own_group_rule(config.dataset)) != config.dataset.group_rule:
         below = identity_values(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
-    keep = config.stage_two["name"] == "none" and config.evaluation.select != "last"
+    keep = config.stage_two.name == "none" and config.evaluation.select != "last"
     dropped = ("stage_two", *PROBED) if keep else ("stage_two", *PROBED, "evaluation")
     below = {key: value for key, value in below.items() if not _under(key, dropped)}
-    return _digest(values), _digest({"kind": "stage_one", **below})
+    return _digest(values), _digest({"kind": StageName.ONE.kind, **below})
 
 
 def own_group_rule(dataset: Dataset) -> str:

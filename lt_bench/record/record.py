@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from lt_bench.config.stages import StageName
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
@@ -37,7 +38,7 @@ class RunRecord:
     """
 
     schema: int = field(default=SCHEMA, compare=False)
-    kind: str = _one_of("run", "stage_one")
+    kind: str = _one_of(StageName.TWO.kind, StageName.ONE.kind)
     run_id: str
     stage_one_id: str | None
     setting_id: str

@@ -9,6 +9,7 @@ from hydra.utils import get_object
 from torch import nn
 
 from lt_bench.config.schema import Config
+from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.data.load import Data, StageTwoImages
 from lt_bench.engine.random import derived_seed
@@ -33,7 +34,7 @@ def build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
 
 def new_method(config: Config, data: Data, device: torch.device) -> Method:
     """The method of stage one on a device; raises UsageError."""
-    _seed(config, "stage_one")
+    _seed(config, StageName.ONE)
     encoder = new_encoder(config)
     info = TrainInfo(data.train.labels, config.dataset.num_classes, config.train.epochs)
     method: Method = build(config.method, "method", encoder, info)
@@ -61,8 +62,8 @@ def new_rule(
     config: Config, data: Data, device: torch.device, stage_one: Method
 ) -> tuple[StageTwo, Method, StageTwoImages]:
     """The stage-two rule, its method on an encoder, and its images; raises UsageError."""
-    _seed(config, "stage_two")
-    rule: StageTwo = build(config.stage_two, "stage_two")
+    _seed(config, StageName.TWO)
+    rule: StageTwo = build(config.stage_two.parameters(), "stage_two")
     with keyed("stage_two"):
         images = data.for_stage_two(rule.train_split, rule.shots, rule.shot_seed)
         info = TrainInfo(images.labels, config.dataset.num_classes, config.train.epochs)
@@ -70,6 +71,6 @@ def new_rule(
     return rule, method.to(device), images
 
 
-def _seed(config: Config, stage: str) -> None:
+def _seed(config: Config, stage: StageName) -> None:
     """The initial weights are a function of (seed, stage) alone."""
-    torch.manual_seed(derived_seed(config.seed, "weights", *stage.encode()))
+    torch.manual_seed(derived_seed(config.seed, "weights", *stage.key.encode()))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import resource
 import sys
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from lt_bench.config.schema import Config
+from lt_bench.config.stages import StageName
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.schedules import rate_factor
-from lt_bench.preflight.validate import stage_two_training
 from lt_bench.record.folder import environment
 from lt_bench.record.identity import setting_id, stage_one_id, unseeded
 from lt_bench.record.record import RunRecord
@@ -30,20 +30,20 @@ class Circumstances(NamedTuple):
 def describe(
     config: Config,
     identity: str,
-    kind: Literal["run", "stage_one"],
+    stage: StageName,
     metrics: dict[str, Any],
     cost: dict[str, Any],
     circumstances: Circumstances,
 ) -> RunRecord:
-    """The record of a run or a stage one."""
+    """The record of a finished stage: of stage two, that of the run."""
     device = circumstances.processes.device
     settings = {key: value for key, value in unseeded(config).items() if key not in NAMES}
-    if "shot_seed" in config.stage_two:
-        settings["stage_two.shot_seed"] = config.stage_two["shot_seed"]
+    if "shot_seed" in config.stage_two.options:
+        settings["stage_two.shot_seed"] = config.stage_two.options["shot_seed"]
     return RunRecord(
-        kind=kind,
+        kind=stage.kind,
         run_id=identity,
-        stage_one_id=stage_one_id(config) if kind == "run" else None,
+        stage_one_id=stage_one_id(config) if stage is StageName.TWO else None,
         setting_id=setting_id(config),
         method=config.method["name"],
         method_name=config.method["title"],
@@ -51,8 +51,8 @@ def describe(
         imbalance_profile=config.imbalance.profile,
         imbalance_factor=config.imbalance.factor,
         backbone=config.backbone["name"],
-        stage_two=config.stage_two["name"],
-        stage_two_name=config.stage_two["title"],
+        stage_two=config.stage_two.name,
+        stage_two_name=config.stage_two.title,
         fidelity=config.fidelity,
         budget=config.budget.name,
         seed=config.seed,
@@ -63,7 +63,7 @@ def describe(
         selection=config.evaluation.select,
         evaluated_on=config.evaluation.split,
         method_order=config.method.get("order"),
-        stage_two_order=config.stage_two.get("order"),
+        stage_two_order=config.stage_two.order,
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
     )
@@ -71,7 +71,7 @@ def describe(
 
 def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]:
     """How a run was computed, for its record; precision and rate of stage one, then of stage two."""
-    trainings = [one for one in (config.train, stage_two_training(config)) if one]
+    trainings = [one for one in (config.train, config.stage_two.train) if one]
     return {
         "threads": torch.get_num_threads(),
         "processes": circumstances.processes.world_size,

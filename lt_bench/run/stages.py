@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from lt_bench.command import keep_trace
 from lt_bench.config.schema import Config, Training
+from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
@@ -27,7 +28,6 @@ from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
-from lt_bench.preflight.validate import stage_two_training
 from lt_bench.record.folder import RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import PREDICTIONS, RunRecord
@@ -42,7 +42,7 @@ class Runner:
         self, config: Config, processes: distributed.Processes, submitted: Mapping[str, Any] | None = None
     ) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        trainings = {"train": config.train, "stage_two.train": stage_two_training(config)}
+        trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
@@ -105,13 +105,13 @@ class Runner:
         """Train the encoder (and classifier, if the method has one); the checkpoint holds them."""
         method = self._new_method()
         select = self.config.evaluation.select
-        keeps = self.config.stage_two["name"] == "none" and select != "last"
-        trained = self._train(folder, method, self.data.train, self.config.train, "stage one", keeps)
+        keeps = self.config.stage_two.name == "none" and select != "last"
+        trained = self._train(folder, method, self.data.train, self.config.train, StageName.ONE, keeps)
         cost = {
             "seconds": round(trained.seconds, 3),
             "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 1),
         }
-        return self._describe(folder, "stage_one", {}, {**cost, **self._skipped(self.data.train)})
+        return self._describe(folder, StageName.ONE, {}, {**cost, **self._skipped(self.data.train)})
 
     def stage_two(self, folder: RunFolder, stage_one_folder: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
@@ -120,17 +120,17 @@ class Runner:
         state = checkpoint.load(stage_one_folder / "checkpoint.pt", self.device)
         stage_one.load_state_dict(checkpoint.result(state))
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
-        training, seconds = stage_two_training(config), 0.0
+        training, seconds = config.stage_two.train, 0.0
         source: ImageSource = (images := for_stage_two.images())
         images.skipped.zero_()  # counted anew, whether or not stage one was trained by this process
-        context = self._context("stage_two", source, method)
+        context = self._context(StageName.TWO.key, source, method)  # its stream is not that of the training
         if method.views == ("features",):
             source = context.source = CachedFeatures(
                 context.embed(method.encoder, rule.train_view), for_stage_two.labels
             )
         if training is not None:
             best = config.evaluation.select != "last"
-            seconds = self._train(folder, method, source, training, "stage two", best).seconds
+            seconds = self._train(folder, method, source, training, StageName.TWO, best).seconds
         features = embed_plain(method.encoder, self.held_out, config.evaluation.batch_size)
         logits = classify(rule.finish(method, context), features)
         if not bool(torch.isfinite(logits).all()):
@@ -151,15 +151,15 @@ class Runner:
             "images_per_second": first.cost["images_per_second"],
         }
         metrics = evaluate(load_predictions(predictions))
-        return self._describe(folder, "run", metrics, {**cost, **self._skipped(images)})
+        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._skipped(images)})
 
     def _train(
-        self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: str, best: bool
+        self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName, best: bool
     ) -> TrainState:
         config = self.config
-        key = "train" if training is config.train else "stage_two.train"
-        stage = Stage(name, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
-        context = self._context(name, source, method)
+        key = name.training
+        stage = Stage(name.value, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
+        context = self._context(name.value, source, method)
         score = None
         if best:
             held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
@@ -171,8 +171,8 @@ class Runner:
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 
-    def _context(self, stage: str, source: ImageSource, method: Method) -> EngineContext:
-        seed = derived_seed(self.config.seed, stage)
+    def _context(self, stream: str, source: ImageSource, method: Method) -> EngineContext:
+        seed = derived_seed(self.config.seed, stream)
         context = EngineContext(self.processes, seed, source, self.config.evaluation.batch_size)
         context.module = method
         return context
@@ -181,9 +181,9 @@ class Runner:
         return new_method(self.config, self.data, self.device)
 
     def _describe(
-        self, folder: RunFolder, kind: Literal["run", "stage_one"], metrics: dict[str, Any], cost: dict[str, Any]
+        self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]
     ) -> RunRecord:
-        return describe(self.config, folder.identity, kind, metrics, cost, self.circumstances)
+        return describe(self.config, folder.identity, stage, metrics, cost, self.circumstances)
 
     def _skipped(self, images: Images) -> dict[str, int]:
         """How many images of a stage could not be read and were skipped, where that is allowed."""

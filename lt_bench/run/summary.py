@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lt_bench.config.stages import StageName
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.record import RunRecord
 
@@ -12,7 +13,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     """The record in a few lines: accuracies of many, medium and few in percent, cost, and the path of the record."""
     factor = "native counts" if record.imbalance_factor is None else f"imbalance {record.imbalance_factor:g}"
     head = f"{record.method_name} on {record.dataset}, {factor}, seed {record.seed}, split seed {record.split_seed}"
-    if record.kind == "stage_one":
+    if record.kind == StageName.ONE.kind:
         return f"{head}: stage one done in {record.cost['seconds']:.1f} s\n{folder / 'record.json'}"
     metrics = record.metrics
     shown = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}

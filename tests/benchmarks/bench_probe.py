@@ -22,7 +22,7 @@ from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
 from lt_bench.engine.schedules import Exponential
-from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.linear_probe import LinearProbe
 
 IMAGES, WIDTH, CLASSES, BATCH = 50_000, 512, 100, 1000
@@ -38,7 +38,7 @@ class Nothing(nn.Module):
 
 def engine(features: torch.Tensor, labels: torch.Tensor, folder: Path) -> Trainer:
     """The trainer of the probe's recipe, ready for its first epoch."""
-    training = stage_two_training(validate(compose(["method=ce", "stage_two=linear_probe"])))
+    training = validate(compose(["method=ce", "stage_two=linear_probe"])).stage_two.train
     assert training is not None
     source = CachedFeatures(features, labels)
     method = LinearProbe().build(Nothing(), None, TrainInfo(labels, CLASSES, 1)).to(features.device)

@@ -11,6 +11,7 @@ from helpers.golden_vectors import FOLDER
 from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import compose, groups
+from lt_bench.config.signatures import parameters
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import expand
 from lt_bench.methods.harmonization import Harmonization
@@ -147,8 +148,9 @@ def test_values_of_the_published_tables(method, dataset):
     assert (*values, train.schedule["warm_epochs"], views) == RECIPES[method, dataset]
     assert train.optimizer["momentum"] == 0.9
     assert train.drop_last == method.startswith(("paco", "gpaco", "proco", *ONE_COSINE))
+    defaults = {name: parameter.default for name, parameter in parameters(found.method["_target_"]).items()}
     for key, value in METHOD_VALUES.get((method, dataset), {}).items():
-        assert found.method[key] == value
+        assert {**defaults, **found.method}[key] == value
 
 
 FIDELITIES = [(*pair, fidelity) for fidelity in ("clean", "official") for pair in RATES]
@@ -189,13 +191,38 @@ def test_places_starts_from_torchvisions_weights_and_trains_one_bottleneck():
         assert backbone["trainable_convolutions"] == ["layer4.2"]
 
 
-def test_a_null_takes_a_key_of_another_schedule_away_and_only_there():
+def test_another_schedule_keeps_what_it_takes_and_nothing_else_of_the_former_one():
     schedule = config("bcl", "imagenet_lt").train.schedule
     assert {"milestones", "gamma"}.isdisjoint(schedule) and schedule["span"] == "open"
+    typed = config(
+        "ce", "digits_lt", "train.schedule._target_=lt_bench.engine.schedules.WarmupCosine", "train.schedule.epochs=300"
+    )
+    assert typed.train.schedule.keys() == {"_target_", "lr", "epochs", "warm_epochs"}
+    for words in (["train.schedule.span=open"], ["train.schedule.milestones=[3]", "train.schedule.span=open"]):
+        with pytest.raises(UsageError, match=r"unknown key train.schedule.(span|milestones).*WarmupCosine takes"):
+            config("ce", "digits_lt", *words, "train.schedule._target_=lt_bench.engine.schedules.WarmupCosine")
+    probe = "stage_two.train.schedule"
+    steps = config(
+        "simclr", "digits_lt", f"{probe}._target_=lt_bench.engine.schedules.Steps", f"{probe}.milestones=[9,19]"
+    )
+    assert steps.stage_two.train.schedule.keys() == {"_target_", "lr", "milestones"}
+    former = config(
+        "simclr",
+        "digits_lt",
+        f"{probe}._target_=lt_bench.engine.schedules.Steps",
+        f"{probe}.milestones=[9,19]",
+        f"~{probe}.final_lr",
+    )
+    assert former == steps  # what is gone already may be taken away
+
+
+def test_a_null_and_an_unknown_key_are_refused():
     with pytest.raises(UsageError, match="unknown key method.smooting"):
         validate(compose(["method.smooting=null"]))
     with pytest.raises(UsageError, match="unknown key train.schedule.gama"):
         validate(compose(["method=ce", "train.schedule.gama=0.2"]))
+    with pytest.raises(UsageError, match="unknown key train.schedule.gama"):
+        validate(compose(["method=ce", "train.schedule.gama=null"]))
     with pytest.raises(UsageError, match="train.schedule.milestones=null is of the wrong kind"):
         validate(compose(["method=ce", "train.schedule.milestones=null"]))
 
@@ -213,22 +240,22 @@ def test_the_table_of_gh_is_probed_on_a_hundred_images_of_each_class():
     assert sorted((found.method["name"], found.dataset.name) for found in table) == sorted(TABLE)
     for found in table:
         rule = found.stage_two
-        assert (rule["name"], rule["shots"], rule["train_view"]) == ("few_shot_probe", 100, "crop_flip")
-        assert found.backbone["name"] == "resnet50" and rule["train_split"] == "balanced"
+        assert (rule.name, rule.options["shots"], rule.options["train_view"]) == ("few_shot_probe", 100, "crop_flip")
+        assert found.backbone["name"] == "resnet50" and rule.options["train_split"] == "balanced"
 
 
 def test_crt_and_lws_have_the_published_values():
     rates, table = np.load(FOLDER / "cb_lr.npz"), {}
     for words in expand(["experiment=crt_large"]):
         found = validate(compose(words))
-        train = found.stage_two["train"]
+        train = found.stage_two.train
         name = {"imagenet_lt": "imagenet", "places_lt": "places", "inat18": "inat"}[found.dataset.name]
-        rule = {"cb": "crt", "lws": "lws"}[found.stage_two["name"]]
-        table[name, rule] = (train["batch_size"], train["epochs"], train["lr"], train["optimizer"]["weight_decay"])
-        assert (train["sampler"], train["drop_last"], found.method["name"]) == ("class_aware_cut", True, "ce")
-        schedule = build(train["schedule"], "stage_two.train.schedule")
+        rule = {"cb": "crt", "lws": "lws"}[found.stage_two.name]
+        table[name, rule] = (train.batch_size, train.epochs, train.lr, train.optimizer["weight_decay"])
+        assert (train.sampler, train.drop_last, found.method["name"]) == ("class_aware_cut", True, "ce")
+        schedule = build(train.schedule, "stage_two.train.schedule")
         expected = rates[f"{name}_{rule}_intended_per_epoch"]
-        np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train["epochs"])], expected, rtol=1e-6)
+        np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(train.epochs)], expected, rtol=1e-6)
     assert table == {
         ("imagenet", "crt"): (512, 10, 0.2, 5e-4),
         ("imagenet", "lws"): (512, 5, 0.2, 5e-4),

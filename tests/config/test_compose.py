@@ -3,7 +3,8 @@
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from lt_bench.config.compose import about, compose, groups, nearest, parse, shown
+from lt_bench.config.compose import about, compose, groups, parse, shown
+from lt_bench.config.keys import nearest
 from lt_bench.errors import UsageError
 
 CHOICES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra.utils import get_object
 
-from lt_bench.config.signatures import OPAQUE, REQUIRED, SUPPLIED, TargetError, class_attribute, parameters
+from lt_bench.config.signatures import OPAQUE, REQUIRED, SUPPLIED, TargetError, class_attribute, docstrings, parameters
 
 MINE = "a_module_of_a_user"
 CONF = Path(__file__).parents[2] / "conf"
@@ -80,6 +80,12 @@ def test_constructor_with_all_kinds_of_parameters(write):
 def test_the_constructor_of_an_ancestor(write):
     write("class Base:\n    def __init__(self, a=1): ...\nclass Middle(Base): ...\nclass Mine(Middle):\n    b = 2")
     assert found() == {"a": 1}
+
+
+def test_docstrings_of_a_class_and_its_ancestors(write):
+    write('class Base:\n    "The base."\nclass Middle(Base): ...\nclass Mine(Middle):\n    """Mine.\n\n    More."""')
+    assert docstrings(f"{MINE}.Mine") == ["Mine.\n\nMore.", "The base."]
+    docstrings.cache_clear()
 
 
 def test_further_keywords_go_to_the_next_ancestor_with_a_constructor(write):

@@ -11,6 +11,7 @@ from torch import nn
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import groups
+from lt_bench.config.recipes import short_for
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
 from lt_bench.engine.context import EngineContext
@@ -18,7 +19,6 @@ from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Stage, Trainer
 from lt_bench.errors import UsageError
 from lt_bench.models.tiny import TinyEncoder
-from lt_bench.preflight.validate import stage_two_training
 from lt_bench.run.build import build
 
 CPU = torch.device("cpu")
@@ -30,7 +30,11 @@ def trained():
 
 # options under which a step takes another way than by default
 OTHER_WAYS = {
-    **{name.removesuffix("_official"): ("fidelity=official",) for name in groups()["quirks"]},
+    **{
+        name: ("fidelity=official",)
+        for name in groups()["method"]
+        if f"{short_for(name).get('method', name)}_official" in groups()["quirks"]
+    },
     "bcl": ("method.classifier=cosine", "method.own_class_denominator=size"),
 }
 FURTHER = [("gpaco", "method.bn_views=joint"), ("paco", "method.in_batch=local"), ("proco", "method.unseen=masked")]
@@ -50,8 +54,8 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()
     if kind == "method":
         method, training = build(config.method, "method", encoder, info), config.train
     else:
-        method = build(config.stage_two, "stage_two").build(encoder, classifier, info)
-        training = stage_two_training(config)
+        method = build(config.stage_two.parameters(), "stage_two").build(encoder, classifier, info)
+        training = config.stage_two.train
     if method.views == ("features",):
         source = CachedFeatures(torch.randn(len(labels), encoder.feature_dim), labels)
     training.batch_size, training.epochs = batch_size, 20

@@ -12,6 +12,7 @@ from hydra.utils import get_object
 
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import Config
+from lt_bench.config.signatures import parameters
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.preflight.validate import validate
@@ -40,6 +41,12 @@ def can_be(method: str, rule: str) -> bool:
     return has_one and (trained.linear_classifier or not fitted.needs_linear_classifier)
 
 
+def of_method(config: Config, *names: str) -> list[Any]:
+    """Parameters of a method: as the config gives them, or else the defaults of its class."""
+    known = parameters(config.method["_target_"])
+    return [config.method.get(name, known[name].default) for name in names]
+
+
 def rules_of(method: str) -> list[str]:
     """The stage-two rules in conf/ that a method can have."""
     return [rule for rule in groups()["stage_two"] if can_be(method, rule)]
@@ -49,7 +56,7 @@ def rules_of(method: str) -> list[str]:
 def trained_rules() -> list[str]:
     """The stage-two rules in conf/ that are trained."""
     configs = {rule: validate(compose(["method=ce", f"stage_two={rule}"])) for rule in groups()["stage_two"]}
-    return [rule for rule, config in configs.items() if "train" in config.stage_two]
+    return [rule for rule, config in configs.items() if config.stage_two.train is not None]
 
 
 class Killed(BaseException):

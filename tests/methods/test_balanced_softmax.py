@@ -58,5 +58,5 @@ def test_trains_as_cross_entropy_does(dataset):
     balanced, plain = (
         validate(compose([f"method={name}", f"dataset={dataset}"])) for name in ("balanced_softmax", "ce")
     )
-    assert balanced.train == plain.train and balanced.stage_two["name"] == "none"
+    assert balanced.train == plain.train and balanced.stage_two.name == "none"
     assert balanced.method["tau"] == 1.0

@@ -250,7 +250,7 @@ def test_cifar_recipes_are_those_of_the_public_ports(classes):
     values = {name: config.method[name] for name in ("temperature", "alpha", "beta", "classifier")}
     assert values == {"temperature": 0.1, "alpha": 2.0, "beta": 0.6, "classifier": "linear"}
     assert config.method["views"] == ["autoaugment_cutout", "sim_blur", "sim_blur"]
-    assert config.stage_two["name"] == "none"
+    assert config.stage_two.name == "none"
     schedule = build(config.train.schedule, "train.schedule")
     rates = torch.tensor([schedule(epoch, 0, 40) for epoch in range(200)], dtype=torch.float64)
     torch.testing.assert_close(rates, golden("lr_schedules", "bcl_cifar")["200"].double(), rtol=1e-6, atol=0)

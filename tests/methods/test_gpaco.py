@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.chain import of_method
 from helpers.engine_parts import FixedBatches, one_process
 from torch import nn
 
@@ -81,9 +82,8 @@ def test_another_word_for_the_batch_norm_is_refused():
 def test_recipe_of_the_authors(dataset):
     config, paco_config = (validate(compose([f"method={name}", f"dataset={dataset}"])) for name in ("gpaco", "paco"))
     assert config.train == paco_config.train
-    method = config.method
-    assert [method[key] for key in ("alpha", "temperature", "queue_size", "projection_dim")] == [0.01, 0.07, 1024, 128]
-    assert method["smooth"] == 0 and method["views"] == ["autoaugment_cutout", "sim_blur_rare"]
+    assert of_method(config, "alpha", "temperature", "queue_size", "projection_dim") == [0.01, 0.07, 1024, 128]
+    assert of_method(config, "smooth", "views") == [0, ["autoaugment_cutout", "sim_blur_rare"]]
 
 
 def test_official_quirks_are_those_of_paco():

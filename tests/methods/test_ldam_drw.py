@@ -81,7 +81,7 @@ def test_the_recipe_is_the_authors(dataset):
         "beta": 0.9999,
         "drw_start_epoch": 160,
     }
-    assert config.stage_two["name"] == "none"
+    assert config.stage_two.name == "none"
 
 
 def test_on_digits_the_weights_begin_where_the_rate_first_falls():

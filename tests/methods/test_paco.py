@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.chain import of_method
 from helpers.engine_parts import FixedBatches, Vectors, one_process
 
 from lt_bench.config.compose import compose
@@ -71,12 +72,12 @@ def test_options_reach_the_loss_and_the_head():
 @pytest.mark.parametrize("dataset", ["cifar100_lt", "cifar10_lt"])
 def test_recipe_of_the_authors(dataset):
     config = validate(compose(["method=paco", f"dataset={dataset}"]))
-    train, method = config.train, config.method
+    train = config.train
     assert (train.epochs, train.batch_size, train.lr, train.drop_last) == (400, 128, 0.05, True)
     assert (train.optimizer["momentum"], train.optimizer["weight_decay"]) == (0.9, 5e-4)
     assert train.schedule["milestones"] == [321, 361] and train.schedule["warm_epochs"] == 10
-    assert [method[key] for key in ("alpha", "temperature", "queue_size", "projection_dim")] == [0.01, 0.05, 1024, 32]
-    assert method["views"] == ["autoaugment_cutout", "sim_blur"]
+    assert of_method(config, "alpha", "temperature", "queue_size", "projection_dim") == [0.01, 0.05, 1024, 32]
+    assert of_method(config, "views") == [["autoaugment_cutout", "sim_blur"]]
 
 
 def test_official_quirks_reach_the_method_and_the_schedule():

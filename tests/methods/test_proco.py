@@ -261,7 +261,7 @@ def test_cifar_recipes_are_the_authors_for_any_number_of_epochs(classes, scale, 
     config = validate(compose([f"dataset=cifar{classes}_lt", "method=proco", f"budget.epoch_scale={scale}"]))
     assert (config.train.epochs, config.train.batch_size, config.train.lr) == (epochs, 256, 0.3)
     assert (config.train.optimizer["momentum"], config.train.optimizer["weight_decay"]) == (0.9, 2e-4)
-    assert config.train.drop_last and config.stage_two["name"] == "none"
+    assert config.train.drop_last and config.stage_two.name == "none"
     names = ("temperature", "alpha", "classifier", "projection_hidden", "projection_dim", "bessel")
     assert [config.method[name] for name in names] == [0.1, 1.0, "linear", 512, 128, "asymptotic"]
     assert config.method["views"] == ["autoaugment_cutout", "sim_wide", "sim_wide"]

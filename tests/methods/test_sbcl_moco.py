@@ -228,7 +228,7 @@ def test_official_quirks_reach_the_method():
 
 def test_the_large_experiment_has_the_authors_linear_classifier():
     configs = [validate(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
-    both = [config for config in configs if config.stage_two["name"] == "cb"]
+    both = [config for config in configs if config.stage_two.name == "cb"]
     assert [config.method.get("class_temperature") for config in both] == [None, 0.12]
     for config in both:
         assert (config.dataset.name, config.backbone["name"], config.imbalance.factor) == (
@@ -236,9 +236,9 @@ def test_the_large_experiment_has_the_authors_linear_classifier():
             "resnet50",
             None,
         )
-        rule = config.stage_two["train"]
-        assert (rule["batch_size"], rule["sampler"], rule["drop_last"]) == (2048, "class_aware_cut", True)
-        schedule = rule["schedule"]
+        rule = config.stage_two.train
+        assert (rule.batch_size, rule.sampler, rule.drop_last) == (2048, "class_aware_cut", True)
+        schedule = rule.schedule
         rates = [Steps(schedule["lr"], schedule["milestones"], schedule["gamma"])(e, 0, 1) for e in range(40)]
         published = golden("cb_lr", "sbcl_imagenet")["linear_lr_per_epoch"]
         torch.testing.assert_close(torch.tensor(rates, dtype=torch.float64), published, rtol=1e-9, atol=1e-11)
@@ -246,7 +246,7 @@ def test_the_large_experiment_has_the_authors_linear_classifier():
 
 def test_the_large_experiment_has_ldam_drw_on_the_same_encoders():
     configs = [validate(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
-    by_rule = {rule: [config for config in configs if config.stage_two["name"] == rule] for rule in ("cb", "ldam_drw")}
+    by_rule = {rule: [config for config in configs if config.stage_two.name == rule] for rule in ("cb", "ldam_drw")}
     assert len(configs) == 4
     for left, right in zip(*by_rule.values(), strict=True):
         assert stage_one_id(left) == stage_one_id(right)

@@ -1,15 +1,17 @@
 """Nothing that cannot work gets past the preflight, and everything that can does."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 from helpers.command_line import without_torch
+from omegaconf import OmegaConf
 
 from lt_bench.config.compose import compose
-from lt_bench.config.schema import Training, node
+from lt_bench.config.schema import StageTwo, Training, node, plain, schema
 from lt_bench.errors import UsageError
-from lt_bench.preflight.validate import OPTIONAL, TARGETS, stage_two_training, validate
+from lt_bench.preflight.validate import OPTIONAL, TARGETS, validate
 
 
 def refusal(*words):
@@ -27,17 +29,61 @@ def test_every_reference_is_resolved_and_every_value_typed():
 
 def test_stage_two_has_every_key_of_a_training():
     config = validate(compose(["stage_two=cb"]))
-    assert config.stage_two["train"]["drop_last"] is False
-    training = stage_two_training(config)
+    assert config.stage_two.train.drop_last is False
+    training = config.stage_two.train
     assert isinstance(training, Training)
     assert (training.sampler, training.optimizer["momentum"], training.epochs) == ("class_aware", 0.9, 45)
-    assert stage_two_training(validate(compose(["method=ce", "stage_two=none"]))) is None
+    assert validate(compose(["method=ce", "stage_two=none"])).stage_two.train is None
+
+
+def test_parameters_of_a_rule_are_its_options():
+    config = validate(compose(["stage_two=few_shot_probe", "stage_two.shots=50"]))
+    rule = config.stage_two
+    assert isinstance(rule, StageTwo) and (rule.name, rule.title) == ("few_shot_probe", "50-shot")
+    assert rule.options.pop("shots") == 50
+    assert rule.options == {"augment": False, "train_split": "balanced", "train_view": "plain", "shot_seed": 0}
+    assert rule.parameters() == {"_target_": "lt_bench.stage_two.few_shot_probe.FewShotProbe", **rule.options}
+    assert vars(rule).keys() == {"_target_", "name", "title", "order", "train", "options"}
+    assert node(config, "stage_two.shot_seed") == 0 and node(config, "stage_two.train.lr") == 0.01
+
+
+def test_files_in_run_folders_have_the_parameters_of_a_rule_beside_its_name():
+    closed = plain(validate(compose(["method=ce", "stage_two=tau_norm"])))["stage_two"]
+    target = "lt_bench.stage_two.tau_norm.TauNormalized"
+    assert closed.pop("order") > 0 and closed == {"_target_": target, "name": "tau_norm", "title": "τ-norm", "tau": 1.0}
+    trained = plain(validate(compose(["stage_two=cb"])))["stage_two"]
+    assert trained.keys() == {"_target_", "name", "title", "order", "train", "augment"}
+    assert trained["train"]["optimizer"]["momentum"] == 0.9 and trained["train"]["schedule"]["span"] == "to_zero"
+
+
+def test_what_a_config_is_written_as_is_read_as_the_same_config():
+    for words in (["stage_two=cb"], ["method=ce", "stage_two=none"], ["stage_two=few_shot_probe"]):
+        config = validate(compose(words))
+        written = json.loads(json.dumps(plain(config)))
+        assert validate(OmegaConf.merge(schema(), written), frozen=True) == config
+
+
+def test_a_rule_of_ones_own_is_trained_though_the_file_it_starts_from_has_a_closed_form(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_rule_of_mine.py").write_text(
+        "class Rule:\n    def __init__(self, *, options: int, k: float = 2): ..."
+    )
+    words = ["stage_two=ncm", "~stage_two.variant", "stage_two.name=mine", "stage_two._target_=a_rule_of_mine.Rule"]
+    schedule = "{_target_:lt_bench.engine.schedules.Cosine,lr:0.1,epochs:2}"
+    training = f"stage_two.train={{epochs:2,batch_size:8,lr:0.1,schedule:{schedule}}}"
+    assert "stage_two.options has no value" in refusal(*words)
+    rule = validate(compose([*words, training, "stage_two.options=3", "stage_two.k=1"])).stage_two
+    assert rule.options == {"options": 3, "k": 1.0} and isinstance(rule.options["k"], float)
+    assert isinstance(rule.train, Training) and (rule.train.epochs, rule.train.drop_last) == (2, False)
+    with pytest.raises(UsageError, match="stage_two.train.batch_size has no value"):
+        validate(compose([*words, "stage_two.options=3", "stage_two.train.lr=1", "stage_two.train.epochs=1"]))
 
 
 def test_targets_are_the_nodes_that_name_a_class():
     with_all = validate(compose(["method=simclr_gh"]))
     for key in TARGETS:
-        assert node(with_all, key)["_target_"].startswith("torch.optim." if key.endswith("optimizer") else "lt_bench.")
+        target = "torch.optim." if key.endswith("optimizer") else "lt_bench."
+        assert node(with_all, f"{key}._target_").startswith(target)
     assert [key for key in TARGETS if node(validate(compose()), key) is None] == list(OPTIONAL)
 
 
@@ -63,7 +109,7 @@ def test_targets_are_the_nodes_that_name_a_class():
         (["backbone.input_pool=two"], "backbone.input_pool= takes a whole number"),
         (
             ["stage_two.train.lrr=1"],
-            "unknown key stage_two.train.lrr (did you mean lr?); stage_two.train takes batch_s",
+            "unknown key stage_two.train.lrr (did you mean lr?); keys of stage_two.train: epochs, batch_s",
         ),
         (["stage_two.train.lr=x"], "stage_two.train.lr=x is of the wrong kind; stage_two.train.lr= takes a number"),
         (["stage_two.train.optimizer.x=1"], "unknown key stage_two.train.optimizer.x; torch.optim.SGD takes dampening"),
@@ -108,14 +154,15 @@ def test_what_is_refused_and_how(words, said):
 
 def test_all_problems_of_one_kind_at_once():
     assert len(refusal("seed=???", "method.beta=???", "train.lr=???").splitlines()) == 3
-    assert len(refusal("method.bta=1", "backbone.width=3", "stage_two.train.lrr=1").splitlines()) == 3
+    assert len(refusal("method.bta=1", "backbone.width=3", "stage_two.agument=1").splitlines()) == 3
 
 
 def test_another_schedule_in_place_of_the_methods():
     words = ["method=ce", "train.schedule._target_=lt_bench.engine.schedules.Cosine", "train.schedule.epochs=9"]
-    assert "unknown key train.schedule.milestones" in refusal(*words)
-    config = validate(compose([*words, "~train.schedule.milestones", "~train.schedule.gamma"]))
-    assert config.train.schedule["epochs"] == 9
+    config = validate(compose(words))
+    assert config.train.schedule["epochs"] == 9 and {"milestones", "gamma"}.isdisjoint(config.train.schedule)
+    assert config == validate(compose([*words, "~train.schedule.milestones", "~train.schedule.gamma"]))
+    assert "unknown key train.schedule.milestones" in refusal("train.schedule.milestones=[3]", *words)
 
 
 OWN = """

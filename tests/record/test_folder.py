@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from helpers.samples import sample
 from lt_bench import __version__
 from lt_bench.__main__ import main
 from lt_bench.config.compose import compose
+from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.files import write_json
 from lt_bench.preflight.validate import validate
@@ -23,6 +23,7 @@ from lt_bench.record.identity import run_id
 HOLD = """
 import sys
 from lt_bench.config.compose import compose
+from lt_bench.config.schema import plain
 from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import RunFolder
 config = validate(compose(sys.argv[2:]))
@@ -52,7 +53,7 @@ def held(config):
 def test_config_and_environment_are_frozen_in_it(config):
     with RunFolder(config, "an_id") as folder:
         assert folder.path.name == "an_id" and str(folder.path.parent) == config.output_dir
-        assert yaml.safe_load((folder.path / "config.yaml").read_text()) == asdict(config)
+        assert yaml.safe_load((folder.path / "config.yaml").read_text()) == plain(config)
         found = json.loads((folder.path / "environment.json").read_text())
     assert found["lt_bench"] == __version__ and {"torch", "numpy", "python", "git_commit", "git_dirty"} <= set(found)
 

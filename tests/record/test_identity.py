@@ -7,10 +7,13 @@ import pytest
 from helpers import image_trees
 
 from lt_bench.config.compose import compose, groups
-from lt_bench.config.schema import GROUP_RULES, Config, Dataset
+from lt_bench.config.keys import affects_result, look_up
+from lt_bench.config.schema import Config, Dataset
 from lt_bench.preflight.validate import validate
 from lt_bench.record import identity as module
-from lt_bench.record.identity import affects_result, identity_values, run_id, setting_id, stage_one_id, unseeded
+from lt_bench.record.identity import identity_values, run_id, setting_id, stage_one_id, unseeded
+
+GROUP_RULES = look_up("dataset.group_rule").setting.choices
 
 
 def config(*words):

@@ -95,7 +95,7 @@ def test_killed_between_the_stages_and_while_the_record_is_written(tmp_path, mon
     def dies(*words):
         raise Killed
 
-    for name in ("embed_plain", "save_predictions", "metrics_from_file"):
+    for name in ("embed_plain", "save_predictions", "evaluate"):
         with monkeypatch.context() as patch:
             patch.setattr(f"lt_bench.run.stages.{name}", dies)
             with pytest.raises(Killed):

@@ -197,7 +197,7 @@ def test_a_record_says_at_which_rate_and_by_which_rule_it_was_trained(tmp_path):
     words = ("method=ce", "stage_two=cb", "train.lr_scaling=linear", "train.lr_base_batch=64", "train.batch_size=128")
     config = tiny(tmp_path, *words)
     record, _ = execute(config)
-    stage_two_lr = config.stage_two["train"]["lr"]
+    stage_two_lr = config.stage_two.train.lr
     assert record.environment["effective_lr"] == [2 * config.train.lr, stage_two_lr]
     assert record.environment["lr_scaling"] == ["linear", "none"]
     assert record.settings["train.lr_scaling"] == "linear" and record.settings["train.lr_base_batch"] == 64

@@ -9,7 +9,7 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.class_aware import ClassAwareOrder
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.random import derived_seed
-from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.cb import ClassBalanced
 
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([20, 6, 2]))
@@ -25,7 +25,7 @@ def test_the_loss_is_plain_cross_entropy_on_a_fresh_linear_classifier():
 
 
 def test_its_recipe_is_class_aware_for_45_epochs():
-    training = stage_two_training(validate(compose(["dataset=cifar100_lt"])))
+    training = validate(compose(["dataset=cifar100_lt"])).stage_two.train
     assert training is not None
     assert (training.epochs, training.batch_size, training.sampler) == (45, 128, "class_aware")
 

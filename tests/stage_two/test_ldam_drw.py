@@ -74,5 +74,5 @@ def test_logits_are_scaled_cosines_so_that_their_softmax_is_a_probability():
 
 def test_the_deferred_schedule_of_the_paper_is_an_option():
     config = validate(compose(["stage_two=ldam_drw", "stage_two.drw_start_epoch=160"]))
-    assert config.stage_two["drw_start_epoch"] == 160
-    assert validate(compose(["stage_two=ldam_drw"])).stage_two["drw_start_epoch"] == 0
+    assert config.stage_two.options["drw_start_epoch"] == 160
+    assert validate(compose(["stage_two=ldam_drw"])).stage_two.options["drw_start_epoch"] == 0

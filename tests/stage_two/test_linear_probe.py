@@ -19,7 +19,7 @@ from lt_bench.engine.loop import Trainer
 from lt_bench.engine.predict import classify
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import load_predictions
-from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.preflight.validate import validate
 from lt_bench.run.build import build
 from lt_bench.stage_two.linear_probe import LinearProbe
 
@@ -37,7 +37,7 @@ def test_weights_logits_and_accuracies_are_the_authors(name, tmp_path):
     case = golden("gh_probe", name)
     classes, width = case["init_weight"].shape
     words = ["stage_two=linear_probe", *(f"stage_two.train.{key}={int(case[key])}" for key in ("epochs", "batch_size"))]
-    training = stage_two_training(validate(compose(words)))
+    training = validate(compose(words)).stage_two.train
     rule = LinearProbe()
     method = rule.build(Vectors(feature_dim=width), None, TrainInfo(case["y_train"], classes, 1))
     method.classifier.load_state_dict({"weight": case["init_weight"], "bias": case["init_bias"]})
@@ -57,7 +57,7 @@ def test_weights_logits_and_accuracies_are_the_authors(name, tmp_path):
 
 
 def test_its_recipe_is_that_of_the_papers():
-    training = stage_two_training(validate(compose(["dataset=cifar100_lt", "method=ce", "stage_two=linear_probe"])))
+    training = validate(compose(["dataset=cifar100_lt", "method=ce", "stage_two=linear_probe"])).stage_two.train
     assert training is not None
     optimizer = training.optimizer
     assert (training.epochs, training.batch_size, training.sampler, training.drop_last) == (500, 1000, "shuffle", False)
@@ -112,9 +112,9 @@ def test_the_crop_of_the_training_images_is_drawn_once(tmp_path, monkeypatch):
 def test_the_probe_of_sdclr_is_this_rule_in_other_words(tmp_path):
     comment = CONF.read_text().split("is this rule with\n")[1]
     words = re.findall(r"[\w~.]+(?:=\S+)?", comment.replace("#", ""))
-    assert len(words) == 11
+    assert len(words) == 9
     config = tiny(tmp_path, "method=ce", "stage_two=linear_probe", *words)
-    training = stage_two_training(config)
+    training = config.stage_two.train
     schedule = build(training.schedule, "stage_two.train.schedule")
     rates = [schedule(epoch, 0, 1) for epoch in range(30)]
     assert rates == pytest.approx([30.0] * 9 + [3.0] * 10 + [0.3] * 11)

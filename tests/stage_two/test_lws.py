@@ -10,7 +10,7 @@ from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.models.heads import NormalizedLinear
-from lt_bench.preflight.validate import stage_two_training, validate
+from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.lws import LearnableWeightScaling, ScaledLinear
 
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([20, 6, 2]))
@@ -77,7 +77,7 @@ def test_a_classifier_that_is_not_linear_is_refused(classifier):
 
 def test_its_recipe_is_class_aware_on_a_half_cosine_without_warm_up():
     config = validate(compose(["dataset=cifar100_lt", "method=ce", "stage_two=lws"]))
-    settings, cb = stage_two_training(config), stage_two_training(validate(compose(["dataset=cifar100_lt"])))
+    settings, cb = config.stage_two.train, validate(compose(["dataset=cifar100_lt"])).stage_two.train
     assert settings is not None and cb is not None
     for name in ("epochs", "batch_size", "lr", "sampler", "optimizer"):
         assert getattr(settings, name) == getattr(cb, name)

@@ -100,7 +100,7 @@ def test_the_command_line_overrides_a_grid():
 def test_values_in_a_grid_need_no_quotes_where_yaml_has_the_type():
     grid = "sweep=[{imbalance.factor:null,stage_two.augment:false,dataset.mean:[0,0.5,1]}]"
     (run,) = plan([grid])
-    assert run.config.imbalance.factor is None and run.config.stage_two["augment"] is False
+    assert run.config.imbalance.factor is None and run.config.stage_two.options["augment"] is False
     assert run.config.dataset.mean == [0.0, 0.5, 1.0]
 
 

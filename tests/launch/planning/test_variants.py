@@ -42,8 +42,7 @@ def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
         "lt_bench.launch.planning.variants.compose", lambda overrides: composed.append(overrides) or compose(overrides)
     )
     assert (
-        len(plan(["method=ce,supcon", "seed=range(20)", "train.optimizer.momentum=0.5,0.6"])) == 80
-        and len(composed) == 2
+        len(plan(["method=ce,supcon", "seed=range(20)", "train.head_lr_factor=0.5,0.6"])) == 80 and len(composed) == 2
     )
 
 

@@ -1,0 +1,216 @@
+"""The text of ``--help KEY``: what a key or a choice means, what it takes, and where its present value comes from."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lt_bench.cli.origin import Source, last_setting, sources
+from lt_bench.config import optimizers
+from lt_bench.config.annotations import wanted
+from lt_bench.config.compose import about, compose, groups, shown
+from lt_bench.config.keys import CLASS, Key, fields_of, find, is_parameter, look_up, nearest
+from lt_bench.config.recipes import names_in
+from lt_bench.config.schema import flat
+from lt_bench.config.settings import Setting
+from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
+from lt_bench.errors import UsageError
+
+WIDTH = 118
+
+
+def explain(asked: str, overrides: Sequence[str]) -> str:
+    """What ``--help KEY`` or ``--help group=choice`` prints, with values as other overrides make them.
+
+    Raises UsageError for an unknown key, with the nearest one, and for wrong overrides.
+    """
+    key, equals, choice = asked.partition("=")
+    try:
+        explanation = _Explanation([*overrides, asked] if equals else overrides)
+    except UsageError as error:
+        if choice not in groups().get(key, []):
+            raise
+        return "\n".join(_head(key, choice, str(error)))  # a choice that goes with other choices than these
+    return "\n".join(explanation.of(key, choice))
+
+
+class _Explanation:
+    """A composed config, and all that sets its values."""
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        self.config = compose(overrides)
+        self.sources: list[Source] = sources(overrides)
+
+    def of(self, key: str, choice: str) -> Iterator[str]:
+        """The lines on a key, or on a choice of a group."""
+        found = find(key)
+        options = {"choices": ", ".join(groups()[key])} if key in groups() else {}
+        if choice and key in groups():
+            yield from (*_head(key, choice), "")
+            yield from self._node(key) if found and found.is_node and found.below else self._set_by(_file(key, choice))
+        elif found is None and options:
+            yield from (key, *_facts(options))
+        elif found is None:
+            yield from self._parameter(key) if is_parameter(key) else [str(look_up(key))]
+        elif found.is_node:
+            affects = {"affects result": "yes" if found.affects_result else "no"}
+            yield from (key, *_wrapped(found.setting.help), *_facts(options | affects), "", *self._node(key))
+        else:
+            yield from (key, *_wrapped(found.setting.help), *_facts(options | self._single(key, found)))
+
+    def _single(self, key: str, found: Key) -> dict[str, str]:
+        takes = _bounded(wanted(ast.parse(found.annotation, mode="eval").body), found.setting)
+        affects = "yes" if found.affects_result else "no"
+        return {"takes": takes, "default": _default(found.default), "affects result": affects, "now": self._now(key)}
+
+    def _parameter(self, key: str) -> Iterator[str]:
+        """The lines on a parameter of a class, or on a part of a class that is a node."""
+        above, _, name = key.rpartition(".")
+        target, known = self._class(above)
+        if name == CLASS:
+            yield from (key, *_wrapped("the class or function, as module.Name"), *_facts({"now": self._now(key)}))
+            return
+        if name not in known:
+            names = [*known, *(fields_of(found.below) if (found := find(above)) and found.below else ())]
+            raise UsageError(f"unknown key {key}{nearest(name, names)}; {target} takes {', '.join(known)}")
+        takes = _bounded(wanted(known[name].annotation), optimizers.range_of(key) or Setting(""))
+        default = _default(known[name].default)
+        facts = {"class": target, "takes": takes, "default": default, "affects result": "yes"}
+        is_node = isinstance(OmegaConf.select(self.config, key), DictConfig)
+        now = {} if is_node else {"now": self._now(key, known[name].default)}
+        yield from (key, *_wrapped(_said_of(name, target)), *_facts(facts | now))
+        yield from ("", *self._node(key)) if is_node else ()
+
+    def _node(self, key: str) -> Iterator[str]:
+        """The keys of a node in a table: present value, and what they mean or, for parameters of a class, take."""
+        found = find(key)
+        rows = []
+        for name in fields_of(found.below) if found and found.below else ():
+            inner = look_up(f"{key}.{name}")
+            rows.append((f"{key}.{name}", "..." if inner.is_node else self._now(f"{key}.{name}"), inner.setting.help))
+        if found is None or found.is_open:
+            target, known = self._class(key)
+            text = next(iter(docstrings(target)), "")
+            yield from (f"class {target}", *_wrapped(text.partition("\n\n")[0]), "")
+            for name, parameter in known.items():
+                value = OmegaConf.select(self.config, f"{key}.{name}", throw_on_missing=False)
+                now = "..." if isinstance(value, DictConfig) else self._now(f"{key}.{name}", parameter.default)
+                takes = f"{wanted(parameter.annotation)}; default {_default(parameter.default)}"
+                rows.append((f"{key}.{name}", now, takes))
+        yield from _table(rows)
+
+    def _set_by(self, file: str) -> Iterator[str]:
+        """The keys that a file sets."""
+        values: dict[str, Any] = next((source.values for source in self.sources if source.name == file), {})
+        yield from _table((key, self._now(key), "") for key in flat(values) if key != "defaults")
+
+    def _class(self, key: str) -> tuple[str, dict[str, Parameter]]:
+        """The class that a node names, and its parameters; raises UsageError where there is none."""
+        node = OmegaConf.select(self.config, key)
+        target = node.get(CLASS) if isinstance(node, DictConfig) else None
+        if key in optimizers.NODES:
+            target = self._optimizer(key)[CLASS]
+        try:
+            if not isinstance(target, str):
+                raise TargetError(f"names no class; set {key}.{CLASS}=module.Class")
+            engines = optimizers.SUPPLIED if key in optimizers.NODES else ()
+            return target, {name: known for name, known in parameters(target).items() if name not in engines}
+        except TargetError as error:
+            raise UsageError(f"{key}: {error}") from error
+
+    def _optimizer(self, key: str) -> dict[str, Any]:
+        """The class and the values that an optimiser's node stands for."""
+        node = OmegaConf.select(self.config, key)
+        values = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+        return optimizers.resolved({str(name): value for name, value in dict(values).items()})  # type: ignore[arg-type]
+
+    def _now(self, key: str, default: Any = REQUIRED) -> str:
+        """The present value of a key, as it is written where it comes from too, and where that is."""
+        above, _, name = key.rpartition(".")
+        node = OmegaConf.select(self.config, above) if above else self.config
+        if not isinstance(node, DictConfig):
+            return f"no value, because {above} is null"
+        if above in optimizers.NODES and name not in node.keys() and name in (values := self._optimizer(above)):
+            return f"{shown(values[name])}, from conf/optimizer/{node.get('name', 'sgd')}.yaml"
+        if name not in node.keys():
+            return "no value yet" if default is REQUIRED else f"{_default(default)}, the default"
+        if OmegaConf.is_missing(node, name):
+            return "no value yet"
+        try:
+            value = OmegaConf.select(self.config, key)
+        except OmegaConfBaseException as error:
+            value = str(error).splitlines()[0]
+        text = shown(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+        setting = last_setting(key, self.sources)
+        if setting is None:
+            return f"{text}, the default"
+        reference = f" ({setting[1]})" if isinstance(setting[1], str) and "${" in setting[1] else ""
+        return f"{text}{reference}, from {setting[0]}"
+
+
+def _head(group: str, choice: str, problem: str = "") -> list[str]:
+    """What a choice of a group is, and where it stands; why it cannot be chosen beside the others."""
+    facts = {"file": _file(group, choice)} | ({"not here": problem} if problem else {})
+    return [f"{group}={choice}", *_wrapped(about(group, choice)), *_facts(facts)]
+
+
+def _file(group: str, choice: str) -> str:
+    """The file of a choice; recipes without one are lines of a table."""
+    table = group == "recipe" and choice not in names_in("recipe")
+    return "conf/recipes.yaml" if table else f"conf/{group}/{choice}.yaml"
+
+
+def _default(value: Any) -> str:
+    if value in (REQUIRED, MISSING):
+        return "none, it has to be given"
+    return "an expression" if value is OPAQUE else shown(value)
+
+
+def _bounded(kind: str, setting: Setting) -> str:
+    """What a setting takes: the kind of its values and their range, or the words."""
+    if setting.choices:
+        return ", ".join(setting.choices)
+    kind = f"a list of {setting.length} numbers" if setting.length else kind
+    above, least, most = setting.above > -math.inf, setting.least > -math.inf, setting.most < math.inf
+    low = f"above {setting.above:g}" if above else f"from {setting.least:g}" if least else ""
+    high = f"{'and at most' if above else 'to'} {setting.most:g}" if most else ""
+    bounds = " ".join(filter(None, [low, high]))
+    return f"{kind}, {bounds}" if bounds else kind
+
+
+def _said_of(name: str, target: str) -> str:
+    """The sentences on a parameter in the docstrings of a class and its ancestors."""
+    for text in docstrings(target):
+        sentences = re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(text.split()))
+        if said := [sentence for sentence in sentences if f"``{name}``" in sentence]:
+            return " ".join(said)
+    return f"a parameter of {target}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text.replace("``", ""), WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _facts(facts: dict[str, str]) -> list[str]:
+    return [line for name, value in facts.items() for line in _cells(name, 15, value)]
+
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Three columns, the third of which begins a line of its own where it does not fit."""
+    rows = list(rows)
+    width = max((len(name) for name, _, _ in rows), default=0)
+    for name, now, meaning in rows:
+        yield from _cells(name, width, now)
+        yield from (f"  {'':<{width}}    {line}" for line in textwrap.wrap(meaning, WIDTH - width - 6))
+
+
+def _cells(name: str, width: int, text: str) -> list[str]:
+    lines = textwrap.wrap(text, WIDTH - width - 4) or [""]
+    return [f"  {name if not number else '':<{width}}  {line}" for number, line in enumerate(lines)]

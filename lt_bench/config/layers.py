@@ -1,0 +1,127 @@
+"""The files of conf/ that stand for some choices, merged in order of power."""
+
+from __future__ import annotations
+
+import copy
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from lt_bench.config.schema import register
+from lt_bench.config.signatures import TargetError, parameters
+
+# In a file, what the files before it gave the same key: a component adds to the name of its method.
+FORMER = "${former:}"
+
+
+class Layer(NamedTuple):
+    """One file of conf/, as group/choice, and what it sets."""
+
+    name: str
+    values: Any
+
+
+class LayerError(ValueError):
+    """A file that does not fit those before it."""
+
+
+@cache
+def merged(choices: tuple[str, ...]) -> DictConfig:
+    """The config of some choices of groups (group=choice), without single values; never changed, because it is kept.
+
+    Raises LayerError, with OmegaConf's error as its cause, for a file that does not fit the schema; HydraException.
+    """
+    config = OmegaConf.create()
+    for layer in layers(choices):
+        try:
+            values = _with_former(config, layer.values) if isinstance(layer.values, dict) else layer.values
+            for key, target in _targets(values):
+                renew(config, key, target)
+            config.merge_with(values)
+        except OmegaConfBaseException as error:
+            raise LayerError(f"In '{layer.name}'") from error
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+@cache
+def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
+    """The schema and the files of some choices, the weakest first; raises HydraException."""
+    register()
+    with initialize_config_module("lt_bench.conf", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        found = loader.compute_defaults_list("config", list(choices), RunMode.RUN).defaults
+    ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
+    return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
+
+
+@cache
+def default_choices() -> dict[str, str]:
+    """The choice of every group that has one for all runs, as conf/config.yaml lists them."""
+    text = (files("lt_bench.conf") / "config.yaml").read_text(encoding="utf-8")
+    return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))
+
+
+def renew(config: DictConfig, key: str, target: Any) -> set[str]:
+    """Prepare the node at ``key`` for another ``_target_``: what only its former class takes goes; returns these keys.
+
+    What both classes take stays, as a method stays what its base is, and a schedule follows the epochs of its stage.
+    A class that cannot be found changes nothing; the preflight says so.
+    """
+    node = OmegaConf.select(config, key)
+    former = node.get("_target_") if isinstance(node, DictConfig) else None
+    if not isinstance(former, str) or not isinstance(target, str) or former == target:
+        return set()
+    of_schema = getattr(OmegaConf.get_type(node), "__dataclass_fields__", {}).keys()
+    try:
+        gone = ((parameters(former).keys() - parameters(target).keys()) & node.keys()) - of_schema
+    except TargetError:
+        return set()
+    with open_dict(node):
+        for name in gone:
+            del node[name]
+    return {f"{key}.{name}" for name in gone}
+
+
+@cache
+def _values(name: str, package: str) -> Any:
+    """What a file sets, under the package it is meant for; the schema as it is."""
+    file = files("lt_bench.conf") / f"{name}.yaml"
+    if not file.is_file():
+        node = ConfigStore.instance().load(f"{name}.yaml").node
+        return node if OmegaConf.get_type(node) is not dict else OmegaConf.to_container(node)
+    values: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    values.pop("defaults", None)
+    for part in reversed(package.split(".") if package else []):
+        values = {part: values}
+    return values
+
+
+def _targets(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """The nodes in a tree that name a class, by dotted key."""
+    found = []
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            key = f"{prefix}{name}"
+            found += [(key, value["_target_"])] if "_target_" in value else []
+            found += _targets(value, f"{key}.")
+    return found
+
+
+def _with_former(config: DictConfig, values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values with what stands in the config so far in place of every ``${former:}``."""
+    ready = copy.copy(values)
+    for name, value in values.items():
+        if isinstance(value, dict):
+            ready[name] = _with_former(config, value, f"{prefix}{name}.")
+        elif isinstance(value, str) and FORMER in value:
+            ready[name] = value.replace(FORMER, str(OmegaConf.select(config, f"{prefix}{name}")))
+    return ready

@@ -1,0 +1,100 @@
+"""Which recipe stands for a method on a data set, and what the short names of methods stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+# Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
+LARGE_IMAGES = "imagenet_lt"
+# Groups of components that methods take; a component has recipes and quirks of its own, in folders of its group.
+COMPONENTS = ("harmonization",)
+NONE = "none"
+
+
+class TakenFrom(NamedTuple):
+    """A line of conf/recipes.yaml: the recipe that another one is taken from, and why."""
+
+    recipe: str
+    why: str
+
+
+@cache
+def taken_from() -> dict[str, TakenFrom]:
+    """The recipes without a file of their own, by name."""
+    text = (files("lt_bench.conf") / "recipes.yaml").read_text(encoding="utf-8")
+    lines = re.findall(r"^(\w+): ([\w/]+)  # (.+(?:\n  # .+)*)$", text, re.MULTILINE)
+    return {name: TakenFrom(recipe, why.replace("\n  #", "")) for name, recipe, why in lines}
+
+
+@cache
+def short_for(method: str) -> dict[str, str]:
+    """The choices, by group, that a method's file stands for if it is no more than a short name; else nothing."""
+    file = files("lt_bench.conf") / "method" / f"{method}.yaml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    found = re.search(r"^short_for: \{(.+)\}$", text, re.MULTILINE)
+    return dict(re.findall(r"(\w+): (\w+)", found[1])) if found else {}
+
+
+def spelled_out(chosen: Mapping[str, str]) -> dict[str, str]:
+    """The choices of groups with those that the method's short name stands for; what is chosen itself beats these."""
+    meant = short_for(chosen.get("method", ""))
+    return {**chosen, **meant, **{group: chosen[group] for group in meant if group != "method" and group in chosen}}
+
+
+@cache
+def names_in(folder: str) -> list[str]:
+    """The names of the files in a folder of conf/, sorted."""
+    found = (file.name for file in files("lt_bench.conf").joinpath(*folder.split("/")).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
+
+def recipe_names(methods: Iterable[str], datasets: Iterable[str]) -> list[str]:
+    """Every name that recipe= takes: files, lines of conf/recipes.yaml, and what short names of methods take."""
+    plain = {*names_in("recipe"), *taken_from()}
+    short = [f"{method}_{dataset}" for method in methods if short_for(method) for dataset in datasets]
+    return sorted(plain | {name for name in short if _parts(name)["recipe"] in plain})
+
+
+def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Callable[[], bool]) -> dict[str, str]:
+    """The files of recipes for the choices of a run, by group.
+
+    ``known`` are all names of recipes; ``of_files`` says, where it is asked, whether the data set is one of files.
+    """
+    method, dataset = chosen["method"], chosen["dataset"]
+    if "recipe" in chosen:
+        found = _parts(chosen["recipe"])
+    else:
+        found = {"recipe": _first([method], dataset, known, of_files)}
+        for group in COMPONENTS:
+            names = [f"{method}_{chosen[group]}", chosen[group]]
+            found[f"{group}/recipe"] = _first(names, dataset, names_in(f"{group}/recipe"), of_files)
+    if found["recipe"] in taken_from():
+        found["recipe"] = taken_from()[found["recipe"]].recipe
+    return found
+
+
+def _parts(recipe: str) -> dict[str, str]:
+    """The recipes, by group, that a name stands for: simclr_gh_digits_lt is that of SimCLR and that of GH."""
+    found = {"recipe": recipe, **{f"{group}/recipe": NONE for group in COMPONENTS}}
+    for group in COMPONENTS if recipe not in {*names_in("recipe"), *taken_from()} else ():
+        for component in names_in(group):
+            method, between, dataset = recipe.partition(f"_{component}_")
+            if between:
+                names = [f"{method}_{component}", component]
+                own = _first(names, dataset, names_in(f"{group}/recipe"), lambda: False)
+                if own != NONE:
+                    found |= {"recipe": f"{method}_{dataset}", f"{group}/recipe": own}
+    return found
+
+
+def _first(names: Iterable[str], dataset: str, known: Collection[str], of_files: Callable[[], bool]) -> str:
+    """The recipe of the first of some names that has one for a data set, else for large images if it is of files."""
+    for data in (dataset, LARGE_IMAGES):
+        there = [f"{name}_{data}" for name in names if f"{name}_{data}" in known]
+        if there and (data == dataset or of_files()):
+            return there[0]
+    return NONE

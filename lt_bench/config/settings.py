@@ -1,0 +1,63 @@
+"""What a field of the schema says about itself: what it may be, whether it affects the result, what it means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, dataclass, field
+from typing import Any
+
+_KEY = "setting"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is said of a field beside its type and default.
+
+    Numbers, and every number in a list, are from ``least`` to ``most`` and greater than ``above``; words are one of
+    ``choices``; a list has ``length`` items. ``beside`` is for a node that names a class and holds its parameters: the
+    dataclass of the keys that stand beside them.
+    """
+
+    help: str
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    choices: tuple[str, ...] = ()
+    length: int | None = None
+    affects_result: bool = True
+    beside: type | None = None
+
+
+def setting(
+    default: Any = NO_DEFAULT,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    choices: tuple[str, ...] = (),
+    length: int | None = None,
+    affects_result: bool = True,
+    beside: type | None = None,
+    help: str,
+) -> Any:
+    """A dataclass field with its default (a list, a dictionary or a dataclass is made anew for every object)."""
+    metadata = {_KEY: Setting(help, least, most, above, choices, length, affects_result, beside)}
+    if isinstance(default, (list, dict)):
+        kind = type(default)
+        return field(default_factory=lambda: kind(default), metadata=metadata)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def setting_of(field: Field[Any]) -> Setting:
+    """What a field says about itself; nothing where it was not made by ``setting``."""
+    found = field.metadata.get(_KEY, Setting(""))
+    assert isinstance(found, Setting)
+    return found
+
+
+def default_of(field: Field[Any]) -> Any:
+    """A field's default, made anew where it is made by a function; ``dataclasses.MISSING`` where there is none."""
+    return field.default if field.default_factory is NO_DEFAULT else field.default_factory()

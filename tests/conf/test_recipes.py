@@ -1,0 +1,119 @@
+"""Recipes: every run is the one it has always been, and what has no file of its own says where its values come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lt_bench.config.compose import about, choices, compose, groups, parse
+from lt_bench.config.layers import layers
+from lt_bench.config.recipes import names_in, short_for, taken_from
+from lt_bench.errors import UsageError
+from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import identity_values, run_id
+
+# What decided the result of every method on every data set before recipes could be taken from one another.
+COMPOSED = json.loads((Path(__file__).parent / "composed.json").read_text())
+OWN = {"image_folder": ["dataset.num_classes=12"]}  # what only its user knows
+HARMONIZED = ("simclr", "focal", "sdclr", "boosted_cl")
+
+
+def settled(*words):
+    return validate(compose(words))
+
+
+def refusal(*words):
+    with pytest.raises(UsageError) as caught:
+        settled(*words)
+    return str(caught.value)
+
+
+def files_of(**chosen):
+    """The files that some choices stand for, weakest first."""
+    return [layer.name for layer in layers(choices(parse(f"{group}={name}" for group, name in chosen.items())))]
+
+
+@pytest.mark.parametrize("dataset", groups()["dataset"])
+def test_every_method_on_every_data_set_is_the_run_it_was(dataset):
+    changed = {}
+    for pair in (pair for pair in COMPOSED if pair.endswith(f"/{dataset}")):
+        words = [f"method={pair.partition('/')[0]}", f"dataset={dataset}", *OWN.get(dataset, [])]
+        before, now = COMPOSED[pair], json.loads(json.dumps(identity_values(settled(*words))))
+        keys = {key for key in {*before, *now} if before.get(key, "-") != now.get(key, "-")}
+        changed |= {f"{pair} {key}": (before.get(key, "-"), now.get(key, "-")) for key in keys}
+    assert changed == {}
+
+
+def test_the_runs_that_are_compared_are_those_of_every_method_and_data_set():
+    assert len(COMPOSED) >= 180
+    assert {pair.partition("/")[2] for pair in COMPOSED} <= set(groups()["dataset"])
+
+
+def test_every_recipe_without_a_file_names_one_and_says_why():
+    text = (Path(__file__).parents[2] / "conf" / "recipes.yaml").read_text()
+    named = [line.partition(":")[0] for line in text.splitlines() if line and not line.startswith(("#", " "))]
+    assert named == sorted(named) and named == list(taken_from())
+    assert all(len(line) <= 120 for line in text.splitlines())
+    for name, (recipe, why) in taken_from().items():
+        folder, _, file = recipe.rpartition("/")
+        assert file in names_in(f"recipe/{folder}".rstrip("/")) and name not in names_in("recipe")
+        assert len(why) > 5 and why in about("recipe", name)
+
+
+def test_a_recipe_is_found_by_at_most_one_link():
+    found = files_of(method="focal", dataset="cifar10_lt")
+    assert found[-5:-3] == ["fidelity/clean", "recipe/simclr_cifar100_lt"] and found[-3] == "budget/paper"
+    assert "recipe/none" in files_of(method="bcl", dataset="cifar10_lt")
+    assert files_of(method="simclr", dataset="cifar10_lt", recipe="bcl_inat18").count("recipe/bcl_inat18") == 1
+
+
+@pytest.mark.parametrize("dataset", ["digits_lt", "fashion_mnist_lt", "cifar10_lt", "places_lt", "inat18"])
+@pytest.mark.parametrize("method", HARMONIZED)
+def test_a_method_with_harmonization_is_one_run_by_either_name(method, dataset):
+    one, other = (
+        settled(f"method={method}_gh", f"dataset={dataset}"),
+        settled(f"method={method}", "harmonization=gh", f"dataset={dataset}"),
+    )
+    assert one == other and run_id(one) == run_id(other)
+    assert (one.method["name"], one.method["title"][-3:]) == (f"{method}_gh", "+GH")
+    assert one == settled("harmonization=gh", f"dataset={dataset}", f"method={method}_gh")
+
+
+def test_both_names_have_the_official_form():
+    words = ["dataset=cifar100_lt", "fidelity=official"]
+    one = settled("method=sdclr_gh", *words)
+    assert one == settled("method=sdclr", "harmonization=gh", *words)
+    assert one.method["harmonization"]["prior_refresh"] == "step" and one.method["double_normalisation"] is True
+
+
+def test_what_is_typed_beats_what_a_short_name_stands_for():
+    assert settled("method=simclr_gh", "harmonization=none") == settled("method=simclr")
+    assert "harmonization" not in settled("method=simclr").method
+    assert "harmonization" not in settled("method=ce", "harmonization=none").method
+
+
+def test_harmonization_on_a_method_without_a_name_for_it():
+    config = settled("method=boosted_sdclr", "harmonization=gh")
+    assert (config.method["name"], config.method["title"]) == ("boosted_sdclr_gh", "Boosted SDCLR+GH")
+    assert config.method["harmonization"]["target_dim"] == 10  # as on digits for every other method
+    assert not short_for("boosted_sdclr") and short_for("focal_gh") == {"method": "focal", "harmonization": "gh"}
+
+
+@pytest.mark.parametrize("method", ["ce", "sbcl"])
+def test_harmonization_is_refused_where_the_method_takes_none(method):
+    said = refusal(f"method={method}", "harmonization=gh")
+    assert said.startswith(
+        f"harmonization=gh: method={method} takes no harmonization; set harmonization=none, or one of"
+    )
+    assert said.endswith("boosted_cl, boosted_sdclr, focal, sdclr, simclr")
+
+
+def test_a_harmonized_recipe_that_is_typed_is_that_of_the_method_and_that_of_harmonization():
+    words = ["method=simclr_gh", "dataset=digits_lt"]
+    typed = settled(*words, "recipe=simclr_gh_imagenet_lt")
+    assert (typed.train.epochs, typed.method["harmonization"]["prior_floor"]) == (500, 100.0)
+    alone = settled(*words, "recipe=simclr_imagenet_lt")
+    assert (alone.train.epochs, alone.method["harmonization"].get("prior_floor", 0)) == (500, 0)
+    assert settled(*words, "recipe=none").method["harmonization"]["target_dim"] == 100
+    own = settled("method=sdclr", "harmonization=gh", "dataset=fashion_mnist_lt")
+    assert own.train.lr == 0.1 != settled("method=sdclr", "dataset=fashion_mnist_lt").train.lr
