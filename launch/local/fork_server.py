@@ -65,10 +65,11 @@ class ForkedProcess:
 class ForkServer:
     """The pool's side: starts the server with an environment, asks it for forks, learns how they exited."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], output_dir: Path) -> None:
         self.forked: dict[int, ForkedProcess] = {}
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "lt_bench.launch.local.fork_server"],
+            # the folder is for whoever looks at the list of processes
+            [sys.executable, "-m", "lt_bench.launch.local.fork_server", str(output_dir)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(environment),

@@ -60,7 +60,8 @@ class ProcessPool:
         self.interrupted: list[Path] = []
         self.stopping = False
         self._next_heartbeat = 0.0
-        self._server = ForkServer(self.environment) if fork else None
+        self.fork = fork
+        self._server: ForkServer | None = None
 
     def work(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Start and collect processes until all have ended; no process is left running when this returns.
@@ -106,12 +107,14 @@ class ProcessPool:
         self._next_heartbeat = 0.0
 
     def _fork(self, job: Job) -> ForkedProcess | None:
-        if self._server is None:
+        if not self.fork:
             return None
+        if self._server is None:
+            self._server = ForkServer(self.environment, job.folder.parent)
         try:
             return self._server.start(job.folder, self._log(job))
         except ServerLost:
-            self._server = None
+            self.fork = False
             return None
 
     def _start_new(self, job: Job, log: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -58,7 +58,7 @@ def test_forked_runs_equal_fresh_ones_bit_for_bit(tmp_path):
 
 @pytest.fixture
 def server():
-    server = ForkServer(ENVIRONMENT)
+    server = ForkServer(ENVIRONMENT, Path("runs"))
     yield server
     server.close()
 
@@ -88,14 +88,13 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint(server, tmp_path):
 def test_runs_are_asked_to_stop_when_the_server_is_killed_and_fresh_ones_take_over(tmp_path):
     jobs = frozen(tmp_path, "method=ce", "seed=0,1")
     pool, ended = ProcessPool(jobs, 1, ENVIRONMENT, fork=True), []
-    pool.ended = lambda job, status, what: ended.append(status)
-    pool._server.popen.kill()
+    pool.ended = lambda job, status, message: ended.append(status) or pool._server.popen.kill()
     pool.work()
-    assert ended == [0, 0] and pool._server is None
+    assert ended == [0, 0] and not pool.fork
 
 
 def test_a_lost_server_says_so(tmp_path):
-    server = ForkServer(ENVIRONMENT)
+    server = ForkServer(ENVIRONMENT, Path("runs"))
     server.popen.kill()
     server.popen.wait()
     with pytest.raises(ServerLost):
