@@ -56,11 +56,12 @@ def keep_trace(error: Exception, path: Path) -> None:
 def _culprit(error: Exception) -> str:
     """The innermost place that is neither ours nor a library's, else the innermost of ours."""
     libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    installed = {"site-packages", "dist-packages"}  # also those of the user, and of folders on PYTHONPATH
     ours = theirs = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         name, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
         if name.partition(".")[0] == "lt_bench":
             ours = f"lt_bench ({name}, line {line})"
-        elif not file.startswith(("<", *libraries)):
+        elif not file.startswith(("<", *libraries)) and not installed & {*Path(file).parts}:
             theirs = f"{name} ({file}, line {line})"
     return theirs or ours

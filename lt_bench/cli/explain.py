@@ -54,7 +54,8 @@ class _Explanation:
         options = {"choices": ", ".join(groups()[key])} if key in groups() else {}
         if choice and key in groups():
             yield from (*_head(key, choice), "")
-            yield from self._node(key) if found and found.is_node and found.below else self._set_by(_file(key, choice))
+            node = "train.optimizer" if key == "optimizer" else key if found and found.is_node and found.below else None
+            yield from self._node(node) if node else self._set_by(_file(key, choice))
         elif found is None and options:
             yield from (key, *_facts(options))
         elif found is None:
@@ -68,18 +69,27 @@ class _Explanation:
     def _single(self, key: str, found: Key) -> dict[str, str]:
         takes = _bounded(wanted(ast.parse(found.annotation, mode="eval").body), found.setting)
         affects = "yes" if found.affects_result else "no"
-        return {"takes": takes, "default": _default(found.default), "affects result": affects, "now": self._now(key)}
+        now = self._now(key, REQUIRED if found.default == MISSING else found.default)
+        return {"takes": takes, "default": _default(found.default), "affects result": affects, "now": now}
 
     def _parameter(self, key: str) -> Iterator[str]:
         """The lines on a parameter of a class, or on a part of a class that is a node."""
         above, _, name = key.rpartition(".")
         target, known = self._class(above)
+        if name == "name" and above in optimizers.NODES:
+            facts = {"takes": ", ".join(optimizers.names()), "now": f"{target}, the class that it stands for"}
+            yield from (
+                key,
+                *_wrapped("a file of conf/optimizer: it stands for a class and its values"),
+                *_facts(facts),
+            )
+            return
         if name == CLASS:
             yield from (key, *_wrapped("the class or function, as module.Name"), *_facts({"now": self._now(key)}))
             return
         if name not in known:
             names = [*known, *(fields_of(found.below) if (found := find(above)) and found.below else ())]
-            raise UsageError(f"unknown key {key}{nearest(name, names)}; {target} takes {', '.join(known)}")
+            raise UsageError(f"unknown key {key}{nearest(name, names)}; {target} takes {', '.join(known) or 'none'}")
         takes = _bounded(wanted(known[name].annotation), optimizers.range_of(key) or Setting(""))
         default = _default(known[name].default)
         facts = {"class": target, "takes": takes, "default": default, "affects result": "yes"}
@@ -97,7 +107,9 @@ class _Explanation:
             rows.append((f"{key}.{name}", "..." if inner.is_node else self._now(f"{key}.{name}"), inner.setting.help))
         if found is None or found.is_open:
             target, known = self._class(key)
-            text = next(iter(docstrings(target)), "")
+            text = (
+                "" if key in optimizers.NODES else next(iter(docstrings(target)), "")
+            )  # PyTorch makes them at run time
             yield from (f"class {target}", *_wrapped(text.partition("\n\n")[0]), "")
             for name, parameter in known.items():
                 value = OmegaConf.select(self.config, f"{key}.{name}", throw_on_missing=False)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
+
+from lt_bench.config import optimizers
 from lt_bench.config.compose import choices, groups, leaves, parse
-from lt_bench.config.layers import layers
+from lt_bench.config.layers import layers, merged
 
 COMMAND_LINE = "the command line"
 
@@ -20,8 +23,13 @@ class Source(NamedTuple):
 
 def sources(overrides: Sequence[str]) -> list[Source]:
     """All that sets values of a config, the weakest first."""
-    found = [Source(f"conf/{layer.name}.yaml", layer.values) for layer in layers(choices(parse(overrides)))]
-    for override in parse(overrides):
+    parsed = parse(overrides)
+    chosen = choices(parsed)
+    found = [Source(f"conf/{layer.name}.yaml", layer.values) for layer in layers(chosen)]
+    for override in parsed:
+        if override.key_or_group == "optimizer":
+            found += _optimizer(str(override.value()), OmegaConf.select(merged(chosen), "train.optimizer"))
+    for override in parsed:
         if override.key_or_group not in groups() and not override.is_delete():
             for key, value in leaves(override.key_or_group, override.value()):
                 found.append(Source(COMMAND_LINE, _nested(key, value)))
@@ -39,6 +47,14 @@ def last_setting(key: str, found: Sequence[Source]) -> tuple[str, Any] | None:
         else:
             return source.name, value
     return None
+
+
+def _optimizer(choice: str, present: Any) -> list[Source]:
+    """The file of an optimiser, where it is of another class than the one that the files before it describe."""
+    values = optimizers.of_name(choice)
+    before = optimizers.resolved(OmegaConf.to_container(present) or {})  # type: ignore[arg-type]
+    other = values.get("_target_") != before.get("_target_")
+    return [Source(f"conf/optimizer/{choice}.yaml", _nested("train.optimizer", values))] if other else []
 
 
 def _nested(key: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From the words on the command line to a composed config, with errors that name the allowed values."""
+"""From the overrides on the command line to a composed config, with errors that name the allowed values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from lt_bench.config import optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
-from lt_bench.config.recipes import COMPONENTS, NONE, names_in, recipe_files, recipe_names, spelled_out, taken_from
+from lt_bench.config.recipes import (
+    COMPONENTS,
+    NONE,
+    names_in,
+    parts_of,
+    recipe_files,
+    recipe_names,
+    spelled_out,
+    taken_from,
+)
 from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.errors import UsageError
 
@@ -44,6 +53,8 @@ def about(group: str, choice: str) -> str:
     if group == "recipe" and choice in taken_from():
         recipe, why = taken_from()[choice]
         return f"{why} ({recipe})"
+    if group == "recipe" and choice not in names_in("recipe"):  # that of a method, and that of its component
+        return "; ".join(about(part, name) for part, name in parts_of(choice).items() if name != NONE)
     lines = _text(group, choice).splitlines()
     end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     comments = [line[1:].strip() for line in lines[:end]]
@@ -92,19 +103,23 @@ def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
         return any(layer.values["dataset"].get("train_list") for layer in found)
 
     found = {**spelled, **recipe_files(everything, groups()["recipe"], of_files)}
+    for group in COMPONENTS:
+        if found.get(f"{group}/recipe", NONE) != NONE and everything.get(group, NONE) == NONE:
+            others = ", ".join(f"{group}={name}" for name in names_in(group) if name != NONE)
+            raise UsageError(f"recipe={typed['recipe']} is for a method with {group}; add {others}")
     return tuple(f"{group}={choice}" for group, choice in found.items())
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
-    """Overrides as Hydra reads them; raises UsageError for a malformed word or an unknown choice of a group.
+    """Overrides as Hydra reads them; raises UsageError for a malformed one or an unknown choice of a group.
 
     ``+key=value`` and ``++key=value`` mean the same as ``key=value``; ``~key`` takes a parameter of a class away.
     """
-    return list(map(_parse_word, overrides))
+    return list(map(_parse_one, overrides))
 
 
 @cache
-def _parse_word(word: str) -> Override:
+def _parse_one(word: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(word)
         if not override.key_or_group:

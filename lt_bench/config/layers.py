@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config import optimizers
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
 
@@ -45,6 +46,8 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
             values = _with_former(config, layer.values) if isinstance(layer.values, dict) else layer.values
             for key, target in _targets(values):
                 renew(config, key, target)
+            for key in optimizers.NODES:
+                _choose_optimizer(config, key, values)
             config.merge_with(values)
         except OmegaConfBaseException as error:
             raise LayerError(f"In '{layer.name}'") from error
@@ -70,6 +73,21 @@ def default_choices() -> dict[str, str]:
     return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))
 
 
+def _choose_optimizer(config: DictConfig, key: str, values: Any) -> None:
+    """Where a file names another optimiser, it starts from that one's values, as on the command line."""
+    node = OmegaConf.select(config, key)
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    if isinstance(values, dict) and isinstance(node, DictConfig) and node:
+        for by in ("_target_", "name"):
+            if by in values:
+                present: Any = OmegaConf.to_container(node)
+                chosen = optimizers.after_choice(present, by, values[by])
+                with open_dict(config):
+                    OmegaConf.update(config, key, chosen, merge=False, force_add=True)
+                return
+
+
 def renew(config: DictConfig, key: str, target: Any) -> set[str]:
     """Prepare the node at ``key`` for another ``_target_``: what only its former class takes goes; returns these keys.
 
@@ -77,7 +95,7 @@ def renew(config: DictConfig, key: str, target: Any) -> set[str]:
     A class that cannot be found changes nothing; the preflight says so.
     """
     node = OmegaConf.select(config, key)
-    former = node.get("_target_") if isinstance(node, DictConfig) else None
+    former = node.get("_target_") if isinstance(node, DictConfig) and key not in optimizers.NODES else None
     if not isinstance(former, str) or not isinstance(target, str) or former == target:
         return set()
     of_schema = getattr(OmegaConf.get_type(node), "__dataclass_fields__", {}).keys()

@@ -27,15 +27,20 @@ RANGES = {
 }
 
 # Classes of torch.optim that cannot train here, and why.
-UNSUITABLE = {
-    "torch.optim.LBFGS": "evaluates the loss several times a step",
-    "torch.optim.SparseAdam": "takes sparse gradients alone",
-    "torch.optim.Muon": "takes matrices alone, and every network here has other parameters too",
+_UNSUITABLE = {
+    "LBFGS": "evaluates the loss several times a step",
+    "SparseAdam": "takes sparse gradients alone",
+    "Muon": "takes matrices alone, and every network here has other parameters too",
 }
 
 # SGD and Adam are known to identities by these words and defaults; Adam's momentum is its first beta.
 _WORDS = {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0, "nesterov": False}
 _SECOND_BETA = 0.999
+
+
+def unsuitable(target: Any) -> str | None:
+    """Why a class of torch.optim cannot train here; None for one that can, and for other classes."""
+    return _UNSUITABLE.get(target.rpartition(".")[2]) if str(target).startswith("torch.optim.") else None
 
 
 def range_of(key: str) -> Setting | None:
@@ -72,7 +77,7 @@ def resolved(node: Mapping[str, Any]) -> dict[str, Any]:
     values = {**of_name(name), **own}
     if name == "adam":
         momentum = values.pop("momentum", None)
-        if momentum is not None and "betas" not in own:
+        if momentum is not None and "betas" not in own:  # else it is left over from SGD
             values["betas"] = [momentum, _SECOND_BETA]
         if values.get("nesterov") is False:
             del values["nesterov"]
@@ -91,7 +96,9 @@ def after_choice(node: Mapping[str, Any], by: str, choice: Any) -> dict[str, Any
         return dict(node)
     shared = by == "name" and choice in ("sgd", "adam") and before in (SGD, ADAM)
     if shared or not chosen:
-        return {**{key: value for key, value in node.items() if key != "_target_"}, "name": choice}
+        words = in_identity(resolved(node))[0] if shared else node
+        kept = {key: value for key, value in words.items() if not shared or key in _WORDS}
+        return {**{key: value for key, value in kept.items() if key != "_target_"}, "name": choice}
     return chosen
 
 

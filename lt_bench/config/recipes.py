@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from lt_bench.errors import UsageError
+
 # Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
 LARGE_IMAGES = "imagenet_lt"
 # Groups of components that methods take; a component has recipes and quirks of its own, in folders of its group.
@@ -24,10 +26,17 @@ class TakenFrom(NamedTuple):
 
 @cache
 def taken_from() -> dict[str, TakenFrom]:
-    """The recipes without a file of their own, by name."""
+    """The recipes without a file of their own, by name; raises UsageError for a line that is none of them."""
     text = (files("lt_bench.conf") / "recipes.yaml").read_text(encoding="utf-8")
-    lines = re.findall(r"^(\w+): ([\w/]+)  # (.+(?:\n  # .+)*)$", text, re.MULTILINE)
-    return {name: TakenFrom(recipe, why.replace("\n  #", "")) for name, recipe, why in lines}
+    found: dict[str, TakenFrom] = {}
+    for line in re.findall(r"^\w.*(?:\n  # .+)*", text, re.MULTILINE):
+        read = re.fullmatch(r"(\w+): +([\w/]+) +# *(.+)", line.replace("\n  #", ""))
+        if not read or read[1] in found or read[1] in names_in("recipe"):
+            raise UsageError(f"conf/recipes.yaml: {line!r} is not a new name, a recipe and why: NAME: RECIPE  # why")
+        if not (files("lt_bench.conf") / "recipe" / f"{read[2]}.yaml").is_file():
+            raise UsageError(f"conf/recipes.yaml: {read[1]}: there is no conf/recipe/{read[2]}.yaml")
+        found[read[1]] = TakenFrom(read[2], read[3])
+    return found
 
 
 @cache
@@ -35,7 +44,7 @@ def short_for(method: str) -> dict[str, str]:
     """The choices, by group, that a method's file stands for if it is no more than a short name; else nothing."""
     file = files("lt_bench.conf") / "method" / f"{method}.yaml"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    found = re.search(r"^short_for: \{(.+)\}$", text, re.MULTILINE)
+    found = re.search(r"^short_for: *\{(.+)\} *(?:#.*)?$", text, re.MULTILINE)
     return dict(re.findall(r"(\w+): (\w+)", found[1])) if found else {}
 
 
@@ -56,7 +65,7 @@ def recipe_names(methods: Iterable[str], datasets: Iterable[str]) -> list[str]:
     """Every name that recipe= takes: files, lines of conf/recipes.yaml, and what short names of methods take."""
     plain = {*names_in("recipe"), *taken_from()}
     short = [f"{method}_{dataset}" for method in methods if short_for(method) for dataset in datasets]
-    return sorted(plain | {name for name in short if _parts(name)["recipe"] in plain})
+    return sorted(plain | {name for name in short if parts_of(name)["recipe"] in plain})
 
 
 def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Callable[[], bool]) -> dict[str, str]:
@@ -66,7 +75,7 @@ def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Ca
     """
     method, dataset = chosen["method"], chosen["dataset"]
     if "recipe" in chosen:
-        found = _parts(chosen["recipe"])
+        found = parts_of(chosen["recipe"])
     else:
         found = {"recipe": _first([method], dataset, known, of_files)}
         for group in COMPONENTS:
@@ -77,7 +86,7 @@ def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Ca
     return found
 
 
-def _parts(recipe: str) -> dict[str, str]:
+def parts_of(recipe: str) -> dict[str, str]:
     """The recipes, by group, that a name stands for: simclr_gh_digits_lt is that of SimCLR and that of GH."""
     found = {"recipe": recipe, **{f"{group}/recipe": NONE for group in COMPONENTS}}
     for group in COMPONENTS if recipe not in {*names_in("recipe"), *taken_from()} else ():

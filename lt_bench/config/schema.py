@@ -221,7 +221,7 @@ class StageTwo(Named):
     are ``options``.
     """
 
-    train: Training | None = setting(None, help="how its classifier is trained; null: a closed form")
+    train: Training | None = setting(None, help="how its classifier is trained; rules of a closed form have none")
     options: dict[str, Any] = setting({}, help="the parameters of its class")
 
     def parameters(self) -> dict[str, Any]:

@@ -153,12 +153,14 @@ def _optimizers(config: Config) -> Iterator[str]:
     for key in optimizers.NODES:
         values, training = node(config, key) or {}, key.removesuffix(".optimizer")
         target, betas = values.get("_target_"), values.get("betas", [])
-        if target in optimizers.UNSUITABLE:
-            yield f"{key}._target_={target} {optimizers.UNSUITABLE[target]}; set {key}.name=adamw, or another class"
+        if why := optimizers.unsuitable(target):
+            yield f"{key}._target_={target} {why}; set {key}.name=adamw, or another class"
         if any(beta >= 1 for beta in betas):
             yield f"{key}.betas={shown(betas)}: a beta is below 1; set {key}.betas=[0.9,0.999]"
         if values.get("nesterov") and not values.get("momentum"):
             yield f"{key}.nesterov=true is a kind of momentum, and there is none; set {key}.momentum=0.9"
+        if values.get("nesterov") and values.get("dampening"):
+            yield f"{key}.nesterov=true has no dampening; set {key}.dampening=0"
         if node(config, f"{training}.ema_decay") == 1:
             yield f"{training}.ema_decay=1 keeps the first weights for ever; set {training}.ema_decay=0.999"
     for name, usual in (("layer_decay", None), ("head_lr_factor", 1.0)):

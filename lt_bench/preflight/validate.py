@@ -34,7 +34,7 @@ TARGETS: dict[str, Mapping[str, Parameter]] = {
 def validate(composed: DictConfig, frozen: bool = False) -> Config:
     """The checked config with every interpolation resolved; raises UsageError with one line per problem.
 
-    ``frozen``: it was settled before, and the files of conf/, which may have changed since, have no say any more.
+    ``frozen``: it was validated before, and the files of conf/, which may have changed since, have no say any more.
     """
     if not frozen:
         _no_useless_training(composed)

@@ -177,10 +177,18 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
     if record.kind != "run" or found.folder is None or not lacking:
         return record
     try:
-        more = evaluate(load_predictions(found.folder / PREDICTIONS), lacking)
+        predictions = load_predictions(found.folder / PREDICTIONS)
     except (OSError, ValueError) as error:
         log.warning("metrics of run %s are not known: %s", record.run_id, " ".join(str(error).split()))
         return record
+    more: dict[str, Any] = {}
+    for name in sorted(lacking):
+        try:
+            value = evaluate(predictions, {name})
+            check_metrics(value)
+        except Exception as error:  # a defect of the metric, which is to be seen and not to cost other metrics
+            raise RuntimeError(f"metric {name!r} of run {record.run_id} cannot be computed: {error}") from error
+        more |= value
     return replace(record, metrics={**record.metrics, **more})
 
 

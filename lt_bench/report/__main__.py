@@ -68,16 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _more_metrics(words: Sequence[str]) -> list[str]:
+def _more_metrics(asked: Sequence[str]) -> list[str]:
     """The names of metrics that are asked for; MODULE.NAME imports the module, whose metrics enter the table."""
-    for word in words:
-        module = word.rpartition(".")[0]
+    for one in asked:
+        module = one.rpartition(".")[0]
         try:
             if module:
                 import_module(module)
         except ImportError as error:
-            _parser().error(f"--metric {word}: {error}")
-    names = [word.rpartition(".")[2] for word in words]
+            _parser().error(f"--metric {one}: {error}")
+    names = [one.rpartition(".")[2] for one in asked]
     for name in names:
         if name not in scalars():
             _parser().error(f"--metric: no metric {name!r}; expected one of: {', '.join(scalars())}")

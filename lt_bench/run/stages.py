@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,16 @@ class Runner:
         )
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
-        self.data: Data = load_data(config, self.device)
-        self.held_out = self.data.validation if config.evaluation.split == "validation" else self.data.test
+
+    @cached_property
+    def data(self) -> Data:
+        """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
+        return load_data(self.config, self.device)
+
+    @property
+    def held_out(self) -> Images:
+        """The images that are evaluated on."""
+        return self.data.validation if self.config.evaluation.split == "validation" else self.data.test
 
     def _precision(self, key: str, training: Training) -> str:
         with keyed(key):
@@ -58,13 +67,13 @@ class Runner:
 
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
-        manifest, facts = folder.path / "split.json", self._manifest(folder)
-        if manifest.exists():
-            check_manifest(manifest, facts)
-        elif folder.writes:
-            write_json(manifest, facts)
         folder.status("running")
         try:
+            manifest, facts = folder.path / "split.json", self._manifest(folder)
+            if manifest.exists():
+                check_manifest(manifest, facts)
+            elif folder.writes:
+                write_json(manifest, facts)
             record = work(folder)
         except (Interrupted, KeyboardInterrupt):
             folder.status("interrupted")

@@ -1,6 +1,8 @@
 """Recipes: every run is the one it has always been, and what has no file of its own says where its values come from."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,32 @@ def test_a_harmonized_recipe_that_is_typed_is_that_of_the_method_and_that_of_har
     assert settled(*words, "recipe=none").method["harmonization"]["target_dim"] == 100
     own = settled("method=sdclr", "harmonization=gh", "dataset=fashion_mnist_lt")
     assert own.train.lr == 0.1 != settled("method=sdclr", "dataset=fashion_mnist_lt").train.lr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("zz_digits_lt: ce_digits_lt", "is not a new name"),
+        ("zz_digits_lt: ce_digits_lt #", "is not a new name"),
+        (
+            "zz_digits_lt: balanced_softmax_digits_lt  # a second link",
+            "there is no conf/recipe/balanced_softmax_digits_lt",
+        ),
+        ("zz_digits_lt: ce_digits_ltt  # mistyped", "there is no conf/recipe/ce_digits_ltt.yaml"),
+        ("ce_digits_lt: none  # has a file", "is not a new name"),
+    ],
+)
+def test_a_line_of_the_table_that_means_nothing_is_refused(line, said, tmp_path, monkeypatch):
+    conf = Path(shutil.copytree(Path(__file__).parents[2] / "conf", tmp_path / "conf"))
+    with (conf / "recipes.yaml").open("a") as table:
+        table.write(f"{line}\n")
+    monkeypatch.setattr("lt_bench.config.recipes.files", lambda package: conf)
+    monkeypatch.setattr("lt_bench.config.recipes.names_in", names_in.__wrapped__)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        taken_from.__wrapped__()
+
+
+def test_a_recipe_for_a_component_wants_the_component():
+    with pytest.raises(UsageError, match="is for a method with harmonization; add harmonization=gh"):
+        compose(["method=simclr", "recipe=simclr_gh_cifar100_lt"])
+    assert compose(["method=simclr", "harmonization=gh", "recipe=simclr_gh_cifar100_lt"]).method.name == "simclr_gh"

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from lt_bench.config.compose import compose
+from lt_bench.config.compose import compose, groups
 from lt_bench.config.optimizers import NODES, after_choice, names, of_name, resolved
 from lt_bench.config.schema import node
 from lt_bench.launch.planning.plan import expand
@@ -194,3 +195,28 @@ def test_one_optimiser_has_one_identity(left, right):
 def test_the_new_settings_decide_the_result(word):
     base, other = (identities(config(*CE, *words)) for words in ((), (f"train.{word}",)))
     assert base[0] != other[0] and base[1] != other[1]
+
+
+@pytest.mark.parametrize(
+    ("node", "values"),
+    [
+        (
+            {"_target_": "torch.optim.AdamW", "weight_decay": 0.05},
+            {"_target_": "torch.optim.AdamW", "weight_decay": 0.05},
+        ),
+        ({"name": "adamw", "weight_decay": 0.05}, {**ADAMW, "weight_decay": 0.05}),
+    ],
+)
+def test_a_file_may_name_another_optimiser_as_the_command_line_may(node, values, monkeypatch):
+    name = "_".join(node)  # what was composed is kept by its name
+    store = ConfigStore.instance()
+    store.store(group="experiment", name=name, node={"train": {"optimizer": node}}, package="_global_")
+    monkeypatch.setitem(groups(), "experiment", [*groups()["experiment"], name])
+    for method in ("ce", "sbcl"):
+        assert chosen(f"method={method}", f"experiment={name}") == values
+    assert chosen("method=ce", f"experiment={name}", "optimizer=sgd")["_target_"] == "torch.optim.SGD"
+
+
+def test_sgd_after_adam_keeps_momentum_and_weight_decay():
+    typed = chosen("method=ce", "optimizer=adam", "train.optimizer.weight_decay=0.1", "train.optimizer.name=sgd")
+    assert typed == {"_target_": "torch.optim.SGD", "momentum": 0.9, "weight_decay": 0.1, "nesterov": False}

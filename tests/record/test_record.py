@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from helpers.samples import metrics, predictions, sample
 
-from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.metrics import METRICS, evaluate
+from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.record import RunRecord, read_record, read_records
+from lt_bench.record.record import PREDICTIONS, RunRecord, read_record, read_records
 
 
 def test_round_trip_through_json() -> None:
@@ -175,3 +176,16 @@ def test_doubles_collapse_and_contradictions_name_both_files(tmp_path: Path) -> 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_records([tmp_path / "nowhere"])
+
+
+def test_a_defect_of_one_metric_is_seen_and_named(tmp_path, monkeypatch):
+    def broken(given):
+        raise ValueError("of its author")
+
+    for function, said in ((broken, "of its author"), (lambda given: 7.0, "expected a fraction in \\[0, 1\\]")):
+        monkeypatch.setitem(METRICS, "mine", METRICS["macro"]._replace(function=function))
+        record = sample()
+        write_json(tmp_path / "record.json", record.to_dict())
+        save_predictions(tmp_path / PREDICTIONS, predictions(np.array([[2.0, 1.0, 0.0]]), [0], [9, 5, 1]))
+        with pytest.raises(RuntimeError, match=f"metric 'mine' of run {record.run_id} cannot be computed: .*{said}"):
+            read_records([tmp_path], {"mine"})

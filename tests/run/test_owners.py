@@ -127,7 +127,7 @@ SCHEDULE = [f"~train.schedule.{name}" for name in ("milestones", "gamma", "warm_
 @pytest.mark.parametrize(
     ("words", "folders"),
     [
-        (["dataset._target_=parts.source"], 0),  # there is no run folder's work yet
+        (["dataset._target_=parts.source"], 1),
         ([*SCHEDULE, "train.schedule._target_=parts.InInit"], 2),
         ([*SCHEDULE, "train.schedule._target_=parts.InCall"], 2),
         (["stage_two=cb", "stage_two._target_=parts.InBuild", "stage_two.name=mine"], 1),
