@@ -39,10 +39,9 @@ def main() -> int:
             found[fork] = wall, cpu, records
             how = "forks of one process" if fork else "a new process each"
             print(f"{count} runs, {how:<22} {wall:7.1f} s  {cpu:7.1f} CPU s")
-    print(
-        f"ratio of seconds {found[False][0] / found[True][0]:.1f}, of CPU seconds {found[False][1] / found[True][1]:.1f}"
-    )
-    return int(found[False][2] != found[True][2])
+    (wall, cpu, records), (fork_wall, fork_cpu, fork_records) = found[False], found[True]
+    print(f"ratio of seconds {wall / fork_wall:.1f}, of CPU seconds {cpu / fork_cpu:.1f}")
+    return int(records != fork_records)
 
 
 def _jobs(output_dir: Path, count: int) -> list[Job]:
