@@ -12,15 +12,19 @@ from lt_bench.errors import UsageError
 
 def complete(arguments: list[str]) -> int:
     """Install shell completion, or print completions for the shell; raises UsageError for other flags."""
+    from lt_bench.config.compose import groups
     from lt_bench.config.schema import register
 
     asked = re.fullmatch(r"(-sc|--shell-completion) ((un)?install|(query))=(bash|zsh|fish)", " ".join(arguments))
     if not asked or (asked[4] and "COMP_LINE" not in os.environ):
         raise UsageError("completion is installed with --shell-completion install=bash (or zsh, fish)")
     import hydra
+    from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig
 
     register()
+    for name in groups()["recipe"]:  # Hydra lists files, and some recipes are lines of a table
+        ConfigStore.instance().store(group="recipe", name=name, node={})
     sys.argv = ["lt-bench", *arguments]
 
     @hydra.main(version_base="1.3", config_path="pkg://lt_bench.conf", config_name="config")

@@ -170,6 +170,7 @@ def test_the_installed_command_is_the_module():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("lt-bench recipe=focal_gh_c", {"recipe=focal_gh_cifar10_lt", "recipe=focal_gh_cifar100_lt"}),
         ("lt-bench dat", {"data_dir=", "dataset.", "dataset="}),
         ("lt-bench dataset=", {f"dataset={choice}" for choice in groups()["dataset"]}),
         ("lt-bench method=ce stage_two=ldam", {"stage_two=ldam_drw"}),
