@@ -86,7 +86,6 @@ def _show(overrides: list[str], resolve: bool) -> int:
 def _one_run(overrides: list[str], dry_run: bool) -> int:
     from lt_bench.config.compose import compose
     from lt_bench.errors import UsageError
-    from lt_bench.launch.planning.plan import describe
     from lt_bench.preflight.validate import validate
 
     config = validate(compose(overrides))
@@ -95,6 +94,8 @@ def _one_run(overrides: list[str], dry_run: bool) -> int:
     if config.launch.executor != "local":
         raise UsageError("runs on a cluster are submitted as a sweep, even one run; add -m")
     if dry_run:
+        from lt_bench.launch.planning.plan import describe
+
         print(describe(config))
         return DONE
     from lt_bench.run.execute import carry_out

@@ -67,14 +67,18 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
+    set_here = [override for override in parsed if _sets(override)]
+    typed = [leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())]
+    for key, _ in typed:  # before the files are read, so that a mistyped key is answered at once
+        if not is_parameter(key):
+            annotation_of(key)
     chosen = choices(parsed)
     config = copy.deepcopy(_merged(chosen))
     for override in parsed:
         if override.key_or_group == "optimizer":  # replaces values that other files give, so it comes after them all
             _choose_optimizer(config, "train.optimizer", "group", override.value())
-    set_here = [override for override in parsed if _sets(override)]
     gone = set[str]()
-    for key, value in (leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())):
+    for key, value in typed:
         if key in optimizers.CHOOSING:  # before the values of what is chosen, wherever they are typed
             place, _, by = key.rpartition(".")
             _choose_optimizer(config, place, by, value)
