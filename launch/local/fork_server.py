@@ -25,19 +25,21 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
 
 
-class ServerLost(RuntimeError):
-    """The server has exited, or cannot fork: runs are to be started as fresh processes."""
-
-
 class ForkedProcess:
-    """A run's process, with the part of ``subprocess.Popen`` that the pool uses."""
+    """A run's process, with the part of ``subprocess.Popen`` that the pool uses.
 
-    def __init__(self, server: ForkServer, pid: int) -> None:
-        self.server, self.pid = server, pid
+    It has no ``pid`` while the server still imports; ``never_started`` says that the server has exited before that.
+    """
+
+    def __init__(self, server: ForkServer) -> None:
+        self.server = server
+        self.pid: int | None = None
         self.returncode: int | None = None
+        self.never_started = False
+        self._wanted: signal.Signals | None = None  # sent as soon as there is a process
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while the process runs."""
+        """The exit status, negative for a signal; None while the process runs or is to start."""
         if self.returncode is None:
             self.server.collect()
         return self.returncode
@@ -56,16 +58,32 @@ class ForkedProcess:
         """Send SIGKILL."""
         self._signal(signal.SIGKILL)
 
+    def started(self, pid: int) -> None:
+        """Take note of the process, and send it the signal that came before it."""
+        self.pid = pid
+        if self._wanted is not None:
+            self._signal(self._wanted)
+
     def _signal(self, number: signal.Signals) -> None:
-        if self.poll() is None:
+        if self.poll() is not None:
+            return
+        if self.pid is None and not self.server.forked:
+            self.server.popen.terminate()  # it still imports, and nobody need wait for that
+        elif self.pid is None:
+            self._wanted = number
+        else:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
 
 class ForkServer:
-    """The pool's side: starts the server with an environment, asks it for forks, learns how they exited."""
+    """The pool's side: starts the server with an environment, asks it for forks, learns how they exited.
+
+    Nothing here waits for the server, which may need minutes to import on a busy file system.
+    """
 
     def __init__(self, environment: Mapping[str, str], output_dir: Path) -> None:
+        self.asked: list[ForkedProcess] = []  # in the order in which they will start
         self.forked: dict[int, ForkedProcess] = {}
         self.popen = subprocess.Popen(
             # the folder is for whoever looks at the list of processes
@@ -79,29 +97,30 @@ class ForkServer:
         self._unread = b""
 
     def start(self, folder: Path, log: Path) -> ForkedProcess:
-        """Fork a process that carries out the run submitted in a folder and prints to a log; raises ServerLost."""
+        """A process that will carry out the run submitted in a folder and print to a log."""
         assert self.popen.stdin is not None
-        try:
+        process = ForkedProcess(self)
+        self.asked.append(process)
+        with suppress(OSError):  # of a server that has exited: the process is found never to have started
             self.popen.stdin.write(json.dumps([str(folder), str(log)]).encode() + b"\n")
             self.popen.stdin.flush()
-        except OSError as error:
-            raise ServerLost(str(error)) from error
-        while True:  # exits of others may be told before
-            answer = self._read(timeout=None)
-            if answer is None:
-                raise ServerLost("it has exited")
-            if "started" in answer:
-                process = self.forked[answer["started"]] = ForkedProcess(self, answer["started"])
-                return process
-            self._note(answer)
+        return process
 
     def collect(self) -> None:
-        """Take note of the processes that have exited; those of a server that has exited count as killed."""
-        while (answer := self._read(timeout=0)) is not None:
-            self._note(answer)
-        if self.popen.poll() is not None:
-            for process in self.forked.values():
+        """Take note of processes that have started and exited; those of a server that has exited count as killed."""
+        lost = self.popen.poll() is not None  # before its last answers are read
+        while (answer := self._read()) is not None:
+            if "started" in answer:
+                process = self.forked[answer["started"]] = self.asked.pop(0)
+                process.started(answer["started"])
+            elif known := self.forked.pop(answer["exited"], None):
+                known.returncode = answer["status"]
+        if lost:
+            for process in self.asked:
+                process.never_started = True
+            for process in (*self.asked, *self.forked.values()):
                 process.returncode = -signal.SIGKILL
+            self.asked.clear()
             self.forked.clear()
 
     def close(self) -> None:
@@ -112,16 +131,12 @@ class ForkServer:
                     stream.close()
         self.popen.wait()
 
-    def _note(self, answer: dict[str, int]) -> None:
-        if process := self.forked.pop(answer["exited"], None):
-            process.returncode = answer["status"]
-
-    def _read(self, timeout: float | None) -> dict[str, int] | None:
-        """The next answer; None where there is none in time, or none will come."""
+    def _read(self) -> dict[str, int] | None:
+        """The next answer; None where there is none yet, or none will come."""
         assert self.popen.stdout is not None
         while b"\n" not in self._unread:
             descriptor = self.popen.stdout.fileno()
-            if not select.select([descriptor], [], [], timeout)[0]:
+            if not select.select([descriptor], [], [], 0)[0]:
                 return None
             block = os.read(descriptor, 4096)
             if not block:

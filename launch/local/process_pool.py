@@ -16,7 +16,7 @@ from lt_bench.command import DONE, FAILED, INTERRUPTED
 from lt_bench.files import write_json
 
 from ..submission import HEARTBEAT, LOG, read_json
-from .fork_server import ForkedProcess, ForkServer, ServerLost, follow_parent
+from .fork_server import ForkedProcess, ForkServer, follow_parent
 
 HEARTBEAT_S = 10  # a run whose heartbeat is much older has exited without a status
 
@@ -111,11 +111,7 @@ class ProcessPool:
             return None
         if self._server is None:
             self._server = ForkServer(self.environment, job.folder.parent)
-        try:
-            return self._server.start(job.folder, self._log(job))
-        except ServerLost:
-            self.fork = False
-            return None
+        return self._server.start(job.folder, self._log(job))
 
     def _start_new(self, job: Job, log: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder)]
@@ -136,6 +132,10 @@ class ProcessPool:
                 continue
             self.running.remove(process)
             job = process.job
+            if isinstance(process.popen, ForkedProcess) and process.popen.never_started and not self.stopping:
+                self.fork = False
+                self.waiting.insert(0, job)  # without its server, it gets a new process
+                continue
             self._remove_heartbeat(job)
             if status == DONE:
                 self.ended(job, status, "done")

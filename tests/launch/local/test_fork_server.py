@@ -12,7 +12,7 @@ import torch
 from helpers.command_line import wait_for
 
 from lt_bench.evaluation.predictions import load_predictions
-from lt_bench.launch.local.fork_server import ForkServer, ServerLost
+from lt_bench.launch.local.fork_server import ForkServer
 from lt_bench.launch.local.process_pool import Job, ProcessPool
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze
@@ -68,7 +68,7 @@ def test_a_crash_costs_one_run_and_a_kill_too(server, tmp_path):
     wrong = tmp_path / "wrong"
     wrong.mkdir()
     processes = [server.start(folder, folder / "log.txt") for folder in (good.folder, wrong, other.folder)]
-    assert len({process.pid for process in processes}) == 3
+    wait_for(lambda: all(process.poll() is None and process.pid for process in processes[2:]))
     processes[2].kill()
     assert [process.wait() for process in processes] == [0, 2, -signal.SIGKILL]
     assert "holds no submission.json" in (wrong / "log.txt").read_text()
@@ -93,13 +93,37 @@ def test_runs_are_asked_to_stop_when_the_server_is_killed_and_fresh_ones_take_ov
     assert ended == [0, 0] and not pool.fork
 
 
-def test_a_lost_server_says_so(tmp_path):
-    server = ForkServer(ENVIRONMENT, Path("runs"))
-    server.popen.kill()
-    server.popen.wait()
-    with pytest.raises(ServerLost):
-        server.start(tmp_path, tmp_path / "log.txt")
-    server.close()
+def test_without_its_server_a_run_gets_a_new_process(tmp_path):
+    """Also where the server is lost while it still imports, and nothing waits for it."""
+    jobs = frozen(tmp_path, "method=ce", "seed=0,1")
+    pool, ended = ProcessPool(jobs, 2, ENVIRONMENT, fork=True), []
+    pool.ended = lambda job, status, message: ended.append(status)
+    pool._start()
+    assert [process.popen.pid for process in pool.running] == [None, None] and pool._server.popen.poll() is None
+    pool._server.popen.kill()
+    pool.work()
+    assert ended == [0, 0] and not pool.fork
+
+
+def test_runs_that_are_stopped_while_the_server_imports_end_with_it(tmp_path):
+    jobs = frozen(tmp_path, "method=ce", "seed=0,1,2", "train.epochs=100000")
+    pool, ended = ProcessPool(jobs, 2, ENVIRONMENT, fork=True), []
+    pool.ended = lambda job, status, message: ended.append(message)
+    pool.work(lambda: None if pool.stopping else pool.stop())
+    assert ended == ["interrupted"] * 2 and len(pool.waiting) == 1
+    assert all(process is None for process in (*pool._server.asked, *pool._server.forked))
+
+
+def test_a_run_that_is_stopped_before_it_has_a_process_gets_the_signal_then(server, tmp_path):
+    first, second = frozen(tmp_path, "method=ce", "seed=0,1", "budget.max_steps_per_epoch=null", "train.epochs=100000")
+    running = server.start(first.folder, first.folder / "log.txt")
+    wait_for(lambda: running.poll() is None and running.pid)
+    process = server.start(second.folder, second.folder / "log.txt")
+    assert process.pid is None
+    process.terminate()
+    assert process.wait() in (130, -signal.SIGTERM) and process.pid and running.poll() is None
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the death of its parent")
