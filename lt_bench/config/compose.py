@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config import optimizers
+from lt_bench.config import epochs, optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
@@ -74,6 +74,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             annotation_of(key)
     chosen = choices(parsed)
     config = copy.deepcopy(_merged(chosen))
+    recipes = epochs.lengths(config)
     for override in parsed:
         if override.key_or_group == "optimizer":  # replaces values that other files give, so it comes after them all
             _choose_optimizer(config, "train.optimizer", "group", override.value())
@@ -91,6 +92,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             for key, value in leaves(override.key_or_group, override.value()):
                 if key not in optimizers.CHOOSING:
                     _set(config, key, value)
+    epochs.stretch(config, recipes, (key for key, _ in typed))
     _check_components(config, dict(word.split("=", 1) for word in chosen))
     return config
 

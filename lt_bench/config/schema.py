@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lt_bench.config import epochs
 from lt_bench.config.settings import setting
 
 # the networks that torchvision has published weights for
@@ -159,7 +160,15 @@ class Imbalance:
 class Training:
     """How a stage is trained."""
 
-    epochs: int = setting(MISSING, least=1, help="passes over the training images, after budget.epoch_scale")
+    epochs: int = setting(
+        MISSING,
+        least=1,
+        help="passes over the training images; what else of the stage is counted in epochs moves along where this is "
+        "typed (budget.rescale=false: does not), and what is typed stays",
+    )
+    recipe_epochs: int | None = setting(
+        None, least=1, affects_result=False, help="epochs of the recipe where others are typed; null: none are"
+    )
     batch_size: int = setting(MISSING, least=1, help="images of one step, over all processes")
     lr: float = setting(MISSING, above=0, help="learning rate that the schedule starts from, before lr_scaling")
     drop_last: bool = setting(False, help="whether the last batch of an epoch is left out where it is not full")
@@ -249,6 +258,12 @@ class Budget:
     name: str = setting("paper", help="its name; custom where values differ from the file of this name")
     epoch_scale: float = setting(1.0, above=0, help="multiplies all numbers of epochs of a recipe")
     max_steps_per_epoch: int | None = setting(None, least=1, help="an epoch ends after so many steps; null: never")
+    rescale: bool = setting(
+        True, affects_result=False, help="whether what a recipe counts in epochs moves with epochs that are typed"
+    )
+    moved: list[str] = setting(
+        [], affects_result=False, help="the keys that moved with epochs that are typed, written by the suite"
+    )
 
 
 @dataclass
@@ -357,11 +372,6 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def scaled_epochs(count: float, *, _root_: DictConfig) -> int:
-    """A recipe's count of epochs under the budget: max(1, round(count * epoch_scale))."""
-    return max(1, round(count * _root_.budget.epoch_scale))
-
-
 def schema() -> DictConfig:
     """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well."""
     config = OmegaConf.structured(Config)
@@ -373,6 +383,6 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolver ``${epochs:N}`` known to Hydra and OmegaConf."""
+    """Make the schema and the resolvers of ``config.epochs`` known to Hydra and OmegaConf."""
     ConfigStore.instance().store(name="lt_bench_schema", node=schema())
-    OmegaConf.register_new_resolver("epochs", scaled_epochs, replace=True)
+    epochs.register()

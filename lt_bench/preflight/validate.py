@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
 from lt_bench.config.compose import groups, shown, wrong_kind
-from lt_bench.config.keys import CLASS, beside, class_nodes, fields_of, nearest, no_single_value
+from lt_bench.config.keys import CLASS, affects_result, beside, class_nodes, fields_of, nearest, no_single_value
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, node
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.config.stages import StageName
@@ -85,7 +85,8 @@ def _name_budget(config: Config) -> None:
     if config.budget.name in groups()["budget"]:
         text = (files("lt_bench.conf") / "budget" / f"{config.budget.name}.yaml").read_text(encoding="utf-8")
         file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
-        if asdict(config.budget) != OmegaConf.to_container(file):
+        deciding = [key for key in asdict(config.budget) if affects_result(f"budget.{key}")]
+        if any(getattr(config.budget, key) != file[key] for key in deciding):
             config.budget.name = "custom"
 
 
