@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
 
 class TrainInfo(NamedTuple):
-    """What is known before a method is built: labels (N,) of the train split, classes, epochs after budget scaling."""
+    """What is known before a method is built: labels (N,) of the train split, classes, epochs of the stage."""
 
     labels: Tensor
     num_classes: int
@@ -83,6 +83,10 @@ class Method(nn.Module):
     last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
     that ``replicated`` names: they have the same rows on every process. ``microbatches`` says that the loss is a mean
     over independent images, so that a batch may be taken in parts.
+
+    Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
+    something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the
+    parameter that ``restart_epochs`` gives, unless the parameter ``restart`` is false.
     """
 
     views: tuple[str, ...] = ()
@@ -93,6 +97,9 @@ class Method(nn.Module):
     gives_strength: ClassVar[bool] = False
     replicated: ClassVar[tuple[str, ...]] = ()
     microbatches: ClassVar[bool] = False
+    begins_at: ClassVar[tuple[str, ...]] = ()
+    least_epochs: ClassVar[int] = 1
+    restarts_at: ClassVar[str | None] = None
     encoder: nn.Module
     classifier: nn.Module | None
 
@@ -133,12 +140,14 @@ class StageTwo(Protocol):
 
     ``train_split`` is "train", the long-tailed images, or "balanced", every training image that is not held out;
     ``shots`` takes that many labelled images of each class of it, drawn with ``shot_seed``. ``train_view`` is how the
-    encoder sees the images where their features are computed once. ``microbatches`` is as for a method.
+    encoder sees the images where their features are computed once. ``microbatches`` and ``begins_at`` are as for a
+    method.
     """
 
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
     microbatches: ClassVar[bool] = False
+    begins_at: ClassVar[tuple[str, ...]] = ()
     train_split: str = "train"
     train_view: str = "plain"
     shots: int | None = None

@@ -1,7 +1,7 @@
 """Numbers of epochs in conf/: what they are under a budget, and when the epochs of a stage are typed.
 
-In files, ``${epochs:N}`` is N epochs of the recipe. A stage whose ``epochs`` are typed takes its recipe's place in time:
-whatever else of it is counted in epochs moves by typed / recipe's epochs, unless it is typed as well.
+In files, ``${epochs:N}`` is N epochs of the recipe. Where the ``epochs`` of a stage are typed, whatever else of it is
+counted in epochs is multiplied by typed / recipe's epochs, unless it is typed as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config.stages import StageName
 
-REFERENCE = re.compile(r"\$\{(?:epochs|quirk_epochs): *([\d.]+)\}")
+REFERENCE = re.compile(r"\$\{epochs: *([\d.]+)\}")
 # What belongs to a stage in time; everything else has no epochs.
 PARTS = {StageName.ONE: ("train", "method"), StageName.TWO: ("stage_two",)}
 
@@ -87,11 +87,11 @@ def moving(config: DictConfig, stage: StageName) -> list[str]:
 
 def _references(node: Any, key: str) -> Iterator[str]:
     """The dotted keys of values that refer to a recipe's epochs; a list counts as one value."""
-    tree = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else node
+    tree: Any = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else node
     for name, value in tree.items() if isinstance(tree, dict) else ():
         if isinstance(value, dict):
             yield from _references(value, f"{key}.{name}")
-        elif REFERENCE.search(str(value)):
+        elif REFERENCE.search(repr(value)):
             yield f"{key}.{name}"
 
 
@@ -114,9 +114,11 @@ def _recipe_epochs(training: DictConfig) -> int | None:
         return int(training.recipe_epochs)
     node = training._get_node("epochs")
     assert isinstance(node, Node)
-    text = str(node._value())
-    found = REFERENCE.fullmatch(text)
-    return round(float(found[1])) if found else int(text) if text.isdecimal() else None
+    value: Any = node._value()
+    written = str(value)  # a reference is kept as text
+    if found := REFERENCE.fullmatch(written):
+        return round(float(found[1]))
+    return int(written) if written.isdecimal() else None
 
 
 def _rounded(count: float) -> int:

@@ -1,10 +1,13 @@
-"""Learning rates as functions of the position in a run alone, so that a resumed run needs no saved state."""
+"""Learning rates as functions of the position in a run alone, so that a resumed run needs no saved state.
+
+``begins_at`` of a schedule is as that of a method (contracts.py): parameters that are epochs inside the run.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lt_bench.errors import SettingError
 
@@ -14,6 +17,12 @@ def _check(lr: float, warm_epochs: int) -> None:
         raise SettingError("lr", "positive", lr, 0.1)
     if warm_epochs < 0:
         raise SettingError("warm_epochs", "0 or more", warm_epochs, 0)
+
+
+def _late(late_epochs: float) -> float:
+    if not 0 <= late_epochs <= 1:
+        raise SettingError("late_epochs", "from 0 to 1", late_epochs, 1.0)
+    return late_epochs
 
 
 def rate_factor(rule: str, batch_size: int, base_batch: int | None) -> float:
@@ -43,9 +52,12 @@ class SBCLCosine:
     The warm-up ends at the value, at its last epoch, of a cosine that falls to lr * decay_rate^3. A run of one epoch
     has no warm-up, because a small budget rounds both lengths up to one.
     Source: Hou et al., ICCV 2023, authors' code.  Deviation: the authors' ramp counts epochs from 1 in a loop that
-    counts from 0; ``warmup_mode="official"`` keeps that: the rate starts below zero and ramps one epoch longer.
+    counts from 0; ``warmup_mode="official"`` keeps that: the rate starts below zero and ramps ``late_epochs`` longer,
+    which is one epoch of theirs and less of one under a budget.
     Raises SettingError for values out of range.
     """
+
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
 
     def __init__(
         self,
@@ -55,6 +67,7 @@ class SBCLCosine:
         warm_epochs: int = 10,
         warmup_from: float = 0.01,
         warmup_mode: Literal["clean", "official"] = "clean",
+        late_epochs: float = 1.0,
     ) -> None:
         _check(lr, warm_epochs)
         if warmup_mode not in ("clean", "official"):
@@ -68,11 +81,11 @@ class SBCLCosine:
         self.decay_rate = decay_rate
         self.warm_epochs = warm_epochs if epochs > 1 else 0
         self.warmup_from = warmup_from
-        self.late = 1 if warmup_mode == "official" and self.warm_epochs > 0 else 0
+        self.late = _late(late_epochs) if warmup_mode == "official" and self.warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate at a step, both counted from 0."""
-        if epoch >= self.warm_epochs + self.late:
+        if step + epoch * steps_per_epoch >= (self.warm_epochs + self.late) * steps_per_epoch:
             return self._cosine(epoch, decay_power=4)
         progress = (step + (epoch - self.late) * steps_per_epoch) / (self.warm_epochs * steps_per_epoch)
         return self.warmup_from + progress * (self._cosine(self.warm_epochs, decay_power=3) - self.warmup_from)
@@ -93,6 +106,7 @@ class Cosine:
     Source: the authors' code of the methods named.  Raises SettingError for values out of range.
     """
 
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
     _SPANS = {"from_peak": (0, 0), "to_zero": (1, 0), "open": (1, 1)}
 
     def __init__(
@@ -126,9 +140,12 @@ class Steps:
     ``milestones`` are the first epochs, counted from 0 and ascending, that run at the lower rate; equal ones, which
     a small budget makes, count twice.
     Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Deviation: PaCo's authors' code ramps
-    one epoch longer, to lr * (1 + 1 / warm_epochs); ``warm_mode="official"`` keeps that.
+    one epoch longer, to lr * (1 + 1 / warm_epochs); ``warm_mode="official"`` keeps that, with ``late_epochs`` in place
+    of the one under a budget.
     Raises SettingError for values out of range.
     """
+
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs", "milestones")
 
     def __init__(
         self,
@@ -137,6 +154,7 @@ class Steps:
         gamma: float = 0.1,
         warm_epochs: int = 0,
         warm_mode: Literal["clean", "official"] = "clean",
+        late_epochs: float = 1.0,
     ) -> None:
         _check(lr, warm_epochs)
         if warm_mode not in ("clean", "official"):
@@ -149,13 +167,14 @@ class Steps:
         self.milestones = tuple(milestones)
         self.gamma = gamma
         self.warm_epochs = warm_epochs
-        self.late = 1 if warm_mode == "official" and warm_epochs > 0 else 0
+        self.late = _late(late_epochs) if warm_mode == "official" and warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an epoch counted from 0, the same for all its steps."""
-        if epoch < self.warm_epochs + self.late:
-            return self.lr * (epoch + 1) / self.warm_epochs
-        return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+        reached = sum(epoch >= milestone for milestone in self.milestones)
+        if epoch < self.warm_epochs or (epoch < self.warm_epochs + self.late and not reached):
+            return self.lr * min(epoch + 1, self.warm_epochs + self.late) / self.warm_epochs
+        return self.lr * self.gamma**reached
 
 
 class WarmupCosine:
@@ -167,6 +186,8 @@ class WarmupCosine:
     warm-up, because a small budget rounds both lengths up to one.
     Raises SettingError for values out of range.
     """
+
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
 
     def __init__(
         self,
@@ -205,6 +226,8 @@ class GHTwoStage(WarmupCosine):
     ``WarmupCosine``.
     Raises SettingError for values out of range.
     """
+
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs", "switch_epoch")
 
     def __init__(
         self,

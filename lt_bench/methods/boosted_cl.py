@@ -23,6 +23,7 @@ class BoostedCL(SimCLR):
     """
 
     gives_strength: ClassVar[bool] = True
+    least_epochs: ClassVar[int] = 2  # in the first, nothing is known of an image yet
 
     def __init__(
         self,

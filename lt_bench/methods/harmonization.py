@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class HarmonizationSettings:
     by which the authors' code is ahead of that in places.
     Raises SettingError for values out of range.
     """
+
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
 
     warm_epochs: int = 500
     ramp_epochs: int = 10

@@ -19,6 +19,7 @@ class LDAMDRW(Method):
 
     provides_classifier: ClassVar[bool] = True
     linear_classifier: ClassVar[bool] = False
+    begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
     classifier: NormalizedLinear
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class SBCL(SupCon):
     the generator of ``kmeans_official``; its place in the authors' stream of random numbers is not reproduced.
     """
 
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
     labels: Tensor
     clusters_per_class: Tensor
     subclasses: Tensor

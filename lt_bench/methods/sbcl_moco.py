@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class SBCLMoCo(SBCL):
     batch (theirs shuffles the keys among processes).
     Raises SettingError for values out of range.
     """
+
+    restarts_at: ClassVar[str | None] = "warm_epochs"
 
     def __init__(
         self,

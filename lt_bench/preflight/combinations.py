@@ -16,14 +16,15 @@ from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute
 from lt_bench.config.stages import StageName
 from lt_bench.errors import SettingError
+from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.sbatch import wrong_requests
 
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
-    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _schedules, _steps, wrong_requests)
-    for check in (*of_method, *of_run):
+    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, wrong_requests)
+    for check in (*of_method, *of_run, _schedules):
         yield from check(config)
 
 
@@ -169,10 +170,13 @@ def _optimizers(config: Config) -> Iterator[str]:
 
 
 def _schedules(config: Config) -> Iterator[str]:
-    """What a schedule's own constructor refuses; only our schedules, which import no torch, are built here."""
+    """Lengths that do not fit, or else what a schedule's own constructor refuses; ours alone are built here."""
+    if problems := [*incompatible_epochs(config)]:
+        yield from problems
+        return
     for key in (f"{stage.training}.schedule" for stage in StageName):
         values = node(config, key) or {}
-        if values.get("_target_", "").startswith("lt_bench.engine.schedules."):
+        if values.get("_target_", "").startswith(OUR_SCHEDULES):
             try:
                 get_object(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
             except SettingError as error:

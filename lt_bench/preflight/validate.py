@@ -85,8 +85,8 @@ def _name_budget(config: Config) -> None:
     if config.budget.name in groups()["budget"]:
         text = (files("lt_bench.conf") / "budget" / f"{config.budget.name}.yaml").read_text(encoding="utf-8")
         file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
-        deciding = [key for key in asdict(config.budget) if affects_result(f"budget.{key}")]
-        if any(getattr(config.budget, key) != file[key] for key in deciding):
+        usual: Any = OmegaConf.to_container(file)
+        if any(usual[key] != value for key, value in asdict(config.budget).items() if affects_result(f"budget.{key}")):
             config.budget.name = "custom"
 
 

@@ -66,7 +66,8 @@ def new_rule(
     rule: StageTwo = build(config.stage_two.parameters(), "stage_two")
     with keyed("stage_two"):
         images = data.for_stage_two(rule.train_split, rule.shots, rule.shot_seed)
-        info = TrainInfo(images.labels, config.dataset.num_classes, config.train.epochs)
+        training = config.stage_two.train or config.train
+        info = TrainInfo(images.labels, config.dataset.num_classes, training.epochs)
         method = rule.build(stage_one.evaluated_encoder(), stage_one.classifier, info)
     return rule, method.to(device), images
 

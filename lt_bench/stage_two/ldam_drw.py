@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ class _LDAM(ClassifierOnFrozen):
 class LDAMDRW(StageTwo):
     """Cao et al., NeurIPS 2019, on a frozen encoder; re-weighting begins at ``drw_start_epoch`` (0: at once)."""
 
+    begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
     augment: bool = True
     max_margin: float = 0.5
     scale: float = 30.0
