@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from lt_bench import command
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
+from lt_bench.preflight.epochs import remarks
 from lt_bench.record.folder import code_version
 
 from .local.process_pool import Job, ProcessPool
@@ -28,6 +29,7 @@ from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
 from .submission import HEARTBEAT, label
 
 OPEN = (TO_DO, STOPPED, FAILED)
+REMARKS = 10  # lines on the epochs of a sweep's runs
 
 
 def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
@@ -39,6 +41,8 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     print(counts(known[run.folder] for run in runs), file=sys.stderr)
     for run in runs:
         print(run.identity, known[run.folder].name, shlex.join(run.overrides))
+    for line in all_remarks(runs):
+        print(line, file=sys.stderr)
     return command.DONE
 
 
@@ -83,6 +87,13 @@ def counts(found: Iterable[State]) -> str:
     number = Counter(state.name for state in found)
     parts = [f"{name}: {number[name]}" for name in (DONE, *BUSY, FAILED, STOPPED) if number[name] or name == DONE]
     return ", ".join([f"runs: {number.total()}", *parts])
+
+
+def all_remarks(runs: Iterable[PlannedRun]) -> list[str]:
+    """What is said of the epochs of some runs, each line once, as far as their configs are composed."""
+    found = dict.fromkeys(line for run in runs if run.composed for line in remarks(run.composed))
+    lines = list(found)
+    return lines[:REMARKS] + [f"... and {len(lines) - REMARKS} more lines on epochs"] * (len(lines) > REMARKS)
 
 
 def differences(runs: list[PlannedRun]) -> dict[Path, str]:

@@ -19,7 +19,7 @@ from .planning.plan import PlannedRun
 from .planning.run_groups import run_groups
 from .states import DONE, RUNNING, State, states
 from .submission import SUBMISSION, label, read_json
-from .sweep import OPEN, counts, differences
+from .sweep import OPEN, all_remarks, counts, differences
 
 LONGEST = 100  # characters of a message
 
@@ -38,6 +38,7 @@ def plan_text(runs: list[PlannedRun]) -> str:
         shared = f", stage ones that are shared and trained once: {first}" if first else ""
         cost = estimate(open_runs, stage_one_done, earlier_records(runs[0].output_dir))
         lines.append(f"to do: {len(open_runs)}{shared}; {cost}")
+        lines += all_remarks(open_runs)
     return "\n".join(lines)
 
 

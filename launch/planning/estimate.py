@@ -84,4 +84,4 @@ def _kind(record: RunRecord) -> tuple[str, ...]:
 def _kind_of_run(run: PlannedRun) -> tuple[str, ...]:
     config = run.config
     names = (config.dataset.name, config.method["name"], config.backbone["name"], config.stage_two.name)
-    return (*names, config.budget.name)
+    return (*names, config.budget.in_records)

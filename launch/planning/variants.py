@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from lt_bench.config.compose import compose, groups, parse
 from lt_bench.config.keys import annotation_of, is_parameter
 from lt_bench.config.schema import Config
+from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
 from lt_bench.preflight.ranges import out_of_range
@@ -79,6 +80,7 @@ def _is_plain(override: Override) -> bool:
         or override.is_sweep_override()
         or key in groups()
         or key.startswith(("stage_two.", "budget."))
+        or key == f"{StageName.ONE.training}.epochs"  # other values move with it
         or is_parameter(key)
     ):
         return False

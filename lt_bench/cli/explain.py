@@ -13,7 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.cli.origin import Source, last_setting, sources
-from lt_bench.config import optimizers
+from lt_bench.config import epochs, optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.compose import about, compose, groups, shown
 from lt_bench.config.keys import CLASS, Key, fields_of, find, is_parameter, look_up, nearest
@@ -21,6 +21,7 @@ from lt_bench.config.recipes import names_in
 from lt_bench.config.schema import flat
 from lt_bench.config.settings import Setting
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
+from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 
 WIDTH = 118
@@ -70,7 +71,25 @@ class _Explanation:
         takes = _bounded(wanted(ast.parse(found.annotation, mode="eval").body), found.setting)
         affects = "yes" if found.affects_result else "no"
         now = self._now(key, REQUIRED if found.default == MISSING else found.default)
-        return {"takes": takes, "default": _default(found.default), "affects result": affects, "now": now}
+        facts = {"takes": takes, "default": _default(found.default), "affects result": affects, "now": now}
+        stage = next((stage for stage in StageName if key == f"{stage.training}.epochs"), None)
+        return facts | self._moving(stage) if stage else facts
+
+    def _moving(self, stage: StageName) -> dict[str, str]:
+        """The epochs of a stage's recipe, and what moves with others, with its present values."""
+        recipe = epochs.lengths(self.config)[stage]
+        keys = epochs.moving(self.config, stage)
+        values = ", ".join(f"{key} (now {self._value(key)})" for key in keys) or "nothing else is counted in epochs"
+        moves = values if self.config.budget.rescale else f"nothing, because of budget.rescale=false: {values}"
+        return {} if recipe is None else {"recipe": str(recipe), "moves with it": moves}
+
+    def _value(self, key: str) -> str:
+        """The present value of a key, as it is typed."""
+        try:
+            value = OmegaConf.select(self.config, key)
+        except OmegaConfBaseException as error:
+            value = str(error).splitlines()[0]
+        return shown(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value)
 
     def _parameter(self, key: str) -> Iterator[str]:
         """The lines on a parameter of a class, or on a part of a class that is a node."""
@@ -155,16 +174,13 @@ class _Explanation:
             return "no value yet" if default is REQUIRED else f"{_default(default)}, the default"
         if OmegaConf.is_missing(node, name):
             return "no value yet"
-        try:
-            value = OmegaConf.select(self.config, key)
-        except OmegaConfBaseException as error:
-            value = str(error).splitlines()[0]
-        text = shown(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
-        setting = last_setting(key, self.sources)
+        text, setting = self._value(key), last_setting(key, self.sources)
         if setting is None:
             return f"{text}, the default"
-        reference = f" ({setting[1]})" if isinstance(setting[1], str) and "${" in setting[1] else ""
-        return f"{text}{reference}, from {setting[0]}"
+        written = ", ".join(map(str, setting[1])) if isinstance(setting[1], list) else str(setting[1])
+        reference = f" ({written})" if "${" in written else ""
+        mover = f", moved with {epochs.stage_of(key).training}.epochs" if key in self.config.budget.moved else ""
+        return f"{text}{reference}, from {setting[0]}{mover}"
 
 
 def _head(group: str, choice: str, problem: str = "") -> list[str]:

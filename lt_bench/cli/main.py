@@ -76,10 +76,16 @@ def _show(overrides: list[str], resolve: bool) -> int:
 
     from lt_bench.config.compose import compose
     from lt_bench.config.schema import plain
+    from lt_bench.preflight.epochs import remarks
     from lt_bench.preflight.validate import validate
 
     config = compose(overrides)
-    print(OmegaConf.to_yaml(OmegaConf.create(plain(validate(config))) if resolve else config), end="")
+    if resolve:
+        checked = validate(config)
+        for line in remarks(checked):
+            print(f"lt_bench: {line}", file=sys.stderr)
+        config = OmegaConf.create(plain(checked))
+    print(OmegaConf.to_yaml(config), end="")
     return DONE
 
 
@@ -95,8 +101,9 @@ def _one_run(overrides: list[str], dry_run: bool) -> int:
         raise UsageError("runs on a cluster are submitted as a sweep, even one run; add -m")
     if dry_run:
         from lt_bench.launch.planning.plan import describe
+        from lt_bench.preflight.epochs import remarks
 
-        print(describe(config))
+        print(*(describe(config), *remarks(config)), sep="\n")
         return DONE
     from lt_bench.run.execute import carry_out
 

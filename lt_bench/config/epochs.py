@@ -32,9 +32,10 @@ def epochs(count: float, *, _node_: Node, _root_: DictConfig) -> int:
     What lies inside the recipe's run stays inside, also where rounding would take it to the end; not so with
     ``budget.rescale=false``.
     """
-    stage = _stage_of(_node_)
+    key = _node_._get_full_key(None)
+    stage = stage_of(key)
     training = OmegaConf.select(_root_, stage.training)
-    if _node_._get_full_key(None) == f"{stage.training}.epochs" or training is None:
+    if key == f"{stage.training}.epochs" or training is None:
         return _rounded(count * _root_.budget.epoch_scale)
     moved, of = _rounded(_scaled(count, training, _root_)), _recipe_epochs(training)
     inside = _root_.budget.rescale and of is not None and count < of
@@ -43,7 +44,7 @@ def epochs(count: float, *, _node_: Node, _root_: DictConfig) -> int:
 
 def quirk_epochs(count: float, *, _node_: Node, _root_: DictConfig) -> float:
     """A count of epochs that a quirk of the authors' code adds, not rounded; as it is where there are no quirks."""
-    training = OmegaConf.select(_root_, _stage_of(_node_).training)
+    training = OmegaConf.select(_root_, stage_of(_node_._get_full_key(None)).training)
     moves = _root_.fidelity == "official" and _root_.budget.rescale
     return float(_scaled(count, training, _root_) if moves else count)
 
@@ -95,8 +96,9 @@ def _references(node: Any, key: str) -> Iterator[str]:
             yield f"{key}.{name}"
 
 
-def _stage_of(node: Node) -> StageName:
-    above = str(node._get_full_key(None)).partition(".")[0]
+def stage_of(key: str) -> StageName:
+    """The stage that a dotted key belongs to in time."""
+    above = key.partition(".")[0]
     return next((stage for stage, parts in PARTS.items() if above in parts), StageName.ONE)
 
 

@@ -265,6 +265,11 @@ class Budget:
         [], affects_result=False, help="the keys that moved with epochs that are typed, written by the suite"
     )
 
+    @property
+    def in_records(self) -> str:
+        """What records call it: custom too where typed epochs moved what a recipe counts in epochs."""
+        return "custom" if self.moved and self.max_steps_per_epoch is None else self.name
+
 
 @dataclass
 class Checkpoint:

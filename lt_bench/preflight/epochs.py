@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from hydra.utils import get_object
 
 from lt_bench.config.compose import shown
+from lt_bench.config.epochs import stage_of
 from lt_bench.config.schema import Config, Training, node
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
@@ -33,6 +34,25 @@ def incompatible_epochs(config: Config) -> Iterator[str]:
 def not_reached(config: Config) -> list[str]:
     """The same of a run whose epochs are cut short, which is carried out nevertheless, for its record."""
     return [] if config.budget.max_steps_per_epoch is None else [flaw.what for flaw in flaws(config)]
+
+
+def moved(config: Config, stage: StageName) -> dict[str, Any]:
+    """The keys of a stage that moved with its epochs, which were typed, and their values."""
+    return {key: node(config, key) for key in config.budget.moved if stage_of(key) is stage}
+
+
+def remarks(config: Config) -> list[str]:
+    """Lines on what the epochs that are typed do to the rest of a recipe, and on what is not reached."""
+    lines = []
+    for stage in StageName:
+        training: Training | None = node(config, stage.training)
+        if training is not None and training.recipe_epochs is not None:
+            words = [f"{key}={shown(value)}".replace(", ", ",") for key, value in moved(config, stage).items()]
+            with_it = f"with it move {' '.join(words)}" if words else "nothing moves with it"
+            lines.append(
+                f"{stage.training}.epochs={training.epochs} of the recipe's {training.recipe_epochs}: {with_it}"
+            )
+    return lines + not_reached(config)
 
 
 def flaws(config: Config) -> Iterator[Flaw]:

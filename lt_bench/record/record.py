@@ -27,12 +27,14 @@ def _one_of(*allowed: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One finished run; two records are equal when all but schema, orders, cost and environment is.
+    """One finished run; two records are equal when all but schema, budget, epochs, orders, cost and environment is.
 
     ``setting_id`` is shared by all seeds and split seeds of one setting; ``stage_one_id`` names the run that trained
     the encoder, if another one did; ``imbalance_factor`` is None for a data set's own counts; ``settings`` holds the
     dotted keys that decide the result and differ from their defaults, less the seeds of training and split; ``metrics``
     are those that were known when the run was evaluated, none for a stage one. Rows of tables stand by the orders.
+    ``epochs`` says of which stages the epochs were typed, with those of the recipe, what ``moved`` with them, and what
+    was ``not_reached``.
     Building a record raises ValueError for values of the wrong type or out of range; a newer schema than ``SCHEMA`` may
     have words that are not known here.
     """
@@ -51,7 +53,7 @@ class RunRecord:
     stage_two: str
     stage_two_name: str
     fidelity: str = _one_of("clean", "official")
-    budget: str
+    budget: str = field(compare=False)
     seed: int
     split_seed: int
     settings: dict[str, Any]
@@ -61,6 +63,7 @@ class RunRecord:
     evaluated_on: str = _one_of("test", "validation")
     method_order: int | None = field(default=None, compare=False)
     stage_two_order: int | None = field(default=None, compare=False)
+    epochs: dict[str, Any] = field(default_factory=dict, compare=False)
     cost: dict[str, Any] = field(compare=False)
     environment: dict[str, Any] = field(compare=False)
 

@@ -19,7 +19,7 @@ ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 def _row(record: RunRecord) -> dict[str, object]:
     values = record.to_dict()
     metrics, cost = values.pop("metrics"), values.pop("cost")
-    del values["environment"]
+    del values["environment"], values["epochs"]
     values["probe"] = record.is_probe
     values["shot_seed"] = values["settings"].pop("stage_two.shot_seed", 0)
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
@@ -31,7 +31,7 @@ def _row(record: RunRecord) -> dict[str, object]:
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Every record as a row, in an order that depends on the records alone.
 
-    Columns: the record's fields less the lists and the environment; ``settings`` as JSON text, less the seed of a
+    Columns: the record's fields less lists, epochs and environment; ``settings`` as JSON text, less the seed of a
     few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics that are one number,
     NaN where they are not known; the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lt_bench.config.schema import Config
+from lt_bench.config.schema import Config, node
 from lt_bench.config.stages import StageName
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.schedules import rate_factor
+from lt_bench.preflight.epochs import not_reached
 from lt_bench.record.folder import environment
 from lt_bench.record.identity import setting_id, stage_one_id, unseeded
 from lt_bench.record.record import RunRecord
@@ -54,7 +55,7 @@ def describe(
         stage_two=config.stage_two.name,
         stage_two_name=config.stage_two.title,
         fidelity=config.fidelity,
-        budget=config.budget.name,
+        budget=config.budget.in_records,
         seed=config.seed,
         split_seed=config.split_seed,
         settings=settings,
@@ -64,9 +65,22 @@ def describe(
         evaluated_on=config.evaluation.split,
         method_order=config.method.get("order"),
         stage_two_order=config.stage_two.order,
+        epochs=_epochs(config),
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
     )
+
+
+def _epochs(config: Config) -> dict[str, Any]:
+    """How long the stages were, where that is not what recipe and budget say, and what that changed."""
+    trainings = {stage: node(config, stage.training) for stage in StageName}
+    typed = {
+        stage.training: {"epochs": training.epochs, "recipe_epochs": training.recipe_epochs}
+        for stage, training in trainings.items()
+        if training is not None and training.recipe_epochs is not None
+    }
+    also = {"moved": {key: node(config, key) for key in config.budget.moved}, "not_reached": not_reached(config)}
+    return {**typed, **{name: found for name, found in also.items() if found}}
 
 
 def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     values = [metrics[name] for name in shown.values()]
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
     images = sum(metrics["train_counts"] or [])
-    how = f"{images} training images; {record.fidelity}, budget {record.budget}"
+    how = f"{images} training images; {record.fidelity}, budget {record.budget}{_typed(record)}"
     ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
@@ -35,4 +35,12 @@ def summary(record: RunRecord, folder: Path) -> str:
     ]
     if record.budget == "smoke":
         lines.append("  budget smoke shows that everything runs: these numbers mean nothing")
+    lines += [f"  {line}" for line in record.epochs.get("not_reached", [])]
     return "\n".join(lines)
+
+
+def _typed(record: RunRecord) -> str:
+    """The epochs of the stages whose epochs were typed, beside those of the recipe."""
+    found = ((stage, record.epochs.get(stage.training)) for stage in StageName)
+    words = [f"{stage.value} {typed['epochs']} of {typed['recipe_epochs']} epochs" for stage, typed in found if typed]
+    return f" ({', '.join(words)})" if words else ""
