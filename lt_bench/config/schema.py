@@ -166,9 +166,6 @@ class Training:
         help="passes over the training images; what else of the stage is counted in epochs moves along where this is "
         "typed (budget.rescale=false: does not), and what is typed stays",
     )
-    recipe_epochs: int | None = setting(
-        None, least=1, affects_result=False, help="epochs of the recipe where others are typed; null: none are"
-    )
     batch_size: int = setting(MISSING, least=1, help="images of one step, over all processes")
     lr: float = setting(MISSING, above=0, help="learning rate that the schedule starts from, before lr_scaling")
     drop_last: bool = setting(False, help="whether the last batch of an epoch is left out where it is not full")
@@ -220,6 +217,9 @@ class Training:
     )
     optimizer: dict[str, Any] = setting({}, beside=Target, help="how gradients become steps")
     schedule: dict[str, Any] = setting({}, beside=Target, help="the learning rate of every step")
+    recipe_epochs: int | None = setting(
+        None, least=1, affects_result=False, help="epochs of the recipe where others are typed; null: none are"
+    )
 
 
 @dataclass

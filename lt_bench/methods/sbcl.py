@@ -25,10 +25,12 @@ class SBCL(SupCon):
     """Hou et al., ICCV 2023 (algorithm 2, CIFAR form): supervised contrastive warm-up, then the bi-granularity loss.
 
     Subclasses and temperatures are renewed every ``update_interval`` epochs from ``warm_epochs`` on, also at
-    ``warm_epochs`` itself (the authors' code stops there if the interval does not divide it). ``subclass_temperature``
+    ``warm_epochs`` itself (the authors' code stops there if the interval does not divide it). The subclass term is
+    multiplied by its temperature / ``base_temperature``, the warm-up's loss by ``temperature`` /
+    ``warm_base_temperature``, where null is ``temperature``: no factor. ``subclass_temperature``
     null is ``temperature``; the authors' code fixes it to 0.1, so that there an option reaches the class term only.
-    ``kmeans_seed`` seeds
-    the generator of ``kmeans_official``; its place in the authors' stream of random numbers is not reproduced.
+    ``kmeans_seed`` seeds the generator of ``kmeans_official``; its place in the authors' stream of random numbers is
+    not reproduced.
     """
 
     begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
@@ -45,6 +47,7 @@ class SBCL(SupCon):
         *,
         temperature: float = 0.1,
         base_temperature: float = 0.07,
+        warm_base_temperature: float | None = None,
         subclass_temperature: float | None = None,
         beta: float = 0.25,
         warm_epochs: int = 10,
@@ -69,12 +72,15 @@ class SBCL(SupCon):
             projection_dim=projection_dim,
             views=views,
         )
+        if warm_base_temperature is not None and not warm_base_temperature > 0:
+            raise SettingError("warm_base_temperature", "above 0", warm_base_temperature, "null")
         if warm_epochs < 0:
             raise SettingError("warm_epochs", "0 or more", warm_epochs, 10)
         if update_interval < 1:
             raise SettingError("update_interval", "at least 1", update_interval, 10)
         if not 0 <= kmeans_seed < 2**32:
             raise SettingError("kmeans_seed", f"from 0 to {2**32 - 1}", kmeans_seed, 0)
+        self.warm_base_temperature = temperature if warm_base_temperature is None else warm_base_temperature
         self.subclass_temperature = temperature if subclass_temperature is None else subclass_temperature
         self.beta, self.warm_epochs, self.update_interval = beta, warm_epochs, update_interval
         self.temperature_law, self.alpha, self.epsilon = temperature_law, concentration_alpha, distance_epsilon
@@ -121,8 +127,7 @@ class SBCL(SupCon):
         """Supervised contrastive loss while warming up, the bi-granularity loss afterwards, on all ranks' batch."""
         features, labels = context.gather(self.embed_views(batch)), context.gather(batch.labels)
         if epoch < self.warm_epochs:
-            # the factor temperature / base temperature belongs to the bi-granularity loss alone
-            return {"loss": supcon(features, labels, self.temperature, self.temperature)}
+            return {"loss": supcon(features, labels, self.temperature, self.warm_base_temperature)}
         subclasses = self.subclasses[context.gather(batch.indices)]
         loss = subclass_balancing(
             features,

@@ -98,7 +98,8 @@ class SBCLMoCo(SBCL):
         queue_labels = _look_up(self.labels, members)
         if epoch < self.warm_epochs:
             draws = self._draws(len(keys), context.generator("positives", epoch, step), context)
-            return {"loss": k_positive(anchors, batch.labels, queue_labels, draws, self.temperature)}
+            loss = k_positive(anchors, batch.labels, queue_labels, draws, self.temperature)
+            return {"loss": self.temperature / self.warm_base_temperature * loss}
         loss = queue_subclass_balancing(
             anchors,
             batch.labels[:, None] == queue_labels,

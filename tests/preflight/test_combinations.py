@@ -151,8 +151,11 @@ def test_the_edge_of_a_range_is_in_it(word):
         (["stage_two.train.ema_decay=1"], "for ever; set stage_two.train.ema_decay=0.999"),
         (["stage_two.train.layer_decay=0.5"], "stage_two.train.layer_decay: stage two trains a head on a frozen"),
         (["stage_two.train.head_lr_factor=2"], "stage_two.train.head_lr_factor: stage two trains a head on a frozen"),
-        (["train.epochs=5"], "train.schedule: epochs is at least 1 and above warm_epochs=10, not 5"),
-        (["stage_two.train.epochs=2"], "stage_two.train.schedule: epochs is at least 1 and at least warm_epochs=5"),
+        (["train.schedule.epochs=0"], "train.schedule.epochs=0 is less than the 150 epochs that it is for"),
+        (
+            ["train.epochs=20", "train.schedule.epochs=20", "train.schedule.warm_epochs=-1"],
+            "train.schedule: warm_epochs is 0 or more, not -1; set single values as train.schedule.KEY=VALUE",
+        ),
         (["method=ce", "train.schedule.milestones=[9,3]"], "train.schedule: milestones is a list of epochs from 1 on"),
     ],
 )

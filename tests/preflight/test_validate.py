@@ -159,6 +159,7 @@ def test_all_problems_of_one_kind_at_once():
 
 def test_another_schedule_in_place_of_the_methods():
     words = ["method=ce", "train.schedule._target_=lt_bench.engine.schedules.Cosine", "train.schedule.epochs=9"]
+    words += ["train.epochs=9"]
     config = validate(compose(words))
     assert config.train.schedule["epochs"] == 9 and {"milestones", "gamma"}.isdisjoint(config.train.schedule)
     assert config == validate(compose([*words, "~train.schedule.milestones", "~train.schedule.gamma"]))
