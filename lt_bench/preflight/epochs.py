@@ -70,7 +70,7 @@ def _begins_too_late(config: Config, stage: StageName, training: Training) -> It
         least = class_attribute(target, "least_epochs", 1)
         if isinstance(least, int) and training.epochs < least:
             what = f"{stage.training}.epochs={training.epochs}: {target.rpartition('.')[2]} takes {least} or more"
-            yield Flaw(what, f"set {stage.training}.epochs={least}")
+            yield Flaw(what, f"set {stage.training}.epochs={least} or more")
         names = class_attribute(target, "begins_at")
         for name in names if isinstance(names, list) else ():
             value = values.get(name, parameters(target)[name].default if name in parameters(target) else None)

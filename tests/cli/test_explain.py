@@ -77,6 +77,11 @@ def test_what_a_key_takes(key, said):
         (["train.lr", "train={lr:0.3}"], "0.3, from the command line"),
         (["train.epochs"], "150 (${epochs:150}), from conf/recipe/sbcl_digits_lt.yaml"),
         (["train.epochs", "budget=short"], "15 (${epochs:150}), from conf/recipe/sbcl_digits_lt.yaml"),
+        (
+            ["method.warm_epochs", "train.epochs=75"],
+            "5 (${epochs:10}), from conf/method/sbcl.yaml, moved with train.epochs",
+        ),
+        (["method.warm_epochs", "train.epochs=75", "method.warm_epochs=9"], "9, from the command line"),
         (["train.drop_last"], "false, the default"),
         (["dataset.num_classes", "dataset=cifar100_lt"], "100, from conf/dataset/cifar100_lt.yaml"),
         (["dataset.num_classes", "dataset=image_folder"], "no value yet"),
@@ -93,6 +98,16 @@ def test_what_a_key_takes(key, said):
 )
 def test_where_a_value_comes_from(words, said):
     assert fact(explain(words[0], words[1:]), "now") == said
+
+
+def test_what_moves_with_epochs_is_shown():
+    text = explain("train.epochs", ["method=ce", "train.epochs=60"])
+    moving = "train.schedule.milestones (now [48, 54]), train.schedule.warm_epochs (now 1)"
+    assert (fact(text, "recipe"), fact(text, "moves with it")) == ("300", moving)
+    fixed = explain("stage_two.train.epochs", ["budget.rescale=false"])
+    assert fact(fixed, "moves with it").startswith("nothing, because of budget.rescale=false: stage_two.train.schedule")
+    typed = ["method=ce", "train.epochs=60", "train.schedule={milestones:[9],warm_epochs:0}"]
+    assert fact(explain("train.epochs", typed), "moves with it") == "nothing else is counted in epochs"
 
 
 def test_values_are_from_the_recipe_that_stands_in_for_other_large_images():

@@ -45,6 +45,20 @@ def test_the_front_end_answers_without_torch(words, status, said, torch_free, tm
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
 
+def test_what_typed_epochs_move_is_said_before_a_run(capsys):
+    words = ["method=ce", "train.epochs=60"]
+    said = "train.epochs=60 of the recipe's 300: with it move train.schedule.milestones=[48,54] train.schedule.warm_ep"
+    assert main(["--dry-run", *words]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(said)
+    assert main(["--cfg", "job", "--resolve", *words]) == 0
+    shown = capsys.readouterr()
+    assert said in shown.err and yaml.safe_load(shown.out)["train"]["recipe_epochs"] == 300
+    assert main(["-m", "--dry-run", "method=ce", "train.epochs=60,120"]) == 0
+    assert len([line for line in capsys.readouterr().err.splitlines() if "of the recipe's 300" in line]) == 2
+    assert main(["--cfg", "job", "--resolve", "method=ce", "budget=smoke"]) == 0
+    assert "train.schedule.milestones=[1, 1] is not reached" in capsys.readouterr().err
+
+
 def test_the_stub_would_notice_torch(torch_free):
     done = call("budget=smoke", env=torch_free)
     assert done.returncode == 1 and "torch was imported" in done.stderr

@@ -11,6 +11,7 @@ from helpers.sampling import each_value_once, one_of_each_family
 
 from lt_bench.config.compose import about, compose, groups
 from lt_bench.config.recipes import short_for
+from lt_bench.config.signatures import parameters
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import expand
 from lt_bench.preflight.validate import validate
@@ -154,6 +155,14 @@ def test_supcon_is_below_sbcl():
     """SBCL's file builds on SupCon's: what it does not name is SupCon's."""
     sbcl, supcon = (compose([f"method={name}", "recipe=none"]) for name in ("sbcl", "supcon"))
     assert sbcl.train == supcon.train and sbcl.method.temperature == supcon.method.temperature
+
+
+@pytest.mark.parametrize("method", one_of_each_family(groups()["method"]))
+def test_a_temperature_that_losses_are_divided_by_stands_in_the_recipe(method):
+    node = compose([f"method={method}", "recipe=none"]).method
+    bases = {name for name in parameters(node._target_) if name.endswith("base_temperature")}
+    assert bases <= node.keys()
+    assert bool(bases) == (node.name in ("supcon", "sbcl", "sbcl_moco", "paco", "gpaco"))
 
 
 def test_step_profile_and_any_factor():

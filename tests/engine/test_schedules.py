@@ -193,6 +193,18 @@ def test_gh_stays_between_its_ends_in_short_runs(epochs, warm, switch):
     assert rates[-1] == pytest.approx(1e-6 if switch < epochs else 0.3)
 
 
+def test_a_quirk_of_part_of_an_epoch_keeps_its_size():
+    """Under a budget an epoch of the authors' is a part of one: neither start nor overshoot grow."""
+    sbcl = SBCLCosine(0.5, 100, warm_epochs=1, warmup_mode="official", late_epochs=0.1)
+    rates = [sbcl(epoch, step, 100) for epoch in range(2) for step in range(100)]
+    assert rates[0] == pytest.approx(-0.039, abs=1e-4) and max(rates) <= 0.5
+    assert rates[109] < rates[111] == rates[199]  # the cosine begins after 1.1 epochs
+    assert SBCLCosine(0.5, 100, warm_epochs=1, warmup_mode="official")(0, 0, 100) < -0.4
+    paco = Steps(0.05, [3], warm_epochs=1, warm_mode="official", late_epochs=0.1)
+    assert per_epoch(paco, 4) == pytest.approx([0.05, 0.055, 0.05, 0.005])
+    assert per_epoch(Steps(0.05, [1], warm_epochs=1, warm_mode="official"), 2) == pytest.approx([0.05, 0.005])
+
+
 def test_equal_milestones_count_twice():
     assert per_epoch(Steps(1.0, [1, 1], gamma=0.5), 3) == [1.0, 0.25, 0.25]
 
@@ -226,6 +238,8 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
         (lambda: Steps(0.1, [3], gamma=10), "gamma is above 0 and at most 1"),
         (lambda: Steps(0.1, [3], warm_epochs=-2), "warm_epochs is 0 or more"),
         (lambda: Steps(0.1, [3], warm_mode="late"), "clean or official, not 'late'"),
+        (lambda: Steps(0.1, [3], warm_epochs=1, warm_mode="official", late_epochs=2), "late_epochs is from 0 to 1"),
+        (lambda: SBCLCosine(0.5, 20, warmup_mode="official", late_epochs=-0.1), "late_epochs is from 0 to 1, not -0.1"),
     ],
 )
 def test_values_out_of_range_are_refused(make, message):

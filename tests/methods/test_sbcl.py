@@ -144,6 +144,14 @@ def test_warm_up_is_supcon_and_then_comes_the_bi_granularity_loss():
     torch.testing.assert_close(method(batch, 2, 0, run)["loss"], expected)
 
 
+@pytest.mark.parametrize(("base", "factor"), [(None, 1.0), (0.05, 4.0)])
+def test_the_loss_of_the_warm_up_has_a_base_temperature_of_its_own(base, factor):
+    batch = long_tailed()
+    method, run = small(batch, temperature=0.2, warm_base_temperature=base), one_process(FixedBatches([batch]))
+    expected = factor * supcon(method.embed_views(batch), batch.labels, 0.2, 0.2)
+    torch.testing.assert_close(method(batch, 1, 0, run)["loss"], expected)
+
+
 def test_the_laws_of_temperature_differ_and_the_exponential_one_exceeds_the_base():
     batch = long_tailed(counts=(24, 16, 12, 4))
     temperatures = {}
@@ -210,7 +218,14 @@ def test_class_sorted_data_is_not_needed():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"temperature": 0.0}, {"update_interval": 0}, {"warm_epochs": -1}, {"kmeans_seed": -1}]
+    "settings",
+    [
+        {"temperature": 0.0},
+        {"warm_base_temperature": 0.0},
+        {"update_interval": 0},
+        {"warm_epochs": -1},
+        {"kmeans_seed": -1},
+    ],
 )
 def test_values_out_of_range_are_refused(settings):
     with pytest.raises(SettingError, match=f"{next(iter(settings))} is "):

@@ -115,6 +115,14 @@ def test_warm_up_draws_positives_and_then_comes_the_bi_granularity_loss():
         torch.testing.assert_close(loss, expected)
 
 
+def test_the_loss_of_the_warm_up_has_a_base_temperature_of_its_own():
+    batch = long_tailed()
+    plain, halved = small(batch), small(batch, warm_base_temperature=0.14)
+    halved.load_state_dict(plain.state_dict())
+    losses = [method(batch, 0, 0, context_of(method, batch))["loss"] for method in (plain, halved)]
+    torch.testing.assert_close(losses[1], losses[0] / 2)
+
+
 def test_a_key_has_the_subclass_that_its_image_has_now():
     batch = long_tailed()
     method = small(batch, warm_epochs=0)

@@ -55,6 +55,30 @@ def test_a_finished_run_is_not_repeated(tmp_path, capsys):
     assert next(tmp_path.glob("*/predictions.npz")).stat().st_mtime_ns == stamp
 
 
+def test_the_record_says_which_epochs_were_typed_and_what_moved(tmp_path, capsys):
+    words = ["method=ldam_drw", "train.epochs=3", "progress=false", f"output_dir={tmp_path}"]
+    assert main(words) == 0
+    record = read_record(next(tmp_path.glob("*/predictions.npz")).with_name("record.json"))
+    assert (record.budget, record.settings["train.schedule.milestones"]) == ("custom", [2, 2])
+    assert record.epochs == {
+        "train": {"epochs": 3, "recipe_epochs": 300},
+        "moved": {
+            "train.schedule.milestones": [2, 2],
+            "train.schedule.warm_epochs": 1,
+            "method.drw_start_epoch": 2,
+        },
+    }
+    assert "budget custom (stage one 3 of 300 epochs)" in capsys.readouterr().out
+
+
+def test_a_smoke_run_says_what_it_does_not_reach(tmp_path, capsys):
+    assert main(["method=ce", "budget=smoke", "progress=false", f"output_dir={tmp_path}"]) == 0
+    said = "train.schedule.milestones=[1, 1] is not reached: stage one has 1 epoch, counted from 0"
+    assert f"  {said}\n" in capsys.readouterr().out
+    for path in tmp_path.glob("*/record.json"):
+        assert said in read_record(path).epochs["not_reached"] and read_record(path).budget == "smoke"
+
+
 def test_validation_part_and_best_epoch(tmp_path):
     words = ("method=ce", "stage_two=cb", "dataset.validation_per_class=20", "evaluation.split=validation")
     record, folder = execute(tiny(tmp_path, *words, "evaluation.select=best_validation", "stage_two.train.epochs=3"))
