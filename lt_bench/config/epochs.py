@@ -68,14 +68,15 @@ def stretch(config: DictConfig, recipes: dict[StageName, int | None], typed: Ite
     typed, moved = set(typed), list[str]()
     for stage, recipe in recipes.items():
         training = OmegaConf.select(config, stage.training)
-        if f"{stage.training}.epochs" not in typed or f"{stage.training}.recipe_epochs" in typed or recipe is None:
+        named = [name for name in ("epochs", "recipe_epochs") if f"{stage.training}.{name}" in typed]
+        if recipe is None or not named:
             continue
         try:
             usual = training.epochs == _rounded(recipe * config.budget.epoch_scale)
         except OmegaConfBaseException:  # no value, or a reference to nothing: the preflight says so
             continue
-        if not usual:
-            training.recipe_epochs = recipe
+        if not usual or "recipe_epochs" in named:
+            training.recipe_epochs = training.recipe_epochs or recipe
             moved += moving(config, stage) if config.budget.rescale else []
     config.budget.moved = moved
 
