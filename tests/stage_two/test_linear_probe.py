@@ -69,7 +69,7 @@ def test_its_recipe_is_that_of_the_papers():
 
 def images_of_an_epoch(tmp_path, *words):
     """How many labelled images a probe visits."""
-    whole = ("budget.max_steps_per_epoch=null", "train.epochs=1", "stage_two.train.epochs=2")
+    whole = ("budget.max_steps_per_epoch=null", "train.epochs=2", "stage_two.train.epochs=2")
     _, folder = execute(tiny(tmp_path, "method=ce", "stage_two=linear_probe", *whole, *words))
     return torch.load(folder / "checkpoint.pt", weights_only=True)["position"]["images"] / 2
 
