@@ -20,8 +20,8 @@ def _check(lr: float, warm_epochs: int) -> None:
 
 
 def _late(late_epochs: float) -> float:
-    if not 0 <= late_epochs <= 1:
-        raise SettingError("late_epochs", "from 0 to 1", late_epochs, 1.0)
+    if not 0 <= late_epochs < math.inf:
+        raise SettingError("late_epochs", "finite, 0 or more", late_epochs, 1.0)
     return late_epochs
 
 

@@ -136,6 +136,7 @@ def test_what_lies_inside_a_recipe_stays_inside_where_rounding_would_take_it_to_
         ((), 1.0),
         (("fidelity=official",), 1.0),
         (("fidelity=official", "budget=short"), 0.1),
+        (("fidelity=official", "budget.epoch_scale=2"), 2.0),
         (("fidelity=official", "train.epochs=40"), 0.04),
         (("fidelity=official", "train.epochs=40", "budget.rescale=false"), 1.0),
     ],

@@ -238,8 +238,8 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
         (lambda: Steps(0.1, [3], gamma=10), "gamma is above 0 and at most 1"),
         (lambda: Steps(0.1, [3], warm_epochs=-2), "warm_epochs is 0 or more"),
         (lambda: Steps(0.1, [3], warm_mode="late"), "clean or official, not 'late'"),
-        (lambda: Steps(0.1, [3], warm_epochs=1, warm_mode="official", late_epochs=2), "late_epochs is from 0 to 1"),
-        (lambda: SBCLCosine(0.5, 20, warmup_mode="official", late_epochs=-0.1), "late_epochs is from 0 to 1, not -0.1"),
+        (lambda: Steps(0.1, [3], warm_epochs=1, warm_mode="official", late_epochs=-1), "late_epochs is finite, 0"),
+        (lambda: SBCLCosine(0.5, 20, warmup_mode="official", late_epochs=-0.1), "0 or more, not -0.1"),
     ],
 )
 def test_values_out_of_range_are_refused(make, message):
