@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -30,7 +31,7 @@ from lt_bench.files import write_json
 UNITS = {
     "s": (("s", 1.0), ("ms", 1e3), ("µs", 1e6)),
     "B": (("GiB", 2.0**-30), ("MiB", 2.0**-20), ("KiB", 2.0**-10)),
-    "operations": (("operations", 1.0),),
+    "operations": (("operation(s)", 1.0),),
 }
 
 
@@ -136,6 +137,12 @@ class Timed(NamedTuple):
 
     seconds: list[float]
     result: Any
+
+
+def missing(*modules: str) -> str:
+    """Why a baseline that needs these modules cannot be measured; empty where they are all here."""
+    absent = [name for name in modules if find_spec(name) is None]
+    return f"{', '.join(absent)} missing; pip install -e '.[benchmarks]'" if absent else ""
 
 
 def describe() -> str:
