@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import SettingError
+from lt_bench.losses.contrast import log_denominators, positive_sums
 from lt_bench.losses.logit_adjustment import log_prior
-from lt_bench.losses.supcon import exclude_self
 
 EPSILON = 1e-12  # authors' code: added to the sum under the logarithm of every denominator
 PRIOR_EPSILON = 1e-9  # authors' code: added to every class's share
@@ -55,30 +55,15 @@ def official_log_prior(counts: Tensor) -> Tensor:
     return torch.logaddexp(prior, prior.new_tensor(math.log(PRIOR_EPSILON)))
 
 
-def set_scores(embeddings: Tensor, labels: Tensor, anchors: int, temperature: float) -> Tensor:
-    """Inner products over the temperature of the first ``anchors`` rows with all rows, never in reduced precision.
-
-    Minus infinity for a row with itself and for rows with label -1, for use under ``logsumexp`` only.
-    Shapes: embeddings (n, D), labels (n,); returns (anchors, n).
-    """
-    absent = torch.zeros_like(labels, dtype=embeddings.dtype).masked_fill(labels < 0, -torch.inf)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        scores = torch.addmm(absent, embeddings[:anchors] / temperature, embeddings.T)
-    return exclude_self(scores)
+def absent_rows(labels: Tensor, anchors: int, dtype: torch.dtype) -> Tensor:
+    """What is added to scores with rows of label -1, minus infinity, and to all others, zero; (n,) -> (anchors, n)."""
+    absent = torch.zeros_like(labels, dtype=dtype).masked_fill_(labels < 0, -torch.inf)
+    return absent.repeat(anchors, 1)
 
 
-def positive_sums(embeddings: Tensor, labels: Tensor, anchors: int, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Per anchor, the sum of its inner products with all other rows of its class, and their number.
-
-    Shapes: embeddings (n, D), the first ``anchors`` rows being the anchors, labels (n,) from 0 to C - 1, or -1 for
-    rows of no class; returns (anchors,) and (anchors,).
-    """
-    groups = labels + 1
-    sums = embeddings.new_zeros(num_classes + 1, embeddings.shape[1]).index_add(0, groups, embeddings)
-    counts = embeddings.new_zeros(num_classes + 1).index_add(0, groups, embeddings.new_ones(len(labels)))
-    queries, own = embeddings[:anchors], groups[:anchors]
-    # not sums[own], whose gradient on a CPU depends on which thread is first
-    return (queries * (sums.index_select(0, own) - queries)).sum(1), counts[own] - 1
+def trained_rows(embeddings: Tensor, constants: int) -> Tensor:
+    """The embeddings (n, D) less the last ``constants``, which have no gradient."""
+    return embeddings[: len(embeddings) - constants] if constants else embeddings
 
 
 def add_epsilon(log_denominator: Tensor, largest: Tensor) -> Tensor:
@@ -89,13 +74,13 @@ def add_epsilon(log_denominator: Tensor, largest: Tensor) -> Tensor:
     return torch.logaddexp(log_denominator, largest.detach() + math.log(EPSILON))
 
 
-def largest_score(embeddings: Tensor, scores: Tensor, temperature: float) -> Tensor:
-    """The largest score of every anchor, that with itself included, which ``set_scores`` leaves out.
+def largest_score(embeddings: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """The largest score of every anchor, that with itself included; of the ``others`` the largest is known, (A,).
 
-    Shapes: embeddings (n, D), scores (A, n); returns (A,), outside the graph.
+    Shapes: embeddings (n, D), the first A of which are the anchors; returns (A,), outside the graph.
     """
-    itself = embeddings[: len(scores)].detach().square().sum(1) / temperature
-    return torch.maximum(scores.detach().amax(1), itself)
+    itself = embeddings[: len(others)].detach().square().sum(1) / temperature
+    return torch.maximum(others, itself)
 
 
 def paco(
@@ -105,11 +90,13 @@ def paco(
     log_prior: Tensor,
     settings: PaCoSettings,
     official_epsilon: bool = False,
+    constants: int = 0,
 ) -> Tensor:
     """One softmax per anchor over the class centres and all other embeddings; its class's centre and rows are targets.
 
     Shapes: logits (A, C) of the anchors, embeddings (n, D) unit length whose first A rows are the anchors, labels (n,),
-    -1 for rows that are left out, log_prior (C,), zeros for none; returns a scalar, at least float32.
+    -1 for rows that are left out, log_prior (C,), zeros for none; returns a scalar, at least float32. The last
+    ``constants`` embeddings have no gradient.
     Source: Cui et al., ICCV 2021, and TPAMI 2023 for ``smooth``, both as in the authors' code, which divides by the sum
     of the target weights.  Deviation: the denominator is exact; ``official_epsilon`` adds 1e-12 times the exponential
     of the largest score as they do, which can dominate it.
@@ -117,15 +104,17 @@ def paco(
     beta, alpha, temperature = settings.beta, settings.alpha, settings.temperature
     dtype = torch.promote_types(torch.promote_types(embeddings.dtype, logits.dtype), torch.float32)
     embeddings, (anchors, classes) = embeddings.to(dtype), logits.shape
+    rows = trained_rows(embeddings, constants)
     centres = (logits.to(dtype) + log_prior.to(dtype)) / settings.supt
-    scores = set_scores(embeddings, labels, anchors, temperature)
-    log_denominator = torch.logaddexp(centres.logsumexp(1), scores.logsumexp(1) + math.log(settings.gamma))
+    absent = absent_rows(labels, anchors, dtype)
+    of_rows, highest = log_denominators(rows, anchors, temperature, absent, embeddings)
+    log_denominator = torch.logaddexp(centres.logsumexp(1), of_rows + math.log(settings.gamma))
     if official_epsilon:
-        largest = torch.maximum(centres.amax(1), largest_score(embeddings, scores, temperature))
+        largest = torch.maximum(centres.amax(1), largest_score(embeddings, highest, temperature))
         log_denominator = add_epsilon(log_denominator, largest)
     target = centres.gather(1, labels[:anchors, None]).squeeze(1)
     if settings.smooth:
         target = target + settings.smooth / (classes - 1) * (centres.sum(1) - classes * target)
-    positives, counts = positive_sums(embeddings, labels, anchors, classes)
+    positives, counts = positive_sums(rows, labels, anchors, classes, embeddings)
     attraction = (beta * target + alpha / temperature * positives) / (beta + alpha * counts)
     return temperature / (settings.base_temperature or temperature) * (log_denominator - attraction).mean()
