@@ -37,29 +37,33 @@ def balanced_contrastive(
     rows = torch.cat([by_view(features.to(dtype)), prototypes.to(dtype)])
     (images, views, _), classes = features.shape, len(prototypes)
     row_labels = torch.cat([labels.repeat(views), torch.arange(classes, device=labels.device)])
-    sizes = rows.new_ones(classes).index_add_(0, labels, rows.new_full((images,), views))
     anchors = images * views
-    bias = _log_weights(labels, sizes, views, own_class_denominator)
-    denominators, _ = log_denominators(rows, anchors, temperature, bias)
+    bias = _log_weights(labels, views, classes, own_class_denominator, dtype)
+    denominators = log_denominators(rows, anchors, temperature, bias)
     positives, counts = positive_sums(rows, row_labels, anchors, classes)
     return (denominators - positives / (temperature * counts)).mean()
 
 
-def _log_weights(labels: Tensor, sizes: Tensor, views: int, own_class_denominator: OwnClassDenominator) -> Tensor:
+def _log_weights(
+    labels: Tensor, views: int, classes: int, own_class_denominator: OwnClassDenominator, dtype: torch.dtype
+) -> Tensor:
     """Minus the log of what the exponential of every anchor's score with every row is divided by.
 
-    Shapes: labels (B,), sizes (C,) of the classes, views V and prototypes together; returns (VB, VB + C).
+    That is the size of the row's class, its prototype counted, and in the anchor's own class, where its ``positives``
+    are meant, one less. Shapes: labels (B,); returns (VB, VB + C).
     """
-    images, anchors = len(labels), views * len(labels)
-    own_sizes = sizes.index_select(0, labels)
-    weights = sizes.new_empty(anchors, anchors + len(sizes))
-    of_views, of_prototypes = weights.split([anchors, len(sizes)], dim=1)
-    of_prototypes.copy_(-sizes.log())
-    by_image = -own_sizes.log()
+    anchors = views * len(labels)
+    sizes = torch.ones(classes, dtype=dtype, device=labels.device)
+    sizes.index_add_(0, labels, sizes.new_full((len(labels),), views))
+    other, own = torch.stack([sizes, sizes - 1]).log().neg().unbind()
+    weights = sizes.new_empty(anchors, anchors + classes)
+    of_views, of_prototypes = weights.split([anchors, classes], dim=1)
+    of_prototypes.copy_(other)
+    by_image = other.index_select(0, labels)[None]
     if own_class_denominator == "positives":
-        less = -(own_sizes - 1).log()
-        by_image = torch.where(labels[:, None] == labels, less, by_image)
-        of_prototypes.scatter_(1, labels.repeat(views)[:, None], less.repeat(views)[:, None])
+        own = own.index_select(0, labels)
+        by_image = torch.where(labels[:, None] == labels, own, by_image)
+        of_prototypes.scatter_(1, labels.repeat(views)[:, None], own.repeat(views)[:, None])
     # what stands for two images stands for every pair of their views
-    of_views.view(views, images, views, images).copy_(by_image.expand(images, images)[:, None])
+    of_views.view(views, len(labels), views, len(labels)).copy_(by_image[:, None])
     return weights

@@ -9,18 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def exclude_self(scores: Tensor) -> Tensor:
-    """Set the diagonal of scores (A, n), A <= n, to minus infinity, in place."""
-    return scores.fill_diagonal_(-torch.inf)
-
-
 def exponentials(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Overwrite scores (A, n) with exponentials relative to the row's highest score; returns their sums and those.
+    """Overwrite scores (A, n) by exponentials relative to the row's highest, and return their sums and log-sum-exp.
 
     Every row has a finite score. Shapes of what is returned: (A, 1) and (A, 1).
     """
     highest = scores.amax(1, keepdim=True)
-    return scores.sub_(highest).exp_().sum(1, keepdim=True), highest
+    sums = scores.sub_(highest).exp_().sum(1, keepdim=True)
+    return sums, sums.log().add_(highest)
 
 
 class _LogDenominators(torch.autograd.Function):
@@ -28,46 +24,57 @@ class _LogDenominators(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, contrast: Tensor, anchors: int, temperature: float, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        scores = rows.new_empty(anchors, len(contrast)) if bias is None else bias
+        ctx: Any,
+        rows: Tensor,
+        contrast: Tensor,
+        anchors: int,
+        temperature: float,
+        bias: Tensor | None,
+        logits: Tensor | None,
+    ) -> Tensor:
+        everything = rows.new_empty(anchors, len(contrast)) if bias is None else bias
+        scores = everything[:, 0 if logits is None else logits.shape[1] :]
         # a product into a given matrix is never in reduced precision, whatever autocast says
         scores.addmm_(rows[:anchors], contrast.T, beta=0 if bias is None else 1, alpha=1 / temperature)
-        sums, highest = exponentials(exclude_self(scores))
-        ctx.save_for_backward(rows, contrast, scores, sums)
+        scores.fill_diagonal_(-torch.inf)
+        sums, found = exponentials(everything)
+        ctx.save_for_backward(rows, contrast, everything, sums)
         ctx.temperature = temperature
-        highest = highest.squeeze(1)
-        ctx.mark_non_differentiable(highest)
-        ctx.set_materialize_grads(False)
-        return sums.squeeze(1).log() + highest, highest
+        return found.squeeze(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        if gradient is None:
-            return None, None, None, None, None
-        rows, contrast, exponentials, sums = ctx.saved_tensors
-        anchors = len(exponentials)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, contrast, everything, sums = ctx.saved_tensors
+        anchors, of_logits = len(everything), everything.shape[1] - len(contrast)
+        logits, scores = everything.split([of_logits, len(contrast)], dim=1)
+        factors = gradient[:, None] / sums
+        for_logits = factors * logits if of_logits else None
         # an anchor's factor goes to the narrow side of the products
-        factors = gradient[:, None] / (sums * ctx.temperature)
-        found = torch.mm(exponentials[:, : len(rows)].T, factors * rows[:anchors], out=torch.empty_like(rows))
-        towards = torch.mm(exponentials, contrast, out=torch.empty_like(rows[:anchors]))
+        factors = factors / ctx.temperature
+        found = torch.mm(scores[:, : len(rows)].T, factors * rows[:anchors], out=torch.empty_like(rows))
+        towards = torch.mm(scores, contrast, out=torch.empty_like(rows[:anchors]))
         found[:anchors].addcmul_(towards, factors)
-        return found, None, None, None, None
+        return found, None, None, None, None, for_logits
 
 
 def log_denominators(
-    rows: Tensor, anchors: int, temperature: float, bias: Tensor | None = None, contrast: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Log-sum-exp, and the highest, of every anchor's scores with all rows but itself, never in reduced precision.
+    rows: Tensor,
+    anchors: int,
+    temperature: float,
+    bias: Tensor | None = None,
+    contrast: Tensor | None = None,
+    logits: Tensor | None = None,
+) -> Tensor:
+    """Log-sum-exp of every anchor's scores with all rows but itself, never in reduced precision; one must be finite.
 
-    A score is an inner product over the temperature, plus a ``bias`` (A, n) without gradient, which is overwritten;
-    every anchor has a finite one.
-    ``contrast`` (n, D) holds the rows and, after them, others without gradient; by default it is the rows.
-    Shapes: rows (m, D), the first A = ``anchors`` of which are the anchors; returns (A,) and, without gradient, (A,).
+    A score is an inner product over the temperature, plus a ``bias`` (A, n) without gradient, which is overwritten.
+    ``contrast`` (n, D) holds the rows and, after them, others without gradient; by default it is the rows. ``logits``
+    (A, C) join the scores; the bias (A, C + n) has their values then, too.
+    Shapes: rows (m, D), the first A = ``anchors`` of which are the anchors; returns (A,).
     """
     contrast = rows if contrast is None else contrast
-    found: tuple[Tensor, Tensor] = _LogDenominators.apply(rows, contrast.detach(), anchors, temperature, bias)
+    found: Tensor = _LogDenominators.apply(rows, contrast.detach(), anchors, temperature, bias, logits)
     return found
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lt_bench.losses.contrast import log_denominators, positive_sums
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
-from lt_bench.losses.paco import absent_rows, add_epsilon, largest_score, trained_rows
+from lt_bench.losses.paco import add_epsilon, row_bias, trained_rows
 
 
 def gpaco_multitask(
@@ -34,10 +34,10 @@ def gpaco_multitask(
     embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     anchors, classes = logits.shape
     rows = trained_rows(embeddings, constants)
-    absent = absent_rows(labels, anchors, embeddings.dtype)
-    log_denominator, highest = log_denominators(rows, anchors, temperature, absent, embeddings)
+    bias = row_bias(labels, 1.0, embeddings.dtype).repeat(anchors, 1)
+    log_denominator = log_denominators(rows, anchors, temperature, bias, embeddings)
     if official_epsilon:
-        log_denominator = add_epsilon(log_denominator, largest_score(embeddings, highest, temperature))
+        log_denominator = add_epsilon(log_denominator, embeddings[:anchors], temperature)
     positives, counts = positive_sums(rows, labels, anchors, classes, embeddings)
     terms = (counts * log_denominator - positives / temperature) / counts.clamp(min=1)
     weights = class_weights.to(terms.dtype)[labels[:anchors]]

@@ -55,10 +55,9 @@ def official_log_prior(counts: Tensor) -> Tensor:
     return torch.logaddexp(prior, prior.new_tensor(math.log(PRIOR_EPSILON)))
 
 
-def absent_rows(labels: Tensor, anchors: int, dtype: torch.dtype) -> Tensor:
-    """What is added to scores with rows of label -1, minus infinity, and to all others, zero; (n,) -> (anchors, n)."""
-    absent = torch.zeros_like(labels, dtype=dtype).masked_fill_(labels < 0, -torch.inf)
-    return absent.repeat(anchors, 1)
+def row_bias(labels: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
+    """What the scores with a row are raised by: the log of the factor, minus infinity for label -1; (n,) -> (n,)."""
+    return torch.full_like(labels, math.log(factor), dtype=dtype).masked_fill_(labels < 0, -torch.inf)
 
 
 def trained_rows(embeddings: Tensor, constants: int) -> Tensor:
@@ -66,21 +65,16 @@ def trained_rows(embeddings: Tensor, constants: int) -> Tensor:
     return embeddings[: len(embeddings) - constants] if constants else embeddings
 
 
-def add_epsilon(log_denominator: Tensor, largest: Tensor) -> Tensor:
-    """The log of a denominator to which 1e-12 times the exponential of ``largest`` is added: the authors' arithmetic.
+def add_epsilon(log_denominator: Tensor, queries: Tensor, temperature: float, logits: Tensor | None = None) -> Tensor:
+    """Add 1e-12 times the exponential of an anchor's largest score to its denominator: the authors' arithmetic.
 
-    They subtract the largest score and then add 1e-12 to the sum. Shapes: (A,), (A,); returns (A,).
+    They subtract the largest score and then add 1e-12 to the sum. Of scores between rows of unit length or less the
+    largest is that with itself, which the denominator leaves out. Shapes: (A,), (A, D), (A, C); returns (A,).
     """
-    return torch.logaddexp(log_denominator, largest.detach() + math.log(EPSILON))
-
-
-def largest_score(embeddings: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """The largest score of every anchor, that with itself included; of the ``others`` the largest is known, (A,).
-
-    Shapes: embeddings (n, D), the first A of which are the anchors; returns (A,), outside the graph.
-    """
-    itself = embeddings[: len(others)].detach().square().sum(1) / temperature
-    return torch.maximum(others, itself)
+    largest = queries.detach().square().sum(1) / temperature
+    if logits is not None:
+        largest = torch.maximum(largest, logits.detach().amax(1))
+    return torch.logaddexp(log_denominator, largest + math.log(EPSILON))
 
 
 def paco(
@@ -106,12 +100,11 @@ def paco(
     embeddings, (anchors, classes) = embeddings.to(dtype), logits.shape
     rows = trained_rows(embeddings, constants)
     centres = (logits.to(dtype) + log_prior.to(dtype)) / settings.supt
-    absent = absent_rows(labels, anchors, dtype)
-    of_rows, highest = log_denominators(rows, anchors, temperature, absent, embeddings)
-    log_denominator = torch.logaddexp(centres.logsumexp(1), of_rows + math.log(settings.gamma))
+    bias = row_bias(labels, settings.gamma, dtype).expand(anchors, -1)
+    bias = torch.cat([centres.detach(), bias], 1)
+    log_denominator = log_denominators(rows, anchors, temperature, bias, embeddings, centres)
     if official_epsilon:
-        largest = torch.maximum(centres.amax(1), largest_score(embeddings, highest, temperature))
-        log_denominator = add_epsilon(log_denominator, largest)
+        log_denominator = add_epsilon(log_denominator, embeddings[:anchors], temperature, centres)
     target = centres.gather(1, labels[:anchors, None]).squeeze(1)
     if settings.smooth:
         target = target + settings.smooth / (classes - 1) * (centres.sum(1) - classes * target)

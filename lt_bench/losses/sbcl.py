@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lt_bench.losses.contrast import by_view, exclude_self, exponentials, positive_sums, renumbered
+from lt_bench.losses.contrast import by_view, exponentials, positive_sums, renumbered
 
 
 def _two_views(features: Tensor) -> Tensor:
@@ -19,32 +19,33 @@ def _two_views(features: Tensor) -> Tensor:
 
 
 class _NearAndFar(torch.autograd.Function):
-    """Log-sum-exp of every row's scores with all others, and of those that ``left_out`` leaves at sharpness's scale.
+    """Log-sum-exp of every row's scores with all others, and of those not ``left_out`` at the row's own temperature.
 
     Both are taken of one product, and its gradient is one matrix too. Shapes: rows (2B, D), the second views after the
-    first, sharpness (2B, 1), left_out (B, B), zero or minus infinity between two images; returns (2B,) and (2B,).
+    first, temperatures (2, 2B, 1) of both, left_out (B, B), minus infinity or zero; returns (2, 2B).
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, rows: Tensor, temperature: float, sharpness: Tensor, left_out: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, rows: Tensor, temperature: float, temperatures: Tensor, left_out: Tensor) -> Tensor:
         count, images = len(rows), len(left_out)
+        both = rows.new_empty(2, count, count)
         # a product into a given matrix is never in reduced precision, whatever autocast says
-        near = rows.new_empty(count, count).addmm_(rows, rows.T, beta=0, alpha=1 / temperature)
+        near = both[0].addmm_(rows, rows.T, beta=0, alpha=1 / temperature)
         pairs = (2, images, 2, images)  # what stands for two images stands for every pair of their views
-        scales = (temperature * sharpness).view(2, images, 1, 1)
-        far = torch.addcmul(left_out[:, None], near.view(pairs), scales).view(count, count)
-        (near_sums, near_highest), (far_sums, far_highest) = map(exponentials, map(exclude_self, (near, far)))
-        ctx.save_for_backward(rows, near, near_sums * temperature, far, far_sums / sharpness)
-        return (near_sums.log() + near_highest).squeeze(1), (far_sums.log() + far_highest).squeeze(1)
+        scales = (temperature / temperatures[1]).view(2, images, 1, 1)
+        torch.addcmul(left_out[:, None], near.view(pairs), scales, out=both[1].view(pairs))
+        both.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+        sums, found = exponentials(both.view(2 * count, count))
+        ctx.save_for_backward(rows, both, sums.view(2, count, 1) * temperatures)
+        return found.view(2, count)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, for_near: Tensor, for_far: Tensor) -> tuple[Tensor | None, ...]:
-        rows, near, near_divisors, far, far_divisors = ctx.saved_tensors
-        products = near * (for_near[:, None] / near_divisors)
-        products.addcmul_(far, for_far[:, None] / far_divisors)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, both, divisors = ctx.saved_tensors
+        near, far = both.unbind()
+        for_near, for_far = (gradient[..., None] / divisors).unbind()
+        products = (near * for_near).addcmul_(far, for_far)
         found = torch.mm(products, rows, out=torch.empty_like(rows))
         return found.addmm_(products.T, rows), None, None, None
 
@@ -69,17 +70,17 @@ def subclass_balancing(
     """
     rows = by_view(_two_views(features))
     images, classes, groups = len(labels), len(class_temperatures), renumbered(subclasses)
-    sharpness = class_temperatures.to(rows.dtype).reciprocal().index_select(0, labels).repeat(2)
-    in_class, class_counts = positive_sums(rows, labels.repeat(2), 2 * images, classes)
-    in_subclass, subclass_counts = positive_sums(rows, groups.repeat(2), 2 * images, images)
+    of_class, class_counts = positive_sums(rows, labels.repeat(2), 2 * images, classes)
+    of_subclass, subclass_counts = positive_sums(rows, groups.repeat(2), 2 * images, images)
     first, second = rows.chunk(2)
-    with_partner = (first * second).sum(1).repeat(2)
-    near = in_subclass / subclass_counts
-    far = (in_class - in_subclass + with_partner) / (class_counts - subclass_counts + 1)
+    of_partner = (first * second).sum(1).repeat(2)
+    near = of_subclass / subclass_counts
+    far = (of_class - of_subclass + of_partner) / (class_counts - subclass_counts + 1)
 
-    # an image's own views are not left out by this; each is by itself
-    left_out = torch.where(groups[:, None] == groups, -torch.inf, rows.new_zeros(())).fill_diagonal_(0)
-    of_near, of_far = _NearAndFar.apply(rows, temperature, sharpness[:, None], left_out)
-    near_term = (of_near - near / temperature).mean()
-    far_term = (of_far - far * sharpness).mean()
+    far_temperatures = class_temperatures.to(rows.dtype).index_select(0, labels).repeat(2)
+    temperatures = torch.stack([torch.full_like(far_temperatures, temperature), far_temperatures])
+    # an image's own views stay: each is without itself anyway
+    left_out = rows.new_zeros(images, images).masked_fill_(groups[:, None] == groups, -torch.inf).fill_diagonal_(0)
+    denominators = _NearAndFar.apply(rows, temperature, temperatures[..., None], left_out)
+    near_term, far_term = (denominators - torch.stack([near, far]) / temperatures).mean(1).unbind()
     return temperature / base_temperature * near_term + beta * far_term

@@ -21,7 +21,7 @@ def instance_losses(first: Tensor, second: Tensor, temperature: float) -> Tensor
         raise ValueError(f"expected two views of one shape (B, D), found {tuple(first.shape)}, {tuple(second.shape)}")
     rows = torch.cat([first, second])
     rows = F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
-    denominators, _ = log_denominators(rows, len(rows), temperature)
+    denominators = log_denominators(rows, len(rows), temperature)
     first, second = rows.chunk(2)
     # scaled as the scores are, so that both round alike
     return denominators.view(2, -1) - (first * second).sum(1) * (1 / temperature)

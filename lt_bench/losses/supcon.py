@@ -22,5 +22,5 @@ def supcon(features: Tensor, labels: Tensor | None, temperature: float, base_tem
     groups = torch.arange(images, device=features.device) if labels is None else renumbered(labels)
     rows = by_view(features.to(torch.promote_types(features.dtype, torch.float32)))
     sums, counts = positive_sums(rows, groups.repeat(views), len(rows), images)
-    denominators, _ = log_denominators(rows, len(rows), temperature)
+    denominators = log_denominators(rows, len(rows), temperature)
     return temperature / base_temperature * (denominators - sums / (temperature * counts)).mean()
