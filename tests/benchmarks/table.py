@@ -16,7 +16,7 @@ README, RESULTS = ROOT / "README.md", ROOT / "results" / "speed.json"
 OPEN, CLOSE = "<!-- speed -->", "<!-- /speed -->"
 PART = re.compile(f"{OPEN}.*?{CLOSE}", re.DOTALL)
 HEAD = "| what | takes here | takes elsewhere | tests/benchmarks |\n|---|---|---|---|"
-EXTRAS = {"s": "", "B": "memory ", "operations": ""}  # what is said before a ratio
+EXTRAS = {"s": "", "CPU s": "", "B": "memory ", "operations": ""}  # what is said before a ratio
 
 
 def filled(page: str, results: dict[str, Any]) -> str:
