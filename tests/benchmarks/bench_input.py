@@ -287,7 +287,6 @@ def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
             "packed pixels, 256": packed(folder, names, StoredForm(256)),
         }
         for name, images in sources.items():
-            ours = Ours(images, count)
             row = f"three 224-pixel views, {name}"
             yield from decoding(Ours(images, count), folder, names, row, rounds)
             yield from compare(
