@@ -45,11 +45,23 @@ def table(results: dict[str, Any]) -> str:
         lines += [f"| {row} | {_ours(found)} | {_theirs(found)} | `{name}.py` |" for row, found in rows.items()]
         if script["error"]:
             lines.append(f"| {'the rest' if script['rows'] else 'all'} of `{name}.py` | not measured | | `{name}.py` |")
+    return f"{_when(results)}\n\n" + "\n".join(lines)
+
+
+def _when(results: dict[str, Any]) -> str:
+    """The machine and the versions, and when each script was run."""
+    runs: dict[str, list[str]] = {}
+    for name, one in results["scripts"].items():
+        if "commit" in one:
+            changed = " with changes" if one["changed"] else ""
+            run = f"{one['date']} at commit {(one['commit'] or 'unknown')[:7]}{changed}"
+            runs.setdefault(run, []).append(f"`{name}.py`")
+    first, *others = sorted(runs, key=lambda run: -len(runs[run])) or ["never"]
+    said = [first, *(f"{', '.join(runs[run])} {run}" for run in others)]
     machine, versions = results["machine"], results["versions"]
     return (
-        f"Measured {results['date']} at commit {(versions['git_commit'] or 'unknown')[:7]}"
-        f"{' with changes' if versions['git_dirty'] else ''} on {machine['cores']} cores of {machine['processor']}, "
-        f"Python {versions['python']}, torch {versions['torch']}.\n\n" + "\n".join(lines)
+        f"Measured {'; '.join(said)}; {machine['cores']} cores of {machine['processor']}, "
+        f"Python {versions['python']}, torch {versions['torch']}."
     )
 
 
