@@ -44,7 +44,8 @@ def table(results: dict[str, Any]) -> str:
         rows.pop("", None)
         lines += [f"| {row} | {_ours(found)} | {_theirs(found)} | `{name}.py` |" for row, found in rows.items()]
         if script["error"]:
-            lines.append(f"| {'the rest' if script['rows'] else 'all'} of `{name}.py` | not measured | | `{name}.py` |")
+            part = "the rest of " if script["rows"] else ""
+            lines.append(f"| {part}`{name}.py` | not measured | {script['error']} | `{name}.py` |")
     return f"{_when(results)}\n\n" + "\n".join(lines)
 
 
