@@ -32,8 +32,9 @@ class _LogDenominators(torch.autograd.Function):
         bias: Tensor | None,
         logits: Tensor | None,
     ) -> Tensor:
-        everything = rows.new_empty(anchors, len(contrast)) if bias is None else bias
-        scores = everything[:, 0 if logits is None else logits.shape[1] :]
+        scores = rows.new_empty(anchors, len(contrast)) if bias is None else bias
+        everything = scores if logits is None else torch.cat([logits, scores], 1)
+        scores = everything[:, everything.shape[1] - len(contrast) :]
         # a product into a given matrix is never in reduced precision, whatever autocast says
         scores.addmm_(rows[:anchors], contrast.T, beta=0 if bias is None else 1, alpha=1 / temperature)
         scores.fill_diagonal_(-torch.inf)
@@ -68,9 +69,9 @@ def log_denominators(
 ) -> Tensor:
     """Log-sum-exp of every anchor's scores with all rows but itself, never in reduced precision; one must be finite.
 
-    A score is an inner product over the temperature, plus a ``bias`` (A, n) without gradient, which is overwritten.
+    A score is an inner product over the temperature, plus a ``bias`` (A, n) without gradient, which may be overwritten.
     ``contrast`` (n, D) holds the rows and, after them, others without gradient; by default it is the rows. ``logits``
-    (A, C) join the scores; the bias (A, C + n) has their values then, too.
+    (A, C) join the scores.
     Shapes: rows (m, D), the first A = ``anchors`` of which are the anchors; returns (A,).
     """
     contrast = rows if contrast is None else contrast

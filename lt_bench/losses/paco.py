@@ -101,7 +101,6 @@ def paco(
     rows = trained_rows(embeddings, constants)
     centres = (logits.to(dtype) + log_prior.to(dtype)) / settings.supt
     bias = row_bias(labels, settings.gamma, dtype).expand(anchors, -1)
-    bias = torch.cat([centres.detach(), bias], 1)
     log_denominator = log_denominators(rows, anchors, temperature, bias, embeddings, centres)
     if official_epsilon:
         log_denominator = add_epsilon(log_denominator, embeddings[:anchors], temperature, centres)
