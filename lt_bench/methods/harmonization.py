@@ -130,8 +130,8 @@ class Harmonization(nn.Module):
         """
         if epoch + 1 < self.settings.memory_start:
             return
-        known = self.memory[indices]
-        kept = known.any(1, keepdim=True).to(known.dtype) * self.momentum(epoch)
+        known = self.memory.index_select(0, indices)
+        kept = (known.abs().amax(1, keepdim=True) > 0).to(known.dtype) * self.momentum(epoch)
         self.memory.index_copy_(0, indices, torch.lerp(scores.to(known.dtype), known, kept, out=known))
 
     def forward(self, first: Tensor, second: Tensor, indices: Tensor, epoch: int) -> Tensor:

@@ -27,7 +27,8 @@ from lt_bench.preflight.validate import validate
 from lt_bench.run.build import build
 
 IMAGES, DIRECTIONS, WIDTH, TEMPERATURE = 10_847, 100, 128, 0.2
-NT_XENT_GOALS, WHOLE_GOALS = (1.5, 1.5), (1.5, 1.0)  # time, memory
+NT_XENT_GOALS, WHOLE_GOALS = (1.5, 1.5), (1.5, 1.0)  # time and memory, of the authors' form
+EQUATIONS_GOALS = (1.2, 1.0)
 SINKHORN_GOAL, MEMORY_GOAL = 1.3, 20.0
 STEP_GOAL = 1 / 1.15
 
@@ -68,7 +69,7 @@ def losses(batch: int, rounds: int) -> Iterator[Comparison]:
     generator = torch.Generator().manual_seed(0)
     views = tuple(torch.randn(batch, WIDTH, generator=generator).requires_grad_() for _ in range(2))
     theirs = [
-        Side("equations with masks", lambda: masked_nt_xent(*views), *NT_XENT_GOALS),
+        Side("equations with masks", lambda: masked_nt_xent(*views), *EQUATIONS_GOALS),
         Side("the authors' form", lambda: authors_nt_xent(*views), *NT_XENT_GOALS),
     ]
     ours = Side("nt_xent", lambda: nt_xent(*views, TEMPERATURE).mean())
@@ -84,7 +85,7 @@ def losses(batch: int, rounds: int) -> Iterator[Comparison]:
         return contrastive(*views) + authors_harmonization(*views, component.directions, component.prior)
 
     theirs = [
-        Side("equations with masks", lambda: with_theirs(masked_nt_xent), *WHOLE_GOALS),
+        Side("equations with masks", lambda: with_theirs(masked_nt_xent), *EQUATIONS_GOALS),
         Side("the authors' form", lambda: with_theirs(authors_nt_xent), *WHOLE_GOALS),
     ]
     ours = Side(
