@@ -176,7 +176,7 @@ def _absolute(name: str, module: _Module) -> str:
 def _imported(module: _Module) -> dict[str, str]:
     """The names that a module's import statements give, with the full names of what they stand for."""
     found: dict[str, str] = {}
-    for item in ast.walk(module.tree):
+    for item in _statements(module.tree.body):
         if isinstance(item, ast.Import):
             for alias in item.names:  # ``import a.b`` gives the name ``a``
                 name = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -186,6 +186,16 @@ def _imported(module: _Module) -> dict[str, str]:
             for alias in item.names:
                 found.setdefault(alias.asname or alias.name, f"{origin}.{alias.name}".strip("."))
     return found
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module, those under ``if`` and ``try`` included."""
+    yield from body
+    for item in body:
+        if isinstance(item, (ast.If, ast.Try)):
+            handled = [handler.body for handler in getattr(item, "handlers", [])]
+            for part in (item.body, *handled, item.orelse, getattr(item, "finalbody", [])):
+                yield from _statements(part)
 
 
 def _origin(item: ast.ImportFrom, module: _Module) -> str:
