@@ -20,15 +20,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
-# What PyTorch, NumPy and we import only when a run comes to it.
+# What PyTorch, NumPy and we import only when a run comes to it, beside the parts of augmented views.
 NEEDED = (
-    "lt_bench.run.stages",
-    "lt_bench.engine.allocator",
-    "numpy.ma",
-    "numpy.random",
-    "torch.utils.serialization.config",
+    *("lt_bench.run.stages", "lt_bench.engine.allocator"),
+    *("numpy.ma", "numpy.random", "torch.utils.serialization.config"),
 )
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
@@ -134,8 +132,9 @@ class ForkServer:
 
     def wait(self, seconds: float) -> None:
         """Return when a process has started or exited, or after so many seconds."""
-        exited = self.popen.poll() is not None  # and has nothing more to say
-        select.select([] if exited else [self.popen.stdout], [], [], seconds)
+        assert self.popen.stdout is not None
+        alive = self.popen.poll() is None  # or else it has nothing more to say
+        select.select([self.popen.stdout] if alive else [], [], [], seconds)
 
     def close(self) -> None:
         """Let the server exit; to be called when its processes have."""
@@ -206,12 +205,14 @@ def serve() -> None:
 
 def import_what_every_run_needs() -> None:
     """Import it, and find out what is the same for all runs: the version of the code that is imported, the schema."""
+    from lt_bench import augment
     from lt_bench.config.schema import schema
     from lt_bench.record.folder import environment
 
     from .. import job  # noqa: F401
 
-    for name in NEEDED:
+    views = (f"{augment.__name__}.{module.name}" for module in iter_modules(augment.__path__))
+    for name in (*NEEDED, *views):
         import_module(name)
     environment()
     schema()
