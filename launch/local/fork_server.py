@@ -180,7 +180,6 @@ def serve() -> None:
     import_what_every_run_needs()
     if torch.cuda.is_initialized():  # a fork of such a process cannot use CUDA
         return
-    gc.freeze()  # pages stay shared with the forks
     wake, signalled = os.pipe()
     os.set_blocking(signalled, False)
     signal.set_wakeup_fd(signalled)
@@ -199,6 +198,7 @@ def serve() -> None:
             for line in lines:
                 folder, log = json.loads(line)
                 import_parts(Path(folder))
+                gc.freeze()  # pages stay shared with the forks
                 pid = _fork(Path(folder), Path(log), (answers, wake, signalled))
                 _tell(answers, {"started": pid})
 

@@ -71,8 +71,8 @@ class ProcessPool:
         """
         try:
             while self.running or (self.waiting and not self.stopping):
-                self._start()
                 self._collect()
+                self._start()
                 self._touch_heartbeats()
                 meanwhile()
                 self._wait()

@@ -119,6 +119,8 @@ def test_a_crash_costs_one_run_and_a_kill_too(server, tmp_path):
 def test_a_run_that_is_asked_to_stop_writes_a_checkpoint(server, tmp_path):
     (job,) = frozen(tmp_path, "method=ce", "budget.max_steps_per_epoch=null", "train.epochs=100000")
     process = server.start(job.folder, job.folder / "log.txt")
+    server.wait(600)  # which ends with the first news
+    assert process.poll() is None and process.pid
     wait_for(lambda: list(tmp_path.glob("*/metrics.jsonl")))
     process.terminate()
     assert process.wait() == 130 and list(tmp_path.glob("*/checkpoint.pt"))
