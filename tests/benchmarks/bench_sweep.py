@@ -32,9 +32,14 @@ CPU_GOAL = 8.0  # of tiny runs
 def measure(tiny: bool) -> Iterator[Comparison]:
     """Seconds and CPU seconds of both; they agree where all records are equal."""
     count = 2 if tiny else 40
-    yield from compare(f"{count} tiny runs of a sweep", [*TINY_RUNS, f"seed=range({count})"], goal=CPU_GOAL)
+    tiny_runs = f"{count} tiny runs of a sweep, one after the other"
+    yield from compare(tiny_runs, [*TINY_RUNS, f"seed=range({count})"], goal=CPU_GOAL)
     budget = "smoke" if tiny else "paper"
-    yield from compare("one seed of digits_demo", [*DIGITS_DEMO, f"budget={budget}"], first=2 if tiny else None)
+    yield from compare(
+        "one seed of `digits_demo`, one run after the other",
+        [*DIGITS_DEMO, f"budget={budget}"],
+        first=2 if tiny else None,
+    )
 
 
 def compare(
@@ -47,11 +52,10 @@ def compare(
             folder = Path(name) / str(fork)
             found[fork] = carry_out(plan([*overrides, *HERE, f"output_dir={folder}"])[:first], fork)
     (theirs, expected), (ours, records) = found[False], found[True]
-    for name in ("seconds", "CPU seconds"):
-        sides = Measured.of("a new process each", theirs[name]), Measured.of("forks of one process", ours[name])
-        row = f"{what}, one after the other" if name == "seconds" else ""
-        asked = goal if name == "CPU seconds" else None
-        yield Comparison(f"{what}: {name}", "s", *sides, agree=records == expected, goal=asked, row=row)
+    for unit in ("s", "CPU s"):
+        sides = Measured.of("a new process each", theirs[unit]), Measured.of("forks of one process", ours[unit])
+        asked = goal if unit == "CPU s" else None
+        yield Comparison(what, unit, *sides, agree=records == expected, goal=asked, row=what)
 
 
 def carry_out(runs: list[PlannedRun], fork: bool) -> tuple[dict[str, float], list[RunRecord]]:
@@ -61,7 +65,7 @@ def carry_out(runs: list[PlannedRun], fork: bool) -> tuple[dict[str, float], lis
     jobs = [job for group in groups for job in submit(group, code)]
     wall, cpu = time.perf_counter(), cpu_seconds()
     ProcessPool(jobs, 1, {**os.environ, "OMP_NUM_THREADS": "1"}, fork=fork).work()
-    spent = {"seconds": time.perf_counter() - wall, "CPU seconds": cpu_seconds() - cpu}
+    spent = {"s": time.perf_counter() - wall, "CPU s": cpu_seconds() - cpu}
     return spent, [read_record(run.folder / "record.json") for run in runs]
 
 

@@ -176,7 +176,7 @@ def test_losses_are_compared_in_time_memory_and_operations():
     baselines = [Side("squares", lambda: (rows * rows / rows).sum()), Side("twice", lambda: 2 * rows.sum(), 1, 2)]
     found = [*compare_losses("sums", baselines, ours, [rows], rounds=1, row="sums")]
     assert [(one.baseline.name, one.unit) for one in found] == [
-        ("squares", "s"), ("twice", "s"), ("squares", "B"), ("squares", "operations"), ("twice", "B"),
+        ("squares", "CPU s"), ("twice", "CPU s"), ("squares", "B"), ("squares", "operations"), ("twice", "B"),
         ("twice", "operations"),
     ]  # fmt: skip
     assert [one.agree for one in found] == [True, False, True, True, False, False]
@@ -191,6 +191,12 @@ def test_random_batches_are_alike_by_mean_and_spread():
 
 
 def test_values_are_shown_with_the_unit_that_a_person_would_choose():
-    values = [(0.0123, "s"), (2.5, "s"), (3e-6, "s"), (3 * 2**20, "B"), (1, "operations"), (1234, "operations")]
-    shown_values = [shown(*value) for value in values]
-    assert shown_values == ["12.3 ms", "2.5 s", "3 µs", "3 MiB", "1 operation(s)", "1,234 operation(s)"]
+    given = [(0.0123, "s"), (2.5, "s"), (3e-6, "CPU s"), (3 * 2**20, "B"), (1, "operations"), (1234, "operations")]
+    assert [shown(*value) for value in given] == [
+        "12.3 ms",
+        "2.5 s",
+        "3 CPU µs",
+        "3 MiB",
+        "1 operation",
+        "1,234 operations",
+    ]
