@@ -377,8 +377,12 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
+@cache
 def schema() -> DictConfig:
-    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well."""
+    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well.
+
+    One object for all, which merging copies.
+    """
     config = OmegaConf.structured(Config)
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config.stage_two, False)
