@@ -88,6 +88,7 @@ class Trainer:
         self.context, self.stage, self.score = context, stage, score
         self.order = EpochOrder(source.labels, training.sampler, context)
         self.steps_per_epoch = self._count_steps()
+        self.left_out = self._count_left_out()
         self.restarts = sorted({0, *method.restart_epochs()})
         self.state = TrainState()
         self.means = RunningMeans(context.device)
@@ -168,8 +169,7 @@ class Trainer:
         shares = []
         for step in range(self.state.step, self.steps_per_epoch):
             start = step * size
-            # several processes leave out the few images that remain after an equal division
-            share = min(size, len(order) - start) // ranks
+            share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
         return self.source.batches(
@@ -291,6 +291,12 @@ class Trainer:
         if steps == 0:
             raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
         return min(steps, self.stage.budget.max_steps_per_epoch or steps)
+
+    def _count_left_out(self) -> int:
+        """Images of an epoch that several processes, each with an equal share of a batch, do not train on."""
+        full, rest = divmod(len(self.order), self.training.batch_size)
+        sizes = [self.training.batch_size] * full + [rest]
+        return sum(size % self.context.world_size for size in sizes[: self.steps_per_epoch])
 
 
 def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:

@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
-  python -m lt_bench.report --runs results/records --readme README.md   and refresh the tables of a page
+  python -m lt_bench.report --runs results/records --out results/tables --readme README.md   the tables of this repository
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 """
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
-    add("--out", type=Path, default=Path("results/tables"), metavar="DIR", help="where tables go (%(default)s)")
+    add("--out", type=Path, metavar="DIR", help="where tables go (tables/ beside the first of --runs)")
     add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
     add(
         "--baseline",
@@ -111,6 +111,11 @@ def _export(records: list[RunRecord], path: Path) -> None:
     write_atomic(path, "".join(f"{line}\n" for line in lines))
 
 
+def _beside(runs: Path) -> Path:
+    """Where the tables of some runs go unless another place is named: never into a checkout's published results."""
+    return (runs if runs.is_dir() else runs.parent) / "tables"
+
+
 def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline."""
     tables = [accuracy_table(part, more) for part in parts]
@@ -132,9 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.export and records:
             _export(records, arguments.export)
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
+        folder = arguments.out or _beside(arguments.runs[0])
         for table in tables:
-            table.write(arguments.out)
+            table.write(folder)
             print(table.markdown())
+        print(f"lt_bench: {len(tables)} tables are in {folder}", file=sys.stderr)
         if arguments.readme:
             update(arguments.readme, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:

@@ -34,6 +34,20 @@ def test_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
         assert (tmp_path / "tables" / f"{stem}.md").read_text(encoding="utf-8") in printed
 
 
+def test_tables_go_beside_the_runs_unless_a_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = tmp_path / "results" / "tables" / "digits_lt_if20.md"
+    published.parent.mkdir(parents=True)
+    published.write_text("published")
+    folder(tmp_path, pair())
+    monkeypatch.chdir(tmp_path)
+    export = tmp_path / "kept" / "mine.jsonl"
+    assert main(["--export", str(export)]) == 0
+    assert published.read_text() == "published" and [path.name for path in published.parent.iterdir()] == [published.name]
+    assert (tmp_path / "runs" / "tables" / published.name).exists()
+    assert main(["--runs", str(export)]) == 0 and (export.parent / "tables" / published.name).exists()
+    assert main([]) == 0  # tables beside the runs are no runs
+
+
 def test_ece_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = folder(tmp_path, pair())
     assert main(arguments) == 0 and "ECE" not in capsys.readouterr().out
