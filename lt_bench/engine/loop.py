@@ -29,8 +29,9 @@ from lt_bench.engine.parameter_groups import parameter_groups
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
+from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
-from lt_bench.errors import CheckpointError, Interrupted, SettingError
+from lt_bench.errors import CheckpointError, Interrupted
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -87,8 +88,9 @@ class Trainer:
         self.method, self.source, self.training, self.schedule = method, source, training, schedule
         self.context, self.stage, self.score = context, stage, score
         self.order = EpochOrder(source.labels, training.sampler, context)
-        self.steps_per_epoch = self._count_steps()
-        self.left_out = self._count_left_out()
+        images, share, limit = len(self.order), method.smallest_share, stage.budget.max_steps_per_epoch
+        self.steps_per_epoch = count_steps(images, training, share * context.world_size, limit)
+        self.left_out = left_out(images, training, share, context.world_size, limit)
         self.restarts = sorted({0, *method.restart_epochs()})
         self.state = TrainState()
         self.means = RunningMeans(context.device)
@@ -279,24 +281,6 @@ class Trainer:
         optimizer = build_optimizer(self.groups, self.training, self.context.device)
         bare_step(optimizer)
         return optimizer
-
-    def _count_steps(self) -> int:
-        size, images = self.training.batch_size, len(self.order)
-        smallest = self.method.smallest_share * self.context.world_size
-        if size < smallest:
-            raise SettingError("batch_size", f"at least {smallest}, the images that a batch needs", size, smallest)
-        steps, rest = divmod(images, size)
-        if rest >= smallest and not self.training.drop_last:
-            steps += 1
-        if steps == 0:
-            raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
-        return min(steps, self.stage.budget.max_steps_per_epoch or steps)
-
-    def _count_left_out(self) -> int:
-        """Images of an epoch that several processes, each with an equal share of a batch, do not train on."""
-        full, rest = divmod(len(self.order), self.training.batch_size)
-        sizes = [self.training.batch_size] * full + [rest]
-        return sum(size % self.context.world_size for size in sizes[: self.steps_per_epoch])
 
 
 def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:

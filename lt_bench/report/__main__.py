@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
-  python -m lt_bench.report --runs results/records --out results/tables --readme README.md   the tables of this repository
+  python -m lt_bench.report --runs results/records --out results/tables --readme README.md   as published here
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 """

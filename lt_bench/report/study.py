@@ -14,8 +14,10 @@ from lt_bench.report.sections import Section
 EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}
 OWN = ("lt_bench.", "torch.", "torchvision.")  # where classes come from that a name tells enough of
 # said by the rest of the caption; a mean and a deviation scale what is seen, and change no image
-ELSEWHERE = ("imbalance.factor", "imbalance.profile", "dataset.num_classes", "dataset.mean", "dataset.std")
-ELSEWHERE += ("dataset.group_rule", "evaluation.split")
+ELSEWHERE = (
+    *("imbalance.factor", "imbalance.profile", "evaluation.split"),
+    *("dataset.num_classes", "dataset.mean", "dataset.std", "dataset.group_rule"),
+)
 
 
 def study(section: Section) -> str:

@@ -25,6 +25,7 @@ from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
+from lt_bench.engine.shares import left_out_warning
 from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
@@ -50,6 +51,7 @@ class Runner:
         )
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
+        self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
 
     @cached_property
     def data(self) -> Data:
@@ -120,7 +122,7 @@ class Runner:
             "seconds": round(trained.seconds, 3),
             "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 1),
         }
-        return self._describe(folder, StageName.ONE, {}, {**cost, **self._skipped(self.data.train)})
+        return self._describe(folder, StageName.ONE, {}, {**cost, **self._missed(StageName.ONE, self.data.train)})
 
     def stage_two(self, folder: RunFolder, stage_one_folder: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
@@ -159,8 +161,10 @@ class Runner:
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
+        below = first.cost.get("left_out_images")
+        cost |= {} if below is None else {"stage_one_left_out_images": below}
         metrics = evaluate(load_predictions(predictions))
-        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._skipped(images)})
+        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName, best: bool
@@ -176,6 +180,11 @@ class Runner:
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)
+        if missing := trainer.left_out:
+            self.left_out[name] = missing
+            if folder.writes:
+                words = left_out_warning(missing, len(trainer.order), training, key, self.processes.world_size)
+                print(f"lt_bench: {name.value}: {words}", file=sys.stderr)
         trained = trainer.fit()
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
@@ -194,11 +203,12 @@ class Runner:
     ) -> RunRecord:
         return describe(self.config, folder.identity, stage, metrics, cost, self.circumstances)
 
-    def _skipped(self, images: Images) -> dict[str, int]:
-        """How many images of a stage could not be read and were skipped, where that is allowed."""
+    def _missed(self, name: StageName, images: Images) -> dict[str, int]:
+        """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""
+        missed = {"left_out_images": self.left_out[name]} if name in self.left_out else {}
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
-            return {}
-        return {"skipped_images": int(distributed.union(images.skipped).sum())}
+            return missed
+        return {**missed, "skipped_images": int(distributed.union(images.skipped).sum())}
 
 
 def _print_waiting(identity: str) -> None:

@@ -42,7 +42,9 @@ def test_tables_go_beside_the_runs_unless_a_place_is_named(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     export = tmp_path / "kept" / "mine.jsonl"
     assert main(["--export", str(export)]) == 0
-    assert published.read_text() == "published" and [path.name for path in published.parent.iterdir()] == [published.name]
+    assert published.read_text() == "published" and [path.name for path in published.parent.iterdir()] == [
+        published.name
+    ]
     assert (tmp_path / "runs" / "tables" / published.name).exists()
     assert main(["--runs", str(export)]) == 0 and (export.parent / "tables" / published.name).exists()
     assert main([]) == 0  # tables beside the runs are no runs

@@ -9,7 +9,12 @@ from lt_bench.report.frame import frame
 from lt_bench.report.sections import sections
 from lt_bench.report.tables import title
 
-SETTINGS = {"train.epochs": 200, "stage_two.train.epochs": 30, "dataset.image_size": 28, "method._target_": "lt_bench.A"}
+SETTINGS = {
+    "train.epochs": 200,
+    "stage_two.train.epochs": 30,
+    "dataset.image_size": 28,
+    "method._target_": "lt_bench.A",
+}
 
 
 def caption(*records: Any) -> str:
