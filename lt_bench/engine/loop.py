@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -116,8 +117,11 @@ class Trainer:
         Afterwards the method holds the weights of the last epoch, averaged where an average is kept, or of the best
         one where a score was given.
         """
-        if self.stage.checkpoint.exists():
-            self._restore(checkpoint.load(self.stage.checkpoint, self.context.device))
+        state, warning = checkpoint.load_last_good(self.stage.checkpoint, self.context.device)
+        if warning and self.context.rank == 0:
+            print(f"lt_bench: {warning}", file=sys.stderr)
+        if state is not None:
+            self._restore(state)
         total, first = self.training.epochs * self.steps_per_epoch, self.state
         metrics = MetricsFile(self.stage.folder / "metrics.jsonl", self.stage.name, first.epoch, self.context.rank == 0)
         progress = Progress(
@@ -247,6 +251,8 @@ class Trainer:
         skipped = distributed.union(self.source.skipped)
         if self.context.rank == 0:
             state = {
+                "run": self.stage.folder.name,
+                "stage": self.stage.name,
                 "position": asdict(self.state),
                 "model": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -259,7 +265,11 @@ class Trainer:
             checkpoint.save(self.stage.checkpoint, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        own = {"run": self.stage.folder.name, "stage": self.stage.name}
+        other = [f"{state[key]}" for key in own if state.get(key, own[key]) != own[key]]
         try:
+            if other:
+                raise ValueError(f"it is of {' and '.join(other)}")
             self.state = TrainState(**state["position"])
             self.method.load_state_dict(state["model"])
             if self.average is not None:

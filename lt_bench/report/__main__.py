@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.readme import update
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         help="show these too, such as worst_class or nll; MODULE.NAME for one of your own",
     )
     add("--ece", dest="metric", action="append_const", const="ece", help="short for --metric ece")
+    add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
     add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
     add(
         "--readme",
@@ -84,9 +86,9 @@ def _more_metrics(asked: Sequence[str]) -> list[str]:
     return names
 
 
-def _read(paths: list[Path], metrics: Collection[str] | None) -> list[RunRecord]:
+def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
     try:
-        return read_records(paths, metrics)
+        return read_records(paths, metrics, anew=anew)
     except FileNotFoundError as error:
         raise ValueError(f"{error}; {ADVICE}") from None
 
@@ -133,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     more = _more_metrics(arguments.metric)
     try:
         # what is passed on goes without its predictions, so it takes every metric along
-        records = _read(arguments.runs, None if arguments.export else {*MEASURED, BALANCE, *more})
+        records = _read(arguments.runs, None if arguments.export else {*MEASURED, BALANCE, *more}, arguments.verify)
         if arguments.export and records:
             _export(records, arguments.export)
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)

@@ -30,9 +30,9 @@ from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.folder import RunFolder, code_version, finished
+from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -87,6 +87,7 @@ class Runner:
             raise
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())
+            checkpoint.forget_previous(folder.path / CHECKPOINT)
         folder.status("done")
         distributed.barrier()
         return record
@@ -128,7 +129,7 @@ class Runner:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
         config = self.config
         stage_one = self._new_method()
-        state = checkpoint.load(stage_one_folder / "checkpoint.pt", self.device)
+        state = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
         stage_one.load_state_dict(checkpoint.result(state))
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
@@ -171,7 +172,7 @@ class Runner:
     ) -> TrainState:
         config = self.config
         key = name.training
-        stage = Stage(name.value, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
+        stage = Stage(name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key)
         context = self._context(name.value, source, method)
         score = None
         if best:
@@ -201,7 +202,12 @@ class Runner:
     def _describe(
         self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]
     ) -> RunRecord:
-        return describe(self.config, folder.identity, stage, metrics, cost, self.circumstances)
+        training, path = self.config.train if stage is StageName.ONE else self.config.stage_two.train, folder.path
+        kept = {"sha256": checkpoint.digest(path / CHECKPOINT), "epoch": training.epochs} if training else None
+        circumstances = self.circumstances
+        if earlier := folder.earlier_versions():
+            circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept)
 
     def _missed(self, name: StageName, images: Images) -> dict[str, int]:
         """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""

@@ -10,7 +10,8 @@ from helpers.samples import metrics, predictions, runs, sample
 
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main
 
 
