@@ -36,8 +36,8 @@ def read_records(
     line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
     unchanged files unless ``anew``. Keys that mean nothing here are ignored, with one line for all.  ``metrics``, where
     None: every one, are computed from the predictions beside a record that does not have them yet.
-    Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one run differ in more than cost,
-    environment and which metrics they have.
+    Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one
+    run differ in more than cost, environment and which metrics they have.
     """
     found: dict[str, _Found] = {}
     ignored: Counter[str] = Counter()
