@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lt_bench.machine import wait_briefly
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
 
@@ -162,6 +164,7 @@ def serve() -> None:
     """Import what a run needs, then fork for every line on standard input, until that is closed."""
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
+    wait_briefly()
     import torch
 
     import lt_bench.run.stages  # noqa: F401  # what every run imports

@@ -21,16 +21,26 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint, unpickling nothing but tensors and builtins; raises CheckpointError if it is damaged."""
+def load(path: Path, device: torch.device, mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint, unpickling nothing but tensors and builtins; raises CheckpointError if it is damaged.
+
+    Tensors that are ``mapped`` are read from the file when they are used.
+    """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); delete its folder to start anew") from error
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); delete it to start anew") from error
     return state
+
+
+def threads(path: Path) -> int | None:
+    """The number of threads that the training of a checkpoint began with; None where it is not there or not known."""
+    number = load(path, torch.device("cpu"), mapped=True).get("threads") if path.exists() else None
+    assert number is None or isinstance(number, int)
+    return number
 
 
 def result(state: dict[str, Any]) -> dict[str, Tensor]:
