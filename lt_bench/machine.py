@@ -12,9 +12,9 @@ from typing import NamedTuple
 from lt_bench.config.schema import Launch
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-# A thread that waits for another spins this often, about 0.1 ms, and then sleeps: however long it waits, it has not lost
-# much more than the better of both. GNU's OpenMP, which PyTorch's wheels bring, spins 300,000 times by default, longer
-# than another process holds the core that the other thread needs; Intel's and LLVM's for 200 ms, here for 1 ms.
+# A thread that waits for another spins this often, about 0.1 ms, and then sleeps: however long it waits, it loses not
+# much more than with the better of both. GNU's OpenMP, which PyTorch's wheels bring, spins 300,000 times by default, and
+# longer than another process holds the core that the other thread needs; Intel's and LLVM's for 200 ms, here for 1 ms.
 BRIEF = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
 WAITING = ("OMP_WAIT_POLICY", *BRIEF)
 

@@ -53,6 +53,7 @@ class Runner:
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
+        self._threads_said: int | None = None
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
 
@@ -199,7 +200,9 @@ class Runner:
             kept = checkpoint.threads(folder.path / "checkpoint.pt")
             images //= self.processes.world_size
             chosen, why = threads.choose(self.config, method.encoder, images, self.device, self.others, kept)
-            print(f"lt_bench: {name.value}: threads {chosen} ({why}); {waiting()}", file=sys.stderr)
+            if chosen != self._threads_said:
+                print(f"{name.value}: threads {chosen} ({why}); {waiting()}")
+                self._threads_said = chosen
         torch.set_num_threads(distributed.from_rank0(chosen, self.device))
 
     def _context(self, stream: str, source: ImageSource, method: Method) -> EngineContext:
