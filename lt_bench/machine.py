@@ -12,27 +12,30 @@ from typing import NamedTuple
 from lt_bench.config.schema import Launch
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-# A thread that waits for another spins this often, about 0.1 ms, and then sleeps: however long it waits, it loses not
-# much more than with the better of both. GNU's OpenMP, which PyTorch's wheels bring, spins 300,000 times by default, and
-# longer than another process holds the core that the other thread needs; Intel's and LLVM's for 200 ms, here for 1 ms.
-BRIEF = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
-WAITING = ("OMP_WAIT_POLICY", *BRIEF)
+# A thread that waits for another spins so often, 0.1 ms or some µs, and then sleeps: at once where the other one may
+# have lost its core to another process. GNU's OpenMP, which PyTorch's wheels bring, spins 300,000 times by default,
+# longer than such a process holds a core; Intel's and LLVM's, whose number is in ms, for 200 ms.
+SOON = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
+AT_ONCE = {"GOMP_SPINCOUNT": "100", "KMP_BLOCKTIME": "0"}
+WAITING = ("OMP_WAIT_POLICY", *SOON)
 
 
 def wait_briefly() -> None:
-    """Let waiting threads sleep soon, unless the environment says how they wait; to be called before torch is imported.
+    """Let waiting threads sleep soon, or at once where others work now, unless the environment says how they wait.
 
-    OpenMP reads the environment when it is loaded, so afterwards this would have no effect, and changes nothing.
+    To be called before torch is imported: OpenMP reads the environment when it is loaded. Afterwards nothing changes.
     """
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
-        os.environ.update(BRIEF)
+        free = OthersWork().free_cores(least_seconds=0.05)
+        os.environ.update(SOON if free is None or round(free) >= len(_affinity()) else AT_ONCE)
 
 
 def waiting() -> str:
     """How threads wait, as the environment says it."""
-    chosen = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
-    brief = [f"{name}={value}" for name, value in BRIEF.items()]
-    return "threads that wait sleep soon" if chosen == brief else ", ".join(chosen) or "threads wait as OpenMP has it"
+    chosen = {name: os.environ[name] for name in WAITING if name in os.environ}
+    known = {"sleep soon": SOON, "sleep at once": AT_ONCE, "spin as OpenMP has it": {}}
+    said = next((words for words, values in known.items() if values == chosen), None)
+    return f"waiting threads {said}" if said else ", ".join(f"{name}={value}" for name, value in chosen.items())
 
 
 def usable_cores() -> int:

@@ -1,7 +1,6 @@
 """Cores that a process may use and that others leave free, and how its threads wait."""
 
 import os
-import subprocess
 import sys
 import time
 
@@ -9,9 +8,7 @@ import pytest
 
 from lt_bench import machine
 from lt_bench.config.schema import Launch
-from lt_bench.machine import OthersWork, share_of_cores, usable_cores
-
-SHOW = "import os; from lt_bench.machine import wait_briefly, waiting; wait_briefly(); print(waiting())"
+from lt_bench.machine import OthersWork, share_of_cores, usable_cores, wait_briefly, waiting
 
 
 @pytest.fixture
@@ -108,11 +105,16 @@ def test_without_counts_nothing_is_known_of_others(eight_cores, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
-    [({}, "threads that wait sleep soon"), ({"OMP_WAIT_POLICY": "active"}, "OMP_WAIT_POLICY=active"),
-     ({"GOMP_SPINCOUNT": "7"}, "GOMP_SPINCOUNT=7")],
+    ("given", "free", "shown"),
+    [({}, 8.0, "waiting threads sleep soon"), ({}, None, "waiting threads sleep soon"),
+     ({}, 7.4, "waiting threads sleep at once"), ({"OMP_WAIT_POLICY": "active"}, 7.4, "OMP_WAIT_POLICY=active"),
+     ({"GOMP_SPINCOUNT": "7"}, 8.0, "GOMP_SPINCOUNT=7")],
 )  # fmt: skip
-def test_threads_wait_as_the_environment_says_or_else_briefly(given, shown):
-    environment = {name: value for name, value in os.environ.items() if name not in machine.WAITING}
-    done = subprocess.run([sys.executable, "-c", SHOW], env={**environment, **given}, capture_output=True, text=True)
-    assert done.stdout == f"{shown}\n"
+def test_threads_wait_as_the_environment_says_or_else_briefly(given, free, shown, eight_cores, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(given))
+    monkeypatch.setattr(OthersWork, "free_cores", lambda self, least_seconds: free)
+    wait_briefly()  # PyTorch is loaded, and nothing would change
+    assert os.environ == given
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    wait_briefly()
+    assert waiting() == shown

@@ -13,9 +13,9 @@ from lt_bench.config.schema import Config
 from lt_bench.engine.context import evaluating
 from lt_bench.machine import OthersWork, share_of_cores
 
-# Multiply-adds of a layer that are worth one more thread, some tenths of a millisecond: with less, threads wait for
-# each other too much of the time, and all the more where a core has other work.
-GRAIN = 20e6
+# Multiply-adds of a layer that are worth one more thread: some tenths of a millisecond, many times what it costs that
+# threads wait for each other; or, where the core has other work, as long as that may hold it (Linux: 3 ms).
+GRAIN, BUSY_GRAIN = 20e6, 100e6
 
 
 class Threads(NamedTuple):
@@ -43,13 +43,14 @@ def choose(
         return Threads(int(given), f"OMP_NUM_THREADS={given}")
     if device.type != "cpu":
         return Threads(1, "the GPU computes")
-    wanted = math.ceil(images * layer_size(encoder, config.dataset.image_size) / GRAIN)
-    if wanted <= 1:
+    size = images * layer_size(encoder, config.dataset.image_size)
+    if size <= GRAIN:
         return Threads(1, "tiny network")
-    number = min(wanted, cores)
+    number = min(math.ceil(size / GRAIN), cores)
     free = others.free_cores() if number > 1 else None
     if free is not None and round(free) < number:
-        return Threads(max(1, round(free)), f"others use {max(0.0, cores - free):.1f} of {cores} cores")
+        number = max(1, round(free), min(int(size / BUSY_GRAIN), number))
+        return Threads(number, f"others use {max(0.0, cores - free):.1f} of {cores} cores")
     return Threads(number, f"{cores} cores" if number == cores else "size of the network")
 
 
