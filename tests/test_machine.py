@@ -113,8 +113,9 @@ def test_without_counts_nothing_is_known_of_others(eight_cores, monkeypatch):
 def test_threads_wait_as_the_environment_says_or_else_briefly(given, free, shown, eight_cores, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(given))
     monkeypatch.setattr(OthersWork, "free_cores", lambda self, least_seconds: free)
+    monkeypatch.setitem(sys.modules, "torch", None)
     wait_briefly()  # PyTorch is loaded, and nothing would change
     assert os.environ == given
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.delitem(sys.modules, "torch")
     wait_briefly()
     assert waiting() == shown
