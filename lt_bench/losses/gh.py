@@ -27,6 +27,5 @@ def geometric_harmonization(
     Shapes: scores and assignments of the two views (n, K); returns a scalar.
     Source: Zhou et al., NeurIPS 2023, as in the authors' code.  Deviation: none.
     """
-    crossed = first_assignment * F.log_softmax(second / temperature, dim=1)
-    crossed = crossed + second_assignment * F.log_softmax(first / temperature, dim=1)
-    return -crossed.sum(1).mean()
+    of_second = F.cross_entropy(second / temperature, first_assignment)
+    return of_second + F.cross_entropy(first / temperature, second_assignment)

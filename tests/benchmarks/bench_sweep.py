@@ -29,10 +29,10 @@ def measure(tiny: bool) -> Iterator[Comparison]:
     count = 2 if tiny else 40
     with tempfile.TemporaryDirectory() as folder:
         (theirs, expected), (ours, found) = (carry_out(Path(folder), count, fork) for fork in (False, True))
-    for name, what in (("seconds", f"{count} tiny runs of a sweep"), ("CPU seconds", "their CPU time")):
-        sides = Measured.of("a new process each", theirs[name]), Measured.of("forks of one process", ours[name])
-        row = f"{count} tiny runs of a sweep, one after the other" if name == "seconds" else ""
-        yield Comparison(what, "s", *sides, agree=found == expected, row=row)
+    what = f"{count} tiny runs of a sweep, one after the other"
+    for unit in ("s", "CPU s"):
+        sides = Measured.of("a new process each", theirs[unit]), Measured.of("forks of one process", ours[unit])
+        yield Comparison(what, unit, *sides, agree=found == expected, row=what)
 
 
 def carry_out(folder: Path, count: int, fork: bool) -> tuple[dict[str, float], list[RunRecord]]:
@@ -42,7 +42,7 @@ def carry_out(folder: Path, count: int, fork: bool) -> tuple[dict[str, float], l
     jobs = [Job(freeze(Submission(run.config, False, code, run.overrides), run.identity)) for run in runs]
     wall, cpu = time.perf_counter(), cpu_seconds()
     ProcessPool(jobs, 1, {**os.environ, "OMP_NUM_THREADS": "1"}, fork=fork).work()
-    spent = {"seconds": time.perf_counter() - wall, "CPU seconds": cpu_seconds() - cpu}
+    spent = {"s": time.perf_counter() - wall, "CPU s": cpu_seconds() - cpu}
     return spent, [read_record(job.folder / "record.json") for job in jobs]
 
 

@@ -30,8 +30,9 @@ from lt_bench.files import write_json
 # symbols with factors on a value; the first whose factor makes it at least one is taken
 UNITS = {
     "s": (("s", 1.0), ("ms", 1e3), ("µs", 1e6)),
+    "CPU s": (("CPU s", 1.0), ("CPU ms", 1e3), ("CPU µs", 1e6)),
     "B": (("GiB", 2.0**-30), ("MiB", 2.0**-20), ("KiB", 2.0**-10)),
-    "operations": (("operation(s)", 1.0),),
+    "operations": (("operations", 1.0),),
 }
 
 
@@ -39,7 +40,7 @@ def shown(value: float, unit: str) -> str:
     """A value with three digits and the unit that a person would choose."""
     symbol, factor = next((form for form in UNITS[unit] if value * form[1] >= 1), UNITS[unit][-1])
     number = f"{value * factor:,.0f}" if value * factor >= 100 else f"{value * factor:.3g}"
-    return f"{number} {symbol}"
+    return f"{number} {symbol}" if number != "1" or unit != "operations" else "1 operation"
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,10 @@ class Comparison:
         """What a person reads, with the goals where they are ``judged``."""
         lines = [f"\n{self.what}" + (f" ({self.note})" if self.note else "")]
         for side in filter(None, (self.baseline, self.ours)):
-            spread = f"({shown(side.least, self.unit)} - {shown(side.greatest, self.unit)})"
-            lines.append(f"  {side.name:<40} {shown(side.median, self.unit):>16}  {spread}")
-        asked = [f"at least {self.goal:g} x"] if self.goal else []
+            spread = f"  ({shown(side.least, self.unit)} - {shown(side.greatest, self.unit)})"
+            median = f"  {side.name:<40} {shown(side.median, self.unit):>16}"
+            lines.append(median + (spread if side.least < side.greatest else ""))
+        asked = [f"at least {self.goal:.3g} x"] if self.goal else []
         asked += [f"at most {shown(self.limit, self.unit)}"] if self.limit is not None else []
         wanted = f"   goal {', '.join(asked)}: {'met' if self.met else 'MISSED'}" if asked and judged else ""
         if self.ratio is not None:
@@ -152,14 +154,16 @@ def describe() -> str:
     )
 
 
-def alternate(candidates: Mapping[str, Callable[[], Any]], rounds: int = 7) -> dict[str, Timed]:
+def alternate(
+    candidates: Mapping[str, Callable[[], Any]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Timed]:
     """Time every candidate, run in turn for ``rounds`` rounds after one warm-up round."""
     timed: dict[str, Timed] = {name: Timed([], call()) for name, call in candidates.items()}
     for _ in range(rounds):
         for name, call in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            timed[name].seconds.append(time.perf_counter() - start)
+            timed[name].seconds.append(clock() - start)
     return timed
 
 
@@ -189,15 +193,26 @@ def alike(found: Tensor, expected: Tensor) -> bool:
 
 
 def compare(
-    what: str, baselines: Sequence[Side], ours: Side, agree: Callable[[Any, Any], bool], rounds: int = 7, row: str = ""
+    what: str,
+    baselines: Sequence[Side],
+    ours: Side,
+    agree: Callable[[Any, Any], bool],
+    rounds: int = 7,
+    row: str = "",
+    waits: bool = False,
 ) -> Iterator[Comparison]:
-    """Time our side and all baselines in turn, and compare it with each; ``agree`` judges their two results."""
-    timed = alternate({side.name: side.call for side in (*baselines, ours)}, rounds)
+    """Time our side and all baselines in turn, and compare it with each; ``agree(our result, theirs)`` judges both.
+
+    CPU time is taken, which other work on the machine changes little, but of sides that wait for a device or a disk
+    (``waits``) the time that passes.
+    """
+    clock, unit = (time.perf_counter, "s") if waits else (time.process_time, "CPU s")
+    timed = alternate({side.name: side.call for side in (*baselines, ours)}, rounds, clock)
     mine, result = Measured.of(ours.name, *timed[ours.name].seconds), timed[ours.name].result
     for side in baselines:
         same = (side.agree or agree)(result, timed[side.name].result)
         theirs = Measured.of(side.name, *timed[side.name].seconds)
-        yield Comparison(what, "s", theirs, mine, same, side.goal, row=row, note=side.note)
+        yield Comparison(what, unit, theirs, mine, same, side.goal, row=row, note=side.note)
 
 
 def compare_losses(

@@ -16,7 +16,7 @@ README, RESULTS = ROOT / "README.md", ROOT / "results" / "speed.json"
 OPEN, CLOSE = "<!-- speed -->", "<!-- /speed -->"
 PART = re.compile(f"{OPEN}.*?{CLOSE}", re.DOTALL)
 HEAD = "| what | takes here | takes elsewhere | tests/benchmarks |\n|---|---|---|---|"
-EXTRAS = {"s": "", "B": "memory ", "operations": ""}  # what is said before a ratio
+EXTRAS = {"s": "", "CPU s": "", "B": "memory ", "operations": ""}  # what is said before a ratio
 
 
 def filled(page: str, results: dict[str, Any]) -> str:
@@ -44,12 +44,25 @@ def table(results: dict[str, Any]) -> str:
         rows.pop("", None)
         lines += [f"| {row} | {_ours(found)} | {_theirs(found)} | `{name}.py` |" for row, found in rows.items()]
         if script["error"]:
-            lines.append(f"| {'the rest' if script['rows'] else 'all'} of `{name}.py` | not measured | | `{name}.py` |")
+            part = "the rest of " if script["rows"] else ""
+            lines.append(f"| {part}`{name}.py` | not measured | {script['error']} | `{name}.py` |")
+    return f"{_when(results)}\n\n" + "\n".join(lines)
+
+
+def _when(results: dict[str, Any]) -> str:
+    """The machine and the versions, and when each script was run."""
+    runs: dict[str, list[str]] = {}
+    for name, one in results["scripts"].items():
+        if "commit" in one:
+            changed = " with changes" if one["changed"] else ""
+            run = f"{one['date']} at commit {(one['commit'] or 'unknown')[:7]}{changed}"
+            runs.setdefault(run, []).append(f"`{name}.py`")
+    first, *others = sorted(runs, key=lambda run: -len(runs[run])) or ["never"]
+    said = [first, *(f"{', '.join(runs[run])} {run}" for run in others)]
     machine, versions = results["machine"], results["versions"]
     return (
-        f"Measured {results['date']} at commit {(versions['git_commit'] or 'unknown')[:7]}"
-        f"{' with changes' if versions['git_dirty'] else ''} on {machine['cores']} cores of {machine['processor']}, "
-        f"Python {versions['python']}, torch {versions['torch']}.\n\n" + "\n".join(lines)
+        f"Measured {'; '.join(said)}; {machine['cores']} cores of {machine['processor']}, "
+        f"Python {versions['python']}, torch {versions['torch']}."
     )
 
 

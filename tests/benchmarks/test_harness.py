@@ -147,7 +147,8 @@ def test_a_script_fails_where_sides_disagree_or_a_goal_is_missed(
     assert script(yielding(comparison(**changed))) == status
     kept = json.loads((tmp_path / "x.json").read_text())
     assert len(kept["rows"]) == 2 and not kept["error"] and kept["rows"][0]["ours"]["median"] == 2
-    assert f"tiny is {bool(words)}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"tiny is {bool(words)}" in said and "freed memory kept" in said
 
 
 def test_what_was_measured_before_an_error_is_stored(command_line, tmp_path):
@@ -176,7 +177,7 @@ def test_losses_are_compared_in_time_memory_and_operations():
     baselines = [Side("squares", lambda: (rows * rows / rows).sum()), Side("twice", lambda: 2 * rows.sum(), 1, 2)]
     found = [*compare_losses("sums", baselines, ours, [rows], rounds=1, row="sums")]
     assert [(one.baseline.name, one.unit) for one in found] == [
-        ("squares", "s"), ("twice", "s"), ("squares", "B"), ("squares", "operations"), ("twice", "B"),
+        ("squares", "CPU s"), ("twice", "CPU s"), ("squares", "B"), ("squares", "operations"), ("twice", "B"),
         ("twice", "operations"),
     ]  # fmt: skip
     assert [one.agree for one in found] == [True, False, True, True, False, False]
@@ -191,6 +192,12 @@ def test_random_batches_are_alike_by_mean_and_spread():
 
 
 def test_values_are_shown_with_the_unit_that_a_person_would_choose():
-    values = [(0.0123, "s"), (2.5, "s"), (3e-6, "s"), (3 * 2**20, "B"), (1, "operations"), (1234, "operations")]
-    shown_values = [shown(*value) for value in values]
-    assert shown_values == ["12.3 ms", "2.5 s", "3 µs", "3 MiB", "1 operation(s)", "1,234 operation(s)"]
+    given = [(0.0123, "s"), (2.5, "s"), (3e-6, "CPU s"), (3 * 2**20, "B"), (1, "operations"), (1234, "operations")]
+    assert [shown(*value) for value in given] == [
+        "12.3 ms",
+        "2.5 s",
+        "3 CPU µs",
+        "3 MiB",
+        "1 operation",
+        "1,234 operations",
+    ]
