@@ -2,7 +2,7 @@
 
 The works are stage ones of runs: the digits run, ResNet-32 on images of CIFAR's size, and a small network on JPEG files
 that two workers read. Every side is a process that stays, because how threads wait is chosen before PyTorch is
-imported, and carries out the same runs in turn. Busy processes are started for the second half.
+imported, and carries out the same runs in turn. For the second half busy processes are started before the sides.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ JPEGS, CLASSES = 96, 2
 
 def measure(tiny: bool) -> Iterator[Comparison]:
     """Seconds of stage one of every work, chosen threads beside fixed ones; they agree where all did one run."""
-    rounds, total = (1, 0) if tiny else (5, 0)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sides = {name: stack.enter_context(side(given)) for name, given in {**FIXED, OURS: {}}.items()}
-        for busy, goal in GOALS.items():
+    for busy, goal in GOALS.items():
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for _ in range(busy):
                 stack.enter_context(busy_process())
+            sides = {name: stack.enter_context(side(given)) for name, given in {**FIXED, OURS: {}}.items()}
             for what, words in works(folder, tiny).items():
                 found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-                for _ in range(rounds):
+                for round_ in range(1 if tiny else 5):
                     for name, process in sides.items():
-                        total += 1
-                        found[name].append(carry_out(process, [*words, f"output_dir={folder / str(total)}"]))
-                yield from compared(f"{what}, {busy} busy processes", found, goal, ROWS[what])
+                        output_dir = folder / f"{name} {round_}".replace(" ", "_")
+                        found[name].append(carry_out(process, [*words, f"output_dir={output_dir}"]))
+                beside = f"beside {busy} busy processes" if busy else "on an idle machine"
+                yield from compared(f"{what} {beside}", found, goal, f"{ROWS[what]} {beside}")
 
 
 def compared(what: str, found: dict[str, list[dict[str, Any]]], goal: float, row: str) -> Iterator[Comparison]:
@@ -68,7 +68,7 @@ def compared(what: str, found: dict[str, list[dict[str, Any]]], goal: float, row
     threads = "/".join(sorted({str(one["threads"]) for one in found[OURS]}))
     ours = Measured.of(f"{OURS}: {threads}", *seconds[OURS])
     for name in FIXED:
-        yield Comparison(what, "s", Measured.of(name, *seconds[name]), ours, agree, goal, row=f"{row}, {what[-16:]}")
+        yield Comparison(what, "s", Measured.of(name, *seconds[name]), ours, agree, goal, row=row)
 
 
 def works(folder: Path, tiny: bool) -> dict[str, list[str]]:
