@@ -1,4 +1,4 @@
-"""Start-up of commands, and of a run to its first step, in new processes: `python tests/benchmarks/bench_startup.py`."""
+"""Start-up of commands and of a run to its first step, in new processes: `python tests/benchmarks/bench_startup.py`."""
 
 from __future__ import annotations
 
