@@ -47,12 +47,13 @@ def read_records(
             values = plain_values(text, source)
             record = RunRecord.from_dict(values, source)
         except ValueError as error:
-            log.warning("skipped %s", " ".join(str(error).split()))
-            continue
-        if check and not _agrees(record, source, folder, anew):
+            log.warning("skipped %s", _one_line(error))
             continue
         ignored.update(unknown_keys(values))
-        new = _Found(record, source, folder)
+        read = _Found(record, source, folder)
+        new = _compared(read, anew) if check else read
+        if new is None:
+            continue
         found[record.run_id] = _merged(found[record.run_id], new) if record.run_id in found else new
     if ignored:
         counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
@@ -60,18 +61,22 @@ def read_records(
     return [_filled(found[run_id], METRICS if metrics is None else metrics) for run_id in sorted(found)]
 
 
-def _agrees(record: RunRecord, source: str, folder: Path | None, anew: bool) -> bool:
-    """Whether nothing is known against a record; says what is."""
-    if folder is None or record.kind != "run":
-        return True
+def _compared(found: _Found, anew: bool) -> _Found | None:
+    """A record that nothing is known against, without a folder where that cannot be known; None for one that is wrong.
+
+    Says what is wrong.
+    """
+    record, folder = found.record, found.folder
+    if record.kind != "run" or folder is None:
+        return found
     try:
-        found = contradiction(record, folder, anew)
+        wrong = contradiction(record, folder, anew)
     except (OSError, ValueError) as error:
-        log.warning("run %s is not compared with its predictions: %s", record.run_id, " ".join(str(error).split()))
-        return True
-    if found:
-        log.warning("skipped %s: it contradicts its predictions: %s; delete %s and run it again", source, found, folder)
-    return not found
+        log.warning("run %s is not compared with its predictions: %s", record.run_id, _one_line(error))
+        return found._replace(folder=None)
+    if wrong:
+        log.warning("skipped %s: it contradicts its predictions: %s", found.source, wrong)
+    return None if wrong else found
 
 
 def _merged(first: _Found, second: _Found) -> _Found:
@@ -92,7 +97,7 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
     try:
         predictions = load_predictions(found.folder / PREDICTIONS)
     except (OSError, ValueError) as error:
-        log.warning("metrics of run %s are not known: %s", record.run_id, " ".join(str(error).split()))
+        log.warning("metrics of run %s are not known: %s", record.run_id, _one_line(error))
         return record
     more: dict[str, Any] = {}
     for name in sorted(lacking):
@@ -121,3 +126,7 @@ def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)
     return [(f"{file}:{number}", None, line) for number, line in lines if line.strip()]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
