@@ -34,6 +34,7 @@ def describe(
     metrics: dict[str, Any],
     cost: dict[str, Any],
     circumstances: Circumstances,
+    checkpoint: dict[str, Any] | None = None,
 ) -> RunRecord:
     """The record of a finished stage: of stage two, that of the run."""
     device = circumstances.processes.device
@@ -64,6 +65,7 @@ def describe(
         evaluated_on=config.evaluation.split,
         method_order=config.method.get("order"),
         stage_two_order=config.stage_two.order,
+        checkpoint=checkpoint,
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
     )

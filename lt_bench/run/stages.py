@@ -25,13 +25,14 @@ from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
+from lt_bench.engine.shares import left_out_warning
 from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.folder import RunFolder, code_version, finished
+from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -50,6 +51,7 @@ class Runner:
         )
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
+        self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
 
     @cached_property
     def data(self) -> Data:
@@ -85,6 +87,7 @@ class Runner:
             raise
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())
+            checkpoint.forget_previous(folder.path / CHECKPOINT)
         folder.status("done")
         distributed.barrier()
         return record
@@ -120,13 +123,13 @@ class Runner:
             "seconds": round(trained.seconds, 3),
             "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 1),
         }
-        return self._describe(folder, StageName.ONE, {}, {**cost, **self._skipped(self.data.train)})
+        return self._describe(folder, StageName.ONE, {}, {**cost, **self._missed(StageName.ONE, self.data.train)})
 
     def stage_two(self, folder: RunFolder, stage_one_folder: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
         config = self.config
         stage_one = self._new_method()
-        state = checkpoint.load(stage_one_folder / "checkpoint.pt", self.device)
+        state = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
         stage_one.load_state_dict(checkpoint.result(state))
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
@@ -159,15 +162,17 @@ class Runner:
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
+        below = first.cost.get("left_out_images")
+        cost |= {} if below is None else {"stage_one_left_out_images": below}
         metrics = evaluate(load_predictions(predictions))
-        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._skipped(images)})
+        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName, best: bool
     ) -> TrainState:
         config = self.config
         key = name.training
-        stage = Stage(name.value, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
+        stage = Stage(name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key)
         context = self._context(name.value, source, method)
         score = None
         if best:
@@ -176,6 +181,11 @@ class Runner:
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)
+        if missing := trainer.left_out:
+            self.left_out[name] = missing
+            if folder.writes:
+                words = left_out_warning(missing, len(trainer.order), training, key, self.processes.world_size)
+                print(f"lt_bench: {name.value}: {words}", file=sys.stderr)
         trained = trainer.fit()
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
@@ -192,13 +202,19 @@ class Runner:
     def _describe(
         self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]
     ) -> RunRecord:
-        return describe(self.config, folder.identity, stage, metrics, cost, self.circumstances)
+        training, path = self.config.train if stage is StageName.ONE else self.config.stage_two.train, folder.path
+        kept = {"sha256": checkpoint.digest(path / CHECKPOINT), "epoch": training.epochs} if training else None
+        circumstances = self.circumstances
+        if earlier := folder.earlier_versions():
+            circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept)
 
-    def _skipped(self, images: Images) -> dict[str, int]:
-        """How many images of a stage could not be read and were skipped, where that is allowed."""
+    def _missed(self, name: StageName, images: Images) -> dict[str, int]:
+        """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""
+        missed = {"left_out_images": self.left_out[name]} if name in self.left_out else {}
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
-            return {}
-        return {"skipped_images": int(distributed.union(images.skipped).sum())}
+            return missed
+        return {**missed, "skipped_images": int(distributed.union(images.skipped).sum())}
 
 
 def _print_waiting(identity: str) -> None:
