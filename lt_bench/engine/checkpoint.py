@@ -110,6 +110,14 @@ def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.de
     return state
 
 
+def threads(path: Path) -> int | None:
+    """The number of threads that the training of a checkpoint began with; None where it is not there or not known."""
+    state, _ = load_last_good(path, torch.device("cpu"))
+    number = state and state.get("threads")
+    assert number is None or isinstance(number, int)
+    return number
+
+
 def result(state: dict[str, Any]) -> dict[str, Tensor]:
     """What a finished training hands on: the weights of its best epoch, else the averaged ones, else the last."""
     best = state["position"]["best"]

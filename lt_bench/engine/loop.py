@@ -259,6 +259,7 @@ class Trainer:
                 "means": self.means.state(),
                 "precision": self.precision.state(),
                 "skipped": skipped,
+                "threads": torch.get_num_threads(),
             }
             if self.average is not None:
                 state["average"] = self.average.state()

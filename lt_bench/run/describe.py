@@ -20,7 +20,10 @@ NAMES = ("method.name", "dataset.name", "backbone.name", "stage_two.name")  # fi
 
 
 class Circumstances(NamedTuple):
-    """How a run is computed: its processes, the precision of its stages, and the code that it was submitted with."""
+    """How a run is computed: its processes, the precision of its stages, and what it came from.
+
+    ``provenance`` has the code that it was submitted with and, of stage two, the threads of its stage one.
+    """
 
     processes: Processes
     precision: list[str]

@@ -47,7 +47,8 @@ def test_the_run_folder_holds_everything_and_metrics_come_from_the_predictions(t
 def test_a_finished_run_is_not_repeated(tmp_path, capsys):
     words = [*TINY, f"output_dir={tmp_path}", "method=ce"]
     assert main(words) == 0
-    first = capsys.readouterr().out
+    threads, _, first = capsys.readouterr().out.partition("\n")
+    assert threads.startswith("stage one: threads ")
     stamp = next(tmp_path.glob("*/predictions.npz")).stat().st_mtime_ns
     assert main(words) == 0
     again = capsys.readouterr().out
