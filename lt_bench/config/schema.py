@@ -161,10 +161,7 @@ class Training:
     """How a stage is trained."""
 
     epochs: int = setting(
-        MISSING,
-        least=1,
-        help="passes over the training images; what else of the stage is counted in epochs moves along where this is "
-        "typed (budget.rescale=false: does not), and what is typed stays",
+        MISSING, least=1, help="passes over the images; the recipe's other epochs move with typed ones"
     )
     batch_size: int = setting(MISSING, least=1, help="images of one step, over all processes")
     lr: float = setting(MISSING, above=0, help="learning rate that the schedule starts from, before lr_scaling")
@@ -259,11 +256,9 @@ class Budget:
     epoch_scale: float = setting(1.0, above=0, help="multiplies all numbers of epochs of a recipe")
     max_steps_per_epoch: int | None = setting(None, least=1, help="an epoch ends after so many steps; null: never")
     rescale: bool = setting(
-        True, affects_result=False, help="whether what a recipe counts in epochs moves with epochs that are typed"
+        True, affects_result=False, help="whether a recipe's epochs move with epochs that are typed"
     )
-    moved: list[str] = setting(
-        [], affects_result=False, help="the keys that moved with epochs that are typed, written by the suite"
-    )
+    moved: list[str] = setting([], affects_result=False, help="the keys that moved with typed epochs: not to be typed")
 
     @property
     def in_records(self) -> str:
@@ -285,7 +280,7 @@ class Launch:
 
     executor: str = setting("local", choices=("local", "slurm"), help="processes on this machine, or jobs of SLURM")
     parallel_runs: int = setting(1, least=1, help="runs at a time on this machine")
-    threads_per_run: int | None = setting(None, least=1, help="CPU threads of a run; null: its share of the cores")
+    threads_per_run: int | None = setting(None, least=1, help="CPU threads of a run; null: each run's own choice")
     runs_per_gpu: int = setting(1, least=1, help="runs that share a job and its GPU")
     nodes: int = setting(1, least=1, help="nodes of a job; above 1: one run in a process per GPU")
     gpus_per_node: int = setting(1, least=0, help="GPUs on each node of a job; above 1: one run in a process per GPU")
@@ -331,6 +326,12 @@ class Config:
     split_seed: int = setting(0, least=0, help="seed of the choice of the long-tailed images")
     device: str = setting(
         "auto", choices=("auto", "cpu", "cuda"), affects_result=False, help="where a run is computed; auto: on a GPU"
+    )
+    threads: int | None = setting(
+        None,
+        least=1,
+        affects_result=False,
+        help="CPU threads of a process; null: OMP_NUM_THREADS, or else by the size of the network and what is free",
     )
     tf32: bool | None = setting(
         None, help="whether float32 products on a GPU may be rounded to TF32; null: as PyTorch does"
