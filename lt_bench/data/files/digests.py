@@ -1,0 +1,174 @@
+"""SHA-256 of the files of a data set, each computed once: kept in a cache folder while a file stays what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from lt_bench.files import write_atomic
+
+UNREADABLE = "-"  # stands for the digest of what is no file that can be read
+THREADS, CHUNK = 4, 64  # a slow disk is waited for together
+BLOCK = 2**20
+SETTLED_NS = 2 * 10**9  # a file that changed so lately may change again without another time of change
+FIRST_LINE = "lt_bench digests 1"
+
+
+class Digest(NamedTuple):
+    """What a file is: the stamp under which its digest may be kept, its size in bytes, its SHA-256 in hexadecimal.
+
+    The stamp has size, times of the last change of content and of inode, and the inode: the second time cannot be set,
+    so that content of the same size under the old time of change is seen as well. A stamp is empty where the file
+    changed so lately that it may change unseen.
+    """
+
+    stamp: str
+    size: int
+    sha256: str
+
+
+def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
+    """The digests of files below a root, read where the cache does not have them; with a progress bar if that lasts.
+
+    Links count by what they lead to. Processes that need the same digests read the files once: one reads, the others
+    wait. What was read is kept also where the reading is interrupted, and nothing is kept where the cache folder cannot
+    be written.
+    """
+    cache = _path_of_cache(root)
+    known = _read(cache)
+    found = [_kept(root, name, known) for name in names]
+    if all(found):
+        return [digest for digest in found if digest is not None]
+    with _alone(cache, shown) as writable:
+        known = _read(cache) if writable else known
+        found = [_kept(root, name, known) for name in names]
+        missing = [name for name, digest in zip(names, found, strict=True) if digest is None]
+        new: dict[str, Digest] = {}
+        try:
+            for name, digest in _computed(root, list(dict.fromkeys(missing)), shown):
+                new[name] = digest
+        finally:
+            if writable:
+                _write(cache, known | {name: digest for name, digest in new.items() if digest.stamp})
+    return [digest or new[name] for name, digest in zip(names, found, strict=True)]
+
+
+def digest_of(path: str) -> Digest:
+    """The digest of one file, read now; what is no regular file or cannot be read has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe is not waited for
+    except OSError:
+        return Digest("", 0, UNREADABLE)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return Digest("", 0, UNREADABLE)
+        found = hashlib.sha256()
+        while block := os.read(descriptor, BLOCK):
+            found.update(block)
+        settled = max(status.st_ctime_ns, status.st_mtime_ns) < time.time_ns() - SETTLED_NS
+        return Digest(_stamp(status) if settled else "", status.st_size, found.hexdigest())
+    except OSError:
+        return Digest("", 0, UNREADABLE)
+    finally:
+        os.close(descriptor)
+
+
+def cache_folder() -> Path:
+    """Where digests are kept: ``$XDG_CACHE_HOME/lt_bench``, or ``~/.cache/lt_bench``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "lt_bench"
+
+
+def _path_of_cache(root: str) -> Path:
+    return cache_folder() / f"digests-{hashlib.sha256(os.fsencode(root)).hexdigest()[:24]}.txt"
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def _kept(root: str, name: str, known: dict[str, Digest]) -> Digest | None:
+    """The digest in the cache, where the file is still the one that it was computed of."""
+    digest = known.get(name)
+    if digest is None:
+        return None
+    try:
+        return digest if _stamp(os.stat(f"{root}/{name}")) == digest.stamp else None
+    except OSError:
+        return None
+
+
+def _computed(root: str, names: list[str], shown: bool) -> Iterator[tuple[str, Digest]]:
+    from tqdm import tqdm
+
+    chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(desc="reading images once", total=len(names), unit="image", disable=not shown, delay=1)
+        )
+        pool = ThreadPoolExecutor(min(THREADS, len(chunks)))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for chunk, found in zip(
+            chunks, pool.map(lambda chunk: [digest_of(f"{root}/{name}") for name in chunk], chunks), strict=True
+        ):
+            yield from zip(chunk, found, strict=True)
+            bar.update(len(chunk))
+
+
+@contextmanager
+def _alone(cache: Path, shown: bool) -> Iterator[bool]:
+    """A block in which no other process reads the same files; whether the cache can be written."""
+    lock = FileLock(cache.with_suffix(".lock"))
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0.5)
+        except TimeoutError:
+            if shown:
+                print("lt_bench: waiting for another process that reads the same images", file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        reason = f"{cache.parent} cannot be written: {error.strerror or error}"
+        print(
+            f"lt_bench: warning: {reason}; images are read anew by every command, set XDG_CACHE_HOME=DIR",
+            file=sys.stderr,
+        )
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _read(cache: Path) -> dict[str, Digest]:
+    """The digests in a cache file; none where there is no such file, or one that is not whole."""
+    try:
+        first, *lines = cache.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    except OSError:
+        return {}
+    known = {}
+    for line in lines if first == FIRST_LINE else ():
+        sha256, _, rest = line.partition("\t")
+        stamp, _, name = rest.partition("\t")
+        if len(sha256) == 64 and name:
+            known[name] = Digest(stamp, int(stamp.partition(" ")[0]), sha256)
+    return known
+
+
+def _write(cache: Path, known: dict[str, Digest]) -> None:
+    lines = [f"{digest.sha256}\t{digest.stamp}\t{name}" for name, digest in known.items() if "\n" not in name]
+    try:
+        write_atomic(cache, "\n".join([FIRST_LINE, *lines, ""]).encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        print(f"lt_bench: warning: {cache} cannot be written ({error.strerror or error})", file=sys.stderr)
