@@ -109,8 +109,8 @@ def of_source(config: Config, source: ImageArrays | ImageLists) -> dict[str, Kno
         return _parts(config, source)
     if _is_verified(config):
         return {}
-    train, test = (source.train_images, source.train_labels), (source.test_images, source.test_labels)
-    return {part: Known("arrays", _digest(map(_bytes, arrays))) for part, arrays in (("train", train), ("test", test))}
+    arrays = {"train": (source.train_images, source.train_labels), "test": (source.test_images, source.test_labels)}
+    return {part: Known("arrays", _digest(_bytes(array) for array in both)) for part, both in arrays.items()}
 
 
 def _is_verified(config: Config) -> bool:

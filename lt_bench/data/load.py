@@ -20,6 +20,7 @@ from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.files.parallel import default_workers
 from lt_bench.data.files.pixels import open_images
+from lt_bench.data.content import look, of_source
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -97,7 +98,7 @@ def load_data(config: Config, device: torch.device) -> Data:
 
     Arrays are put on the device; files are listed, and read when their images are needed.
     """
-    found = read_source(config)
+    found = look(config).lists or read_source(config)
     return _files(config, device, found) if isinstance(found, ImageLists) else _arrays(config, device, found)
 
 
@@ -127,7 +128,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         images(arrays.test_images, arrays.test_labels, torch.channels_last),
         images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
         split,
-        _facts(config, split, len(arrays.test_labels)),
+        _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
     )
@@ -161,7 +162,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         images(lists.validation or lists.train.take(split.validation)),
         split,
         {
-            **_facts(config, split, len(lists.test.names)),
+            **_facts(config, split, lists, len(lists.test.names)),
             "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
         },
         pool.labels,
@@ -195,12 +196,18 @@ def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
     )
 
 
-def _facts(config: Config, split: Split, test_images: int) -> dict[str, Any]:
-    return manifest(
-        split,
-        dataset=config.dataset.name,
-        factor=config.imbalance.factor,
-        profile=config.imbalance.profile,
-        seed=config.split_seed,
-        test_images=test_images,
-    )
+def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:
+    known = {part: str(known) for part, known in (look(config).parts or of_source(config, source)).items()}
+    classes = {"classes": source.classes, "class_rule": source.class_rule} if isinstance(source, ImageLists) else {}
+    return {
+        **manifest(
+            split,
+            dataset=config.dataset.name,
+            factor=config.imbalance.factor,
+            profile=config.imbalance.profile,
+            seed=config.split_seed,
+            test_images=test_images,
+        ),
+        **({"content": known} if known else {}),
+        **classes,
+    }

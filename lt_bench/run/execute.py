@@ -10,12 +10,14 @@ from typing import Any
 
 from lt_bench.command import DONE
 from lt_bench.config.schema import Config
+from lt_bench.data.content import looked_at_once
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
 from lt_bench.record.record import RunRecord
 from lt_bench.run.summary import summary
 
 
+@looked_at_once()
 def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None) -> int:
     """Carry out a run, or the rest of it, and print its result; returns the exit status.
 
@@ -30,6 +32,7 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     return DONE
 
 
+@looked_at_once()
 def execute(
     config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None
 ) -> tuple[RunRecord, Path]:

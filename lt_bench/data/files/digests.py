@@ -138,10 +138,8 @@ def _alone(cache: Path, shown: bool) -> Iterator[bool]:
                 print("lt_bench: waiting for another process that reads the same images", file=sys.stderr)
             lock.acquire()
     except OSError as error:
-        reason = f"{cache.parent} cannot be written: {error.strerror or error}"
-        print(
-            f"lt_bench: warning: {reason}; images are read anew by every command, set XDG_CACHE_HOME=DIR",
-            file=sys.stderr,
+        _warn(
+            f"{cache.parent} cannot be written ({error.strerror or error}), so that every command reads all images anew"
         )
         yield False
         return
@@ -171,4 +169,8 @@ def _write(cache: Path, known: dict[str, Digest]) -> None:
     try:
         write_atomic(cache, "\n".join([FIRST_LINE, *lines, ""]).encode("utf-8", "surrogateescape"))
     except OSError as error:
-        print(f"lt_bench: warning: {cache} cannot be written ({error.strerror or error})", file=sys.stderr)
+        _warn(f"{cache} cannot be written ({error.strerror or error})")
+
+
+def _warn(what: str) -> None:
+    print(f"lt_bench: warning: {what}; set XDG_CACHE_HOME=DIR", file=sys.stderr)
