@@ -28,11 +28,8 @@ from numpy.typing import NDArray
 
 from lt_bench.config.schema import Config
 from lt_bench.data.files.digests import UNREADABLE, Digest, digests
-from lt_bench.data.files.image_file import real_root
-from lt_bench.data.files.packed import PackedImages
-from lt_bench.data.files.pixels import open_images
 from lt_bench.data.published import is_published, published_part
-from lt_bench.data.source import data_root, read_lists, settings
+from lt_bench.data.source import data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
@@ -125,7 +122,7 @@ def _reading(config: Config) -> tuple[Any, ...]:
 
 def _lists(config: Config) -> Look:
     try:
-        lists = read_lists(config)
+        lists = read_with_package(config)
     except (DataError, OSError):
         return Look(None, {})  # they stop the run when it reads them
     return Look(lists, _parts(config, lists))
@@ -160,7 +157,7 @@ def _of_files(
 
     ``made_of`` are the digests of files that a packed copy was made of, which then stands for the files.
     """
-    below, shown = real_root(root), config.progress and os.environ.get("RANK", "0") == "0"
+    below, shown = os.path.realpath(root), config.progress and os.environ.get("RANK", "0") == "0"
     if rule == "bytes":
         found = made_of or digests(below, names, shown)
         _same_as_packed(config, below, names, made_of, shown)
@@ -175,6 +172,11 @@ def _of_files(
 
 def _packed(config: Config, root: Path, names: list[str]) -> list[Digest] | None:
     """The digests of the files that a packed copy was made of, where the images are read from one."""
+    if config.dataset.packed is None:
+        return None
+    from lt_bench.data.files.packed import PackedImages  # with a decoder of images, which few commands need
+    from lt_bench.data.files.pixels import open_images
+
     images = open_images(config, root, names)
     return images.made_of() if isinstance(images, PackedImages) else None
 

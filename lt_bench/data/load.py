@@ -18,9 +18,10 @@ from lt_bench.augment.views import build_view
 from lt_bench.config.schema import Config, Dataset, wants_validation
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.data.content import look, of_source
 from lt_bench.data.files.parallel import default_workers
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.content import look, of_source
+from lt_bench.data.remarks import remarks
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -45,7 +46,7 @@ class Data(NamedTuple):
 
     ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
-    other run keeps them in memory.
+    other run keeps them in memory. ``remarks`` are what the user is told of the data.
     """
 
     train: Images
@@ -55,6 +56,7 @@ class Data(NamedTuple):
     manifest: dict[str, Any]
     labels: NDArray[np.int64]
     at: Callable[[NDArray[np.int64]], Images]
+    remarks: tuple[str, ...] = ()
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -167,6 +169,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         },
         pool.labels,
         at,
+        tuple(remarks(config, lists)),
     )
 
 

@@ -28,7 +28,12 @@ class PublishedList(NamedTuple):
 
 def is_published(dataset: str) -> bool:
     """Whether a data set has published lists or counts."""
-    return dataset in _counted() or bool(published_lists(dataset))
+    return dataset in _counted() or has_lists(dataset)
+
+
+def has_lists(dataset: str) -> bool:
+    """Whether a data set has published lists."""
+    return bool(published_lists(dataset))
 
 
 def published_part(dataset: str, files: ImageFiles) -> str | None:

@@ -31,7 +31,7 @@ def read_source(config: Config) -> Any:
         return get_object(config.dataset._target_)(data_root(config), **settings(config))
 
 
-def read_lists(config: Config) -> ImageLists:
+def read_with_package(config: Config) -> ImageLists:
     """The lists of a data set of files, read by this package whatever function the config names; raises as above."""
     with keyed("dataset"):
         return image_lists.read(data_root(config), **settings(config))

@@ -54,7 +54,10 @@ class Runner:
     @cached_property
     def data(self) -> Data:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
-        return load_data(self.config, self.device)
+        data = load_data(self.config, self.device)
+        for remark in data.remarks if self.processes.rank == 0 else ():
+            print(f"lt_bench: note: {remark}", file=sys.stderr)
+        return data
 
     @property
     def held_out(self) -> Images:
@@ -96,8 +99,8 @@ class Runner:
         if "lists" in facts:
             named = (*STAGE_ONE, *(probe_lists(self.config) if probe else ()))
             facts["lists"] = {name: facts["lists"][name] for name in named if name in facts["lists"]}
-        if not probe and "lists_sha256" in facts:
-            facts["lists_sha256"] = {part: value for part, value in facts["lists_sha256"].items() if part != "probe"}
+        for key in {"lists_sha256", "content"} & facts.keys() if not probe else ():
+            facts[key] = {part: value for part, value in facts[key].items() if part != "probe"}
         return facts
 
     def both_stages(self, folder: RunFolder) -> RunRecord:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lt_bench.config.stages import StageName
+from lt_bench.data.remarks import listed
+from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.record import RunRecord
 
@@ -33,6 +35,15 @@ def summary(record: RunRecord, folder: Path) -> str:
         f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}",
         f"  {folder / 'record.json'}",
     ]
+    if untested := _untested(record, folder):
+        lines.append(f"  no {record.evaluated_on} image of {untested}: the accuracies are those of the other classes")
     if record.budget == "smoke":
         lines.append("  budget smoke shows that everything runs: these numbers mean nothing")
     return "\n".join(lines)
+
+
+def _untested(record: RunRecord, folder: Path) -> str:
+    """The classes that the metrics say nothing of, by the names in the run's split; empty where there are none."""
+    missing = [label for label, count in enumerate(record.metrics["test_counts"] or []) if count == 0]
+    names = read_manifest(folder / "split.json").get("classes") or []
+    return listed([names[label] if label < len(names) else f"class {label}" for label in missing])

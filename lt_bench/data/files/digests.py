@@ -85,7 +85,9 @@ def digest_of(path: str) -> Digest:
 
 
 def cache_folder() -> Path:
-    """Where digests are kept: ``$XDG_CACHE_HOME/lt_bench``, or ``~/.cache/lt_bench``."""
+    """Where digests are kept: ``$LT_BENCH_CACHE``, else ``$XDG_CACHE_HOME/lt_bench``, else ``~/.cache/lt_bench``."""
+    if own := os.environ.get("LT_BENCH_CACHE"):
+        return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "lt_bench"
 
 
@@ -173,4 +175,4 @@ def _write(cache: Path, known: dict[str, Digest]) -> None:
 
 
 def _warn(what: str) -> None:
-    print(f"lt_bench: warning: {what}; set XDG_CACHE_HOME=DIR", file=sys.stderr)
+    print(f"lt_bench: warning: {what}; set LT_BENCH_CACHE=DIR", file=sys.stderr)

@@ -53,6 +53,8 @@ def settle(parts: Mapping[str, Written], num_classes: int, order: Sequence[str] 
         problems[part] = []
         if rule == "dataset.classes":
             problems[part] += _contradictions(written, own, told, names)
+        elif _is_list_of_numbers(train) and _is_list_of_numbers(written):
+            problems[part] += _other_folders(train, written)
         elif told:
             own = told
         numbers[part] = {label: index for label, index in own.items() if index < num_classes}
@@ -151,6 +153,16 @@ def _contradictions(
         meant = names[own[label]] if label in own else "none"
         what = f"label {label!r} is {meant!r} by dataset.classes, and its images lie in {names[told[label]]!r}"
         yield Problem(written.origin, 0, what)
+
+
+def _other_folders(train: Written, written: Written) -> Iterator[Problem]:
+    """Numbers of a list whose images lie in the folder of another number of the training list."""
+    own = {row.name.rpartition("/")[0].rpartition("/")[2] for row in train.rows} - {""}
+    usual = {folder: label for label, folder in _folders_of(train, own).items()}
+    for label, folder in sorted(_folders_of(written, usual.keys()).items()):
+        if number(label) != number(usual[folder]):
+            what = f"label {label!r} is that of images in {folder!r}, which have {usual[folder]!r} in {train.origin}"
+            yield Problem(written.origin, 0, f"{what}; {WRITTEN_DOWN}")
 
 
 def _unmatched(

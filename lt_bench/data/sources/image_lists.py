@@ -90,8 +90,8 @@ def read(
         parts[part], problems = numbered(listed, settled.numbers[part])
         wrong[part] = sorted([*settled.problems[part], *problems], key=lambda problem: problem.line)
     names = dict(enumerate(settled.names))
-    if settled.names == [str(label) for label in names]:
-        names |= named_by_folders(parts["train"])
+    folders = named_by_folders(parts["train"])
+    names |= {label: name for label, name in folders.items() if names.get(label) == str(label)}
     lists = ImageLists(
         *(root, parts["train"], parts.get("validation"), parts["test"], num_classes, [], parts.get("probe")),
         classes=[names.get(label, str(label)) for label in range(num_classes)],
