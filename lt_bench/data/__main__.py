@@ -18,7 +18,7 @@ from lt_bench.data.files.check import find_problems, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
 from lt_bench.data.files.parallel import default_workers
-from lt_bench.data.remarks import known_by, listed, remarks
+from lt_bench.data.remarks import known_by, listed, untested
 from lt_bench.data.sources.image_lists import describe
 from lt_bench.errors import DataError, UsageError
 from lt_bench.preflight.validate import validate
@@ -69,13 +69,14 @@ def _check(config: Config) -> int:
     problems = find_problems(config, lists, _workers(config))
     for problem in problems:
         print(problem)
-    known = known_by(config, lists)
     for part, files in lists.parts().items():
-        print(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}; {known[part]}")
+        print(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}")
+    for part, what in known_by(config, lists).items():
+        print(f"{part}: {what}")
     if lists.classes is not None:
-        print(f"classes, by {lists.class_rule}: {listed(lists.classes)}")
-    for remark in remarks(config, lists):
-        print(f"note: {remark}")
+        print(f"classes by {lists.class_rule}: {listed(lists.classes)}")
+    for remark in untested(lists):
+        print(remark)
     print(f"{len(problems):,} problem{'' if len(problems) == 1 else 's'} found in {config.dataset.title}")
     return FAILED if problems else DONE
 

@@ -95,6 +95,14 @@ def look(config: Config) -> Look:
     return found
 
 
+def changed_since(config: Config) -> bool:
+    """Whether the images of the first look in a block have changed since; which classes and files there are is kept."""
+    if _is_verified(config):
+        return False
+    first = look(config)
+    return first.parts != (_below_root(config) if first.lists is None else _parts(config, first.lists))
+
+
 def depends_on_files(config: Config) -> bool:
     """Whether a data set may be another one tomorrow."""
     return not _is_verified(config)
@@ -102,12 +110,18 @@ def depends_on_files(config: Config) -> bool:
 
 def of_source(config: Config, source: ImageArrays | ImageLists) -> dict[str, Known]:
     """What the parts of a source that was read are known by."""
-    if isinstance(source, ImageLists):
-        return _parts(config, source)
     if _is_verified(config):
         return {}
+    if isinstance(source, ImageLists):
+        found = look(config)
+        return found.parts if source is found.lists else _parts(config, source)
     arrays = {"train": (source.train_images, source.train_labels), "test": (source.test_images, source.test_labels)}
     return {part: Known("arrays", _digest(_bytes(array) for array in both)) for part, both in arrays.items()}
+
+
+def is_made_elsewhere(config: Config) -> bool:
+    """Whether a function that is not of this package makes the data set, from whatever it reads."""
+    return not config.dataset._target_.startswith(OURS)
 
 
 def _is_verified(config: Config) -> bool:

@@ -200,7 +200,7 @@ def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
 
 
 def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:
-    known = {part: str(known) for part, known in (look(config).parts or of_source(config, source)).items()}
+    known = {part: str(known) for part, known in of_source(config, source).items()}
     classes = {"classes": source.classes, "class_rule": source.class_rule} if isinstance(source, ImageLists) else {}
     return {
         **manifest(

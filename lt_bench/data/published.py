@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 
 from lt_bench.data.sources.lists import ImageFiles
 
+SHOWN = 12  # digits of a checksum in a message
+
 
 class PublishedList(NamedTuple):
     """A list as it is published: its data set and part, git blob id, and where it was read: folder, images, SHA-256."""
@@ -64,13 +66,10 @@ def what_differs(dataset: str, part: str, files: ImageFiles) -> str:
     if counts := {one.images for one in known if one.images is not None} - {len(files.names)}:
         return f"{len(files.names):,} images, the published list has {max(counts):,}"
     if all(one.normalised_sha256 is None for one in known):
-        found = next(map(blob, _as_written(Path(files.origin))), "that of a folder")
-        return (
-            f"git blob {found}, published are {', '.join(one.blob for one in known)}; no checksum of its lines is "
-            "known, so that one with other paths or in another order cannot be recognised"
-        )
-    sums = sorted({str(one.normalised_sha256) for one in known})
-    return f"its sorted lines «file name label» have SHA-256 {normalised(files)}, the published list has {sums[0]}"
+        found = next(map(blob, _as_written(Path(files.origin))), "none, as a folder")
+        return f"its git blob is {found[:SHOWN]}, not one of {', '.join(one.blob[:SHOWN] for one in known)}"
+    sums = {str(one.normalised_sha256)[:SHOWN] for one in known}
+    return f"SHA-256 of its sorted lines «file name label» {normalised(files)[:SHOWN]}, not {' or '.join(sorted(sums))}"
 
 
 @cache

@@ -14,10 +14,15 @@ SHOWN = 10
 
 def remarks(config: Config, lists: ImageLists) -> Iterator[str]:
     """Classes that a part has no image of, and lists of a published data set that are not the published ones."""
+    yield from untested(lists)
+    yield from (f"{part}: {what}" for part, what in unpublished(config, lists).items())
+
+
+def untested(lists: ImageLists) -> Iterator[str]:
+    """The classes that a part beside the training part has no image of, by name."""
     for part, files in lists.parts().items():
         if part != "train" and (missing := lists.without_images(files)):
-            yield f"{part}: no image of {listed(missing)}, so that nothing is known of {_them(missing)}"
-    yield from (f"{part}: {what}" for part, what in unpublished(config, lists).items())
+            yield f"{part}: no image of {listed(missing)}"
 
 
 def unpublished(config: Config, lists: ImageLists) -> dict[str, str]:
@@ -52,7 +57,3 @@ def listed(names: Sequence[str]) -> str:
     """The first few of some names, and how many more there are."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _them(names: Sequence[str]) -> str:
-    return "it" if len(names) == 1 else "them"

@@ -16,6 +16,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
+from lt_bench.data.content import changed_since
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
@@ -25,7 +26,7 @@ from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
-from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
+from lt_bench.errors import DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
@@ -78,6 +79,10 @@ class Runner:
             elif folder.writes:
                 write_json(manifest, facts)
             record = work(folder)
+            if folder.writes and changed_since(self.config):
+                for path in folder.path.glob("checkpoint*"):  # nothing goes on from what was trained on both
+                    path.unlink()
+                raise DataError("images changed while the run was reading them; start it again, it is another run now")
         except (Interrupted, KeyboardInterrupt):
             folder.status("interrupted")
             raise

@@ -133,7 +133,9 @@ def test_a_folder_that_lacks_a_class_beside_a_list_of_numbers(tmp_path):
     lists = read(*words)
     assert lists.problems == [] and lists.without_images(lists.test) == ["class 3 (n0003)"]
     assert [int(name.split("/")[1][1:]) for name in lists.test.names] == lists.test.labels.tolist()
-    image_trees.write_list(root / "train.txt", [(f"all/{number}.JPEG", label) for number, (_, label) in enumerate(rows)])
+    image_trees.write_list(
+        root / "train.txt", [(f"all/{number}.JPEG", label) for number, (_, label) in enumerate(rows)]
+    )
     problems = [str(problem) for problem in read(*words).problems]
     assert len(problems) == 7 and problems[0] == (
         f"{root / 'test'}: class 'n0000' (3 images) is none of the numbers in {root / 'train.txt'}, and no folders in "
