@@ -13,7 +13,7 @@ from typing import NoReturn
 from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
-from lt_bench.data.content import looked_at_once
+from lt_bench.data.content import look, looked_at_once
 from lt_bench.data.files.check import find_problems, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @looked_at_once()
 def _check(config: Config) -> int:
-    lists = read_lists(config)
+    lists = look(config).lists or read_lists(config)
     problems = find_problems(config, lists, _workers(config))
     for problem in problems:
         print(problem)

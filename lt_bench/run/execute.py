@@ -80,7 +80,7 @@ def _same_data(config: Config, folder: Path) -> None:
     now = {part: str(known) for part, known in of_source(config, read_source(config)).items()}
     if stored is not None and stored != now:
         raise UsageError(
-            f"{config.dataset._target_} makes other data than those of the finished run {folder}; delete this folder to "
+            f"{config.dataset._target_} makes other data than those of the finished run {folder}; delete it to "
             "run anew on the data that are there now, or choose another one with output_dir=DIR"
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from lt_bench.config.schema import Config
-from lt_bench.data.content import look
 from lt_bench.data.files.image_file import BadImage
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.files.pixels import PixelSource, open_images
@@ -17,7 +16,7 @@ from lt_bench.errors import UsageError
 
 def read_lists(config: Config) -> ImageLists:
     """The lists of a data set; raises UsageError for one that is not made of files, DataError as ``read`` does."""
-    found = look(config).lists or read_source(config)
+    found = read_source(config)
     if not isinstance(found, ImageLists):
         raise UsageError(
             f"dataset={config.dataset.name} is verified whenever it is read; name a data set of image files"

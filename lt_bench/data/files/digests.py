@@ -118,7 +118,7 @@ def _computed(root: str, names: list[str], shown: bool) -> Iterator[tuple[str, D
         bar = stack.enter_context(
             tqdm(desc="reading images once", total=len(names), unit="image", disable=not shown, delay=1)
         )
-        pool = ThreadPoolExecutor(min(THREADS, len(chunks)))
+        pool = ThreadPoolExecutor(THREADS)
         stack.callback(pool.shutdown, cancel_futures=True)
         for chunk, found in zip(
             chunks, pool.map(lambda chunk: [digest_of(f"{root}/{name}") for name in chunk], chunks), strict=True
