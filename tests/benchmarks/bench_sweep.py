@@ -1,59 +1,56 @@
 """Tiny runs of a sweep, forked from one process against a new process each: `python tests/benchmarks/bench_sweep.py`.
 
-Both sides do the same runs (`method=ce budget=smoke`, one at a time, one thread); the results must be equal. The
-number of runs can be given: `python tests/benchmarks/bench_sweep.py --runs 4`.
+Both sides do the same runs (`method=ce budget=smoke`, one at a time, one thread); the results must be equal.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from harness import Comparison, Measured, script
 
 from lt_bench.launch.local.process_pool import Job, ProcessPool
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze
 from lt_bench.record.folder import code_version
-from lt_bench.record.record import read_record
+from lt_bench.record.record import RunRecord, read_record
 
 OVERRIDES = ("method=ce", "stage_two=none", "budget=smoke", "progress=false", "device=cpu")
 
 
-def main() -> int:
-    """Print seconds, CPU seconds and their ratios; 1 where the two sides do not agree."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=40)
-    count = parser.parse_args().runs
-    found = {}
-    with tempfile.TemporaryDirectory() as name:
-        for fork in (False, True):
-            jobs = _jobs(Path(name) / str(fork), count)
-            wall, cpu = time.perf_counter(), _cpu_seconds()
-            ProcessPool(jobs, 1, {**os.environ, "OMP_NUM_THREADS": "1"}, fork=fork).work()
-            wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
-            records = [read_record(job.folder / "record.json") for job in jobs]
-            found[fork] = wall, cpu, records
-            how = "forks of one process" if fork else "a new process each"
-            print(f"{count} runs, {how:<22} {wall:7.1f} s  {cpu:7.1f} CPU s")
-    (wall, cpu, records), (fork_wall, fork_cpu, fork_records) = found[False], found[True]
-    print(f"ratio of seconds {wall / fork_wall:.1f}, of CPU seconds {cpu / fork_cpu:.1f}")
-    return int(records != fork_records)
+def measure(tiny: bool) -> Iterator[Comparison]:
+    """Seconds and CPU seconds of both; they agree where all records are equal."""
+    count = 2 if tiny else 40
+    with tempfile.TemporaryDirectory() as folder:
+        (theirs, expected), (ours, found) = (carry_out(Path(folder), count, fork) for fork in (False, True))
+    what = f"{count} tiny runs of a sweep, one after the other"
+    for unit in ("s", "CPU s"):
+        sides = Measured.of("a new process each", theirs[unit]), Measured.of("forks of one process", ours[unit])
+        yield Comparison(what, unit, *sides, agree=found == expected, row=what)
 
 
-def _jobs(output_dir: Path, count: int) -> list[Job]:
-    runs = plan([*OVERRIDES, f"seed=range({count})", f"output_dir={output_dir}"])
+def carry_out(folder: Path, count: int, fork: bool) -> tuple[dict[str, float], list[RunRecord]]:
+    """Wall and CPU seconds of all runs, and their records."""
+    runs = plan([*OVERRIDES, f"seed=range({count})", f"output_dir={folder / str(fork)}"])
     code = code_version()
-    return [Job(freeze(Submission(run.config, False, code, run.overrides), run.identity)) for run in runs]
+    jobs = [Job(freeze(Submission(run.config, False, code, run.overrides), run.identity)) for run in runs]
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    ProcessPool(jobs, 1, {**os.environ, "OMP_NUM_THREADS": "1"}, fork=fork).work()
+    spent = {"s": time.perf_counter() - wall, "CPU s": cpu_seconds() - cpu}
+    return spent, [read_record(job.folder / "record.json") for job in jobs]
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Of all processes that have been waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script(measure))
