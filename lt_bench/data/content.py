@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.config.schema import Config
-from lt_bench.data.files.digests import UNREADABLE, Digest, digests
+from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
 from lt_bench.data.published import is_published, published_part
 from lt_bench.data.source import data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
@@ -37,8 +38,7 @@ from lt_bench.errors import DataError
 
 LISTS = "lt_bench.data.sources.image_lists.read"
 OURS = "lt_bench."
-MANY, SAMPLE = 250_000, 4096
-DIGITS = 16  # of a digest that stands in records
+SOON = 10.0  # seconds
 
 
 class Known(NamedTuple):
@@ -53,10 +53,15 @@ class Known(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A data set as it was found: its lists, where it has some that can be read, and what each part is known by."""
+    """A data set as it was found: its lists, where it has some that can be read, and what each part is known by.
+
+    ``files`` are those that were read for that; ``time`` is when, in seconds.
+    """
 
     lists: ImageLists | None
     parts: dict[str, Known]
+    files: KnownFiles | None = None
+    time: float = 0.0
 
     def identity(self) -> dict[str, str]:
         """What belongs to the identity of a run, by part: nothing where a list is the published one."""
@@ -89,18 +94,24 @@ def look(config: Config) -> Look:
     key = repr((data.name, data._target_, data_root(config).absolute(), settings(config), _reading(config)))
     if _looks is not None and key in _looks:
         return _looks[key]
-    found = _lists(config) if data._target_ == LISTS else Look(None, _below_root(config))
+    start = time.monotonic()
+    found = (_lists(config) if data._target_ == LISTS else _below_root(config))._replace(time=start)
     if _looks is not None:
         _looks[key] = found
     return found
 
 
 def changed_since(config: Config) -> bool:
-    """Whether the images of the first look in a block have changed since; which classes and files there are is kept."""
+    """Whether the images of the first look in a block have changed since; which classes and files there are is kept.
+
+    After a few seconds nobody looks again.
+    """
     if _is_verified(config):
         return False
     first = look(config)
-    return first.parts != (_below_root(config) if first.lists is None else _parts(config, first.lists))
+    if first.files is None or time.monotonic() - first.time < SOON or first.files.untouched():
+        return False
+    return first.parts != (_below_root(config) if first.lists is None else _look_at(config, first.lists)).parts
 
 
 def depends_on_files(config: Config) -> bool:
@@ -114,9 +125,9 @@ def of_source(config: Config, source: ImageArrays | ImageLists) -> dict[str, Kno
         return {}
     if isinstance(source, ImageLists):
         found = look(config)
-        return found.parts if source is found.lists else _parts(config, source)
+        return (found if source is found.lists else _look_at(config, source)).parts
     arrays = {"train": (source.train_images, source.train_labels), "test": (source.test_images, source.test_labels)}
-    return {part: Known("arrays", _digest(_bytes(array) for array in both)) for part, both in arrays.items()}
+    return {part: Known("arrays", digest_of_rows(_sha256(array) for array in both)) for part, both in arrays.items()}
 
 
 def is_made_elsewhere(config: Config) -> bool:
@@ -139,94 +150,37 @@ def _lists(config: Config) -> Look:
         lists = read_with_package(config)
     except (DataError, OSError):
         return Look(None, {})  # they stop the run when it reads them
-    return Look(lists, _parts(config, lists))
+    return _look_at(config, lists)
 
 
-def _parts(config: Config, lists: ImageLists) -> dict[str, Known]:
+def _look_at(config: Config, lists: ImageLists) -> Look:
     """The rule of every part of some lists, by whether it is published, counted as published or one's own."""
     data, parts = config.dataset, lists.parts()
-    found = {part: published_part(data.name, files) for part, files in parts.items()}
-    known = {part: Known("list", _of_list(files), found[part]) for part, files in parts.items()}
-    if data.train_images is not None and is_published(data.name):
-        return known
-    rule = data.content_rule
-    if rule == "auto":
-        rule = "bytes" if sum(len(files.names) for files in parts.values()) <= MANY else "sample"
-    for part in (part for part in parts if found[part] is None):
-        labels = map(str, parts[part].labels.tolist())
-        made_of = _packed(config, lists.root, parts[part].names)
-        known[part] = Known(rule, _of_files(config, lists.root, parts[part].names, labels, rule, made_of))
-    return known
+    if not is_published(data.name):
+        published, own = dict[str, Known](), parts
+    else:
+        found = {part: published_part(data.name, files) for part, files in parts.items()}
+        published = {part: Known("list", _of_list(files), found[part]) for part, files in parts.items()}
+        own = {part: files for part, files in parts.items() if data.train_images is None and found[part] is None}
+    named = {part: Named(files.names, files.labels.tolist()) for part, files in own.items()}
+    files = known_files(config, lists.root, named) if named else None
+    known = {part: Known(files.rule, digest) for part, digest in files.parts.items()} if files else {}
+    return Look(lists, {**published, **known}, files)
 
 
 def _of_list(files: ImageFiles) -> str:
     rows = zip(files.names, files.labels.tolist(), strict=True)
-    return _digest(f"{name.rpartition('/')[2]} {label}\n".encode() for name, label in rows)
+    return digest_of_rows(f"{name.rpartition('/')[2]} {label}" for name, label in rows)
 
 
-def _of_files(
-    config: Config, root: Path, names: Sequence[str], words: Iterable[str], rule: str, made_of: list[Digest] | None
-) -> str:
-    """A digest of files and a word on each: by all their bytes, or by names, sizes and a sample.
-
-    ``made_of`` are the digests of files that a packed copy was made of, which then stands for the files.
-    """
-    below, shown = os.path.realpath(root), config.progress and os.environ.get("RANK", "0") == "0"
-    if rule == "bytes":
-        found = made_of or digests(below, names, shown)
-        _same_as_packed(config, below, names, made_of, shown)
-        return _digest(f"{word} {one.sha256}\n".encode() for word, one in zip(words, found, strict=True))
-    every = slice(None, None, max(1, -(-len(names) // SAMPLE)))
-    sampled = made_of[every] if made_of else digests(below, names[every], shown)
-    _same_as_packed(config, below, names[every], sampled if made_of else None, shown)
-    sizes = [one.size for one in made_of] if made_of else [_size(f"{below}/{name}") for name in names]
-    rows = (f"{word} {size} {name}\n" for word, size, name in zip(words, sizes, names, strict=True))
-    return _digest([*(row.encode(errors="surrogateescape") for row in rows), *(one.sha256.encode() for one in sampled)])
-
-
-def _packed(config: Config, root: Path, names: list[str]) -> list[Digest] | None:
-    """The digests of the files that a packed copy was made of, where the images are read from one."""
-    if config.dataset.packed is None:
-        return None
-    from lt_bench.data.files.packed import PackedImages  # with a decoder of images, which few commands need
-    from lt_bench.data.files.pixels import open_images
-
-    images = open_images(config, root, names)
-    return images.made_of() if isinstance(images, PackedImages) else None
-
-
-def _same_as_packed(config: Config, root: str, names: Sequence[str], made_of: list[Digest] | None, shown: bool) -> None:
-    """Raise DataError where files that lie beside a packed copy are not those that it was made of."""
-    if made_of is None:
-        return
-    there = [place for place, name in enumerate(names) if os.path.exists(f"{root}/{name}")]
-    now = digests(root, [names[place] for place in there], shown)
-    pairs = [(names[place], made_of[place].sha256, one.sha256) for place, one in zip(there, now, strict=True)]
-    if others := [name for name, packed, file in pairs if packed not in (file, UNREADABLE)]:
-        raise DataError(
-            f"{len(others)} of {len(names)} images are others than in the packed copy {config.dataset.packed}, the "
-            f"first {others[0]} in {root}: write the copy anew with python -m lt_bench.data prepare, or read the files "
-            "with dataset.packed=null"
-        )
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
-
-
-def _below_root(config: Config) -> dict[str, Known]:
+def _below_root(config: Config) -> Look:
     """All files below the root of a data set that a function reads in a way of its own; nothing where there is none."""
     root = data_root(config)
     names = sorted(_names_below(root, Path(config.output_dir).expanduser().resolve()))
     if not names:
-        return {}
-    rule = config.dataset.content_rule
-    if rule == "auto":
-        rule = "bytes" if len(names) <= MANY else "sample"
-    return {"files": Known(f"files_{rule}", _of_files(config, root, names, names, rule, None))}
+        return Look(None, {})
+    files = known_files(config, root, {"files": Named(names, names)})
+    return Look(None, {"files": Known(f"files_{files.rule}", files.parts["files"])}, files)
 
 
 def _names_below(root: Path, left_out: Path) -> Iterator[str]:
@@ -242,12 +196,6 @@ def _names_below(root: Path, left_out: Path) -> Iterator[str]:
         yield from (file if inside == "." else f"{inside}/{file}" for file in files if not file.startswith("."))
 
 
-def _bytes(array: NDArray[Any]) -> bytes:
-    return f"{array.dtype.str} {array.shape} ".encode() + np.ascontiguousarray(array).tobytes()
-
-
-def _digest(chunks: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()[:DIGITS]
+def _sha256(array: NDArray[Any]) -> str:
+    values = np.ascontiguousarray(array)
+    return f"{values.dtype.str} {values.shape} {hashlib.sha256(values.data).hexdigest()}"

@@ -12,6 +12,7 @@ from helpers import image_trees
 import lt_bench.data.content as module
 import lt_bench.data.files.digests as cache
 from lt_bench.config.compose import compose
+from lt_bench.data import known_files
 from lt_bench.data.__main__ import main
 from lt_bench.data.content import look, looked_at_once
 from lt_bench.errors import DataError
@@ -113,8 +114,8 @@ def test_labels_decide(root):
 
 def test_a_sample_stands_for_many_files(root, monkeypatch):
     plain = known(root)
-    monkeypatch.setattr(module, "MANY", 14)
-    monkeypatch.setattr(module, "SAMPLE", 3)  # every third of nine
+    monkeypatch.setattr(known_files, "MANY", 14)
+    monkeypatch.setattr(known_files, "SAMPLE", 3)  # every third of nine
     before = known(root)
     assert before["train"].startswith("sample:") and before == known(root, "dataset.content_rule=sample")
     assert known(root, "dataset.content_rule=bytes") == plain != before
@@ -168,10 +169,12 @@ def test_a_copy_of_an_older_version_has_to_be_written_anew(root, tmp_path, monke
 
 def test_a_plan_looks_once(root, monkeypatch):
     looks = []
-    monkeypatch.setattr(module, "digests", lambda *words, real=module.digests: looks.append(1) or real(*words))
+    monkeypatch.setattr(
+        known_files, "digests", lambda *words, real=known_files.digests: looks.append(1) or real(*words)
+    )
     words = ["dataset=image_folder", "dataset.num_classes=3", f'dataset.root="{root}"', "method=ce", "progress=false"]
     runs = plan([*words, "seed=range(20)", "train.lr=0.1,0.2", f"output_dir={root / 'runs'}"])
-    assert len(runs) == 40 and len(looks) == 2  # one for each part
+    assert len(runs) == 40 and len(looks) == 1
     with looked_at_once():
         before = known(root)
         same_size(root / "train/n0000/n0000_0.JPEG")
@@ -182,7 +185,7 @@ def test_a_plan_looks_once(root, monkeypatch):
 def test_composing_and_help_look_at_nothing(root, monkeypatch, capsys):
     from lt_bench.cli.main import main as cli
 
-    monkeypatch.setattr(module, "digests", lambda *words: pytest.fail("looked"))
+    monkeypatch.setattr(known_files, "digests", lambda *words: pytest.fail("looked"))
     config(root)
     own = ["dataset=image_folder", "dataset.num_classes=3", f'dataset.root="{root}"']
     assert cli([*own, "--cfg", "job", "--resolve"]) == 0 and cli(["--help", "dataset.content_rule"]) == 0

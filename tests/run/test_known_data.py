@@ -7,6 +7,7 @@ import pytest
 from helpers import image_trees
 from helpers.chain import Killed, execute, kill_after, tiny
 
+from lt_bench.data import content
 from lt_bench.errors import DataError, UsageError
 from lt_bench.run.execute import carry_out
 from lt_bench.run.stages import Runner
@@ -65,6 +66,7 @@ def test_images_that_are_replaced_between_stop_and_resume_are_another_run(root, 
 
 def test_images_that_change_under_a_run_fail_it(root, tmp_path, monkeypatch):
     config = own(root, tmp_path, "checkpoint.every_steps=1")
+    monkeypatch.setattr(content, "SOON", 0.0)
     trained = Runner._train
     monkeypatch.setattr(Runner, "_train", lambda *words: (trained(*words), repaint(root))[0])
     with pytest.raises(DataError, match="images changed while the run was reading them"):

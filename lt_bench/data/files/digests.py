@@ -18,23 +18,31 @@ from filelock import FileLock
 from lt_bench.files import write_atomic
 
 UNREADABLE = "-"  # stands for the digest of what is no file that can be read
-THREADS, CHUNK = 4, 64  # a slow disk is waited for together
+THREADS, CHUNK = 4, 256  # a slow disk is waited for together
 BLOCK = 2**20
 SETTLED_NS = 2 * 10**9  # a file that changed so lately may change again without another time of change
 FIRST_LINE = "lt_bench digests 1"
 
 
 class Digest(NamedTuple):
-    """What a file is: the stamp under which its digest may be kept, its size in bytes, its SHA-256 in hexadecimal.
+    """What a file is: the stamp under which its digest may be kept, and its SHA-256 in hexadecimal.
 
     The stamp has size, times of the last change of content and of inode, and the inode: the second time cannot be set,
-    so that content of the same size under the old time of change is seen as well. A stamp is empty where the file
+    so that content of the same size under the old time of change is seen as well. It is not ``settled`` where the file
     changed so lately that it may change unseen.
     """
 
     stamp: str
-    size: int
     sha256: str
+    settled: bool = True
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return int(self.stamp.partition(" ")[0])
+
+
+NONE = Digest("0", UNREADABLE, settled=False)
 
 
 def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
@@ -59,7 +67,7 @@ def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
                 new[name] = digest
         finally:
             if writable:
-                _write(cache, known | {name: digest for name, digest in new.items() if digest.stamp})
+                _write(cache, known | {name: digest for name, digest in new.items() if digest.settled})
     return [digest or new[name] for name, digest in zip(names, found, strict=True)]
 
 
@@ -68,18 +76,21 @@ def digest_of(path: str) -> Digest:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe is not waited for
     except OSError:
-        return Digest("", 0, UNREADABLE)
+        return NONE
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return Digest("", 0, UNREADABLE)
-        found = hashlib.sha256()
-        while block := os.read(descriptor, BLOCK):
+            return NONE
+        block = os.read(descriptor, min(status.st_size + 1, BLOCK))
+        found, count = hashlib.sha256(block), len(block)
+        while block and count != status.st_size:  # as a rule, small files are read at once
+            block = os.read(descriptor, BLOCK)
             found.update(block)
+            count += len(block)
         settled = max(status.st_ctime_ns, status.st_mtime_ns) < time.time_ns() - SETTLED_NS
-        return Digest(_stamp(status) if settled else "", status.st_size, found.hexdigest())
+        return Digest(_stamp(status), found.hexdigest(), settled)
     except OSError:
-        return Digest("", 0, UNREADABLE)
+        return NONE
     finally:
         os.close(descriptor)
 
@@ -95,6 +106,14 @@ def _path_of_cache(root: str) -> Path:
     return cache_folder() / f"digests-{hashlib.sha256(os.fsencode(root)).hexdigest()[:24]}.txt"
 
 
+def stamp_of(path: str) -> str:
+    """The stamp of a file as it is now; that of no file where it cannot be found."""
+    try:
+        return _stamp(os.stat(path))
+    except OSError:
+        return NONE.stamp
+
+
 def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
@@ -104,10 +123,7 @@ def _kept(root: str, name: str, known: dict[str, Digest]) -> Digest | None:
     digest = known.get(name)
     if digest is None:
         return None
-    try:
-        return digest if _stamp(os.stat(f"{root}/{name}")) == digest.stamp else None
-    except OSError:
-        return None
+    return digest if stamp_of(f"{root}/{name}") == digest.stamp else None
 
 
 def _computed(root: str, names: list[str], shown: bool) -> Iterator[tuple[str, Digest]]:
@@ -159,10 +175,9 @@ def _read(cache: Path) -> dict[str, Digest]:
         return {}
     known = {}
     for line in lines if first == FIRST_LINE else ():
-        sha256, _, rest = line.partition("\t")
-        stamp, _, name = rest.partition("\t")
-        if len(sha256) == 64 and name:
-            known[name] = Digest(stamp, int(stamp.partition(" ")[0]), sha256)
+        sha256, *rest = line.split("\t", 2)
+        if len(sha256) == 64 and len(rest) == 2:
+            known[rest[1]] = Digest(rest[0], sha256)
     return known
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.data.files.digests import UNREADABLE, Digest
+from lt_bench.data.files.digests import NONE, Digest
 from lt_bench.data.files.image_file import BadImage, StoredForm, decode, read_below, real_root
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
@@ -122,10 +122,7 @@ class PackedImages:
                 f"the packed copy {self.folder} is of an older version, which does not say what its images were made "
                 "of; write it anew with python -m lt_bench.data prepare"
             )
-        return [
-            Digest("", 0, UNREADABLE) if row < 0 else Digest("", int(sizes[row]), sums[row].tobytes().hex())
-            for row in self.rows.tolist()
-        ]
+        return [NONE if row < 0 else Digest(str(sizes[row]), sums[row].tobytes().hex()) for row in self.rows.tolist()]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_bytes": None, "_files": (None, None)}  # another process maps the file itself
