@@ -19,6 +19,7 @@ from lt_bench.config.schema import Config, Dataset, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.data.content import look
+from lt_bench.data.files.digests import UNREADABLE, digests
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import TARGETS
@@ -79,24 +80,11 @@ def _weights(pretrained: str) -> str:
     """Which weights: a file counts by what is in it, wherever it lies."""
     if pretrained == "torchvision":
         return pretrained
-    path = Path(pretrained).expanduser()
-    try:
-        status = path.stat()
-        return _sha256(path, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise UsageError(
-            f"{PRETRAINED}={pretrained} cannot be read ({error.strerror}); set {PRETRAINED}=FILE"
-        ) from error
-
-
-@cache
-def _sha256(path: Path, size: int, changed: int) -> str:
-    """The checksum of a file, computed once while it stays the same."""
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(2**20):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
+    path = Path(pretrained).expanduser().absolute()
+    (found,) = digests(str(path.parent), [path.name], shown=False)
+    if found.sha256 == UNREADABLE:
+        raise UsageError(f"{PRETRAINED}={pretrained} cannot be read; set {PRETRAINED}=FILE")
+    return f"sha256:{found.sha256}"
 
 
 @cache

@@ -25,18 +25,21 @@ def summary(record: RunRecord, folder: Path) -> str:
     images = sum(metrics["train_counts"] or [])
     how = f"{images} training images; {record.fidelity}, budget {record.budget}"
     ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"
+    untested = filter(None, [_untested(record, folder)])
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in shown),
         "  "
         + "".join(f"{cell:>8}" for cell in cells)
         + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
+        *(
+            f"  no {record.evaluated_on} image of {names}: these are the accuracies of the other classes"
+            for names in untested
+        ),
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
         f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}",
         f"  {folder / 'record.json'}",
     ]
-    if untested := _untested(record, folder):
-        lines.append(f"  no {record.evaluated_on} image of {untested}: the accuracies are those of the other classes")
     if record.budget == "smoke":
         lines.append("  budget smoke shows that everything runs: these numbers mean nothing")
     return "\n".join(lines)

@@ -53,6 +53,7 @@ def test_a_finished_run_is_done_for_its_images_alone(root, tmp_path, capsys):
     assert execute(config)[0].run_id != first.run_id
 
 
+@pytest.mark.slow
 def test_images_that_are_replaced_between_stop_and_resume_are_another_run(root, tmp_path, monkeypatch):
     config = own(root, tmp_path, "checkpoint.every_steps=1")
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -78,7 +79,7 @@ def test_a_class_without_test_images_is_said_beside_the_accuracy(root, tmp_path,
     shutil.rmtree(root / "test" / "n0003")
     record, folder = execute(own(root, tmp_path))
     assert "lt_bench: note: test: no image of class 3 (n0003)" in capsys.readouterr().err
-    assert "no test image of n0003: the accuracies are those of the other classes" in summary(record, folder)
+    assert "no test image of n0003: these are the accuracies of the other classes" in summary(record, folder)
 
 
 SOURCE = """
@@ -91,6 +92,7 @@ def load(root, download=True):
 """
 
 
+@pytest.mark.slow
 def test_a_function_that_reads_what_nobody_told_is_noticed(tmp_path, monkeypatch):
     import numpy as np
 
