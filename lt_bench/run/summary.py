@@ -32,12 +32,12 @@ def summary(record: RunRecord, folder: Path) -> str:
         "  "
         + "".join(f"{cell:>8}" for cell in cells)
         + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
-        *(
-            f"  no {record.evaluated_on} image of {names}: these are the accuracies of the other classes"
-            for names in untested
-        ),
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
         f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}",
+        *(
+            f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
+            for names in untested
+        ),
         f"  {folder / 'record.json'}",
     ]
     if record.budget == "smoke":

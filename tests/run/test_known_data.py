@@ -79,7 +79,7 @@ def test_a_class_without_test_images_is_said_beside_the_accuracy(root, tmp_path,
     shutil.rmtree(root / "test" / "n0003")
     record, folder = execute(own(root, tmp_path))
     assert "lt_bench: note: test: no image of class 3 (n0003)" in capsys.readouterr().err
-    assert "no test image of n0003: these are the accuracies of the other classes" in summary(record, folder)
+    assert "no test image of n0003: the accuracies are those of the other classes" in summary(record, folder)
 
 
 SOURCE = """
