@@ -28,6 +28,7 @@ IRRELEVANT = (
     "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
     "dataset.own_group_rule", "dataset.title", "method.title", "method.order", "stage_two.title",
     "stage_two.order", "evaluation.batch_size",
+    "dataset.classes", "dataset.content_rule",  # what comes of them does, as dataset.content.*
 )  # fmt: skip
 
 

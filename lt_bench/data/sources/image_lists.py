@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
-from lt_bench.data.sources.lists import ImageFiles, Problem, numbered, read_rows
+from lt_bench.data.sources.lists import ImageFiles, Problem, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
 SHOWN = 10  # problems in the message of an error; the check command shows all
@@ -83,7 +83,7 @@ def read(
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
     written = {part: read_rows(path, root) for part, path in find(root, list_dir, named).items()}
-    given = classes if classes in (None, ALPHABETICAL) else _names(_folder_of_lists(root, list_dir) / classes)
+    given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     settled = settle(written, num_classes, given)
     parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
     for part, listed in written.items():
@@ -104,18 +104,6 @@ def read(
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
     lists.problems.extend(_shared(parts))
     return lists
-
-
-def _names(path: Path) -> list[str]:
-    """The names in a file, one a line; raises DataError for one that cannot be read or names a class twice."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"dataset.classes={path} cannot be read as names, one a line ({error})") from error
-    names = [line.strip() for line in lines if line.strip()]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"dataset.classes={path} names {', '.join(map(repr, sorted(doubled)))} twice; name each once")
-    return names
 
 
 def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> dict[str, Path]:

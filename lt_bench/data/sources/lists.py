@@ -88,6 +88,18 @@ def read_rows(path: Path, root: Path) -> Written:
         raise DataError(f"{path} cannot be read as a list of images ({error})") from error
 
 
+def read_names(path: Path) -> list[str]:
+    """The names in a file, one a line; raises DataError for one that cannot be read or names a class twice."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"dataset.classes={path} cannot be read as names, one a line ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"dataset.classes={path} names {', '.join(map(repr, sorted(doubled)))} twice; name each once")
+    return names
+
+
 def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
     above = folder.relative_to(root).as_posix()
     with os.scandir(folder) as entries:
