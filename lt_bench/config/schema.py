@@ -375,8 +375,12 @@ def scaled_epochs(count: float, *, _root_: DictConfig) -> int:
     return max(1, round(count * _root_.budget.epoch_scale))
 
 
+@cache
 def schema() -> DictConfig:
-    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well."""
+    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well.
+
+    One object for all, which merging copies.
+    """
     config = OmegaConf.structured(Config)
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config.stage_two, False)

@@ -28,7 +28,7 @@ from lt_bench.record.folder import code_version, environment
 from .table import README, RESULTS, update
 
 SCRIPTS = {path.stem.removeprefix("bench_"): path for path in sorted(Path(__file__).parent.glob("bench_*.py"))}
-LEFT_OUT = {"error": "left out", "rows": []}
+LEFT_OUT: dict[str, Any] = {"error": "left out", "rows": []}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -46,12 +46,12 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     scripts = {name: path for name, path in SCRIPTS.items() if name in (arguments.only or SCRIPTS)}
     place, measured = described(arguments.tiny)
-    known: dict[str, Any] = {}
+    found = {path.stem: LEFT_OUT for path in SCRIPTS.values()}
     if arguments.only and arguments.write and arguments.write.exists():
         known = json.loads(arguments.write.read_text(encoding="utf-8"))
         if differing := [key for key, value in place.items() if known[key] != value]:
             parser.error(f"{arguments.write} differs in {', '.join(differing)}: write another file, or all of this one")
-    found = {path.stem: known["scripts"][path.stem] if known else dict(LEFT_OUT) for path in SCRIPTS.values()}
+        found |= {name: one for name, one in known["scripts"].items() if name in found}
     for number, path in enumerate(scripts.values(), start=1):
         print(f"\n[{number}/{len(scripts)}] {path.name}", flush=True)
         found[path.stem] = {**measured, **carry_out(path, arguments.tiny)}

@@ -31,7 +31,7 @@ from lt_bench.augment.pipeline import Op, Pipeline
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
-ONCE = "one draw for the whole batch"
+ONCE = "one draw for the batch"
 Of = Callable[[Any], list[Any]]  # the module kornia.augmentation -> its transforms
 
 
@@ -158,7 +158,7 @@ def simclr(batch: int) -> Case:
         ]
 
     title = f"SimCLR view, batch {batch}"
-    return Case(title, ours, pil, batch, 8, on_batches, kornia, "one order of colours for the batch", title)
+    return Case(title, ours, pil, batch, 8, on_batches, kornia, "one order for the batch", title)
 
 
 def blurred(batch: int) -> Case:
@@ -278,24 +278,24 @@ def sides(case: Case) -> Iterator[Side]:
     end = transforms.Normalize(MEAN, STD)
     per_image = transforms.Compose([*case.pil, transforms.ToTensor(), *case.on_tensors, end])
     yield Side(
-        "torchvision on PIL, image by image",
+        "PIL, image by image",
         lambda: torch.stack([per_image(Image.fromarray(array)) for array in arrays]),
         case.goal,
     )
     if case.v2 is not None:
         whole = v2.Compose([v2.ToDtype(torch.float32, scale=True), *case.v2, v2.Normalize(MEAN, STD)])
         law = {"note": ONCE, "agree": same_shape} if case.v2 else {}
-        yield Side("torchvision v2, whole batch", lambda: whole(images), **law)
+        yield Side("torchvision v2", lambda: whole(images), **law)
     if case.kornia is not None and not missing("kornia"):
         import kornia.augmentation as augmentation
 
         steps = [*case.kornia(augmentation), augmentation.Normalize(MEAN, STD)]
         sequence = augmentation.AugmentationSequential(*steps)
         law = {"note": case.kornia_note, "agree": same_shape} if case.kornia_note else {}
-        yield Side("kornia, whole batch", lambda: sequence(images.float() / 255), **law)
+        yield Side("kornia", lambda: sequence(images.float() / 255), **law)
     view, generator = Pipeline(case.ours, MEAN, STD), torch.Generator().manual_seed(0)
     boost = Boost(torch.full((case.batch,), 0.5), torch.rand(case.batch, generator=generator))
-    yield Side("lt_bench, whole batch", lambda: view(images, generator, boost=boost))
+    yield Side("lt_bench", lambda: view(images, generator, boost=boost))
 
 
 def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
@@ -307,7 +307,7 @@ def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
         *baselines, ours = sides(case)
         yield from compare(case.title, baselines, ours, case.agree, rounds=1 if tiny else 7, row=case.row)
         if case.kornia is not None and (reason := missing("kornia")):
-            yield NotMeasured(case.title, "kornia, whole batch", reason, case.row)
+            yield NotMeasured(case.title, "kornia", reason, case.row)
 
 
 if __name__ == "__main__":

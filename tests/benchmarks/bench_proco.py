@@ -110,7 +110,7 @@ def view(size: int, classes: int, dim: int, goal: float | None, rounds: int) -> 
 def measure(tiny: bool) -> Iterator[Comparison]:
     """CIFAR-100-LT's shape, where the goal stands, and ImageNet-LT's."""
     if tiny:
-        yield from view(16, 10, 128, None, rounds=1)
+        yield from view(64, 10, 128, None, rounds=1)
     else:
         yield from view(256, 100, 128, GOAL, rounds=31)
         yield from view(32, 1000, 1024, None, rounds=7)

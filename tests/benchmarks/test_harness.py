@@ -147,7 +147,8 @@ def test_a_script_fails_where_sides_disagree_or_a_goal_is_missed(
     assert script(yielding(comparison(**changed))) == status
     kept = json.loads((tmp_path / "x.json").read_text())
     assert len(kept["rows"]) == 2 and not kept["error"] and kept["rows"][0]["ours"]["median"] == 2
-    assert f"tiny is {bool(words)}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"tiny is {bool(words)}" in said and "freed memory kept" in said
 
 
 def test_what_was_measured_before_an_error_is_stored(command_line, tmp_path):

@@ -19,7 +19,6 @@ HIDDEN = {**FAST, "row": ""}
 @pytest.fixture
 def scripts(tmp_path, monkeypatch):
     """A function that puts scripts of these bodies in place of the real ones; ``file`` is where they write."""
-    (tmp_path / "results").mkdir()
     begin = "import json, os, pathlib, signal, sys\nfile = pathlib.Path(sys.argv[sys.argv.index('--write') + 1])\n"
 
     def put(**bodies):
@@ -27,7 +26,7 @@ def scripts(tmp_path, monkeypatch):
         for name, body in bodies.items():
             paths[name].write_text(begin + textwrap.dedent(body))
         monkeypatch.setattr(runner, "SCRIPTS", paths)
-        return tmp_path / "results" / "speed.json"
+        return tmp_path / "speed.json"
 
     return put
 
@@ -61,6 +60,9 @@ def test_some_entries_are_renewed_where_the_machine_is_the_same(scripts, capsys)
     assert json.loads(file.read_text())["scripts"]["bench_two"] == runner.LEFT_OUT
     assert runner.main(["--write", str(file), "--only", "two"]) == 0
     assert [entry["rows"] for entry in json.loads(file.read_text())["scripts"].values()] == [[FAST], [LEAN]]
+    scripts(two=writes(LEAN), new=writes(LEAN))  # one has gone, a new one has come
+    assert runner.main(["--write", str(file), "--only", "new"]) == 0
+    assert [entry["rows"] for entry in json.loads(file.read_text())["scripts"].values()] == [[LEAN], [LEAN]]
     with pytest.raises(SystemExit):
         runner.main(["--write", str(file), "--only", "two", "--tiny"])
     assert "differs in tiny" in capsys.readouterr().err
