@@ -18,9 +18,11 @@ from filelock import FileLock
 from lt_bench.files import write_atomic
 
 UNREADABLE = "-"  # stands for the digest of what is no file that can be read
-THREADS, CHUNK = 4, 256  # a slow disk is waited for together
+CHUNK = 256
+THREADS, SLOW = 8, 1e-3  # where a file takes so many seconds, threads wait for the disk together
 BLOCK = 2**20
 SETTLED_NS = 2 * 10**9  # a file that changed so lately may change again without another time of change
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
 FIRST_LINE = "lt_bench digests 1"
 
 
@@ -53,28 +55,28 @@ def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
     be written.
     """
     cache = _path_of_cache(root)
-    known = _read(cache)
-    found = [_kept(root, name, known) for name in names]
-    if all(found):
-        return [digest for digest in found if digest is not None]
-    with _alone(cache, shown) as writable:
-        known = _read(cache) if writable else known
-        found = [_kept(root, name, known) for name in names]
-        missing = [name for name, digest in zip(names, found, strict=True) if digest is None]
-        new: dict[str, Digest] = {}
-        try:
-            for name, digest in _computed(root, list(dict.fromkeys(missing)), shown):
-                new[name] = digest
-        finally:
-            if writable:
-                _write(cache, known | {name: digest for name, digest in new.items() if digest.settled})
-    return [digest or new[name] for name, digest in zip(names, found, strict=True)]
+    found = _kept(root, names, _read(cache))
+    if len(found) < len(set(names)):
+        with _alone(cache, shown) as writable:
+            known = _read(cache) if writable else {}
+            found |= _kept(root, [name for name in names if name not in found], known)
+            new = dict[str, Digest]()
+            try:
+                for digests_of_some in _computed(
+                    root, [name for name in dict.fromkeys(names) if name not in found], shown
+                ):
+                    new |= digests_of_some
+            finally:
+                if writable and new:
+                    _write(cache, known | {name: digest for name, digest in new.items() if digest.settled})
+            found |= new
+    return [found[name] for name in names]
 
 
 def digest_of(path: str) -> Digest:
     """The digest of one file, read now; what is no regular file or cannot be read has none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe is not waited for
+        descriptor = os.open(path, FLAGS)
     except OSError:
         return NONE
     try:
@@ -87,7 +89,7 @@ def digest_of(path: str) -> Digest:
             block = os.read(descriptor, BLOCK)
             found.update(block)
             count += len(block)
-        settled = max(status.st_ctime_ns, status.st_mtime_ns) < time.time_ns() - SETTLED_NS
+        settled = status.st_ctime_ns < time.time_ns() - SETTLED_NS
         return Digest(_stamp(status), found.hexdigest(), settled)
     except OSError:
         return NONE
@@ -118,29 +120,33 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _kept(root: str, name: str, known: dict[str, Digest]) -> Digest | None:
-    """The digest in the cache, where the file is still the one that it was computed of."""
-    digest = known.get(name)
-    if digest is None:
-        return None
-    return digest if stamp_of(f"{root}/{name}") == digest.stamp else None
+def _kept(root: str, names: Sequence[str], known: dict[str, Digest]) -> dict[str, Digest]:
+    """The digests in the cache of files that are still those that they were computed of."""
+    found = ((name, known[name]) for name in names if name in known)
+    return {name: digest for name, digest in found if stamp_of(f"{root}/{name}") == digest.stamp}
 
 
-def _computed(root: str, names: list[str], shown: bool) -> Iterator[tuple[str, Digest]]:
+def _computed(root: str, names: list[str], shown: bool) -> Iterator[dict[str, Digest]]:
+    """The digests of files as they are read, some at a time."""
     from tqdm import tqdm
+
+    def read(chunk: list[str]) -> list[Digest]:
+        return [digest_of(f"{root}/{name}") for name in chunk]
 
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     with ExitStack() as stack:
         bar = stack.enter_context(
             tqdm(desc="reading images once", total=len(names), unit="image", disable=not shown, delay=1)
         )
-        pool = ThreadPoolExecutor(THREADS)
-        stack.callback(pool.shutdown, cancel_futures=True)
-        for chunk, found in zip(
-            chunks, pool.map(lambda chunk: [digest_of(f"{root}/{name}") for name in chunk], chunks), strict=True
-        ):
-            yield from zip(chunk, found, strict=True)
+        results: Iterator[list[Digest]] = map(read, chunks)
+        for place, chunk in enumerate(chunks):
+            start = time.monotonic()
+            yield dict(zip(chunk, next(results), strict=True))
             bar.update(len(chunk))
+            if place == 0 and time.monotonic() - start > SLOW * len(chunk):
+                pool = ThreadPoolExecutor(THREADS)
+                stack.callback(pool.shutdown, cancel_futures=True)
+                results = pool.map(read, chunks[1:])
 
 
 @contextmanager

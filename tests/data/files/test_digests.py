@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 
 import pytest
 
@@ -113,6 +115,15 @@ def test_the_data_may_be_read_only(root, read):
         assert sums(root) == sums(root) and len(read) == 5 and len(list(root.iterdir())) == 5
     finally:
         root.chmod(0o755)
+
+
+def test_a_slow_disk_is_read_by_several_threads(root, read, monkeypatch):
+    expected, threads = sums(root), set()
+    real = module.digest_of
+    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(module, "digest_of", lambda path: threads.add(get_ident()) or time.sleep(0.03) or real(path))
+    shutil.rmtree(cache_folder())
+    assert sums(root) == expected and len(threads) > 2
 
 
 def test_of_several_at_once_one_reads(root, read, monkeypatch):
