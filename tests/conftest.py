@@ -1,4 +1,4 @@
-"""Of the processes that share out the tests, each computes on one thread, as do those that a test starts.
+"""Tests compute on one thread, as do the processes that they start; where one asks for more, they wait as in a run.
 
 What the tests read of images is cached apart from what the user's own runs did.
 """
@@ -8,10 +8,12 @@ import os
 import shutil
 import tempfile
 
+from lt_bench.machine import wait_briefly
+
 pytest_plugins = ["helpers.golden_count"]
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-else:
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+wait_briefly()
+if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["LT_BENCH_CACHE"] = tempfile.mkdtemp(prefix="lt_bench-cache-")
     atexit.register(shutil.rmtree, os.environ["LT_BENCH_CACHE"], ignore_errors=True)

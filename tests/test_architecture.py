@@ -18,7 +18,7 @@ SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch")
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
 cli launch run report engine record data preflight methods stage_two augment
-losses evaluation config geometry models contracts command errors files
+losses evaluation machine config geometry models contracts command errors files
 """.split()
 
 # Every golden file of the capabilities that are here; each must be read by a test.
@@ -153,6 +153,7 @@ MENDED = {
     "lt_bench.data.sources.fashion_mnist": "an idx file",
     "lt_bench.data.sources.lists": "a list of images",
     "lt_bench.data.splits.split": "a stored manifest that is no JSON",
+    "lt_bench.engine.checkpoint": "the archive of a checkpoint, for which zipfile and PyTorch raise anything",
     "lt_bench.engine.loop": "the state in a checkpoint",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }

@@ -23,6 +23,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from lt_bench.machine import wait_briefly
+
 # What PyTorch, NumPy and we import only when a run comes to it, beside the parts of augmented views.
 NEEDED = (
     *("lt_bench.run.stages", "lt_bench.engine.allocator"),
@@ -175,6 +177,7 @@ def serve() -> None:
     """Import what a run needs, then fork for every line on standard input, until that is closed."""
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
+    wait_briefly()
     import torch
 
     import_what_every_run_needs()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -24,6 +26,7 @@ from lt_bench.files import write_atomic, write_json
 from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
 
+EARLIER = "earlier"  # versions that a run was trained under before those of today
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
 
@@ -50,7 +53,7 @@ class RunFolder:
             self._acquire()
             if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
                 write_atomic(self.path / "config.yaml", _yaml(plain(self.config)))
-                write_json(self.path / "environment.json", environment())
+                self._write_environment()
         except OSError as error:
             self._lock.release()
             reason = error.strerror or error
@@ -68,6 +71,25 @@ class RunFolder:
             stage = StageName.TWO if self.identity == run_id(self.config) else StageName.ONE
             origin = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             write_json(self.path / "status.json", {"state": state, "kind": stage.kind, **origin, **details})
+
+    def earlier_versions(self) -> list[dict[str, Any]]:
+        """Under which other versions the run was trained before it went on under those of today; [] for none."""
+        earlier: list[dict[str, Any]] = _environment_in(self.path).get(EARLIER, [])
+        return earlier
+
+    def _write_environment(self) -> None:
+        """Write environment.json; a checkpoint that other versions left is said, and they are kept in it."""
+        now, before = environment(), _environment_in(self.path)
+        earlier = before.pop(EARLIER, []) if any(self.path.glob("checkpoint*.pt")) else None
+        if earlier is not None and (changed := [key for key in now if key in before and before[key] != now[key]]):
+            words = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+            print(
+                f"lt_bench: run {self.identity} goes on under other versions than it began with, and its record says "
+                f"so: {words}; for one version throughout, delete {self.path} and start anew",
+                file=sys.stderr,
+            )
+            earlier.append(before)
+        write_json(self.path / "environment.json", {**now, EARLIER: earlier} if earlier else now)
 
     def _acquire(self) -> None:
         try:
@@ -90,6 +112,15 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
     except (OSError, ValueError):
         return None
     return (record, folder) if record.run_id == identity else None
+
+
+def _environment_in(folder: Path) -> dict[str, Any]:
+    """What environment.json says; {} where it is not there or damaged."""
+    try:
+        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def environment() -> dict[str, Any]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from helpers.samples import metrics, predictions, runs, sample
 
+from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main
 
 
@@ -32,6 +34,22 @@ def test_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     for stem in stems:
         assert (tmp_path / "tables" / f"{stem}.md").read_text(encoding="utf-8") in printed
+
+
+def test_tables_go_beside_the_runs_unless_a_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = tmp_path / "results" / "tables" / "digits_lt_if20.md"
+    published.parent.mkdir(parents=True)
+    published.write_text("published")
+    folder(tmp_path, pair())
+    monkeypatch.chdir(tmp_path)
+    export = tmp_path / "kept" / "mine.jsonl"
+    assert main(["--export", str(export)]) == 0
+    assert published.read_text() == "published" and [path.name for path in published.parent.iterdir()] == [
+        published.name
+    ]
+    assert (tmp_path / "runs" / "tables" / published.name).exists()
+    assert main(["--runs", str(export)]) == 0 and (export.parent / "tables" / published.name).exists()
+    assert main([]) == 0  # tables beside the runs are no runs
 
 
 def test_ece_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,8 +79,8 @@ def test_a_metric_of_ones_own_is_named_with_its_module(tmp_path: Path) -> None:
         "def best_class(predictions):\n"
         "    return float(predictions.tested.max())\n"
     )
-    arguments = folder(tmp_path, [sample()])
     made = predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], range(6), [9, 8, 7, 6, 5, 4])
+    arguments = folder(tmp_path, [sample(metrics=evaluate(made))])
     save_predictions(tmp_path / "runs" / sample().run_id / "predictions.npz", made)
     command = [sys.executable, "-m", "lt_bench.report", *arguments, "--metric"]
     done = subprocess.run([*command, "my_metrics.best_class"], cwd=tmp_path, capture_output=True, encoding="utf-8")

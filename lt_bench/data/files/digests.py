@@ -83,12 +83,12 @@ def digest_of(path: str) -> Digest:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return NONE
-        block = os.read(descriptor, min(status.st_size + 1, BLOCK))
-        found, count = hashlib.sha256(block), len(block)
-        while block and count != status.st_size:  # as a rule, small files are read at once
-            block = os.read(descriptor, BLOCK)
-            found.update(block)
-            count += len(block)
+        size = status.st_size
+        block = os.read(descriptor, size + 1 if size < BLOCK else BLOCK)
+        found = hashlib.sha256(block)
+        if len(block) != size:  # a small file is whole at once
+            while block := os.read(descriptor, BLOCK):
+                found.update(block)
         settled = status.st_ctime_ns < time.time_ns() - SETTLED_NS
         return Digest(_stamp(status), found.hexdigest(), settled)
     except OSError:
