@@ -113,15 +113,14 @@ class Dataset:
     classes: str | None = setting(
         None,
         affects_result=False,
-        help="a file with the names of its classes in the order of their numbers, one a line, or alphabetical; null: "
-        "numbers and names are matched where that is certain",
+        help="a file of its classes' names in the order of their numbers, or alphabetical; null: matched where certain",
     )
     content_rule: str = setting(
         "auto",
         choices=("auto", "bytes", "sample"),
         affects_result=False,
-        help="what images of your own are known by: all their bytes, or their names, sizes and the bytes of a sample; "
-        "auto: by all bytes, up to 250,000 files",
+        help="what own images are known by: their bytes, or names, sizes and the bytes of a sample; auto: sample above "
+        "250,000 files",
     )
     train_images: int | None = setting(
         None, least=1, affects_result=False, help="how many images the published training list has; null: unknown"
