@@ -24,15 +24,16 @@ class Named(NamedTuple):
 
 
 class KnownFiles(NamedTuple):
-    """The rule, the digest of every part by it, and the stamps of the files that were read, by their paths."""
+    """The rule, the digest of every part by it, and the files that were read, by their paths below a root."""
 
     rule: str
     parts: dict[str, str]
-    stamps: dict[str, str]
+    root: str
+    read: dict[str, Digest]
 
     def untouched(self) -> bool:
         """Whether all files that were read are as they were."""
-        return all(stamp_of(path) == stamp for path, stamp in self.stamps.items())
+        return all(stamp_of(f"{self.root}/{name}") == digest.stamp for name, digest in self.read.items())
 
 
 def known_files(config: Config, root: Path, parts: Mapping[str, Named]) -> KnownFiles:
@@ -63,7 +64,7 @@ def known_files(config: Config, root: Path, parts: Mapping[str, Named]) -> Known
             rows = (f"{word} {size} {name}" for name, word, size in zip(names, words, sizes, strict=True))
         sampled = [] if rule == "bytes" else [found[name].sha256 for name in names[:: every[part]]]
         known[part] = digest_of_rows([*rows, *sampled])
-    return KnownFiles(rule, known, {f"{below}/{name}": digest.stamp for name, digest in now.items()})
+    return KnownFiles(rule, known, below, now)
 
 
 def digest_of_rows(rows: Iterable[str]) -> str:
