@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from lt_bench.command import exit_status
+from lt_bench.data.content import looked_at_once
 from lt_bench.record.folder import code_version
 from lt_bench.run.execute import carry_out
 
@@ -17,6 +18,7 @@ def main(folder: Path) -> int:
     return exit_status(lambda: _carry_out(folder))
 
 
+@looked_at_once()
 def _carry_out(folder: Path) -> int:
     config, only_stage_one, code, _ = thaw(folder)
     now = code_version()

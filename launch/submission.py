@@ -94,7 +94,8 @@ def thaw(folder: Path) -> Submission:
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     if identity != folder.name:
         raise UsageError(
-            f"with the code as it is now, {folder / SUBMISSION} means run {identity}; submit the sweep again"
+            f"with the code and the data as they are now, {folder / SUBMISSION} means run {identity}; submit the sweep "
+            "again"
         )
     return Submission(config, only_stage_one, code, overrides)
 

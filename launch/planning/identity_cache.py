@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from lt_bench.config.schema import Config, flat, plain
-from lt_bench.data.source import known_by_content
+from lt_bench.data.content import depends_on_files
 from lt_bench.files import write_json
 
 from ..submission import read_json
@@ -58,7 +58,7 @@ def _depends_on_our_files_only(config: Config) -> bool:
     targets = (value for key, value in flat(plain(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
     ours = all(str(target).startswith(OURS) for target in targets)
-    return ours and others == (None, None) and not known_by_content(config)
+    return ours and others == (None, None) and not depends_on_files(config)
 
 
 def _path(output_dir: str) -> Path:

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from lt_bench.config.compose import compose, groups, parse, shown
 from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config
+from lt_bench.data.content import looked_at_once
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import finished
@@ -67,6 +68,7 @@ def describe(config: Config) -> str:
     return f"run {identity} ({states[0]}) on stage one {stage_one} ({states[1]}) in {config.output_dir}"
 
 
+@looked_at_once()
 def plan(overrides: Sequence[str]) -> list[PlannedRun]:
     """All runs of a sweep, at least one, each once, in the order of the overrides; raises UsageError."""
     runs: dict[str, PlannedRun] = {}

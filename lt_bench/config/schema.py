@@ -111,6 +111,18 @@ class Dataset:
     probe_list: str | None = setting(
         None, help="list of the images that a linear probe is fitted on; null: the training list"
     )
+    classes: str | None = setting(
+        None,
+        affects_result=False,
+        help="a file of its classes' names in the order of their numbers, or alphabetical; null: matched where certain",
+    )
+    content_rule: str = setting(
+        "auto",
+        choices=("auto", "bytes", "sample"),
+        affects_result=False,
+        help="what own images are known by: their bytes, or names, sizes and the bytes of a sample; auto: sample above "
+        "250,000 files",
+    )
     train_images: int | None = setting(
         None, least=1, affects_result=False, help="how many images the published training list has; null: unknown"
     )

@@ -13,9 +13,11 @@ from typing import NoReturn
 from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
+from lt_bench.data.content import look, looked_at_once
 from lt_bench.data.files.check import find_problems, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
+from lt_bench.data.remarks import known_by, listed, untested
 from lt_bench.data.sources.image_lists import describe
 from lt_bench.errors import DataError, UsageError
 from lt_bench.machine import usable_cores
@@ -61,13 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+@looked_at_once()
 def _check(config: Config) -> int:
-    lists = read_lists(config)
+    lists = look(config).lists or read_lists(config)
     problems = find_problems(config, lists, _workers(config))
     for problem in problems:
         print(problem)
     for part, files in lists.parts().items():
         print(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}")
+    for part, what in known_by(config, lists).items():
+        print(f"{part}: {what}")
+    if lists.classes is not None:
+        print(f"classes by {lists.class_rule}: {listed(lists.classes)}")
+    for remark in untested(lists):
+        print(remark)
     print(f"{len(problems):,} problem{'' if len(problems) == 1 else 's'} found in {config.dataset.title}")
     return FAILED if problems else DONE
 

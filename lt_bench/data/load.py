@@ -18,7 +18,9 @@ from lt_bench.augment.views import build_view
 from lt_bench.config.schema import Config, Dataset, wants_validation
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
+from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
+from lt_bench.data.remarks import remarks
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -44,7 +46,7 @@ class Data(NamedTuple):
 
     ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
-    other run keeps them in memory.
+    other run keeps them in memory. ``remarks`` are what the user is told of the data.
     """
 
     train: Images
@@ -54,6 +56,7 @@ class Data(NamedTuple):
     manifest: dict[str, Any]
     labels: NDArray[np.int64]
     at: Callable[[NDArray[np.int64]], Images]
+    remarks: tuple[str, ...] = ()
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -97,7 +100,7 @@ def load_data(config: Config, device: torch.device) -> Data:
 
     Arrays are put on the device; files are listed, and read when their images are needed.
     """
-    found = read_source(config)
+    found = look(config).lists or read_source(config)
     return _files(config, device, found) if isinstance(found, ImageLists) else _arrays(config, device, found)
 
 
@@ -127,7 +130,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         images(arrays.test_images, arrays.test_labels, torch.channels_last),
         images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
         split,
-        _facts(config, split, len(arrays.test_labels)),
+        _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
     )
@@ -161,11 +164,12 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         images(lists.validation or lists.train.take(split.validation)),
         split,
         {
-            **_facts(config, split, len(lists.test.names)),
+            **_facts(config, split, lists, len(lists.test.names)),
             "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
         },
         pool.labels,
         at,
+        tuple(remarks(config, lists)),
     )
 
 
@@ -195,12 +199,18 @@ def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
     )
 
 
-def _facts(config: Config, split: Split, test_images: int) -> dict[str, Any]:
-    return manifest(
-        split,
-        dataset=config.dataset.name,
-        factor=config.imbalance.factor,
-        profile=config.imbalance.profile,
-        seed=config.split_seed,
-        test_images=test_images,
-    )
+def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:
+    known = {part: str(known) for part, known in of_source(config, source).items()}
+    classes = {"classes": source.classes, "class_rule": source.class_rule} if isinstance(source, ImageLists) else {}
+    return {
+        **manifest(
+            split,
+            dataset=config.dataset.name,
+            factor=config.imbalance.factor,
+            profile=config.imbalance.profile,
+            seed=config.split_seed,
+            test_images=test_images,
+        ),
+        **({"content": known} if known else {}),
+        **classes,
+    }

@@ -9,10 +9,9 @@ from hydra.utils import get_object
 
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
-from lt_bench.data.sources.image_lists import find
-from lt_bench.errors import DataError, keyed
-
-_cache: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
+from lt_bench.data.sources import image_lists
+from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.errors import keyed
 
 
 def data_root(config: Config) -> Path:
@@ -29,38 +28,17 @@ def read_source(config: Config) -> Any:
     Raises DataError, UsageError where the source raises them or SettingError.
     """
     with keyed("dataset"):
-        return get_object(config.dataset._target_)(data_root(config), **_settings(config))
+        return get_object(config.dataset._target_)(data_root(config), **settings(config))
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def read_with_package(config: Config) -> ImageLists:
+    """The lists of a data set of files, read by this package whatever function the config names; raises as above."""
+    with keyed("dataset"):
+        return image_lists.read(data_root(config), **settings(config))
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The settings of a data set that its source takes."""
     dataset = config.dataset
     wanted = parameters(dataset._target_).keys() & vars(dataset).keys() - {"root"}
     return {name: getattr(dataset, name) for name in sorted(wanted)}
-
-
-def known_by_content(config: Config) -> bool:
-    """Whether a data set of files is identified by the content of its lists, for lack of published counts."""
-    return config.dataset.train_list is not None and config.dataset.train_images is None
-
-
-def list_checksums(config: Config) -> dict[str, str]:
-    """Checksums of the images and labels that the lists of a data set of files name, by part.
-
-    Lists that cannot be read have none, and stop the run when it reads them. Cached until a list changes.
-    """
-    dataset, root = config.dataset, data_root(config)
-    named = {part: getattr(dataset, f"{part}_list") for part in ("train", "validation", "test", "probe")}
-    try:
-        stamps = {part: _stamp(path) for part, path in find(root, dataset.list_dir, named).items()}
-        key = repr((root.absolute(), _settings(config), stamps))
-        if key not in _cache:
-            _cache[key] = {part: files.sha256() for part, files in read_source(config).parts().items()}
-    except (DataError, OSError):
-        return {}
-    return _cache[key]
-
-
-def _stamp(path: Path) -> list[tuple[str, int]]:
-    """The time of the last change of a list, or of every folder of a class."""
-    places = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [(str(place), place.stat().st_mtime_ns) for place in places]

@@ -18,7 +18,8 @@ from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config, Dataset, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
-from lt_bench.data.source import known_by_content, list_checksums
+from lt_bench.data.content import look
+from lt_bench.data.files.digests import UNREADABLE, digests
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import TARGETS
@@ -29,11 +30,11 @@ SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
 GIVEN = ("dataset.split_dir",)
 LISTS, PROBE_LISTS = "lists", "probe_lists"
-# Images and labels of a data set of files that has no published lists.
-FILES, PROBE_FILES = "files", "probe_files"
-PROBE_LIST = "dataset.probe_list"
+# What a data set is known by, as far as that is not said by its name.
+CONTENT = "dataset.content"
+PROBE_CONTENT, PROBE_LIST = f"{CONTENT}.probe", "dataset.probe_list"
 # What a probe is fitted on, which no encoder sees.
-PROBED = (PROBE_LISTS, PROBE_FILES, PROBE_LIST)
+PROBED = (PROBE_LISTS, PROBE_CONTENT, PROBE_LIST)
 
 
 def identity_values(config: Config) -> dict[str, Any]:
@@ -61,36 +62,29 @@ def identity_values(config: Config) -> dict[str, Any]:
     if not is_probe(config):
         del values[PROBE_LIST]
     if pretrained := values.get(PRETRAINED):
-        values[PRETRAINED] = _content(pretrained)
+        values[PRETRAINED] = _weights(pretrained)
     return {
         key: "given" if key in GIVEN else value
-        for key, value in sorted((values | _checksums(config)).items())
+        for key, value in sorted((values | _content(config) | _checksums(config)).items())
         if affects_result(key) and not (key in defaults and _same(defaults[key], value))
     }
 
 
-def _content(pretrained: str) -> str:
+def _content(config: Config) -> dict[str, str]:
+    """What the parts of the data set are known by; of those that a probe alone reads, only where there is one."""
+    found = {f"{CONTENT}.{part}": value for part, value in look(config).identity().items()}
+    return {key: value for key, value in found.items() if key != PROBE_CONTENT or is_probe(config)}
+
+
+def _weights(pretrained: str) -> str:
     """Which weights: a file counts by what is in it, wherever it lies."""
     if pretrained == "torchvision":
         return pretrained
-    path = Path(pretrained).expanduser()
-    try:
-        status = path.stat()
-        return _sha256(path, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise UsageError(
-            f"{PRETRAINED}={pretrained} cannot be read ({error.strerror}); set {PRETRAINED}=FILE"
-        ) from error
-
-
-@cache
-def _sha256(path: Path, size: int, changed: int) -> str:
-    """The checksum of a file, computed once while it stays the same."""
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(2**20):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
+    path = Path(pretrained).expanduser().absolute()
+    (found,) = digests(str(path.parent), [path.name], shown=False)
+    if found.sha256 == UNREADABLE:
+        raise UsageError(f"{PRETRAINED}={pretrained} cannot be read; set {PRETRAINED}=FILE")
+    return f"sha256:{found.sha256}"
 
 
 @cache
@@ -102,11 +96,6 @@ def _schema_defaults(schema: type[Config]) -> dict[str, Any]:
 def _checksums(config: Config) -> dict[str, str]:
     """Of the lists that a run reads: those that its encoder depends on, and the one that a probe is fitted on."""
     dataset, sums = config.dataset, dict[str, str]()
-    if known_by_content(config):
-        found = list_checksums(config)
-        sums = {f"{FILES}.{part}": value for part, value in found.items() if part != "probe"}
-        if "probe" in found and is_probe(config):
-            sums[PROBE_FILES] = found["probe"]
     if dataset.split_dir is not None:
         found = checksums(Path(dataset.split_dir).expanduser(), config.split_seed)
         sums |= {f"{LISTS}.{name}": found[name] for name in STAGE_ONE if name in found}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from lt_bench.data.published import is_published
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
+from lt_bench.record.identity import CONTENT
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
 
@@ -20,6 +23,10 @@ MEASURED = (*ACCURACIES, "ece")  # in every CSV file
 BALANCE = "group_std"  # in the tables of probes
 SHARED_NAMES = dict(zip(SHARED, ("fidelity", "checkpoint", "groups"), strict=True))
 SMOKE = "**Budget smoke: these numbers mean nothing, they only show that the runs work.**"
+IMAGES_UNKNOWN = (
+    "Some of these runs are of an older version, which knew images by their names and labels alone: whether they are "
+    "the same images in all rows is not known."
+)
 BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters the row."
 
 
@@ -78,7 +85,15 @@ def rules(section: Section) -> list[str]:
 def footnotes(section: Section) -> list[str]:
     """What a reader must know before believing the numbers."""
     flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
-    return [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered
+    unknown = any(_images_unknown(section.fields["dataset"], row.fields["settings"]) for row in section.rows)
+    return [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
+
+
+def _images_unknown(dataset: str, settings: str) -> bool:
+    """Whether a run on images of one's own is from before their content belonged to its identity."""
+    keys = json.loads(settings).keys()
+    own = "dataset.train_list" in keys and not is_published(dataset)
+    return own and not any(key.startswith(f"{CONTENT}.") for key in keys)
 
 
 def title(section: Section) -> str:

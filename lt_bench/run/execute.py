@@ -10,6 +10,10 @@ from typing import Any
 
 from lt_bench.command import DONE
 from lt_bench.config.schema import Config
+from lt_bench.data.content import is_made_elsewhere, looked_at_once, of_source
+from lt_bench.data.source import read_source
+from lt_bench.data.splits.split import read_manifest
+from lt_bench.errors import UsageError
 from lt_bench.machine import OthersWork, wait_briefly
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
@@ -17,6 +21,7 @@ from lt_bench.record.record import RunRecord
 from lt_bench.run.summary import summary
 
 
+@looked_at_once()
 def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None) -> int:
     """Carry out a run, or the rest of it, and print its result; returns the exit status.
 
@@ -25,12 +30,14 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     """
     alone = os.environ.get("WORLD_SIZE", "1") == "1"  # several processes must decide together
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
+        _same_data(config, done[1])
         _print(f"done before: {summary(*done)}")
         return DONE
     _print(summary(*execute(config, only_stage_one, submitted)))
     return DONE
 
 
+@looked_at_once()
 def execute(
     config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None
 ) -> tuple[RunRecord, Path]:
@@ -57,11 +64,28 @@ def execute(
     wait = None if submitted is None else _print_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:
         if done := distributed.agreed(finished, config.output_dir, identity):
+            _same_data(config, folder.path)
             if folder.writes:
                 print(f"lt_bench: run {identity} was done before", file=sys.stderr)
             return done
         runner = Runner(config, processes, others, submitted)
         return runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages), folder.path
+
+
+def _same_data(config: Config, folder: Path) -> None:
+    """Raise UsageError where a function of one's own makes other data now than those of a finished run.
+
+    Its run is known by the files below dataset.root, and the function may read others.
+    """
+    if not is_made_elsewhere(config):
+        return
+    stored = read_manifest(folder / "split.json").get("content")
+    now = {part: str(known) for part, known in of_source(config, read_source(config)).items()}
+    if stored is not None and stored != now:
+        raise UsageError(
+            f"{config.dataset._target_} makes other data than those of the finished run {folder}; delete it to "
+            "run anew on the data that are there now, or choose another one with output_dir=DIR"
+        )
 
 
 def _print(text: str) -> None:

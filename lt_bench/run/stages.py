@@ -16,6 +16,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
+from lt_bench.data.content import changed_since
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
@@ -26,7 +27,7 @@ from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
-from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
+from lt_bench.errors import DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
@@ -62,7 +63,10 @@ class Runner:
     @cached_property
     def data(self) -> Data:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
-        return load_data(self.config, self.device)
+        data = load_data(self.config, self.device)
+        for remark in data.remarks if self.processes.rank == 0 else ():
+            print(f"lt_bench: note: {remark}", file=sys.stderr)
+        return data
 
     @property
     def held_out(self) -> Images:
@@ -83,6 +87,10 @@ class Runner:
             elif folder.writes:
                 write_json(manifest, facts)
             record = work(folder)
+            if folder.writes and changed_since(self.config):
+                for path in folder.path.glob("checkpoint*"):  # nothing goes on from what was trained on both
+                    path.unlink()
+                raise DataError("images changed while the run was reading them; start it again, it is another run now")
         except (Interrupted, KeyboardInterrupt):
             folder.status("interrupted")
             raise
@@ -105,8 +113,8 @@ class Runner:
         if "lists" in facts:
             named = (*STAGE_ONE, *(probe_lists(self.config) if probe else ()))
             facts["lists"] = {name: facts["lists"][name] for name in named if name in facts["lists"]}
-        if not probe and "lists_sha256" in facts:
-            facts["lists_sha256"] = {part: value for part, value in facts["lists_sha256"].items() if part != "probe"}
+        for key in {"lists_sha256", "content"} & facts.keys() if not probe else ():
+            facts[key] = {part: value for part, value in facts[key].items() if part != "probe"}
         return facts
 
     def both_stages(self, folder: RunFolder) -> RunRecord:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lt_bench.config.stages import StageName
+from lt_bench.data.remarks import listed
+from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.record import RunRecord
 
@@ -23,6 +25,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     images = sum(metrics["train_counts"] or [])
     how = f"{images} training images; {record.fidelity}, budget {record.budget}{_typed(record)}"
     ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"
+    untested = filter(None, [_untested(record, folder)])
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in shown),
@@ -31,6 +34,10 @@ def summary(record: RunRecord, folder: Path) -> str:
         + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
         f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}",
+        *(
+            f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
+            for names in untested
+        ),
         f"  {folder / 'record.json'}",
     ]
     if record.budget == "smoke":
@@ -44,3 +51,10 @@ def _typed(record: RunRecord) -> str:
     found = ((stage, record.epochs.get(stage.training)) for stage in StageName)
     words = [f"{stage.value} {typed['epochs']} of {typed['recipe_epochs']} epochs" for stage, typed in found if typed]
     return f" ({', '.join(words)})" if words else ""
+
+
+def _untested(record: RunRecord, folder: Path) -> str:
+    """The classes that the metrics say nothing of, by the names in the run's split; empty where there are none."""
+    missing = [label for label, count in enumerate(record.metrics["test_counts"] or []) if count == 0]
+    names = read_manifest(folder / "split.json").get("classes") or []
+    return listed([names[label] if label < len(names) else f"class {label}" for label in missing])

@@ -223,3 +223,14 @@ def test_frame_keeps_the_native_factor_empty_and_costs() -> None:
 if __name__ == "__main__":
     for name, text in files(stored()).items():
         (EXPECTED / name).write_text(text, encoding="utf-8")
+
+
+def test_records_that_do_not_know_their_images_are_said_to_be_of_an_older_version() -> None:
+    own = {"dataset.train_list": "train", "files.train": "0a"}
+    known = {"dataset.train_list": "train", "dataset.content.train": "bytes:0a"}
+
+    def captions(dataset: str, settings: dict[str, str]) -> str:
+        return tables([sample(dataset=dataset, settings=settings), sample(**CE)])[-1].markdown()
+
+    assert "of an older version, which knew images by their names and labels alone" in captions("mine", own)
+    assert "older version" not in captions("mine", known) and "older version" not in captions("imagenet_lt", own)

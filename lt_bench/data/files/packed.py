@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.files.digests import NONE, Digest
 from lt_bench.data.files.image_file import BadImage, StoredForm, decode, read_below, real_root
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
 
-VERSION = 1
+VERSION, READ = 2, (1, 2)  # a copy of version 1 does not say which files it was made of
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
 
 
@@ -59,11 +60,13 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
 def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
     """An image and its bytes, pixels or a JPEG file; or the problem of its file."""
     try:
-        image = form.shrink(decode(read_below(root, name), name))
+        content = read_below(root, name)
+        image = form.shrink(decode(content, name))
     except BadImage as error:
         return str(error)
     data = image.tobytes() if form.jpeg_quality is None else form.encode(image)
-    return Entry(name, image.height, image.width, zlib.crc32(data), len(data)), data
+    made_of = hashlib.sha256(content).hexdigest(), len(content)
+    return Entry(name, image.height, image.width, zlib.crc32(data), len(data), *made_of), data
 
 
 def _write_index(copy: Unfinished, form: StoredForm) -> None:
@@ -77,6 +80,8 @@ def _write_index(copy: Unfinished, form: StoredForm) -> None:
             offsets=np.cumsum([0, *(entry.size for entry in copy.entries)], dtype=np.int64),
             sizes=np.array([entry[1:3] for entry in copy.entries], dtype=np.int32).reshape(-1, 2),
             crc32=np.array([entry.crc32 for entry in copy.entries], dtype=np.uint32),
+            file_sha256=np.array([list(bytes.fromhex(entry.file_sha256)) for entry in copy.entries], dtype=np.uint8),
+            file_sizes=np.array([entry.file_size for entry in copy.entries], dtype=np.int64),
         )
         stream.flush()
         os.fsync(stream.fileno())
@@ -103,10 +108,24 @@ class PackedImages:
         rows = {name: row for row, name in enumerate(index["names"])}
         self.rows = np.array([rows.get(name, -1) for name in names], dtype=np.int64)
         self.offsets, self.sizes, self.crc32 = index["offsets"], index["sizes"], index["crc32"]
+        self._files = (index.get("file_sha256"), index.get("file_sizes"))
         self._bytes: NDArray[np.uint8] | None = None
 
+    def made_of(self) -> list[Digest]:
+        """The digests of the files that the images were made of, UNREADABLE for an image that is not in the copy.
+
+        Raises DataError for a copy that does not know them.
+        """
+        sums, sizes = self._files
+        if sums is None or sizes is None:
+            raise DataError(
+                f"the packed copy {self.folder} is of an older version, which does not say what its images were made "
+                "of; write it anew with python -m lt_bench.data prepare"
+            )
+        return [NONE if row < 0 else Digest(str(sizes[row]), sums[row].tobytes().hex()) for row in self.rows.tolist()]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_bytes": None}  # another process maps the file itself
+        return {**vars(self), "_bytes": None, "_files": (None, None)}  # another process maps the file itself
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,10 +156,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
     if hashlib.sha256(data).hexdigest() != digest:
         raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
     with np.load(folder / INDEX) as arrays:
-        index: dict[str, Any] = {key: arrays[key] for key in ("offsets", "sizes", "crc32")}
+        index: dict[str, Any] = {key: arrays[key] for key in arrays.files if key not in ("header", "names")}
         index["header"] = json.loads(arrays["header"].tobytes())
         index["names"] = arrays["names"].tobytes().decode().split("\n")
-    if index["header"]["version"] != VERSION or index["offsets"][-1] != size:
+    if index["header"]["version"] not in READ or index["offsets"][-1] != size:
         raise DataError(
             f"{folder / IMAGES} has {size} bytes, the index (version {index['header']['version']}) expects "
             f"{index['offsets'][-1]} (version {VERSION}); {advice}"

@@ -17,13 +17,18 @@ JOURNAL, LOCK = "journal.jsonl", "lock"
 
 
 class Entry(NamedTuple):
-    """One image of a copy: its name in the lists, its height and width, the CRC-32 of its bytes and their number."""
+    """One image of a copy: its name in the lists, height and width, the CRC-32 of its bytes and their number.
+
+    The last two say what file it was made of.
+    """
 
     name: str
     height: int
     width: int
     crc32: int
     size: int
+    file_sha256: str
+    file_size: int
 
 
 class Unfinished:

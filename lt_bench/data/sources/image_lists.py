@@ -8,14 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lt_bench.data.sources.lists import ImageFiles, Problem, read_files
+from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
+from lt_bench.data.sources.lists import ImageFiles, Problem, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
 SHOWN = 10  # problems in the message of an error; the check command shows all
 
 
 class ImageLists(NamedTuple):
-    """The parts of a data set below one root, the problems of their lists, and the number of classes."""
+    """The parts of a data set below one root, the problems of their lists, and the number of classes.
+
+    ``classes`` are the names of the classes by number, as far as there are any, and ``class_rule`` is what numbered
+    them: "number", "name" or "dataset.classes".
+    """
 
     root: Path
     train: ImageFiles
@@ -24,6 +29,18 @@ class ImageLists(NamedTuple):
     num_classes: int
     problems: list[Problem]
     probe: ImageFiles | None = None
+    classes: list[str] | None = None
+    class_rule: str | None = None
+
+    def class_name(self, label: int) -> str:
+        """The class as it is told of: its name, where it has one beside its number."""
+        name = None if self.classes is None else self.classes[label]
+        return f"class {label}" if name in (None, str(label)) else f"class {label} ({name})"
+
+    def without_images(self, files: ImageFiles) -> list[str]:
+        """The classes that a part has no image of."""
+        sizes = np.bincount(files.labels, minlength=self.num_classes)
+        return [self.class_name(label) for label in np.flatnonzero(sizes == 0).tolist()]
 
     def parts(self) -> dict[str, ImageFiles]:
         """The parts that there are, by name."""
@@ -52,6 +69,7 @@ def read(
     validation_images: int | None = None,
     test_images: int | None = None,
     class_sizes: list[int] | None = None,
+    classes: str | None = None,
 ) -> ImageLists:
     """The lists of a data set with all their problems; paths are relative to ``root``.
 
@@ -59,24 +77,33 @@ def read(
     training images again; no other image may be named twice. The numbers are those of the published lists, null for
     unknown: images of each part, and the ``class_sizes`` of the smallest and
     largest training class. A validation or test part of known size has the same number of images in every class.
+    ``classes`` is a file of names in the order of the classes, or "alphabetical"; null: see ``classes.settle``.
     Raises DataError for a list that is missing or cannot be read.
     """
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
-    paths = find(root, list_dir, named)
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
-    classes, problems = None, []
-    parts: dict[str, ImageFiles] = {}
-    for part, path in paths.items():
-        parts[part], found, wrong = read_files(path, root, num_classes, classes)
-        if part == "train":
-            classes = found
-        elif classes is None and found is not None and len(found) != num_classes:
-            what = f"{len(found)} named classes, expected {num_classes}: numbers go by their alphabetical order"
-            problems.append(Problem(str(path), 0, what))
-        problems += [*wrong, *_miscounted(parts[part], num_classes, counts.get(part), part, class_sizes)]
-    problems += _shared(parts)
-    probe = parts.get("probe")
-    return ImageLists(root, parts["train"], parts.get("validation"), parts["test"], num_classes, problems, probe)
+    written = {part: read_rows(path, root) for part, path in find(root, list_dir, named).items()}
+    given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
+    settled = settle(written, num_classes, given)
+    parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
+    for part, listed in written.items():
+        parts[part], problems = numbered(listed, settled.numbers[part])
+        wrong[part] = sorted([*settled.problems[part], *problems], key=lambda problem: problem.line)
+    names = dict(enumerate(settled.names))
+    folders = named_by_folders(parts["train"])
+    names |= {label: name for label, name in folders.items() if names.get(label) == str(label)}
+    lists = ImageLists(
+        *(root, parts["train"], parts.get("validation"), parts["test"], num_classes, [], parts.get("probe")),
+        classes=[names.get(label, str(label)) for label in range(num_classes)],
+        class_rule=settled.rule,
+    )
+    if classes is not None and len(settled.names) != num_classes:
+        what = f"{len(settled.names)} names, and dataset.num_classes={num_classes}"
+        lists.problems.append(Problem(f"dataset.classes={classes}", 0, what))
+    for part, files in parts.items():
+        lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
+    lists.problems.extend(_shared(parts))
+    return lists
 
 
 def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> dict[str, Path]:
@@ -84,7 +111,7 @@ def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> d
 
     Raises DataError for those that are missing.
     """
-    lists = root if list_dir is None else Path(list_dir).expanduser()
+    lists = _folder_of_lists(root, list_dir)
     given = {part: name for part, name in named.items() if name is not None}
     paths = {part: root / name if (root / name).is_dir() else lists / name for part, name in given.items()}
     missing = [part for part, path in paths.items() if not path.exists()]
@@ -98,16 +125,20 @@ def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> d
     return paths
 
 
+def _folder_of_lists(root: Path, list_dir: str | None) -> Path:
+    return root if list_dir is None else Path(list_dir).expanduser()
+
+
 def _miscounted(
-    files: ImageFiles, num_classes: int, images: int | None, part: str, class_sizes: list[int] | None
+    lists: ImageLists, files: ImageFiles, images: int | None, part: str, class_sizes: list[int] | None
 ) -> Iterator[Problem]:
     """The problems of a list that its counts show."""
-    sizes = np.bincount(files.labels, minlength=num_classes)
+    sizes = np.bincount(files.labels, minlength=lists.num_classes)
     if images is not None and len(files.names) != images:
         yield Problem(files.origin, 0, f"{len(files.names):,} images, expected {images:,} (dataset.{part}_images)")
     if part == "train":
-        for label in np.flatnonzero(sizes == 0).tolist():
-            yield Problem(files.origin, 0, f"class {label} has no image (dataset.num_classes={num_classes})")
+        for name in lists.without_images(files):
+            yield Problem(files.origin, 0, f"{name} has no image (dataset.num_classes={lists.num_classes})")
         if class_sizes and [sizes.min(), sizes.max()] != class_sizes:
             smallest, largest = class_sizes
             yield Problem(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,49 +55,65 @@ class ImageFiles(NamedTuple):
         return digest.hexdigest()
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """One image of a list as it is written: line, path below the data root, and the text of its label."""
+
     line: int
     name: str
     label: str
 
 
-def read_files(
-    path: Path, root: Path, num_classes: int, classes: list[str] | None
-) -> tuple[ImageFiles, list[str] | None, list[Problem]]:
-    """The files that a list names, the names of its classes if it names any, and the problems of its lines.
+class Written(NamedTuple):
+    """A list as it is written: where it is, its form, its rows, and the problems of lines that are none."""
 
-    ``path`` is a text file of lines «path label», a ``.csv`` with the header «path,label», or a folder with one
-    subfolder per class. Folders, and CSV files whose labels are not all numbers, number their classes 0, 1, ... in
-    the alphabetical order of their names, or as ``classes``, those of the training list, do. Lines with a problem
-    are left out of the files: a label outside 0 .. num_classes - 1, a path that is absolute or leaves the data
-    root, a path named before. Raises DataError for a list that cannot be read at all.
+    origin: str
+    form: Literal["folder", "csv", "text"]
+    rows: list[Row]
+    problems: list[Problem]
+
+
+def read_rows(path: Path, root: Path) -> Written:
+    """A text file of lines «path label», a ``.csv`` with the header «path,label», or a folder of folders of classes.
+
+    Raises DataError for a list that cannot be read at all.
     """
     problems: list[Problem] = []
     try:
         if path.is_dir():
-            rows, named = list(_folder_rows(path, root)), True
-        elif path.suffix == ".csv":
-            rows = list(_csv_rows(path, problems))
-            named = classes is not None or not all(_is_number(row.label) for row in rows)
-        else:
-            rows, named = list(_text_rows(path, problems)), False
+            return Written(str(path), "folder", list(_folder_rows(path, root)), problems)
+        if path.suffix == ".csv":
+            return Written(str(path), "csv", list(_csv_rows(path, problems)), problems)
+        return Written(str(path), "text", list(_text_rows(path, problems)), problems)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a list of images ({error})") from error
-    if named and classes is None:
-        classes = sorted({row.label for row in rows})
-    numbers = {name: number for number, name in enumerate(classes)} if named and classes else None
-    files = _checked(rows, str(path), num_classes, numbers, problems)
-    return files, classes if named else None, sorted(problems, key=lambda problem: problem.line)
 
 
-def _folder_rows(folder: Path, root: Path) -> Iterator[_Row]:
-    for place in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        for file in sorted(place.rglob("*")):
-            if file.suffix.lower() in SUFFIXES:
-                yield _Row(0, file.relative_to(root).as_posix(), place.name)
+def read_names(path: Path) -> list[str]:
+    """The names in a file, one a line; raises DataError for one that cannot be read or names a class twice."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"dataset.classes={path} cannot be read as names, one a line ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"dataset.classes={path} names {', '.join(map(repr, sorted(doubled)))} twice; name each once")
+    return names
 
 
-def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
+def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
+    above = folder.relative_to(root).as_posix()
+    with os.scandir(folder) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir())
+    for name in classes:
+        found: list[tuple[str, ...]] = []
+        for place, _, files in os.walk(folder / name):
+            inside = Path(place).relative_to(folder / name).parts
+            found += [(*inside, file) for file in files if os.path.splitext(file)[1].lower() in SUFFIXES]
+        for parts in sorted(found):
+            yield Row(0, "/".join((above, name, *parts)).removeprefix("./"), name)
+
+
+def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[Row]:
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.reader(stream)
         if next(reader, None) != ["path", "label"]:
@@ -104,70 +121,46 @@ def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
             return
         for cells in reader:
             if len(cells) == 2:
-                yield _Row(reader.line_num, *cells)
+                yield Row(reader.line_num, cells[0], cells[1].strip())
             elif cells:
                 problems.append(Problem(str(path), reader.line_num, f"{len(cells)} cells, expected path,label"))
 
 
-def _text_rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
+def _text_rows(path: Path, problems: list[Problem]) -> Iterator[Row]:
     for line, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         name, _, label = text.strip().rpartition(" ")  # a path may hold spaces
         if name:
-            yield _Row(line, name.strip(), label)
+            yield Row(line, name.strip(), label)
         elif label:
             problems.append(Problem(str(path), line, f"{text.strip()!r} is no path and label"))
 
 
-def _checked(
-    rows: list[_Row], origin: str, num_classes: int, numbers: dict[str, int] | None, problems: list[Problem]
-) -> ImageFiles:
-    """The rows without a problem, their labels as numbers."""
-    names, labels, lines = [], [], []
+def numbered(written: Written, numbers: Mapping[str, int]) -> tuple[ImageFiles, list[Problem]]:
+    """The files of a list with the numbers of their labels, and the problems of its lines, which are left out.
+
+    Left out are a path that is absolute or leaves the data root, one that is named before, and, without a word here,
+    a label that has no number.
+    """
+    names, labels, lines, problems = [], [], [], list(written.problems)
     first: dict[str, int] = {}
-    refused: dict[str, list[int]] = {}  # lines of the classes that have a name and no number
-    for row in rows:
-        if numbers is not None:
-            label = numbers.get(row.label, -1)
-        else:
-            label = int(row.label) if _is_number(row.label) else -1
+    for row in written.rows:
         if leaves_root(row.name):
-            problems.append(Problem(origin, row.line, f"{row.name!r} leaves the data root"))
-        elif not 0 <= label < num_classes:
-            if numbers is not None:
-                refused.setdefault(row.label, []).append(row.line)
-            else:
-                what = f"label {row.label!r} is not one of 0 .. {num_classes - 1}"
-                problems.append(Problem(origin, row.line, what))
+            problems.append(Problem(written.origin, row.line, f"{row.name!r} leaves the data root"))
+        elif row.label not in numbers:
+            continue
         elif row.name in first:
-            problems.append(Problem(origin, row.line, f"{row.name} is named before, in line {first[row.name]}"))
+            what = f"{row.name} is named before, in line {first[row.name]}"
+            problems.append(Problem(written.origin, row.line, what))
         else:
             first[row.name] = row.line
             names.append(row.name)
-            labels.append(label)
+            labels.append(numbers[row.label])
             lines.append(row.line)
-    problems += _refused(refused, origin, num_classes, numbers or {})
-    return ImageFiles(names, np.array(labels, dtype=np.int64), origin, np.array(lines, dtype=np.int64))
-
-
-def _refused(
-    refused: dict[str, list[int]], origin: str, num_classes: int, numbers: dict[str, int]
-) -> Iterator[Problem]:
-    """One problem for every named class that cannot be taken, at its first line, with the number of its images."""
-    for name, lines in refused.items():
-        what = f"class {name!r} ({len(lines)} image{'' if len(lines) == 1 else 's'})"
-        if name in numbers:
-            what += f" is number {numbers[name] + 1} of dataset.num_classes={num_classes}; "
-            what += f"set dataset.num_classes={len(numbers)}"
-        else:
-            what += f" is not among the {len(numbers)} of the training list"
-        yield Problem(origin, lines[0], what)
+    files = ImageFiles(names, np.array(labels, dtype=np.int64), written.origin, np.array(lines, dtype=np.int64))
+    return files, problems
 
 
 def leaves_root(name: str) -> bool:
     """Whether a path, read as text, is absolute or goes up; links are judged where the file is opened."""
     unix = name.replace("\\", "/")
     return unix.startswith("/") or unix[1:2] == ":" or ".." in unix.split("/") or "\0" in unix
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import Repr
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +140,15 @@ def _sha256(indices: NDArray[np.int64]) -> str:
     return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest stored at a path; empty where there is none that can be read."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
 def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
     """Compare the manifest stored at ``path`` with a new one; UsageError names every key that differs, both values."""
     advice = f"delete {path.parent} to run anew on the data that is there now"
@@ -147,12 +157,14 @@ def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
     except ValueError as error:
         raise UsageError(f"{path} is no JSON file ({error}); {advice}") from error
     new = json.loads(json.dumps(manifest))
+    # an older manifest knows lists by their lines, and no names of classes
+    left_out = {"lists_sha256"} if "content" in stored else {"content", "classes", "class_rule"}
     brief = Repr()
     brief.maxstring = brief.maxother = 80
     brief.maxlist = 12
     differences = [
         f"{key}: stored {brief.repr(stored.get(key))}, new {brief.repr(new.get(key))}"
-        for key in sorted(stored.keys() | new.keys())
+        for key in sorted((stored.keys() | new.keys()) - left_out)
         if stored.get(key) != new.get(key)
     ]
     if differences:

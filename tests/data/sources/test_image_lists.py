@@ -122,13 +122,29 @@ def test_a_probe_list_may_name_training_images_and_no_others_again(tmp_path):
 
 
 def test_a_folder_that_lacks_a_class_beside_a_list_of_numbers(tmp_path):
-    """Its classes would be numbered by the alphabet of those that are left."""
+    """Its classes are not numbered by the alphabet of those that are left: the paths in the list say which is which."""
     root = image_trees.tree(tmp_path, "image_folder")
     rows = [(f"train/{path.parent.name}/{path.name}", int(path.parent.name[1:])) for path in root.glob("train/*/*")]
     image_trees.write_list(root / "train.txt", rows)
     words = [*image_trees.overrides(root, "image_folder"), "dataset.train_list=train.txt", "dataset.list_dir=null"]
-    assert read(*words).problems == []
+    whole = read(*words)
+    assert whole.problems == [] and whole.without_images(whole.test) == []
     shutil.rmtree(root / "test" / "n0003")
-    assert [str(problem) for problem in read(*words).problems] == [
-        f"{root / 'test'}: 7 named classes, expected 8: numbers go by their alphabetical order"
+    lists = read(*words)
+    assert lists.problems == [] and lists.without_images(lists.test) == ["class 3 (n0003)"]
+    assert [int(name.split("/")[1][1:]) for name in lists.test.names] == lists.test.labels.tolist()
+    image_trees.write_list(
+        root / "train.txt", [(f"all/{number}.JPEG", label) for number, (_, label) in enumerate(rows)]
+    )
+    problems = [str(problem) for problem in read(*words).problems]
+    assert len(problems) == 7 and problems[0] == (
+        f"{root / 'test'}: class 'n0000' (3 images) is none of the numbers in {root / 'train.txt'}, and no folders in "
+        "its paths tell which; write the names in the order of their numbers into a file, one a line: "
+        "dataset.classes=FILE, or, where that is the order of the alphabet, dataset.classes=alphabetical"
+    )
+    (root / "names.txt").write_text("".join(f"n{label:04d}\n" for label in range(8)))
+    told = read(*words, "dataset.classes=names.txt")
+    assert told.problems == [] and told.test.labels.tolist() == lists.test.labels.tolist()
+    assert [problem.what for problem in read(*words, "dataset.classes=alphabetical").problems] == [
+        "7 names, and dataset.num_classes=8",
     ]

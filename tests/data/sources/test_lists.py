@@ -2,13 +2,19 @@
 
 import pytest
 
-from lt_bench.data.sources.lists import leaves_root, read_files
+from lt_bench.data.sources.classes import settle
+from lt_bench.data.sources.lists import leaves_root, numbered, read_rows
 from lt_bench.errors import DataError
 
 
-def read(path, num_classes=3, classes=None):
-    files, classes, problems = read_files(path, path.parent, num_classes, classes)
-    return list(zip(files.names, files.labels.tolist(), files.lines.tolist(), strict=True)), classes, problems
+def read(path, num_classes=3, train=None):
+    """The rows of a list, the names of its classes where it has some, and its problems, beside a training list."""
+    parts = {"train": read_rows(train or path, path.parent), "test": read_rows(path, path.parent)}
+    found = settle(parts, num_classes)
+    files, problems = numbered(parts["test"], found.numbers["test"])
+    rows = list(zip(files.names, files.labels.tolist(), files.lines.tolist(), strict=True))
+    problems = sorted([*found.problems["test"], *problems], key=lambda problem: problem.line)
+    return rows, found.names if found.rule == "name" else None, problems
 
 
 def test_text_lines_of_path_and_label(tmp_path):
@@ -29,7 +35,8 @@ def test_a_csv_file_with_numbers_or_names(tmp_path):
 def test_a_test_list_numbers_its_classes_as_the_training_list_does(tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("path,label\na.jpg,wolf\nb.jpg,fox\nc.jpg,fox\nd.jpg,elk\n")
-    rows, classes, problems = read(path, classes=["bear", "lynx", "wolf"])
+    (tmp_path / "train.csv").write_text("path,label\n1.jpg,wolf\n2.jpg,lynx\n3.jpg,bear\n")
+    rows, classes, problems = read(path, train=tmp_path / "train.csv")
     assert rows == [("a.jpg", 2, 2)] and classes == ["bear", "lynx", "wolf"]
     assert [str(problem) for problem in problems] == [
         f"{path}:3: class 'fox' (2 images) is not among the 3 of the training list",
@@ -89,7 +96,7 @@ def test_a_folder_of_classes_outside_the_root(tmp_path):
     (tmp_path / "other" / "a").mkdir(parents=True)
     (tmp_path / "other" / "a" / "1.jpg").touch()
     with pytest.raises(DataError, match="other cannot be read as a list of images"):
-        read_files(tmp_path / "other", tmp_path / "root", 3, None)
+        read_rows(tmp_path / "other", tmp_path / "root")
 
 
 @pytest.mark.parametrize("name", ["/a", "..", "a/..", "../a", "a/../../b", "\\a", "..\\a", "C:\\a", "C:a", "a\0b"])
@@ -108,5 +115,6 @@ def test_the_checksum_is_of_paths_and_labels_in_order(tmp_path):
     for number, text in enumerate(texts):
         path = tmp_path / f"{number}{'.csv' if 'path' in text else '.txt'}"
         path.write_text(text)
-        sums.append(read_files(path, tmp_path, 3, None)[0].sha256())
+        rows = read_rows(path, tmp_path)
+        sums.append(numbered(rows, {"0": 0, "1": 1, "2": 2})[0].sha256())
     assert sums[0] == sums[3] and len(set(sums)) == 3

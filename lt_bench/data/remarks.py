@@ -1,0 +1,59 @@
+"""What a user is told of a data set of files although nothing is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lt_bench.config.schema import Config
+from lt_bench.data.content import of_source
+from lt_bench.data.published import has_lists, what_differs
+from lt_bench.data.sources.image_lists import ImageLists
+
+SHOWN = 10
+
+
+def remarks(config: Config, lists: ImageLists) -> Iterator[str]:
+    """Classes that a part has no image of, and lists of a published data set that are not the published ones."""
+    yield from untested(lists)
+    yield from (f"{part}: {what}" for part, what in unpublished(config, lists).items())
+
+
+def untested(lists: ImageLists) -> Iterator[str]:
+    """The classes that a part beside the training part has no image of, by name."""
+    for part, files in lists.parts().items():
+        if part != "train" and (missing := lists.without_images(files)):
+            yield f"{part}: no image of {listed(missing)}"
+
+
+def unpublished(config: Config, lists: ImageLists) -> dict[str, str]:
+    """What tells each list of a published data set that is not the published one from that, by part."""
+    data, known = config.dataset, of_source(config, lists)
+    if not has_lists(data.name):
+        return {}
+    return {
+        part: f"not {data.title}'s published list: {what_differs(data.name, part, files)}"
+        for part, files in lists.parts().items()
+        if part != "probe" and known[part].published is None
+    }
+
+
+def known_by(config: Config, lists: ImageLists) -> dict[str, str]:
+    """What each part is known by, in words."""
+    others, title = unpublished(config, lists), config.dataset.title
+    found = {}
+    for part, known in of_source(config, lists).items():
+        words = [others[part]] if part in others else []
+        if known.published == "counts":
+            words.append(f"{title}, by its published counts")
+        elif known.published is not None:
+            words.append(f"{title}'s published list" + ("" if known.published == part else f" ({known.published})"))
+        else:
+            words.append(f"known as {known}")
+        found[part] = "; ".join(words)
+    return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
