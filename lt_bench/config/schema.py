@@ -222,6 +222,7 @@ class StageTwo(Named):
     """
 
     train: Training | None = setting(None, help="how its classifier is trained; rules of a closed form have none")
+    own_code: str | None = setting(None, help="as own_code, of the classes of stage two")
     options: dict[str, Any] = setting({}, help="the parameters of its class")
 
     def parameters(self) -> dict[str, Any]:
@@ -306,6 +307,16 @@ class Config:
     recipe: dict[str, Any] = setting({}, affects_result=False, help="the values for a method on a data set")
     sweep: list[dict[str, Any]] = setting(
         [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
+    )
+    own_code: str | None = setting(
+        None,
+        help="the version of the user's own code that a run is known by, of the classes of stage one; null: as its "
+        "files are now",
+    )
+    trust: list[str] = setting(
+        [],
+        affects_result=False,
+        help="modules of the user's own that a _target_ may name; files in the current folder need not stand here",
     )
     seed: int = setting(0, least=0, help="seed of the training: initial weights, order and augmentation of the images")
     split_seed: int = setting(0, least=0, help="seed of the choice of the long-tailed images")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +79,49 @@ def class_attribute(target: str, name: str, default: Any = None) -> Any:
 def docstrings(target: str) -> list[str]:
     """What a class and its ancestors, nearest first, or a function say of themselves; those that say anything."""
     return [text for owner in _ancestry(_find(target)) if (text := ast.get_docstring(owner.node))]
+
+
+def defined_in(target: str) -> str:
+    """The module in which a target is defined, wherever else it is imported; raises TargetError."""
+    return _find(target).module.name
+
+
+def source_file(module: str) -> Path | None:
+    """The source of a module, found without importing anything; None where there is none."""
+    return _file(module)
+
+
+def home_of(top: str) -> Path | None:
+    """The folder that a module or package without a dot in its name lies in; None where there is none."""
+    spec = _spec(top)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations is None:
+        return Path(spec.origin).parent if spec.origin and spec.origin.endswith(".py") else None
+    places = [Path(place).parent for place in spec.submodule_search_locations]
+    return places[0] if len(places) == 1 else None
+
+
+def imported_by(module: str, text: str) -> set[str]:
+    """The full names of all that a module's source imports, also inside functions; raises SyntaxError.
+
+    ``from a import b`` names both ``a`` and ``a.b``, which may be a module.
+    """
+    path = _file(module)
+    package = module if path is not None and path.name == "__init__.py" else module.rpartition(".")[0]
+    tree, found = ast.parse(text), set[str]()
+    for item in ast.walk(tree):
+        if isinstance(item, ast.Import):
+            found |= {alias.name for alias in item.names}
+        elif isinstance(item, ast.ImportFrom):
+            origin = _origin(item, _Module(tree, module, package))
+            found |= {origin, *(f"{origin}.{alias.name}" for alias in item.names)}
+    return found
+
+
+def is_dotted_name(text: str) -> bool:
+    """Whether a text is made of Python's names with dots between them."""
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]:
@@ -195,18 +239,23 @@ def _module(name: str) -> _Module | None:
         return None
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
         raise TargetError(f"_target_: cannot read {path}: {error}") from error
     return _Module(tree, name, name if path.name == "__init__.py" else name.rpartition(".")[0])
 
 
-def _file(name: str) -> Path | None:
-    first, *rest = name.split(".")
+def _spec(top: str) -> ModuleSpec | None:
+    """Where a module without a dot in its name is; Python imports nothing to find that out."""
     try:
-        spec = find_spec(first)
+        return find_spec(top) if is_dotted_name(top) else None
     except (ImportError, ValueError):
         return None
-    if spec is None:
+
+
+def _file(name: str) -> Path | None:
+    first, *rest = name.split(".")
+    spec = _spec(first)
+    if spec is None or not is_dotted_name(name):
         return None
     if not rest:
         return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None

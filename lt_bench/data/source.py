@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
-
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
-from lt_bench.data.sources.image_lists import find
+from lt_bench.config.trust import load
+from lt_bench.data.sources import image_lists
 from lt_bench.errors import DataError, keyed
 
 _cache: dict[str, dict[str, str]] = {}  # checksums of lists, by their names and the times of their last changes
@@ -29,12 +28,13 @@ def read_source(config: Config) -> Any:
     Raises DataError, UsageError where the source raises them or SettingError.
     """
     with keyed("dataset"):
-        return get_object(config.dataset._target_)(data_root(config), **_settings(config))
+        return load(config.dataset._target_)(data_root(config), **_settings(config, config.dataset._target_))
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def _settings(config: Config, target: str) -> dict[str, Any]:
+    """The settings of a data set that a source takes."""
     dataset = config.dataset
-    wanted = parameters(dataset._target_).keys() & vars(dataset).keys() - {"root"}
+    wanted = parameters(target).keys() & vars(dataset).keys() - {"root"}
     return {name: getattr(dataset, name) for name in sorted(wanted)}
 
 
@@ -46,15 +46,18 @@ def known_by_content(config: Config) -> bool:
 def list_checksums(config: Config) -> dict[str, str]:
     """Checksums of the images and labels that the lists of a data set of files name, by part.
 
-    Lists that cannot be read have none, and stop the run when it reads them. Cached until a list changes.
+    Lists that cannot be read have none, and stop the run when it reads them. Cached until a list changes. They are read
+    by our own reader, whatever the ``_target_`` is: an identity runs nothing that a config names.
     """
     dataset, root = config.dataset, data_root(config)
     named = {part: getattr(dataset, f"{part}_list") for part in ("train", "validation", "test", "probe")}
     try:
-        stamps = {part: _stamp(path) for part, path in find(root, dataset.list_dir, named).items()}
-        key = repr((root.absolute(), _settings(config), stamps))
+        stamps = {part: _stamp(path) for part, path in image_lists.find(root, dataset.list_dir, named).items()}
+        settings = _settings(config, f"{image_lists.__name__}.{image_lists.read.__name__}")
+        key = repr((root.absolute(), settings, stamps))
         if key not in _cache:
-            _cache[key] = {part: files.sha256() for part, files in read_source(config).parts().items()}
+            lists = image_lists.read(root, **settings)
+            _cache[key] = {part: files.sha256() for part, files in lists.parts().items()}
     except (DataError, OSError):
         return {}
     return _cache[key]

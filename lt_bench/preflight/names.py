@@ -1,0 +1,35 @@
+"""Names and titles that stand for another class than the one that is run: a record says CE of nothing but CE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lt_bench.config import trust
+from lt_bench.config.compose import NAMED, groups, target_of, titles
+from lt_bench.config.schema import Config, node
+
+
+def misnamed(config: Config) -> Iterator[str]:
+    """One line for every name or title of a choice of a group whose class is another one; unneeded versions of code."""
+    for group in NAMED:
+        name, title, target = (node(config, f"{group}.{key}") for key in ("name", "title", "_target_"))
+        known = name in groups()[group]
+        if known and target_of(group, name) != target:
+            yield _claims(group, "name", name, f"{group}={name}", target)
+        if (
+            title is not None
+            and (owner := titles(group).get(title, name)) != name
+            and target_of(group, owner) != target
+        ):
+            yield _claims(group, "title", title, f"{group}={owner}", target)
+    own = {key for key, _ in trust.own_targets(config)}
+    for key, typed, in_use in (
+        ("own_code", config.own_code, any(not name.startswith("stage_two") for name in own)),
+        ("stage_two.own_code", config.stage_two.own_code, any(name.startswith("stage_two") for name in own)),
+    ):
+        if typed is not None and not in_use:
+            yield f"{key}={typed} is a version of code of your own, and none is run here; leave it out"
+
+
+def _claims(group: str, key: str, word: str, choice: str, target: str) -> str:
+    return f"{group}.{key}={word} stands for {choice}, and {target} is another; set {group}.{key}=NAME"
