@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lt_bench.files import read_json
 from lt_bench.record.folder import finished
 
 from .slurm.cluster import Cluster, Queued
-from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs, read_json
+from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
 BUSY = (RUNNING, QUEUED)
@@ -38,12 +39,18 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
     or queued.
     """
     folders = list(folders)
-    within = {folder: folder.with_name(run) for folder in folders if (run := read_json(folder / JOB).get("run"))}
+    within = {folder: folder.with_name(name) for folder in folders if (name := _run_of(folder))}
     found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster())
     for folder, run in within.items():
         if found[folder].name != DONE and found[run].name in BUSY and found[run].job:
             found[folder] = found[run]
     return {folder: found[folder] for folder in folders}
+
+
+def _run_of(folder: Path) -> str | None:
+    """The name of the run that trains a stage one as a part of its own work, if that is so."""
+    run = read_json(folder / JOB).get("run")
+    return run if isinstance(run, str) and run == Path(run).name else None
 
 
 def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, State]:
@@ -144,7 +151,7 @@ def _is_running(pid: object) -> bool:
         return not command.parent.exists() or b"lt_bench" in command.read_bytes()
     except PermissionError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
 
 

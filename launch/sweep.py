@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lt_bench import command
+from lt_bench.command import printable
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.record.folder import code_version
@@ -38,7 +39,7 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     known = states(run.folder for run in runs)
     print(counts(known[run.folder] for run in runs), file=sys.stderr)
     for run in runs:
-        print(run.identity, known[run.folder].name, shlex.join(run.overrides))
+        print(run.identity, known[run.folder].name, printable(shlex.join(run.overrides)))
     return command.DONE
 
 

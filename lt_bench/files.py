@@ -1,14 +1,26 @@
-"""Files that are either complete or not there: written under a temporary name, then renamed."""
+"""Files: written under a temporary name and renamed, so that they are complete or not there; read within bounds."""
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import math
 import os
+import stat
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST = 2**30  # bytes of a file that is read as a whole
+SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
+UNPACKED = 20  # times the bytes of a file that may be unpacked from it
 
 
 @contextmanager
@@ -39,3 +51,94 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON in one piece; ValueError for NaN and infinity, which JSON does not know."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_bytes(path: str | Path, most: int = MOST) -> bytes:
+    """The content of a file; OSError for one that is longer, and for pipes and devices, which may never end."""
+    with open_regular(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
+    return content
+
+
+def read_text(path: str | Path, most: int = MOST) -> str:
+    """The text of a UTF-8 file, with the errors of ``read_bytes``."""
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path, most)), encoding="utf-8").read()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A value from JSON; ValueError where it is none, also for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a small file; empty where there is no valid one."""
+    try:
+        values = parse_json(read_bytes(path, SMALL))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, nothing unpickled.
+
+    Raises ValueError for a file that unpacks to far more than its size or says that it does, zipfile.BadZipFile for one
+    that is damaged, and OSError as ``read_bytes`` does, for any length.
+    """
+    import numpy as np
+
+    found = {}
+    with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+        size = os.fstat(stream.fileno()).st_size
+        if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNPACKED * size):
+            raise ValueError(f"it unpacks to more than {UNPACKED} times its {size:,} bytes")
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                shape, _, dtype = _header(member)
+                if math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
+                    raise ValueError(f"{entry.filename} does not hold an array of {shape}")
+            with archive.open(entry) as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+            found[entry.filename.removesuffix(".npy")] = array
+    return found
+
+
+def read_array(path: str | Path) -> np.ndarray:
+    """The array of an .npy file, nothing unpickled; ValueError for one that is not as long as it says."""
+    import numpy as np
+
+    with open_regular(path) as stream:
+        shape, _, dtype = _header(stream)
+        size = os.fstat(stream.fileno()).st_size
+        if math.prod(shape) * dtype.itemsize + stream.tell() != size:
+            raise ValueError(f"a file of {size:,} bytes does not hold an array of {shape}")
+        stream.seek(0)
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the array in an .npy stream, which is then at its first value; raises ValueError."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, order, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError("an array of Python's objects is not read")
+    return shape, order, dtype
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A file opened for reading; OSError for pipes and devices."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
+    stream = open(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return stream

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,13 @@ class ForkServer:
         )
         self._unread = b""
 
-    def start(self, folder: Path, log: Path) -> ForkedProcess:
-        """A process that will carry out the run submitted in a folder and print to a log."""
+    def start(self, folder: Path, log: Path, trust: Sequence[str] = ()) -> ForkedProcess:
+        """A process that will carry out the run submitted in a folder and print to a log; see ``Job`` for ``trust``."""
         assert self.popen.stdin is not None
         process = ForkedProcess(self)
         self.asked.append(process)
         with suppress(OSError):  # of a server that has exited: the process is found never to have started
-            self.popen.stdin.write(json.dumps([str(folder), str(log)]).encode() + b"\n")
+            self.popen.stdin.write(json.dumps([str(folder), str(log), *trust]).encode() + b"\n")
             self.popen.stdin.flush()
         return process
 
@@ -187,12 +187,12 @@ def serve() -> None:
                 return
             *lines, unread = (unread + block).split(b"\n")
             for line in lines:
-                folder, log = json.loads(line)
-                pid = _fork(Path(folder), Path(log), (answers, wake, signalled))
+                folder, log, *trust = json.loads(line)
+                pid = _fork(Path(folder), Path(log), trust, (answers, wake, signalled))
                 _tell(answers, {"started": pid})
 
 
-def _fork(folder: Path, log: Path, private: tuple[int, ...]) -> int:
+def _fork(folder: Path, log: Path, trust: Sequence[str], private: tuple[int, ...]) -> int:
     """A new process for a run; returns its identity in the server, and never in the new process."""
     server = os.getpid()
     pid = os.fork()
@@ -213,7 +213,7 @@ def _fork(folder: Path, log: Path, private: tuple[int, ...]) -> int:
             os.dup2(source, target)
         from ..job import main
 
-        status = main(folder)
+        status = main(folder, trust)
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:

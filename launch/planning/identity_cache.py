@@ -16,9 +16,7 @@ from pathlib import Path
 
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.data.source import known_by_content
-from lt_bench.files import write_json
-
-from ..submission import read_json
+from lt_bench.files import read_json, write_json
 
 OURS = ("lt_bench.", "torch.optim.")  # classes that change with our files or with the version of a package
 PACKAGES = ("hydra-core", "omegaconf", "torch")

@@ -180,8 +180,8 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
 
 
 def _trust(config: DictConfig, files_alone: DictConfig) -> None:
-    """Add the files in the current folder that the config names to what is trusted; refuse what no config may hold."""
-    problems = [*trust.foreign_references(config), *trust.wrong_names(config.trust)]
+    """Add the files in the current folder that the config names to what is trusted; refuse words that are none."""
+    problems = list(trust.wrong_names(config.trust))
     if files_alone.trust:
         problems.append("trust: what is trusted is typed, and stands in no file; take it out of conf/")
     if problems:

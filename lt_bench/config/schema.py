@@ -222,7 +222,6 @@ class StageTwo(Named):
     """
 
     train: Training | None = setting(None, help="how its classifier is trained; rules of a closed form have none")
-    own_code: str | None = setting(None, help="as own_code, of the classes of stage two")
     options: dict[str, Any] = setting({}, help="the parameters of its class")
 
     def parameters(self) -> dict[str, Any]:
@@ -258,6 +257,14 @@ class Checkpoint:
 
     every_epochs: int | None = setting(10, least=1, help="epochs from one checkpoint to the next; null: at the end")
     every_steps: int | None = setting(None, least=1, help="steps from one checkpoint to the next; null: none inside")
+
+
+@dataclass
+class OwnCode:
+    """The version of the user's own code that a run is known by: that of its files as they are, unless one is typed."""
+
+    stage_one: str | None = setting(None, help="of data, method, backbone and training; null: as its files are")
+    stage_two: str | None = setting(None, help="of the rule of stage two and its training; null: as its files are")
 
 
 @dataclass
@@ -308,11 +315,7 @@ class Config:
     sweep: list[dict[str, Any]] = setting(
         [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
     )
-    own_code: str | None = setting(
-        None,
-        help="the version of the user's own code that a run is known by, of the classes of stage one; null: as its "
-        "files are now",
-    )
+    own_code: OwnCode = setting(OwnCode, help="the version of the user's own code that a run is known by")
     trust: list[str] = setting(
         [],
         affects_result=False,

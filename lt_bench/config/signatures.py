@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lt_bench.config.annotations import coerce
+from lt_bench.files import SMALL, read_text
 
 # What the engine hands over itself; a config never names these.
 SUPPLIED = frozenset({"self", "cls", "encoder", "info"})
@@ -238,7 +239,7 @@ def _module(name: str) -> _Module | None:
     if path is None:
         return None
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(read_text(path, SMALL))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
         raise TargetError(f"_target_: cannot read {path}: {error}") from error
     return _Module(tree, name, name if path.name == "__init__.py" else name.rpartition(".")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from lt_bench.config import trust
 from lt_bench.config.compose import NAMED, groups, target_of, titles
@@ -22,13 +23,10 @@ def misnamed(config: Config) -> Iterator[str]:
             and target_of(group, owner) != target
         ):
             yield _claims(group, "title", title, f"{group}={owner}", target)
-    own = {key for key, _ in trust.own_targets(config)}
-    for key, typed, in_use in (
-        ("own_code", config.own_code, any(not name.startswith("stage_two") for name in own)),
-        ("stage_two.own_code", config.stage_two.own_code, any(name.startswith("stage_two") for name in own)),
-    ):
-        if typed is not None and not in_use:
-            yield f"{key}={typed} is a version of code of your own, and none is run here; leave it out"
+    used = {trust.stage_of(key) for key, _ in trust.own_targets(config)}
+    for stage, typed in asdict(config.own_code).items():
+        if typed is not None and stage not in used:
+            yield f"own_code.{stage}={typed} is a version of code of your own, and none is run there; leave it out"
 
 
 def _claims(group: str, key: str, word: str, choice: str, target: str) -> str:

@@ -17,7 +17,7 @@ from lt_bench.config.keys import CLASS, beside, class_nodes, fields_of, nearest,
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.config.stages import StageName
-from lt_bench.config.trust import untrusted
+from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
 from lt_bench.preflight.ranges import out_of_range
@@ -48,6 +48,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
+    if problems := list(foreign_references(composed)):
+        raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
     always = (_named_optimizers, _untrusted, _misplaced, out_of_range, wrong_requests)
     checks = always if frozen else (*always, incompatible)

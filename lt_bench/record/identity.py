@@ -21,7 +21,9 @@ from lt_bench.config.stages import StageName
 from lt_bench.data.source import known_by_content, list_checksums
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
+from lt_bench.files import open_regular
 from lt_bench.preflight.validate import TARGETS
+from lt_bench.record import own_code
 
 PRETRAINED = "backbone.pretrained"
 # Runs that differ in nothing else are repetitions of each other.
@@ -40,7 +42,8 @@ def identity_values(config: Config) -> dict[str, Any]:
     """Dotted keys that decide the result, with their values, less every key that has its default.
 
     Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone. A file
-    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read.
+    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read. Own
+    code counts by its content.
     """
     defaults = dict(_schema_defaults(Config))
     for key, beside in TARGETS.items():
@@ -64,7 +67,7 @@ def identity_values(config: Config) -> dict[str, Any]:
         values[PRETRAINED] = _content(pretrained)
     return {
         key: "given" if key in GIVEN else value
-        for key, value in sorted((values | _checksums(config)).items())
+        for key, value in sorted((values | _checksums(config) | own_code.versions(config)).items())
         if affects_result(key) and not (key in defaults and _same(defaults[key], value))
     }
 
@@ -86,7 +89,7 @@ def _content(pretrained: str) -> str:
 @cache
 def _sha256(path: Path, size: int, changed: int) -> str:
     """The checksum of a file, computed once while it stays the same."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         digest = hashlib.sha256()
         while block := stream.read(2**20):
             digest.update(block)
@@ -158,7 +161,7 @@ def identities(config: Config) -> tuple[str, str]:
         below = identity_values(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two.name == "none" and config.evaluation.select != "last"
-    dropped = ("stage_two", *PROBED) if keep else ("stage_two", *PROBED, "evaluation")
+    dropped = ("stage_two", own_code.STAGE_TWO, *PROBED, *(() if keep else ("evaluation",)))
     below = {key: value for key, value in below.items() if not _under(key, dropped)}
     return _digest(values), _digest({"kind": StageName.ONE.kind, **below})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -10,9 +9,11 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from lt_bench.command import printable
 from lt_bench.config.stages import StageName
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.files import parse_json, read_bytes
 from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
@@ -121,7 +122,7 @@ def unknown_keys(values: Any) -> set[str]:
 
 def read_record(path: str | Path) -> RunRecord:
     """Read one ``record.json``; ValueError naming the file if it is no valid record."""
-    return RunRecord.from_dict(_values(Path(path).read_bytes(), str(path)), str(path))
+    return RunRecord.from_dict(_values(read_bytes(path), str(path)), str(path))
 
 
 class _Found(NamedTuple):
@@ -150,7 +151,7 @@ def read_records(paths: Iterable[str | Path], metrics: Collection[str] | None = 
             values = _values(text, source)
             record = RunRecord.from_dict(values, source)
         except ValueError as error:
-            log.warning("skipped %s", " ".join(str(error).split()))
+            log.warning("skipped %s", printable(" ".join(str(error).split())))
             continue
         ignored.update(unknown_keys(values))
         new = _Found(record, source, folder)
@@ -179,7 +180,8 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
     try:
         predictions = load_predictions(found.folder / PREDICTIONS)
     except (OSError, ValueError) as error:
-        log.warning("metrics of run %s are not known: %s", record.run_id, " ".join(str(error).split()))
+        said = printable(f"metrics of run {record.run_id} are not known: {' '.join(str(error).split())}")
+        log.warning("%s", said)
         return record
     more: dict[str, Any] = {}
     for name in sorted(lacking):
@@ -194,7 +196,7 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
 
 def _values(text: bytes, source: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise ValueError(f"{source}: not valid JSON: {error}") from None
 
@@ -210,7 +212,7 @@ def _files(path: Path) -> list[Path]:
 
 def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
     """Every record in a file: source, the folder of its predictions where they are there, and text."""
-    content = file.read_bytes()
+    content = read_bytes(file)
     if file.suffix != ".jsonl":
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)

@@ -10,6 +10,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
+from lt_bench.command import printable
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
 from lt_bench.record.record import RunRecord, read_records
@@ -134,11 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
         for table in tables:
             table.write(arguments.out)
-            print(table.markdown())
+            print(printable(table.markdown()))
         if arguments.readme:
             update(arguments.readme, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     return 0
 

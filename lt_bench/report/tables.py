@@ -11,6 +11,7 @@ import pandas as pd
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
+from lt_bench.report.escape import csv_cell, markdown
 from lt_bench.report.sections import SHARED, Row, Section
 
 LABEL = "method / stage two"
@@ -33,14 +34,14 @@ class Table:
 
     def markdown(self) -> str:
         """Caption and cells as GitHub Markdown."""
-        cells = self.cells.replace(r"\|", r"\\|", regex=True)
+        cells = self.cells.map(markdown)
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
         return "\n\n".join([*self.caption, body]) + "\n"
 
     def csv(self) -> str:
         """The values as comma-separated text; percent and percentage points."""
-        return self.values.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        return self.values.map(csv_cell).to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
     def write(self, folder: Path) -> None:
         """Write NAME.md and NAME.csv."""
@@ -71,7 +72,7 @@ def rules(section: Section) -> list[str]:
         words["group_rule"] += f" ({RULES[words['group_rule']].description})"
     several = max(int(row.runs["draws"].max()) for row in section.rows) > 1
     draws = ["draws of the shots on one model count as one run, with their mean"] * several
-    return [*draws, *(f"{SHARED_NAMES[key]}: {text}" for key, text in words.items())]
+    return [*draws, *(f"{SHARED_NAMES[key]}: {markdown(text)}" for key, text in words.items())]
 
 
 def footnotes(section: Section) -> list[str]:
@@ -87,7 +88,7 @@ def title(section: Section) -> str:
     imbalance = f"imbalance factor {fields['imbalance_factor']:g} ({fields['imbalance_profile']})"
     where = f"{fields['dataset']}, {'native imbalance' if native else imbalance}"
     words = [f"backbone {fields['backbone']}", f"budget {fields['budget']}", f"{fields['evaluated_on']} split"]
-    return f"{', '.join([where, *words, *section.conditions])}."
+    return markdown(f"{', '.join([where, *words, *section.conditions])}.")
 
 
 def _count(runs: pd.DataFrame) -> str:

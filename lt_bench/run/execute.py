@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lt_bench.command import DONE
+from lt_bench.command import DONE, printable
 from lt_bench.config.schema import Config
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
@@ -63,7 +63,7 @@ def execute(
 
 def _print(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
-        print(text)
+        print(printable(text))
 
 
 def _print_waiting(identity: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.errors import DataError
+from lt_bench.files import read_bytes, read_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -97,7 +99,7 @@ def _folder_rows(folder: Path, root: Path) -> Iterator[_Row]:
 
 
 def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
-    with path.open(encoding="utf-8", newline="") as stream:
+    with io.StringIO(read_bytes(path).decode("utf-8"), newline="") as stream:
         reader = csv.reader(stream)
         if next(reader, None) != ["path", "label"]:
             problems.append(Problem(str(path), 1, "a CSV list begins with the line «path,label»"))
@@ -110,7 +112,7 @@ def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
 
 
 def _text_rows(path: Path, problems: list[Problem]) -> Iterator[_Row]:
-    for line, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
         name, _, label = text.strip().rpartition(" ")  # a path may hold spaces
         if name:
             yield _Row(line, name.strip(), label)
