@@ -100,7 +100,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         for entry in archive.infolist():
             with archive.open(entry) as member:
                 shape, _, dtype = _header(member)
-                if math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
+                if not dtype.hasobject and math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
                     raise ValueError(f"{entry.filename} does not hold an array of {shape}")
             with archive.open(entry) as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
@@ -115,7 +115,7 @@ def read_array(path: str | Path) -> np.ndarray:
     with open_regular(path) as stream:
         shape, _, dtype = _header(stream)
         size = os.fstat(stream.fileno()).st_size
-        if math.prod(shape) * dtype.itemsize + stream.tell() != size:
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize + stream.tell() != size:
             raise ValueError(f"a file of {size:,} bytes does not hold an array of {shape}")
         stream.seek(0)
         array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
@@ -128,10 +128,8 @@ def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
 
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, order, dtype = read(stream)
-    if dtype.hasobject:
-        raise ValueError("an array of Python's objects is not read")
-    return shape, order, dtype
+    found: tuple[tuple[int, ...], bool, np.dtype] = read(stream)
+    return found
 
 
 def open_regular(path: str | Path) -> BinaryIO:

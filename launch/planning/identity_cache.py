@@ -14,12 +14,12 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from lt_bench.config.schema import Config, flat, plain
+from lt_bench.config.schema import Config
+from lt_bench.config.trust import own_targets
 from lt_bench.data.source import known_by_content
 from lt_bench.files import read_json, write_json
 
-OURS = ("lt_bench.", "torch.optim.")  # classes that change with our files or with the version of a package
-PACKAGES = ("hydra-core", "omegaconf", "torch")
+PACKAGES = ("hydra-core", "omegaconf", "torch", "torchvision")
 Identities = tuple[str, str]  # of a run and of its stage one
 
 
@@ -53,10 +53,8 @@ def fingerprint() -> str:
 
 def _depends_on_our_files_only(config: Config) -> bool:
     """Whether the identity changes only with our files; lists of images and weights count by their content."""
-    targets = (value for key, value in flat(plain(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
-    ours = all(str(target).startswith(OURS) for target in targets)
-    return ours and others == (None, None) and not known_by_content(config)
+    return not own_targets(config) and others == (None, None) and not known_by_content(config)
 
 
 def _path(output_dir: str) -> Path:

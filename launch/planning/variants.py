@@ -78,6 +78,7 @@ def _is_plain(override: Override) -> bool:
         override.is_delete()
         or override.is_sweep_override()
         or key in groups()
+        or key.endswith("._target_")
         or key.startswith(("stage_two.", "budget."))
         or is_parameter(key)
     ):

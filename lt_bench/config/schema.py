@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -387,6 +388,10 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolver ``${epochs:N}`` known to Hydra and OmegaConf."""
+    """Make the schema and the resolver ``${epochs:N}`` known to Hydra and OmegaConf.
+
+    Hydra would import every module of a package ``hydra_plugins``, also from the current folder: there is none for it.
+    """
+    sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # Python: an import of it fails
     ConfigStore.instance().store(name="lt_bench_schema", node=schema())
     OmegaConf.register_new_resolver("epochs", scaled_epochs, replace=True)

@@ -20,6 +20,7 @@ from lt_bench.config.schema import Config, plain
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 from lt_bench.files import write_atomic, write_json
+from lt_bench.record.edited import note_own_code
 from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
 
@@ -50,6 +51,7 @@ class RunFolder:
             if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
                 write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(self.config))))
                 write_json(self.path / "environment.json", environment())
+                note_own_code(self.config, self.path)
         except OSError as error:
             self._lock.release()
             reason = error.strerror or error

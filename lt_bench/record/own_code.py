@@ -71,6 +71,12 @@ def sources(target: str) -> dict[str, str]:
     return found
 
 
+def described(config: Config) -> str:
+    """The modules of own code that a run names, with their files, for whoever starts it; empty where there are none."""
+    modules = {target.rpartition(".")[0] for _, target in own_targets(config)}
+    return ", ".join(f"{module} ({source_file(module)})" for module in sorted(modules))
+
+
 def _is_beside(module: str, top: str, home: Path | None) -> bool:
     first = module.partition(".")[0]
     return first == top or (first != PACKAGE and home is not None and home == home_of(first) and not _installed(home))

@@ -12,6 +12,7 @@ from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.schedules import rate_factor
+from lt_bench.record.edited import recorded
 from lt_bench.record.folder import environment
 from lt_bench.record.identity import setting_id, stage_one_id, unseeded
 from lt_bench.record.record import RunRecord
@@ -65,7 +66,12 @@ def describe(
         method_order=config.method.get("order"),
         stage_two_order=config.stage_two.order,
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
-        environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
+        environment={
+            **environment(),
+            **recorded(config),
+            **circumstances.provenance,
+            **_computation(config, circumstances),
+        },
     )
 
 

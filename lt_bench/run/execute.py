@@ -10,8 +10,10 @@ from typing import Any
 
 from lt_bench.command import DONE, printable
 from lt_bench.config.schema import Config
+from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
+from lt_bench.record.own_code import described
 from lt_bench.record.record import RunRecord
 from lt_bench.run.summary import summary
 
@@ -26,6 +28,8 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
         _print(f"done before: {summary(*done)}")
         return DONE
+    if own := described(config):
+        _print(f"code of your own: {own}")
     _print(summary(*execute(config, only_stage_one, submitted)))
     return DONE
 
@@ -50,6 +54,7 @@ def execute(
         keep_freed_memory()
     if not config.compile:
         leave_out_compiler()
+    refuse_edited(config)
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     wait = None if submitted is None else _print_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:
