@@ -79,6 +79,7 @@ def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]
     """How a run was computed, for its record; precision and rate of stage one, then of stage two."""
     trainings = [one for one in (config.train, config.stage_two.train) if one]
     return {
+        **recorded(config),
         "threads": torch.get_num_threads(),
         "processes": circumstances.processes.world_size,
         "precision": circumstances.precision,
