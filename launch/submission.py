@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -118,8 +119,11 @@ def refuse_commands(launch: Launch, folder: Path, trust: Collection[str]) -> Non
 
 def job_logs(folder: Path) -> list[Path]:
     """Submitit's log files of the cluster's job of a run folder: they say why a job ended before any run started."""
-    job = read_json(folder / JOB)
-    return sorted(Path(job["logs"]).glob(f"{job['job']}_*_log.out")) if job.keys() >= {"job", "logs"} else []
+    values = read_json(folder / JOB)
+    job, logs = values.get("job"), values.get("logs")
+    if not isinstance(job, str) or not isinstance(logs, str) or not re.fullmatch(r"\w+", job):
+        return []
+    return sorted(Path(logs).glob(f"{job}_*_log.out"))
 
 
 def label(config: Mapping[str, Any]) -> str:

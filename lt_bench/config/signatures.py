@@ -229,8 +229,19 @@ def _find(target: str) -> _Source:
             return _Source(item, module)
     elsewhere = _absolute(name, module)
     if elsewhere == target:
+        for origin in _taken_whole(module):
+            try:
+                return _find(f"{origin}.{name}")
+            except TargetError:
+                continue
         raise TargetError(f"_target_={target}: module {module_name!r} has no class or function {name!r}")
     return _find(elsewhere)
+
+
+def _taken_whole(module: _Module) -> list[str]:
+    """The modules from which a module imports ``*``, the last first."""
+    imports = [item for item in module.tree.body if isinstance(item, ast.ImportFrom)]
+    return [_origin(item, module) for item in reversed(imports) if item.names[0].name == "*"]
 
 
 def _module(name: str) -> _Module | None:
