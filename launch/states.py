@@ -39,7 +39,7 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
     or queued.
     """
     folders = list(folders)
-    within = {folder: folder.with_name(name) for folder in folders if (name := _run_of(folder))}
+    within = {folder: folder.with_name(name) for folder in folders if (name := _word(folder, "run"))}
     found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster())
     for folder, run in within.items():
         if found[folder].name != DONE and found[run].name in BUSY and found[run].job:
@@ -47,17 +47,17 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
     return {folder: found[folder] for folder in folders}
 
 
-def _run_of(folder: Path) -> str | None:
-    """The name of the run that trains a stage one as a part of its own work, if that is so."""
-    run = read_json(folder / JOB).get("run")
-    return run if isinstance(run, str) and run == Path(run).name else None
+def _word(folder: Path, key: str) -> str | None:
+    """What the file on the cluster's job says under a key: a job, or the run that trains this stage one; else None."""
+    found = read_json(folder / JOB).get(key)
+    return found if isinstance(found, str) and found == Path(found).name else None
 
 
 def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, State]:
     found: dict[Path, State] = {}
     unexplained: dict[Path, str] = {}
     for folder in folders:
-        job = read_json(folder / JOB).get("job")
+        job = _word(folder, "job")
         if finished(str(folder.parent), folder.name):
             found[folder] = State(DONE, job=job)
         elif job and cluster.queued is not None and job not in cluster.queued:

@@ -19,8 +19,7 @@ def csv_cell(value: object) -> object:
     """A value for CSV: a text that a spreadsheet would take for a formula begins with an apostrophe."""
     if not isinstance(value, str):
         return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{printable(value)}" if value.startswith(_FORMULA) else printable(value)
 
 
 def _escaped(sign: str) -> str:

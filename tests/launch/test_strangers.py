@@ -12,7 +12,7 @@ from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze, job_logs, thaw
 
 THEIRS = "open('run.txt', 'w').close()\nclass Mine:\n    def __init__(self, encoder, info): raise ValueError('ran')\n"
-WORDS = ["method=ce", "method._target_=theirs.Mine", "budget=smoke", "progress=false", "device=cpu"]
+WORDS = ["method=ce", "stage_two=cb", "method._target_=theirs.Mine", "budget=smoke", "progress=false", "device=cpu"]
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_a_failed_run_of_theirs_is_not_tried_again_unasked(theirs, tmp_path, cap
     assert thaw(folder, ["theirs"]).config.trust == ["theirs"]
 
 
+@pytest.mark.slow
 def test_it_is_tried_again_where_that_is_asked(theirs, tmp_path, capsys):
     theirs(*WORDS)
     assert main(["retry", "trust=[theirs]", "--runs", "runs"]) == 1  # it runs, and fails

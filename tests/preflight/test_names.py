@@ -31,13 +31,9 @@ def test_names_of_other_groups_follow_too():
     words = ["dataset=cifar10_lt", "dataset._target_=lt_bench.data.sources.fashion_mnist.load"]
     dataset = validate(compose(words)).dataset
     assert (dataset.name, dataset.title) == ("load", "load")
-    other = "stage_two._target_=lt_bench.stage_two.lws.LearnableWeightScaling"
-    rule = validate(compose(["method=ce", "stage_two=cb", other]))
-    assert (rule.stage_two.name, rule.stage_two.title, rule.stage_two.order) == (
-        "LearnableWeightScaling",
-        "LearnableWeightScaling",
-        None,
-    )
+    own = "LearnableWeightScaling"
+    rule = validate(compose(["method=ce", "stage_two=cb", f"stage_two._target_=lt_bench.stage_two.lws.{own}"]))
+    assert (rule.stage_two.name, rule.stage_two.title, rule.stage_two.order) == (own, own, None)
 
 
 @pytest.mark.parametrize(
