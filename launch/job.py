@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lt_bench.command import exit_status
+from lt_bench.command import exit_status, printable
 from lt_bench.record.folder import code_version
 from lt_bench.run.execute import carry_out
 
@@ -27,7 +27,8 @@ def _carry_out(folder: Path, trust: Sequence[str]) -> int:
     for key in sorted(code.keys() | now.keys()):
         if code.get(key) != now.get(key):
             was, is_now = code.get(key), now.get(key)
-            print(f"lt_bench: warning: {key} was {was} at submission and is {is_now}; recorded", file=sys.stderr)
+            said = f"lt_bench: warning: {key} was {was} at submission and is {is_now}; recorded"
+            print(printable(said), file=sys.stderr)
     return carry_out(config, only_stage_one, code)
 
 

@@ -95,7 +95,7 @@ def thaw(folder: Path, trust: Sequence[str] = ()) -> Submission:
         merged = OmegaConf.merge(schema(), values["config"], here)
         config = validate(merged, frozen=True)  # type: ignore[arg-type]
         only_stage_one, code = values["only_stage_one"], values["code"]
-        overrides = tuple(values["overrides"] if "overrides" in values else values["words"])  # the older name
+        overrides = tuple(map(str, values["overrides"] if "overrides" in values else values["words"]))  # the older name
     except (KeyError, TypeError, OmegaConfBaseException) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"{folder / SUBMISSION} is of another version ({reason}); submit the sweep again") from error

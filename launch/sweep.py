@@ -97,9 +97,10 @@ def counts(found: Iterable[State]) -> str:
 def differences(runs: list[PlannedRun]) -> dict[Path, str]:
     """The overrides in which runs differ, by run folder; the title of a run where it is the only one."""
     if len(runs) == 1:
-        return {runs[0].folder: label(plain(runs[0].config))}
+        return {runs[0].folder: printable(label(plain(runs[0].config)))}
     common = set.intersection(*(set(run.overrides) for run in runs)) | {"sweep=[]"}
-    return {run.folder: shlex.join(override for override in run.overrides if override not in common) for run in runs}
+    own = {run.folder: [override for override in run.overrides if override not in common] for run in runs}
+    return {folder: printable(shlex.join(overrides)) for folder, overrides in own.items()}
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import math
 import os
 import stat
 import uuid
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +89,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     Raises ValueError for a file that unpacks to far more than its size or says that it does, zipfile.BadZipFile for one
     that is damaged, and OSError as ``read_bytes`` does, for any length.
     """
+    import zipfile  # as numpy, for those alone who read arrays
+
     import numpy as np
 
     found = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lt_bench.command import DONE
+from lt_bench.command import DONE, printable
 from lt_bench.files import open_regular, parse_json
 
 from ..submission import LOG
@@ -73,6 +73,6 @@ def progress_of(folder: Path) -> str:
         return ""
     try:
         last = parse_json(lines[-1])
-        return f"{last['stage']}, epoch {last['epoch']}, loss {last['loss']:.3g}"
+        return printable(f"{last['stage']}, epoch {last['epoch']}, loss {last['loss']:.3g}")
     except (IndexError, KeyError, TypeError, ValueError):  # no line yet, or one that is being written
         return ""

@@ -7,12 +7,14 @@ exactly these files. Runs that depend on others, such as the user's own classes 
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from lt_bench.config.schema import Config
 from lt_bench.config.trust import own_targets
@@ -26,9 +28,15 @@ Identities = tuple[str, str]  # of a run and of its stage one
 def cached_identities(output_dir: str) -> dict[str, Identities]:
     """Identities by overrides (joined as for a shell); empty where nothing is cached for the files as they are now."""
     cached = read_json(_path(output_dir))
-    if cached.get("files") != fingerprint():
+    runs = cached.get("runs")
+    if cached.get("files") != fingerprint() or not isinstance(runs, dict):
         return {}
-    return {overrides: (run, stage_one) for overrides, (run, stage_one) in cached["runs"].items()}
+    return {overrides: (found[0], found[1]) for overrides, found in runs.items() if _are_identities(found)}
+
+
+def _are_identities(found: Any) -> bool:
+    """Whether a cached value is two identities: they become folders, and the file may be anybody's."""
+    return isinstance(found, list) and len(found) == 2 and all(re.fullmatch("[0-9a-f]{12}", str(one)) for one in found)
 
 
 def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities], configs: Iterable[Config]) -> None:

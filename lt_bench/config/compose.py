@@ -205,7 +205,8 @@ def _follow_classes(config: DictConfig, files_alone: DictConfig, typed: Collecti
 def target_of(group: str, choice: str) -> str:
     """The class that a choice of a group names, in its own file or in one that it builds on."""
     choice = short_for(choice).get(group, choice)
-    found = re.search(r"^(?:  )?_target_: (\S+)", _text(group, choice), re.MULTILINE)
+    indent = " {4}" if group in COMPONENTS else "(?:  )?"  # below method: method.harmonization
+    found = re.search(rf"^{indent}_target_: (\S+)", _text(group, choice), re.MULTILINE)
     return found[1] if found else str(_merged((f"{group}={choice}",))[group].get("_target_"))
 
 

@@ -103,20 +103,15 @@ def home_of(top: str) -> Path | None:
     return places[0] if len(places) == 1 else None
 
 
-def imported_by(module: str, text: str) -> set[str]:
-    """The full names of all that a module's source imports, also inside functions; raises SyntaxError.
+def imported_by(module: str) -> set[str]:
+    """The full names of all that a module's source imports, also inside functions; raises TargetError.
 
     ``from a import b`` names both ``a`` and ``a.b``, which may be a module.
     """
-    path = _file(module)
-    package = module if path is not None and path.name == "__init__.py" else module.rpartition(".")[0]
-    tree, found = ast.parse(text), set[str]()
-    for item in ast.walk(tree):
-        if isinstance(item, ast.Import):
-            found |= {alias.name for alias in item.names}
-        elif isinstance(item, ast.ImportFrom):
-            origin = _origin(item, _Module(tree, module, package))
-            found |= {origin, *(f"{origin}.{alias.name}" for alias in item.names)}
+    found, source = set[str](), _module(module)
+    for item, alias in _imports(source) if source else []:
+        origin = _origin(item, source) if source and isinstance(item, ast.ImportFrom) else ""
+        found |= {origin, ".".join(filter(None, [origin, alias.name]))} - {""}
     return found
 
 
@@ -199,14 +194,20 @@ def _mro(source: _Source) -> Iterator[_Source]:
 def _absolute(name: str, module: _Module) -> str:
     """The full name of what a module calls ``name``."""
     first, _, rest = name.partition(".")
-    for item in ast.walk(module.tree):
-        for alias in item.names if isinstance(item, (ast.Import, ast.ImportFrom)) else []:
-            if (alias.asname or alias.name) == first:
-                origin = _origin(item, module) if isinstance(item, ast.ImportFrom) else ""
-                return ".".join(filter(None, [origin, alias.name, rest]))
-            if isinstance(item, ast.Import) and name.startswith(f"{alias.name}."):
-                return name
+    for item, alias in _imports(module):
+        if (alias.asname or alias.name) == first:
+            origin = _origin(item, module) if isinstance(item, ast.ImportFrom) else ""
+            return ".".join(filter(None, [origin, alias.name, rest]))
+        if isinstance(item, ast.Import) and name.startswith(f"{alias.name}."):
+            return name
     return f"{module.name}.{name}"
+
+
+@cache
+def _imports(module: _Module) -> list[tuple[ast.Import | ast.ImportFrom, ast.alias]]:
+    """What a module imports, also inside functions."""
+    found = (item for item in ast.walk(module.tree) if isinstance(item, (ast.Import, ast.ImportFrom)))
+    return [(item, alias) for item in found for alias in item.names]
 
 
 def _origin(item: ast.ImportFrom, module: _Module) -> str:
@@ -249,6 +250,13 @@ def _module(name: str) -> _Module | None:
     path = _file(name)
     if path is None:
         return None
+    status = path.stat()
+    return _parsed(name, path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _parsed(name: str, path: Path, size: int, changed: int) -> _Module:
+    """A module's source, parsed once while its file stays the same."""
     try:
         tree = ast.parse(read_text(path, SMALL))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply

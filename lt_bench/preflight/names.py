@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from lt_bench.config import trust
 from lt_bench.config.compose import NAMED, groups, target_of, titles
+from lt_bench.config.recipes import COMPONENTS, NONE
 from lt_bench.config.schema import Config, node
 
 
@@ -23,6 +24,12 @@ def misnamed(config: Config) -> Iterator[str]:
             and target_of(group, owner) != target
         ):
             yield _claims(group, "title", title, f"{group}={owner}", target)
+    for group in COMPONENTS:
+        part = node(config, f"method.{group}") or {}
+        for choice in groups()[group]:
+            own = choice != NONE and str(config.method["name"]).endswith(f"_{choice}") and part.get("_target_")
+            if own and target_of(group, choice) != own:
+                yield _claims("method", "name", config.method["name"], f"{group}={choice}", own)
     used = {trust.stage_of(key) for key, _ in trust.own_targets(config)}
     for stage, typed in asdict(config.own_code).items():
         if typed is not None and stage not in used:

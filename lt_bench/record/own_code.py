@@ -94,8 +94,8 @@ def _read(module: str, path: Path, size: int, changed: int) -> _Source:
     """A source's checksum and imports, read once while the file stays the same."""
     content = read_bytes(path, SMALL)
     try:
-        imports = imported_by(module, content.decode("utf-8"))
-    except (ValueError, SyntaxError):  # no valid Python: what imports it will say so
+        imports = imported_by(module)
+    except TargetError:  # no valid Python: what imports it will say so
         imports = set()
     return _Source(hashlib.sha256(content).hexdigest(), frozenset(imports))
 

@@ -46,6 +46,10 @@ def test_names_of_other_groups_follow_too():
             ["backbone=resnet50", RESNET, "backbone.name=resnet50"],
             "backbone.name=resnet50 stands for backbone=",
         ),
+        (
+            ["method=simclr_gh", "method.harmonization._target_=lt_bench.methods.simclr.SimCLR"],
+            "stands for harmonization=gh",
+        ),
         (["method=ce", "own_code.stage_one=abc"], "own_code.stage_one=abc is a version of code of your own, and none"),
     ],
 )
