@@ -51,9 +51,6 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool 
     Every run goes where its own settings say, to this machine or to a cluster; the cluster's runs are queued first.
     ``keep``: cache the identities of the overrides; those of older submissions may have another meaning by now.
     """
-    composed = [config for run in runs if (config := run.composed) is not None]
-    if own := dict.fromkeys(filter(None, map(described, composed))):
-        print(f"code of your own: {'; '.join(own)}")
     jobs: list[tuple[RunGroup, list[Job]]] = []
     for output_dir in dict.fromkeys(run.output_dir for run in runs):
         jobs += _submit([run for run in runs if run.output_dir == output_dir], among, keep)
@@ -70,9 +67,11 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
         open_runs = [run for run in runs if known[run.folder].name in among]
         if not open_runs:
             return []
-        for config in (run.composed for run in open_runs):  # those of the cache name no code of one's own
-            if config is not None:
-                refuse_edited(config)
+        composed = [config for run in open_runs if (config := run.composed)]  # others, of the cache, have no own code
+        for config in composed:
+            refuse_edited(config)
+        if own := dict.fromkeys(filter(None, map(described, composed))):
+            print(printable(f"code of your own: {'; '.join(own)}"))
         if keep:
             identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
             cache_identities(output_dir, identities, [run.composed for run in runs if run.composed])

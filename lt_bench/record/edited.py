@@ -48,14 +48,14 @@ def refuse_edited(config: Config) -> None:
     """Raise UsageError where a run, or its stage one, was begun with another version of own code and is not done.
 
     The message has the words to go on with it under the code as it is now, and those to start anew. What is begun or
-    done with the present version is not asked about. A version that is typed is the present one, or that of a run that
-    was begun.
+    done with the present version is not asked about. A version that is typed is the present one, or that of a run in
+    the same folder.
     """
     now, folder = present_versions(config), Path(config.output_dir).expanduser()
     if not now:
         return
     pairs = list(zip(identities(config), identities(_any(config)), strict=True))
-    begun = list(_begun(folder, {alike for _, alike in pairs}))
+    begun = list(_begun(folder))
     if typed := {stage: version for stage, version in asdict(config.own_code).items() if version}:
         _refuse_unknown(typed, now, begun, folder)
         return
@@ -95,13 +95,13 @@ def recorded(config: Config) -> dict[str, Any]:
     return {OWN_CODE: all_sources(config), "own_code_changed": known != now}
 
 
-def _begun(output_dir: Path, alike: set[str]) -> Iterator[_Begun]:
-    """The runs in a folder, begun or done, that differ from some in their own code alone."""
+def _begun(output_dir: Path) -> Iterator[_Begun]:
+    """The runs in a folder, begun or done, that have own code."""
     for file in output_dir.glob(f"*/{CODE}"):
         values = read_json(file)
         known, sources = values.get("versions"), values.get("sources")
-        if values.get("but_for_code") in alike and isinstance(known, Mapping) and isinstance(sources, Mapping):
-            yield _Begun(file.parent, str(values["but_for_code"]), dict(known), dict(sources))
+        if isinstance(known, Mapping) and isinstance(sources, Mapping):
+            yield _Begun(file.parent, str(values.get("but_for_code")), dict(known), dict(sources))
 
 
 def _has_begun(folder: Path) -> bool:

@@ -28,8 +28,6 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
         _print(f"done before: {summary(*done)}")
         return DONE
-    if own := described(config):
-        _print(f"code of your own: {own}")
     _print(summary(*execute(config, only_stage_one, submitted)))
     return DONE
 
@@ -55,6 +53,8 @@ def execute(
     if not config.compile:
         leave_out_compiler()
     refuse_edited(config)
+    if processes.rank == 0 and (own := described(config)):
+        print(printable(f"code of your own: {own}"), flush=True)
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     wait = None if submitted is None else _print_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:
