@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    import zipfile
+
     import numpy as np
 
 MOST = 2**30  # bytes of a file that is read as a whole
@@ -86,8 +88,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name, nothing unpickled.
 
-    Raises ValueError for a file that unpacks to far more than its size or says that it does, zipfile.BadZipFile for one
-    that is damaged, and OSError as ``read_bytes`` does, for any length.
+    Raises OSError as ``read_bytes`` does, for any length, and for a file that unpacks to far more than its size or says
+    that it does; zipfile.BadZipFile and ValueError for one that is damaged.
     """
     import zipfile  # as numpy, for those alone who read arrays
 
@@ -95,29 +97,48 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
     found = {}
     with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
-        size = os.fstat(stream.fileno()).st_size
-        if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNPACKED * size):
-            raise ValueError(f"it unpacks to more than {UNPACKED} times its {size:,} bytes")
+        _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
         for entry in archive.infolist():
             with archive.open(entry) as member:
                 shape, _, dtype = _header(member)
                 if not dtype.hasobject and math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
-                    raise ValueError(f"{entry.filename} does not hold an array of {shape}")
+                    raise OSError(errno.EINVAL, f"{entry.filename} does not hold an array of {shape}", str(path))
             with archive.open(entry) as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
             found[entry.filename.removesuffix(".npy")] = array
     return found
 
 
+def check_archive(path: str | Path) -> None:
+    """Refuse a file that others will read: OSError for a pipe or a device, and for a .zip that unpacks too far.
+
+    What is no .zip, or a damaged one, is left to its reader.
+    """
+    import zipfile
+
+    with open_regular(path) as stream:
+        try:
+            archive = zipfile.ZipFile(stream)
+        except zipfile.BadZipFile:
+            return
+        with archive:
+            _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
+    if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNPACKED * size):
+        raise OSError(errno.EFBIG, f"it unpacks to more than {UNPACKED} times its {size:,} bytes", archive.filename)
+
+
 def read_array(path: str | Path) -> np.ndarray:
-    """The array of an .npy file, nothing unpickled; ValueError for one that is not as long as it says."""
+    """The array of an .npy file, nothing unpickled; OSError for one that is not as long as it says."""
     import numpy as np
 
     with open_regular(path) as stream:
         shape, _, dtype = _header(stream)
         size = os.fstat(stream.fileno()).st_size
         if not dtype.hasobject and math.prod(shape) * dtype.itemsize + stream.tell() != size:
-            raise ValueError(f"a file of {size:,} bytes does not hold an array of {shape}")
+            raise OSError(errno.EINVAL, f"its {size:,} bytes do not hold an array of {shape}", str(path))
         stream.seek(0)
         array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
         return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -101,6 +102,13 @@ def home_of(top: str) -> Path | None:
         return Path(spec.origin).parent if spec.origin and spec.origin.endswith(".py") else None
     places = [Path(place).parent for place in spec.submodule_search_locations]
     return places[0] if len(places) == 1 else None
+
+
+@cache
+def holds_libraries(folder: Path) -> bool:
+    """Whether a folder is one that Python's own or installed modules lie in."""
+    libraries = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return folder in libraries or folder.name in ("site-packages", "dist-packages")
 
 
 def imported_by(module: str) -> set[str]:

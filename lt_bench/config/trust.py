@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lt_bench.config.schema import Config, flat, plain
-from lt_bench.config.signatures import TargetError, defined_in, home_of, is_dotted_name
+from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, is_dotted_name
 from lt_bench.config.stages import StageName
 
 # The rooms whose classes and functions are components of a run, and the one that is for ``dataset`` alone: what reads
@@ -146,7 +146,7 @@ def _advice(key: str, target: str) -> str:
 def _lies_here(module: str) -> bool:
     home = home_of(module)
     try:
-        return home is not None and home.samefile(Path.cwd())
+        return home is not None and not holds_libraries(home) and home.samefile(Path.cwd())
     except OSError:
         return False
 

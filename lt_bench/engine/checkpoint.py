@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import CheckpointError
-from lt_bench.files import write_atomic
+from lt_bench.files import check_archive, write_atomic
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -24,6 +24,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(path: Path, device: torch.device) -> dict[str, Any]:
     """Read a checkpoint, unpickling nothing but tensors and builtins; raises CheckpointError if it is damaged."""
     try:
+        check_archive(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); delete its folder to start anew") from error

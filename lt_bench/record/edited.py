@@ -37,11 +37,10 @@ class _Begun(NamedTuple):
 
 def note_own_code(config: Config, folder: Path) -> None:
     """Write the versions of own code that a run is known by into its folder; nothing where it has none."""
-    if known := versions(config):
+    if (known := versions(config)) and not (folder / CODE).exists():
         alike = dict(zip(identities(config), identities(_any(config)), strict=True))
         values = {"but_for_code": alike[folder.name], "versions": known, "sources": all_sources(config)}
-        if not (folder / CODE).exists():
-            write_json(folder / CODE, values)
+        write_json(folder / CODE, values)
 
 
 def refuse_edited(config: Config) -> None:
@@ -69,7 +68,7 @@ def refuse_edited(config: Config) -> None:
 
 def _refuse_unknown(typed: Mapping[str, str], now: Mapping[str, str], begun: list[_Begun], folder: Path) -> None:
     for stage, version in typed.items():
-        known = {now[stage], *(one.versions.get(f"{OWN_CODE}.{stage}") for one in begun)}
+        known = {now.get(stage), *(one.versions.get(f"{OWN_CODE}.{stage}") for one in begun)}
         if version not in known:
             there = ", ".join(sorted(filter(None, known)))
             raise UsageError(f"{OWN_CODE}.{stage}={version}: no such run was begun in {folder}; it takes {there}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sysconfig
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from lt_bench.config.schema import Config
-from lt_bench.config.signatures import TargetError, defined_in, home_of, imported_by, source_file
+from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, imported_by, source_file
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import PACKAGE, own_targets, stage_of
 from lt_bench.files import SMALL, read_bytes
@@ -79,14 +78,9 @@ def described(config: Config) -> str:
 
 def _is_beside(module: str, top: str, home: Path | None) -> bool:
     first = module.partition(".")[0]
-    return first == top or (first != PACKAGE and home is not None and home == home_of(first) and not _installed(home))
-
-
-@cache
-def _installed(folder: Path) -> bool:
-    """Whether a folder is one that Python's own or installed modules lie in."""
-    libraries = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return folder in libraries or folder.name in ("site-packages", "dist-packages")
+    return first == top or (
+        first != PACKAGE and home is not None and home == home_of(first) and not holds_libraries(home)
+    )
 
 
 @cache

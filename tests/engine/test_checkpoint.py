@@ -1,6 +1,8 @@
 """Checkpoints: written whole, and read without unpickling anything but tensors and builtins."""
 
+import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -40,3 +42,13 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
         with pytest.raises(CheckpointError):
             checkpoint.load(tmp_path / name, CPU)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_a_pipe_and_an_archive_that_unpacks_too_far_are_no_checkpoints(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        checkpoint.load(tmp_path / "pipe.pt", CPU)
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(2**27))
+    with pytest.raises(CheckpointError, match="unpacks to more than 20 times"):
+        checkpoint.load(tmp_path / "bomb.pt", CPU)
