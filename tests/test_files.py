@@ -57,13 +57,13 @@ def test_arrays_come_back_and_their_lies_are_found(tmp_path: Path) -> None:
     assert np.array_equal(read_array(tmp_path / "a.npy"), arrays["a"])
 
     np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(2**27, dtype=np.uint8))
-    with pytest.raises(ValueError, match="unpacks to more than 20 times"):
+    with pytest.raises(OSError, match="unpacks to more than 20 times"):
         read_arrays(tmp_path / "bomb.npz")
     header = (tmp_path / "a.npy").read_bytes().replace(b"(2, 3)", b"(8, 9)")
     (tmp_path / "a.npy").write_bytes(header)
-    with pytest.raises(ValueError, match=r"does not hold an array of \(8, 9\)"):
+    with pytest.raises(OSError, match=r"do not hold an array of \(8, 9\)"):
         read_array(tmp_path / "a.npy")
     with zipfile.ZipFile(tmp_path / "lying.npz", "w") as archive:
         archive.writestr("a.npy", header)
-    with pytest.raises(ValueError, match="does not hold an array"):
+    with pytest.raises(OSError, match="does not hold an array"):
         read_arrays(tmp_path / "lying.npz")
