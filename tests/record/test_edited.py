@@ -12,6 +12,7 @@ from lt_bench.files import read_json
 from lt_bench.launch.planning.plan import planned
 from lt_bench.launch.sweep import carry_out
 from lt_bench.record import edited
+from lt_bench.record.folder import RunFolder
 from lt_bench.record.identity import identities
 from lt_bench.run.execute import execute
 
@@ -39,35 +40,48 @@ def write(tmp_path, monkeypatch):
     sys.modules.pop("a_method_of_mine", None)
 
 
-def begun(folder, monkeypatch, *words):
-    """The configs of a run that was killed after two steps, and their identities."""
+def begun(folder, *words):
+    """The identities of a run, and of its stage one, in a state in which it may be gone on with."""
     config = tiny(folder, *WORDS, *words)
-    with monkeypatch.context() as patch:
-        kill_after(patch, 2)
-        with pytest.raises(Killed):
-            execute(config)
-    return identities(config)
+    run, stage_one = identities(config)
+    with RunFolder(config, stage_one) as made:
+        (made.path / "checkpoint.pt").touch()
+    return run, stage_one
 
 
 def question(folder, *words):
     with pytest.raises(UsageError) as caught:
-        execute(tiny(folder, *WORDS, *words))
+        edited.refuse_edited(tiny(folder, *WORDS, *words))
     said = str(caught.value)
     return said, *re.findall(r"own_code\.stage_one=\w+", said)
 
 
-def test_the_words_to_go_on_and_to_start_anew(write, tmp_path, monkeypatch):
+def test_the_words_are_those_of_both_versions(write, tmp_path):
     runs = tmp_path / "runs"
     write(METHOD)
-    run, stage_one = begun(runs, monkeypatch)
+    before = begun(runs)
     write(METHOD + "# edited\n")
     said, go_on, anew = question(runs)
-    assert "a_method_of_mine: changed since" in said and str(runs / stage_one) in said
-
+    assert "a_method_of_mine: changed since" in said and str(runs / before[1]) in said
+    assert identities(tiny(runs, *WORDS, go_on)) == before
     fresh = identities(tiny(runs, *WORDS, anew))
-    assert fresh == identities(tiny(runs, *WORDS)) and not {run, stage_one} & {*fresh}
-    edited.refuse_edited(tiny(runs, *WORDS, anew))
+    assert fresh == identities(tiny(runs, *WORDS)) and not {*before} & {*fresh}
+    for word in (go_on, anew):
+        edited.refuse_edited(tiny(runs, *WORDS, word))
 
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_under_edited_code_where_that_is_asked(write, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    write(METHOD)
+    run, stage_one = identities(tiny(runs, *WORDS))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_after(patch, 2)
+        execute(tiny(runs, *WORDS))
+    write(METHOD + "# edited\n")
+    with pytest.raises(UsageError) as caught:
+        execute(tiny(runs, *WORDS))
+    go_on, _ = re.findall(r"own_code\.stage_one=\w+", str(caught.value))
     record, folder = execute(tiny(runs, *WORDS, go_on))
     assert (record.run_id, record.stage_one_id, folder.name) == (run, stage_one, run)
     assert record.settings["own_code.stage_one"] == go_on.partition("=")[2]
@@ -76,22 +90,22 @@ def test_the_words_to_go_on_and_to_start_anew(write, tmp_path, monkeypatch):
     edited.refuse_edited(tiny(runs, *WORDS))  # the other one is done: this is another run
 
 
-def test_what_is_begun_with_the_present_code_goes_on_unasked(write, tmp_path, monkeypatch):
+def test_what_is_begun_with_the_present_code_goes_on_unasked(write, tmp_path):
     runs = tmp_path / "runs"
     write(METHOD)
-    begun(runs, monkeypatch)
+    begun(runs)
     write(METHOD + "# edited\n")
     _, _, anew = question(runs)
-    begun(runs, monkeypatch, anew)
+    begun(runs, anew)
     edited.refuse_edited(tiny(runs, *WORDS))
     write(METHOD)
     edited.refuse_edited(tiny(runs, *WORDS))
 
 
-def test_other_settings_and_runs_that_left_nothing_are_not_asked_about(write, tmp_path, monkeypatch):
+def test_other_settings_and_runs_that_left_nothing_are_not_asked_about(write, tmp_path):
     runs = tmp_path / "runs"
     write(METHOD)
-    _, stage_one = begun(runs, monkeypatch)
+    _, stage_one = begun(runs)
     write(METHOD + "# edited\n")
     edited.refuse_edited(tiny(runs, *WORDS, "train.lr=0.3"))
     (runs / stage_one / "checkpoint.pt").unlink()
@@ -101,13 +115,13 @@ def test_other_settings_and_runs_that_left_nothing_are_not_asked_about(write, tm
 def test_a_version_that_no_run_was_begun_with_is_refused(write, tmp_path):
     write(METHOD)
     with pytest.raises(UsageError, match="own_code.stage_one=abc: no such run was begun"):
-        execute(tiny(tmp_path / "runs", *WORDS, "own_code.stage_one=abc"))
+        edited.refuse_edited(tiny(tmp_path / "runs", *WORDS, "own_code.stage_one=abc"))
 
 
-def test_a_sweep_is_refused_before_anything_of_it_is_queued(write, tmp_path, monkeypatch):
+def test_a_sweep_is_refused_before_anything_of_it_is_queued(write, tmp_path):
     runs = tmp_path / "runs"
     write(METHOD)
-    begun(runs, monkeypatch)
+    begun(runs)
     write(METHOD + "# edited\n")
     config = tiny(runs, *WORDS)
     with pytest.raises(UsageError, match="own_code.stage_one="):
