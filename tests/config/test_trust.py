@@ -163,7 +163,7 @@ def test_files_of_conf_name_files_of_the_current_folder_alone_and_trust_nobody(t
     for word, said in (
         ("method=theirs", "add trust=[shutil]"),
         ("experiment=trusting", "stands in no file"),
-        ("experiment=bomb", "repeats a part by name"),
+        ("experiment=bomb", "repeats parts of it"),
     ):
         refused = made.call("--dry-run", word)
         assert refused.returncode == 2 and said in refused.stderr, refused.stderr

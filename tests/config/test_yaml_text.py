@@ -2,7 +2,7 @@
 
 import pytest
 
-from lt_bench.config.yaml_text import parse_yaml, refuse_aliases
+from lt_bench.config.yaml_text import check_size, parse_yaml
 
 
 def test_plain_values_come_back():
@@ -11,15 +11,20 @@ def test_plain_values_come_back():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["a: &x [1]\nb: *x\n", "a: &x {b: 1}\nc: {<<: *x}\n", "- &x 1\n- *x\n", "[&x 1,*x]"])
-def test_repeated_parts_are_refused(text):
-    with pytest.raises(ValueError, match="repeats a part by name"):
-        parse_yaml(text)
+LAUGHS = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'] * 9)}]" for n in range(12))
 
 
-@pytest.mark.parametrize("text", ["a: '*x'\n", "a: 2 *x\n", "# *x\na: 1\n", "a: b  # see *x\n"])
-def test_stars_that_repeat_nothing_are_text(text):
-    refuse_aliases(text)
+def test_a_text_that_grows_by_repetition_is_refused():
+    with pytest.raises(ValueError, match="repeats parts of it .* to more than 100,000 values"):
+        parse_yaml(LAUGHS)
+    with pytest.raises(ValueError, match="repeats parts of it"):
+        parse_yaml("a: &x [1, *x]\n")
+    assert parse_yaml("\n".join(LAUGHS.splitlines()[:3]))["a2"][8][8] == ["x"] * 9
+
+
+@pytest.mark.parametrize("text", ["a: &x [1]\nb: *x\n", "a: '*x'\n", "a: 2 *x\n", "# *x\na: 1\n", "a: b  # see *x\n"])
+def test_other_stars_change_nothing(text):
+    check_size(text)
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: !!python/object/apply:os.system [x]", "\x00", "[" * 2000])
