@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config.schema import Config, Dataset, Launch, plain, schema
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import SETUP
-from lt_bench.data.files.parallel import default_workers
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json, write_json
+from lt_bench.machine import share_of_cores
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import own_group_rule, run_id, stage_one_id
 
@@ -49,7 +49,7 @@ def freeze(submission: Submission, identity: str) -> Path:
         packed=_absolute(data.packed),
         split_dir=_absolute(data.split_dir),
         own_group_rule=own_group_rule(data),
-        workers=_workers(config.launch) if data.workers is None else data.workers,
+        workers=share_of_cores(config.launch) if data.workers is None else data.workers,
     )
     if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
         backbone["pretrained"] = _absolute(backbone["pretrained"])
@@ -70,11 +70,9 @@ def freeze(submission: Submission, identity: str) -> Path:
     return folder
 
 
-def _workers(launch: Launch) -> int:
-    """The cores of a run, or of each of its processes: its share among the runs that run at the same time."""
-    if launch.executor == "slurm":
-        return max(1, launch.cpus_per_task // launch.runs_per_gpu)
-    return max(1, default_workers() // launch.parallel_runs)
+def own_threads(launch: Launch) -> dict[str, str]:
+    """The environment by which a run computes with the threads that are asked for; empty where it is to choose."""
+    return {} if launch.threads_per_run is None else {"OMP_NUM_THREADS": str(launch.threads_per_run)}
 
 
 def _absolute(path: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections import Counter
@@ -28,7 +27,7 @@ from .planning.plan import PlannedRun, plan
 from .planning.run_groups import RunGroup, run_groups, submit
 from .slurm.cluster import Cluster
 from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
-from .submission import HEARTBEAT, label
+from .submission import HEARTBEAT, label, own_threads
 
 OPEN = (TO_DO, STOPPED, FAILED)
 
@@ -142,10 +141,8 @@ def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:
     labels = differences([run for group, _ in jobs for run in group.runs])
     stage_ones = {job.after: f"stage one of {labels[job.folder]}" for job in order if job.after}
     parallel = config.launch.parallel_runs
-    equal_share = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // parallel)
-    threads = {"OMP_NUM_THREADS": str(config.launch.threads_per_run or equal_share)}
     with SweepProgress(len(order), parallel, {**labels, **stage_ones}, config.progress) as progress:
-        pool = ProcessPool(order, parallel, threads, progress.note, fork=len(order) > 1)
+        pool = ProcessPool(order, parallel, own_threads(config.launch), progress.note, fork=len(order) > 1)
         try:
             pool.work(lambda: progress.refresh(pool))
         except KeyboardInterrupt:

@@ -1,8 +1,10 @@
-"""Of the processes that share out the tests, each computes on one thread, as do those that a test starts."""
+"""Tests compute on one thread, as do the processes that they start; where one asks for more, they wait as in a run."""
 
 import os
 
+from lt_bench.machine import wait_briefly
+
 pytest_plugins = ["helpers.golden_count"]
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+wait_briefly()

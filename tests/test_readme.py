@@ -11,8 +11,8 @@ from lt_bench.__main__ import main
 from lt_bench.config.compose import compose
 from lt_bench.launch.planning.plan import plan
 from lt_bench.preflight.validate import validate
+from lt_bench.record.collect import read_records
 from lt_bench.record.identity import run_id
-from lt_bench.record.record import read_records
 from lt_bench.report.__main__ import main as report
 
 ROOT = Path(__file__).parents[1]

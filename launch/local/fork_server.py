@@ -16,11 +16,20 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
+from lt_bench.machine import wait_briefly
+
+# What PyTorch, NumPy and we import only when a run comes to it, beside the parts of augmented views.
+NEEDED = (
+    *("lt_bench.run.stages", "lt_bench.engine.allocator"),
+    *("numpy.ma", "numpy.random", "torch.utils.serialization.config"),
+)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)
 
@@ -123,6 +132,12 @@ class ForkServer:
             self.asked.clear()
             self.forked.clear()
 
+    def wait(self, seconds: float) -> None:
+        """Return when a process has started or exited, or after so many seconds."""
+        assert self.popen.stdout is not None
+        alive = self.popen.poll() is None  # or else it has nothing more to say
+        select.select([self.popen.stdout] if alive else [], [], [], seconds)
+
     def close(self) -> None:
         """Let the server exit; to be called when its processes have."""
         for stream in (self.popen.stdin, self.popen.stdout):
@@ -162,15 +177,12 @@ def serve() -> None:
     """Import what a run needs, then fork for every line on standard input, until that is closed."""
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
+    wait_briefly()
     import torch
 
-    import lt_bench.run.stages  # noqa: F401  # what every run imports
-
-    from .. import job  # noqa: F401
-
+    import_what_every_run_needs()
     if torch.cuda.is_initialized():  # a fork of such a process cannot use CUDA
         return
-    gc.freeze()  # pages stay shared with the forks
     wake, signalled = os.pipe()
     os.set_blocking(signalled, False)
     signal.set_wakeup_fd(signalled)
@@ -188,8 +200,53 @@ def serve() -> None:
             *lines, unread = (unread + block).split(b"\n")
             for line in lines:
                 folder, log, *trust = json.loads(line)
+                import_parts(Path(folder))
+                gc.freeze()  # pages stay shared with the forks
                 pid = _fork(Path(folder), Path(log), trust, (answers, wake, signalled))
                 _tell(answers, {"started": pid})
+
+
+def import_what_every_run_needs() -> None:
+    """Import it, and find out what is the same for all runs: the version of the code that is imported, the schema."""
+    from lt_bench import augment
+    from lt_bench.config.schema import schema
+    from lt_bench.record.folder import environment
+
+    from .. import job  # noqa: F401
+
+    views = (f"{augment.__name__}.{module.name}" for module in iter_modules(augment.__path__))
+    for name in (*NEEDED, *views):
+        import_module(name)
+    environment()
+    schema()
+
+
+def import_parts(folder: Path) -> None:
+    """Import the classes of ours that a run names, and read their signatures, for it and for those after it.
+
+    A user's own class waits for the fork: what it does when it is imported, or fails to do, is that run's alone.
+    """
+    from lt_bench.config.signatures import parameters
+    from lt_bench.config.trust import is_own
+    from lt_bench.files import read_json
+
+    from ..submission import SUBMISSION
+
+    for target in _targets(read_json(folder / SUBMISSION)):
+        if not is_own(target):
+            with suppress(Exception):  # the run will say what is wrong
+                parameters(target)
+                import_module(target.rpartition(".")[0])
+
+
+def _targets(tree: Any) -> Iterator[str]:
+    """The classes that the nodes of a config name."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == "_target_" and isinstance(value, str):
+                yield value
+            else:
+                yield from _targets(value)
 
 
 def _fork(folder: Path, log: Path, trust: Sequence[str], private: tuple[int, ...]) -> int:

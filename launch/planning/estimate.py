@@ -10,8 +10,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from lt_bench.config.schema import Launch
+from lt_bench.record.collect import read_records
 from lt_bench.record.identity import setting_id
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.record import RunRecord
 
 from .plan import PlannedRun
 
@@ -63,7 +64,7 @@ def earlier_records(output_dir: str) -> list[RunRecord]:
     """All records under a folder; none where there is no such folder, or where they contradict each other."""
     path = Path(output_dir).expanduser()
     try:
-        return read_records([path], metrics=()) if path.is_dir() else []
+        return read_records([path], metrics=(), check=False) if path.is_dir() else []
     except (OSError, ValueError) as error:
         print(f"lt_bench: warning: no estimate: {error}", file=sys.stderr)
         return []

@@ -23,7 +23,7 @@ from lt_bench.errors import UsageError
 from lt_bench.files import write_json
 
 from ..planning.run_groups import RunGroup, submit
-from ..submission import JOB
+from ..submission import JOB, own_threads
 from . import blocked_signals
 from .cluster import JOB_NAME
 from .task import Task
@@ -56,9 +56,8 @@ def queue_groups(
 def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple[str, int, int]:
     groups = [group for several in per_task for group in several]
     launch, after = groups[0].launch, groups[0].after_job
-    threads = launch.threads_per_run or max(1, launch.cpus_per_task // launch.runs_per_gpu)
     jobs = [[job for group in several for job in submit(group, code)] for several in per_task]
-    tasks = [Task(each, launch.runs_per_gpu, {"OMP_NUM_THREADS": str(threads)}) for each in jobs]
+    tasks = [Task(each, launch.runs_per_gpu, own_threads(launch)) for each in jobs]
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = jobs[0][0].folder.parent / "launch" / stamp
     try:

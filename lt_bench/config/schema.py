@@ -274,7 +274,7 @@ class Launch:
 
     executor: str = setting("local", choices=("local", "slurm"), help="processes on this machine, or jobs of SLURM")
     parallel_runs: int = setting(1, least=1, help="runs at a time on this machine")
-    threads_per_run: int | None = setting(None, least=1, help="CPU threads of a run; null: its share of the cores")
+    threads_per_run: int | None = setting(None, least=1, help="CPU threads of a run; null: each run's own choice")
     runs_per_gpu: int = setting(1, least=1, help="runs that share a job and its GPU")
     nodes: int = setting(1, least=1, help="nodes of a job; above 1: one run in a process per GPU")
     gpus_per_node: int = setting(1, least=0, help="GPUs on each node of a job; above 1: one run in a process per GPU")
@@ -327,6 +327,12 @@ class Config:
     device: str = setting(
         "auto", choices=("auto", "cpu", "cuda"), affects_result=False, help="where a run is computed; auto: on a GPU"
     )
+    threads: int | None = setting(
+        None,
+        least=1,
+        affects_result=False,
+        help="CPU threads of a process; null: OMP_NUM_THREADS, or else by the size of the network and what is free",
+    )
     tf32: bool | None = setting(
         None, help="whether float32 products on a GPU may be rounded to TF32; null: as PyTorch does"
     )
@@ -377,8 +383,12 @@ def scaled_epochs(count: float, *, _root_: DictConfig) -> int:
     return max(1, round(count * _root_.budget.epoch_scale))
 
 
+@cache
 def schema() -> DictConfig:
-    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well."""
+    """The schema as OmegaConf checks values with it; the stage-two node takes the parameters of a class as well.
+
+    One object for all, which merging copies.
+    """
     config = OmegaConf.structured(Config)
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config.stage_two, False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -117,9 +119,12 @@ def imported_by(module: str) -> set[str]:
     ``from a import b`` names both ``a`` and ``a.b``, which may be a module.
     """
     found, source = set[str](), _module(module)
-    for item, alias in _imports(source) if source else []:
-        origin = _origin(item, source) if source and isinstance(item, ast.ImportFrom) else ""
-        found |= {origin, ".".join(filter(None, [origin, alias.name]))} - {""}
+    for item in ast.walk(source.tree) if source else ():
+        if isinstance(item, ast.Import):
+            found |= {alias.name for alias in item.names}
+        elif source and isinstance(item, ast.ImportFrom):
+            origin = _origin(item, source)
+            found |= {origin, *(f"{origin}.{alias.name}".strip(".") for alias in item.names)} - {""}
     return found
 
 
@@ -172,7 +177,7 @@ def _alias(name: str, module: _Module | None) -> ast.expr | None:
         if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == name:
             return item.value
     origin, _, name = _absolute(name, module).rpartition(".")
-    return None if origin == module.name else _alias(name, _module(origin))
+    return None if origin == module.name or _is_standard(origin) else _alias(name, _module(origin))
 
 
 def _literal(node: ast.expr) -> Any:
@@ -183,39 +188,65 @@ def _literal(node: ast.expr) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _ancestry(source: _Source) -> list[_Source]:
-    """The class and its bases as far as their source is found, nearest first, a base after all that derive from it."""
-    mro = list(_mro(source))
-    return [owner for place, owner in enumerate(mro) if owner not in mro[place + 1 :]]
+def _ancestry(source: _Source) -> Iterator[_Source]:
+    """The class and its bases as far as their source is found, nearest first, a base after all that derive from it.
+
+    Bases are read only when they are asked for: PyTorch's are long.
+    """
+    yield source
+    above = [owner for base in _bases(source) for owner in _mro(base)]
+    yield from (owner for place, owner in enumerate(above) if owner not in above[place + 1 :])
 
 
 def _mro(source: _Source) -> Iterator[_Source]:
     yield source
+    for base in _bases(source):
+        yield from _mro(base)
+
+
+def _bases(source: _Source) -> Iterator[_Source]:
     for base in getattr(source.node, "bases", []):
-        name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
-        try:
-            yield from _mro(_find(_absolute(name, source.module)))
-        except TargetError:
-            continue
+        name = _absolute(ast.unparse(base.value if isinstance(base, ast.Subscript) else base), source.module)
+        with suppress(TargetError):
+            if not _is_standard(name):
+                yield _find(name)
+
+
+def _is_standard(name: str) -> bool:
+    """Whether a name is Python's own: ``Protocol`` and ``Path`` add no parameters, and their sources are long."""
+    return name.partition(".")[0] in sys.stdlib_module_names
 
 
 def _absolute(name: str, module: _Module) -> str:
     """The full name of what a module calls ``name``."""
-    first, _, rest = name.partition(".")
-    for item, alias in _imports(module):
-        if (alias.asname or alias.name) == first:
-            origin = _origin(item, module) if isinstance(item, ast.ImportFrom) else ""
-            return ".".join(filter(None, [origin, alias.name, rest]))
-        if isinstance(item, ast.Import) and name.startswith(f"{alias.name}."):
-            return name
-    return f"{module.name}.{name}"
+    first, dot, rest = name.partition(".")
+    return _imported(module).get(first, f"{module.name}.{first}") + dot + rest
 
 
 @cache
-def _imports(module: _Module) -> list[tuple[ast.Import | ast.ImportFrom, ast.alias]]:
-    """What a module imports, also inside functions."""
-    found = (item for item in ast.walk(module.tree) if isinstance(item, (ast.Import, ast.ImportFrom)))
-    return [(item, alias) for item in found for alias in item.names]
+def _imported(module: _Module) -> dict[str, str]:
+    """The names that a module's import statements give, with the full names of what they stand for."""
+    found: dict[str, str] = {}
+    for item in _statements(module.tree.body):
+        if isinstance(item, ast.Import):
+            for alias in item.names:  # ``import a.b`` gives the name ``a``
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                found.setdefault(alias.asname or name, name)
+        elif isinstance(item, ast.ImportFrom):
+            origin = _origin(item, module)
+            for alias in item.names:
+                found.setdefault(alias.asname or alias.name, f"{origin}.{alias.name}".strip("."))
+    return found
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module, those under ``if`` and ``try`` included."""
+    yield from body
+    for item in body:
+        if isinstance(item, (ast.If, ast.Try)):
+            handled = [handler.body for handler in getattr(item, "handlers", [])]
+            for part in (item.body, *handled, item.orelse, getattr(item, "finalbody", [])):
+                yield from _statements(part)
 
 
 def _origin(item: ast.ImportFrom, module: _Module) -> str:
@@ -239,10 +270,8 @@ def _find(target: str) -> _Source:
     elsewhere = _absolute(name, module)
     if elsewhere == target:
         for origin in _taken_whole(module):
-            try:
+            with suppress(TargetError):
                 return _find(f"{origin}.{name}")
-            except TargetError:
-                continue
         raise TargetError(f"_target_={target}: module {module_name!r} has no class or function {name!r}")
     return _find(elsewhere)
 
@@ -258,17 +287,17 @@ def _module(name: str) -> _Module | None:
     path = _file(name)
     if path is None:
         return None
-    status = path.stat()
-    return _parsed(name, path, status.st_size, status.st_mtime_ns)
+    try:
+        status = path.stat()
+        return _parsed(path, name, status.st_size, status.st_mtime_ns)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
+        raise TargetError(f"_target_: cannot read {path}: {error}") from error
 
 
 @cache
-def _parsed(name: str, path: Path, size: int, changed: int) -> _Module:
-    """A module's source, parsed once while its file stays the same."""
-    try:
-        tree = ast.parse(read_text(path, SMALL))
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
-        raise TargetError(f"_target_: cannot read {path}: {error}") from error
+def _parsed(path: Path, name: str, size: int, changed: int) -> _Module:
+    """A file parsed once while it stays the same."""
+    tree = ast.parse(read_text(path, SMALL))
     return _Module(tree, name, name if path.name == "__init__.py" else name.rpartition(".")[0])
 
 

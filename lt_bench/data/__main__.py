@@ -16,9 +16,9 @@ from lt_bench.config.schema import Config
 from lt_bench.data.files.check import find_problems, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
-from lt_bench.data.files.parallel import default_workers
 from lt_bench.data.sources.image_lists import describe
 from lt_bench.errors import DataError, UsageError
+from lt_bench.machine import usable_cores
 from lt_bench.preflight.validate import validate
 
 SHORT_SIDE = 256  # of the images that prepare writes, unless dataset.short_side is set
@@ -88,7 +88,7 @@ def _prepare(config: Config) -> int:
 
 def _workers(config: Config) -> int:
     workers = config.dataset.workers
-    return default_workers() if workers is None else workers
+    return usable_cores() if workers is None else workers
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from lt_bench.augment.views import build_view
 from lt_bench.config.schema import Config, Dataset, wants_validation
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
-from lt_bench.data.files.parallel import default_workers
 from lt_bench.data.files.pixels import open_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
@@ -28,6 +27,7 @@ from lt_bench.data.splits.from_lists import read_split
 from lt_bench.data.splits.list_files import probe_list
 from lt_bench.data.splits.split import Split, draw_shots, make_split, manifest
 from lt_bench.errors import SettingError, UsageError, keyed
+from lt_bench.machine import usable_cores
 
 Images = InMemoryImages | DiskImages
 
@@ -140,7 +140,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     if lists.probe is not None:  # appended to the training images, even where it names some of them again
         pool = pool.followed_by(lists.probe)
         split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
-    workers = default_workers() if dataset.workers is None else dataset.workers
+    workers = usable_cores() if dataset.workers is None else dataset.workers
 
     def images(files: ImageFiles, skip: bool = False) -> DiskImages:
         return DiskImages(

@@ -1,9 +1,15 @@
-"""Checkpoints: plain tensors and builtins, written to a temporary name and renamed."""
+"""Checkpoints: plain tensors and builtins, sealed with a checksum, written to a temporary name and renamed.
+
+The file is the ZIP archive of ``torch.save``; the comment of the archive is the checksum of all bytes before it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +17,107 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import CheckpointError
-from lt_bench.files import check_archive, write_atomic
+from lt_bench.files import check_archive, read_bytes, write_atomic
+from lt_bench.record.record import CHECKPOINT, RunRecord
+
+LARGEST = 2**40  # bytes
+_MARK, _DIGITS = b"sha256:", 64
+_SEAL = len(_MARK) + _DIGITS
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; a reader finds the old one or the new one, never a part."""
+    """Write a checkpoint; the one before it is kept under the name ``previous`` until ``forget_previous``."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    buffer.seek(-2, io.SEEK_END)
+    buffer.write(_SEAL.to_bytes(2, "little"))  # an archive ends with the length of its comment
+    seal = _MARK + hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
+    buffer.write(seal)
+    if path.exists():
+        os.replace(path, previous(path))
     write_atomic(path, buffer.getvalue())
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint, unpickling nothing but tensors and builtins; raises CheckpointError if it is damaged."""
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is."""
+    return path.with_stem(f"{path.stem}.previous")
+
+
+def forget_previous(path: Path) -> None:
+    """Remove the checkpoint before the one at ``path``, once training has ended and its last one is on record."""
+    previous(path).unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str | None:
+    """The checksum that a checkpoint carries, hexadecimal SHA-256; None for one of an older version without it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _SEAL))
+        return _seal(file.read())
+
+
+def load(path: Path, device: torch.device, advice: str = "delete it to start anew") -> dict[str, Any]:
+    """Read a checkpoint, unpickling nothing but tensors and builtins.
+
+    Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged.
+    """
     try:
         check_archive(path)
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        content = read_bytes(path, LARGEST)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); delete its folder to start anew") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); {advice}") from error
+    try:
+        _check(content)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged ({reason}); delete it to start anew") from error
+        raise CheckpointError(f"{path} is damaged ({reason}); {advice}") from error
     return state
+
+
+def load_last_good(path: Path, device: torch.device) -> tuple[dict[str, Any] | None, str | None]:
+    """The state to go on from, and what to say where it is not that of the last checkpoint.
+
+    None where there is no checkpoint; raises CheckpointError where there are only damaged ones.
+    """
+    damage: CheckpointError | None = None
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            state = load(candidate, device)
+        except CheckpointError as error:
+            damage = damage or error
+        else:
+            return state, f"{damage}; going on from the checkpoint before it" if damage else None
+    if damage:
+        raise damage
+    return None, None
+
+
+def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.device) -> dict[str, Any]:
+    """The checkpoint that the training of ``epochs`` behind a record ended with; CheckpointError where it is another.
+
+    A record of an older version names no checkpoint; then it is the epoch that is compared.
+    """
+    path, named = folder / CHECKPOINT, record.checkpoint or {}
+    advice = f"put back the one that its record names, or delete {folder} to train stage one anew"
+    state = load(path, device, advice)
+    found = {"sha256": digest(path), "epoch": state["position"]["epoch"]}
+    expected = {"epoch": epochs, **named}
+    if any(found[key] != value for key, value in expected.items()):
+        raise CheckpointError(
+            f"{path} (after epoch {found['epoch']}, checksum {found['sha256']}) is not the checkpoint that the record "
+            f"beside it names (after epoch {expected['epoch']}, checksum {expected.get('sha256')}); {advice}"
+        )
+    return state
+
+
+def threads(path: Path) -> int | None:
+    """The number of threads that the training of a checkpoint began with; None where it is not there or not known."""
+    state, _ = load_last_good(path, torch.device("cpu"))
+    number = state and state.get("threads")
+    assert number is None or isinstance(number, int)
+    return number
 
 
 def result(state: dict[str, Any]) -> dict[str, Tensor]:
@@ -39,3 +125,20 @@ def result(state: dict[str, Any]) -> dict[str, Tensor]:
     best = state["position"]["best"]
     weights: dict[str, Tensor] = best["model"] if best else {**state["model"], **state.get("average", {})}
     return weights
+
+
+def _seal(content: bytes) -> str | None:
+    """The checksum at the end of a file's bytes."""
+    mark, digits = content[-_SEAL:-_DIGITS], content[-_DIGITS:]
+    return digits.decode("ascii", "replace") if mark == _MARK else None
+
+
+def _check(content: bytes) -> None:
+    """ValueError or BadZipFile unless all bytes are as they were written; one without a seal has the archive's own."""
+    if expected := _seal(content):
+        if hashlib.sha256(memoryview(content)[:-_SEAL]).hexdigest() != expected:
+            raise ValueError("its checksum is another")
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if name := archive.testzip():
+            raise ValueError(f"the checksum of {name} is another")

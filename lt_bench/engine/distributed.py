@@ -98,6 +98,11 @@ def agreed(read: Callable[..., Any], *arguments: Any) -> Any:
     return found
 
 
+def from_rank0(number: int, device: torch.device) -> int:
+    """Rank 0's number on every rank; the number itself on one process."""
+    return int(broadcast(torch.tensor(number), device)) if dist.is_initialized() else number
+
+
 def broadcast(value: Tensor | None, device: torch.device) -> Tensor:
     """Rank 0's tensor on every rank; the other ranks pass None."""
     box = [None if value is None else value.cpu()]

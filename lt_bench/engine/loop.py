@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -29,8 +30,9 @@ from lt_bench.engine.parameter_groups import parameter_groups
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.schedules import rate_factor
+from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
-from lt_bench.errors import CheckpointError, Interrupted, SettingError
+from lt_bench.errors import CheckpointError, Interrupted
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -87,7 +89,9 @@ class Trainer:
         self.method, self.source, self.training, self.schedule = method, source, training, schedule
         self.context, self.stage, self.score = context, stage, score
         self.order = EpochOrder(source.labels, training.sampler, context)
-        self.steps_per_epoch = self._count_steps()
+        images, share, limit = len(self.order), method.smallest_share, stage.budget.max_steps_per_epoch
+        self.steps_per_epoch = count_steps(images, training, share * context.world_size, limit)
+        self.left_out = left_out(images, training, share, context.world_size, limit)
         self.restarts = sorted({0, *method.restart_epochs()})
         self.state = TrainState()
         self.means = RunningMeans(context.device)
@@ -113,8 +117,11 @@ class Trainer:
         Afterwards the method holds the weights of the last epoch, averaged where an average is kept, or of the best
         one where a score was given.
         """
-        if self.stage.checkpoint.exists():
-            self._restore(checkpoint.load(self.stage.checkpoint, self.context.device))
+        state, warning = checkpoint.load_last_good(self.stage.checkpoint, self.context.device)
+        if warning and self.context.rank == 0:
+            print(f"lt_bench: {warning}", file=sys.stderr)
+        if state is not None:
+            self._restore(state)
         total, first = self.training.epochs * self.steps_per_epoch, self.state
         metrics = MetricsFile(self.stage.folder / "metrics.jsonl", self.stage.name, first.epoch, self.context.rank == 0)
         progress = Progress(
@@ -168,8 +175,7 @@ class Trainer:
         shares = []
         for step in range(self.state.step, self.steps_per_epoch):
             start = step * size
-            # several processes leave out the few images that remain after an equal division
-            share = min(size, len(order) - start) // ranks
+            share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
         return self.source.batches(
@@ -245,19 +251,26 @@ class Trainer:
         skipped = distributed.union(self.source.skipped)
         if self.context.rank == 0:
             state = {
+                "run": self.stage.folder.name,
+                "stage": self.stage.name,
                 "position": asdict(self.state),
                 "model": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
                 "precision": self.precision.state(),
                 "skipped": skipped,
+                "threads": torch.get_num_threads(),
             }
             if self.average is not None:
                 state["average"] = self.average.state()
             checkpoint.save(self.stage.checkpoint, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        own = {"run": self.stage.folder.name, "stage": self.stage.name}
+        other = [f"{state[key]}" for key in own if state.get(key, own[key]) != own[key]]
         try:
+            if other:
+                raise ValueError(f"it is of {' and '.join(other)}")
             self.state = TrainState(**state["position"])
             self.method.load_state_dict(state["model"])
             if self.average is not None:
@@ -279,18 +292,6 @@ class Trainer:
         optimizer = build_optimizer(self.groups, self.training, self.context.device)
         bare_step(optimizer)
         return optimizer
-
-    def _count_steps(self) -> int:
-        size, images = self.training.batch_size, len(self.order)
-        smallest = self.method.smallest_share * self.context.world_size
-        if size < smallest:
-            raise SettingError("batch_size", f"at least {smallest}, the images that a batch needs", size, smallest)
-        steps, rest = divmod(images, size)
-        if rest >= smallest and not self.training.drop_last:
-            steps += 1
-        if steps == 0:
-            raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
-        return min(steps, self.stage.budget.max_steps_per_epoch or steps)
 
 
 def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:

@@ -38,8 +38,11 @@ def sinkhorn(
 
 
 def _scaled(logits: Tensor, masses: Tensor, iterations: int, tolerance: float | None) -> Tensor:
-    """By factors of the columns (1, K) and the rows (1, n), updated in place; both products read rows of a matrix."""
-    kernel = (logits - logits.max()).exp_()
+    """By factors of the columns (1, K) and the rows (1, n), updated in place; both products read rows of a matrix.
+
+    The result overwrites the logits.
+    """
+    kernel = logits.sub_(logits.max()).exp_()
     transposed = kernel.T.contiguous()
     rows = kernel.new_ones(1, len(kernel))
     sums, columns = torch.empty_like(masses), torch.empty_like(masses)
@@ -49,7 +52,7 @@ def _scaled(logits: Tensor, masses: Tensor, iterations: int, tolerance: float | 
             break
         torch.div(masses, sums, out=columns)
         torch.mm(columns, transposed, out=rows).reciprocal_()
-    return kernel * columns * rows.T
+    return kernel.mul_(columns).mul_(rows.T)
 
 
 def _scaled_logarithms(logits: Tensor, masses: Tensor, iterations: int, tolerance: float | None) -> Tensor:

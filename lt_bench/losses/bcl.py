@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import SettingError
-from lt_bench.losses.supcon import exclude_self, logsumexp_in_place
+from lt_bench.losses.contrast import by_view, log_denominators, positive_sums
 
 OwnClassDenominator = Literal["positives", "size"]
 
@@ -34,31 +34,36 @@ def balanced_contrastive(
     if own_class_denominator not in ("positives", "size"):
         raise SettingError("own_class_denominator", "positives or size", own_class_denominator, "positives")
     dtype = torch.promote_types(features.dtype, torch.float32)
-    features, prototypes = features.to(dtype), prototypes.to(dtype)
-    images, views, _ = features.shape
-    sizes = torch.ones_like(prototypes[:, 0]).index_add(0, labels, features.new_full((images,), views))
-    sums = prototypes.index_add(0, labels, features.sum(1))
-    own_sizes = sizes[labels]
-
-    embeddings = features.transpose(0, 1)  # all images of the first view, then all of the next
-    # not sums[labels], whose gradient on a CPU depends on which thread is first
-    positives = (embeddings * (sums.index_select(0, labels) - embeddings)).sum(2) / (own_sizes - 1)
-    anchors = embeddings.flatten(0, 1)
-    log_weights = -torch.cat([own_sizes.repeat(views), sizes]).log()
-    with torch.autocast(features.device.type, enabled=False):
-        scores = torch.addmm(log_weights, anchors / temperature, torch.cat([anchors, prototypes]).T)
-    if own_class_denominator == "positives":
-        _raise_own_class(scores, labels, (own_sizes / (own_sizes - 1)).log())
-    return logsumexp_in_place(exclude_self(scores)).mean() - positives.mean() / temperature
+    rows = torch.cat([by_view(features.to(dtype)), prototypes.to(dtype)])
+    (images, views, _), classes = features.shape, len(prototypes)
+    row_labels = torch.cat([labels.repeat(views), torch.arange(classes, device=labels.device)])
+    anchors = images * views
+    bias = _log_weights(labels, views, classes, own_class_denominator, dtype)
+    denominators = log_denominators(rows, anchors, temperature, bias)
+    positives, counts = positive_sums(rows, row_labels, anchors, classes)
+    return (denominators - positives / (temperature * counts)).mean()
 
 
-def _raise_own_class(scores: Tensor, labels: Tensor, amounts: Tensor) -> None:
-    """Add its class's amount to every score of an anchor and an item of its class, in place.
+def _log_weights(
+    labels: Tensor, views: int, classes: int, own_class_denominator: OwnClassDenominator, dtype: torch.dtype
+) -> Tensor:
+    """Minus the log of what the exponential of every anchor's score with every row is divided by.
 
-    Shapes: scores (VB, VB + C), labels (B,), amounts (B,). Constants have no gradient, so they stay out of the graph.
+    That is the size of the row's class, its prototype counted, and in the anchor's own class, where its ``positives``
+    are meant, one less. Shapes: labels (B,); returns (VB, VB + C).
     """
-    images, views = len(labels), len(scores) // len(labels)
-    contrast, prototypes = scores.detach().split([len(scores), scores.shape[1] - len(scores)], dim=1)
-    # one mask of the images serves every pair of views
-    contrast.view(views, images, views, images).add_(((labels[:, None] == labels) * amounts)[:, None])
-    prototypes.scatter_add_(1, labels.repeat(views)[:, None], amounts.repeat(views)[:, None])
+    anchors = views * len(labels)
+    sizes = torch.ones(classes, dtype=dtype, device=labels.device)
+    sizes.index_add_(0, labels, sizes.new_full((len(labels),), views))
+    other, own = torch.stack([sizes, sizes - 1]).log().neg().unbind()
+    weights = sizes.new_empty(anchors, anchors + classes)
+    of_views, of_prototypes = weights.split([anchors, classes], dim=1)
+    of_prototypes.copy_(other)
+    by_image = other.index_select(0, labels)[None]
+    if own_class_denominator == "positives":
+        own = own.index_select(0, labels)
+        by_image = torch.where(labels[:, None] == labels, own, by_image)
+        of_prototypes.scatter_(1, labels.repeat(views)[:, None], own.repeat(views)[:, None])
+    # what stands for two images stands for every pair of their views
+    of_views.view(views, len(labels), views, len(labels)).copy_(by_image[:, None])
+    return weights

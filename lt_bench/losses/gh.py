@@ -27,6 +27,11 @@ def geometric_harmonization(
     Shapes: scores and assignments of the two views (n, K); returns a scalar.
     Source: Zhou et al., NeurIPS 2023, as in the authors' code.  Deviation: none.
     """
-    crossed = first_assignment * F.log_softmax(second / temperature, dim=1)
-    crossed = crossed + second_assignment * F.log_softmax(first / temperature, dim=1)
-    return -crossed.sum(1).mean()
+    of_second = _cross_entropy(second, first_assignment, temperature)
+    return of_second + _cross_entropy(first, second_assignment, temperature)
+
+
+def _cross_entropy(scores: Tensor, assignment: Tensor, temperature: float) -> Tensor:
+    """Mean over images; ``F.cross_entropy`` would keep a matrix of scores over the temperature alive meanwhile."""
+    log_probabilities = F.log_softmax(scores / temperature, dim=1)
+    return -(assignment * log_probabilities).sum(1).mean()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import SettingError
+from lt_bench.losses.contrast import log_denominators, positive_sums
 from lt_bench.losses.logit_adjustment import log_prior
-from lt_bench.losses.supcon import exclude_self
 
 EPSILON = 1e-12  # authors' code: added to the sum under the logarithm of every denominator
 PRIOR_EPSILON = 1e-9  # authors' code: added to every class's share
@@ -55,47 +55,26 @@ def official_log_prior(counts: Tensor) -> Tensor:
     return torch.logaddexp(prior, prior.new_tensor(math.log(PRIOR_EPSILON)))
 
 
-def set_scores(embeddings: Tensor, labels: Tensor, anchors: int, temperature: float) -> Tensor:
-    """Inner products over the temperature of the first ``anchors`` rows with all rows, never in reduced precision.
+def row_bias(labels: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
+    """What the scores with a row are raised by: the log of the factor, minus infinity for label -1; (n,) -> (n,)."""
+    return torch.full_like(labels, math.log(factor), dtype=dtype).masked_fill_(labels < 0, -torch.inf)
 
-    Minus infinity for a row with itself and for rows with label -1, for use under ``logsumexp`` only.
-    Shapes: embeddings (n, D), labels (n,); returns (anchors, n).
+
+def trained_rows(embeddings: Tensor, constants: int) -> Tensor:
+    """The embeddings (n, D) less the last ``constants``, which have no gradient."""
+    return embeddings[: len(embeddings) - constants] if constants else embeddings
+
+
+def add_epsilon(log_denominator: Tensor, queries: Tensor, temperature: float, logits: Tensor | None = None) -> Tensor:
+    """Add 1e-12 times the exponential of an anchor's largest score to its denominator: the authors' arithmetic.
+
+    They subtract the largest score and then add 1e-12 to the sum. Of scores between rows of unit length or less the
+    largest is that with itself, which the denominator leaves out. Shapes: (A,), (A, D), (A, C); returns (A,).
     """
-    absent = torch.zeros_like(labels, dtype=embeddings.dtype).masked_fill(labels < 0, -torch.inf)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        scores = torch.addmm(absent, embeddings[:anchors] / temperature, embeddings.T)
-    return exclude_self(scores)
-
-
-def positive_sums(embeddings: Tensor, labels: Tensor, anchors: int, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Per anchor, the sum of its inner products with all other rows of its class, and their number.
-
-    Shapes: embeddings (n, D), the first ``anchors`` rows being the anchors, labels (n,) from 0 to C - 1, or -1 for
-    rows of no class; returns (anchors,) and (anchors,).
-    """
-    groups = labels + 1
-    sums = embeddings.new_zeros(num_classes + 1, embeddings.shape[1]).index_add(0, groups, embeddings)
-    counts = embeddings.new_zeros(num_classes + 1).index_add(0, groups, embeddings.new_ones(len(labels)))
-    queries, own = embeddings[:anchors], groups[:anchors]
-    # not sums[own], whose gradient on a CPU depends on which thread is first
-    return (queries * (sums.index_select(0, own) - queries)).sum(1), counts[own] - 1
-
-
-def add_epsilon(log_denominator: Tensor, largest: Tensor) -> Tensor:
-    """The log of a denominator to which 1e-12 times the exponential of ``largest`` is added: the authors' arithmetic.
-
-    They subtract the largest score and then add 1e-12 to the sum. Shapes: (A,), (A,); returns (A,).
-    """
-    return torch.logaddexp(log_denominator, largest.detach() + math.log(EPSILON))
-
-
-def largest_score(embeddings: Tensor, scores: Tensor, temperature: float) -> Tensor:
-    """The largest score of every anchor, that with itself included, which ``set_scores`` leaves out.
-
-    Shapes: embeddings (n, D), scores (A, n); returns (A,), outside the graph.
-    """
-    itself = embeddings[: len(scores)].detach().square().sum(1) / temperature
-    return torch.maximum(scores.detach().amax(1), itself)
+    largest = queries.detach().square().sum(1) / temperature
+    if logits is not None:
+        largest = torch.maximum(largest, logits.detach().amax(1))
+    return torch.logaddexp(log_denominator, largest + math.log(EPSILON))
 
 
 def paco(
@@ -105,11 +84,13 @@ def paco(
     log_prior: Tensor,
     settings: PaCoSettings,
     official_epsilon: bool = False,
+    constants: int = 0,
 ) -> Tensor:
     """One softmax per anchor over the class centres and all other embeddings; its class's centre and rows are targets.
 
     Shapes: logits (A, C) of the anchors, embeddings (n, D) unit length whose first A rows are the anchors, labels (n,),
-    -1 for rows that are left out, log_prior (C,), zeros for none; returns a scalar, at least float32.
+    -1 for rows that are left out, log_prior (C,), zeros for none; returns a scalar, at least float32. The last
+    ``constants`` embeddings have no gradient.
     Source: Cui et al., ICCV 2021, and TPAMI 2023 for ``smooth``, both as in the authors' code, which divides by the sum
     of the target weights.  Deviation: the denominator is exact; ``official_epsilon`` adds 1e-12 times the exponential
     of the largest score as they do, which can dominate it.
@@ -117,15 +98,15 @@ def paco(
     beta, alpha, temperature = settings.beta, settings.alpha, settings.temperature
     dtype = torch.promote_types(torch.promote_types(embeddings.dtype, logits.dtype), torch.float32)
     embeddings, (anchors, classes) = embeddings.to(dtype), logits.shape
+    rows = trained_rows(embeddings, constants)
     centres = (logits.to(dtype) + log_prior.to(dtype)) / settings.supt
-    scores = set_scores(embeddings, labels, anchors, temperature)
-    log_denominator = torch.logaddexp(centres.logsumexp(1), scores.logsumexp(1) + math.log(settings.gamma))
+    bias = row_bias(labels, settings.gamma, dtype).expand(anchors, -1)
+    log_denominator = log_denominators(rows, anchors, temperature, bias, embeddings, centres)
     if official_epsilon:
-        largest = torch.maximum(centres.amax(1), largest_score(embeddings, scores, temperature))
-        log_denominator = add_epsilon(log_denominator, largest)
+        log_denominator = add_epsilon(log_denominator, embeddings[:anchors], temperature, centres)
     target = centres.gather(1, labels[:anchors, None]).squeeze(1)
     if settings.smooth:
         target = target + settings.smooth / (classes - 1) * (centres.sum(1) - classes * target)
-    positives, counts = positive_sums(embeddings, labels, anchors, classes)
+    positives, counts = positive_sums(rows, labels, anchors, classes, embeddings)
     attraction = (beta * target + alpha / temperature * positives) / (beta + alpha * counts)
     return temperature / (settings.base_temperature or temperature) * (log_denominator - attraction).mean()

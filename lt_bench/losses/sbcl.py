@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from lt_bench.losses.supcon import exclude_self, group_sums, similarities
+from lt_bench.losses.contrast import by_view, exponentials, positive_sums, renumbered
 
 
 def _two_views(features: Tensor) -> Tensor:
@@ -15,13 +18,36 @@ def _two_views(features: Tensor) -> Tensor:
     return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
-def _same_subclass(subclasses: Tensor) -> Tensor:
-    """Pairs of embeddings of one subclass, less the pairs of an image's two views; (B,) -> (2B, 2B) bool."""
-    images = len(subclasses)
-    same = (subclasses[:, None] == subclasses).repeat(2, 2)
-    same.diagonal(images).fill_(False)
-    same.diagonal(-images).fill_(False)
-    return same
+class _NearAndFar(torch.autograd.Function):
+    """Log-sum-exp of every row's scores with all others, and of those not ``left_out`` at the row's own temperature.
+
+    Both are taken of one product, and its gradient is one matrix too. Shapes: rows (2B, D), the second views after the
+    first, temperatures (2, 2B, 1) of both, left_out (B, B), minus infinity or zero; returns (2, 2B).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, temperature: float, temperatures: Tensor, left_out: Tensor) -> Tensor:
+        count, images = len(rows), len(left_out)
+        both = rows.new_empty(2, count, count)
+        # a product into a given matrix is never in reduced precision, whatever autocast says
+        near = both[0].addmm_(rows, rows.T, beta=0, alpha=1 / temperature)
+        pairs = (2, images, 2, images)  # what stands for two images stands for every pair of their views
+        scales = (temperature / temperatures[1]).view(2, images, 1, 1)
+        torch.addcmul(left_out[:, None], near.view(pairs), scales, out=both[1].view(pairs))
+        both.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+        sums, found = exponentials(both.view(2 * count, count))
+        ctx.save_for_backward(rows, both, sums.view(2, count, 1) * temperatures)
+        return found.view(2, count)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, both, divisors = ctx.saved_tensors
+        near, far = both.unbind()
+        for_near, for_far = (gradient[..., None] / divisors).unbind()
+        products = (near * for_near).addcmul_(far, for_far)
+        found = torch.mm(products, rows, out=torch.empty_like(rows))
+        return found.addmm_(products.T, rows), None, None, None
 
 
 def subclass_balancing(
@@ -42,18 +68,19 @@ def subclass_balancing(
     the subclass term of the authors' code.  Deviation: temperature is a parameter (their code fixes it to 0.1).
     Raises ValueError unless there are two views.
     """
-    features = _two_views(features)
-    embeddings = features.transpose(0, 1)
-    class_sums, class_counts = group_sums(features, labels)
-    subclass_sums, subclass_counts = group_sums(features, subclasses)
-    near = (embeddings * (subclass_sums - embeddings)).sum(2) / (2 * subclass_counts - 1)
-    others = class_sums - subclass_sums + embeddings.flip(0)
-    far = (embeddings * others).sum(2) / (2 * (class_counts - subclass_counts) + 1)
+    rows = by_view(_two_views(features))
+    images, classes, groups = len(labels), len(class_temperatures), renumbered(subclasses)
+    of_class, class_counts = positive_sums(rows, labels.repeat(2), 2 * images, classes)
+    of_subclass, subclass_counts = positive_sums(rows, groups.repeat(2), 2 * images, images)
+    first, second = rows.chunk(2)
+    of_partner = (first * second).sum(1).repeat(2)
+    near = of_subclass / subclass_counts
+    far = (of_class - of_subclass + of_partner) / (class_counts - subclass_counts + 1)
 
-    sharpness = class_temperatures.to(features.dtype)[labels].reciprocal()
-    scores = similarities(embeddings.flatten(0, 1), temperature)
-    far_scores = scores * (temperature * sharpness).repeat(2)[:, None]
-    far_scores.detach().masked_fill_(_same_subclass(subclasses), -torch.inf)  # outside the graph: see exclude_self
-    near_term = exclude_self(scores).logsumexp(1).mean() - near.mean() / temperature
-    far_term = far_scores.logsumexp(1).mean() - (far * sharpness).mean()
+    far_temperatures = class_temperatures.to(rows.dtype).index_select(0, labels).repeat(2)
+    temperatures = torch.stack([torch.full_like(far_temperatures, temperature), far_temperatures])
+    # an image's own views stay: each is without itself anyway
+    left_out = rows.new_zeros(images, images).masked_fill_(groups[:, None] == groups, -torch.inf).fill_diagonal_(0)
+    denominators = _NearAndFar.apply(rows, temperature, temperatures[..., None], left_out)
+    near_term, far_term = (denominators - torch.stack([near, far]) / temperatures).mean(1).unbind()
     return temperature / base_temperature * near_term + beta * far_term

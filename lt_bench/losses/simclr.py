@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lt_bench.losses.supcon import exclude_self, logsumexp_in_place, similarities
+from lt_bench.losses.contrast import log_denominators
 
 
 def instance_losses(first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -19,10 +19,12 @@ def instance_losses(first: Tensor, second: Tensor, temperature: float) -> Tensor
     """
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"expected two views of one shape (B, D), found {tuple(first.shape)}, {tuple(second.shape)}")
-    dtype = torch.promote_types(first.dtype, torch.float32)
-    first, second = F.normalize(first.to(dtype), dim=1), F.normalize(second.to(dtype), dim=1)
-    denominators = logsumexp_in_place(exclude_self(similarities(torch.cat([first, second]), temperature)))
-    return denominators.view(2, -1) - (first * second).sum(1) / temperature
+    rows = torch.cat([first, second])
+    rows = F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
+    denominators = log_denominators(rows, len(rows), temperature)
+    first, second = rows.chunk(2)
+    # scaled as the scores are, so that both round alike
+    return denominators.view(2, -1) - (first * second).sum(1) * (1 / temperature)
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:

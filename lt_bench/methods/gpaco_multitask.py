@@ -54,4 +54,5 @@ class GPaCoMultiTask(OneNetwork):
             self.temperature,
             self.alpha,
             self.official_epsilon,
+            len(self.queue.rows),
         )

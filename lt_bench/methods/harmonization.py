@@ -130,9 +130,9 @@ class Harmonization(nn.Module):
         """
         if epoch + 1 < self.settings.memory_start:
             return
-        scores, known = scores.to(self.memory.dtype), self.memory[indices]
-        kept = torch.lerp(scores, known, self.momentum(epoch))
-        self.memory.index_copy_(0, indices, torch.where(known.any(1, keepdim=True), kept, scores))
+        known = self.memory.index_select(0, indices)
+        kept = (known.abs().amax(1, keepdim=True) > 0).to(known.dtype) * self.momentum(epoch)
+        self.memory.index_copy_(0, indices, torch.lerp(scores.to(known.dtype), known, kept, out=known))
 
     def forward(self, first: Tensor, second: Tensor, indices: Tensor, epoch: int) -> Tensor:
         """The loss of two views' embeddings (B, D) of images with indices (B,), not weighted; 0 during the warm-up.

@@ -53,4 +53,5 @@ class PaCo(Queued):
 
     def loss(self, logits: Tensor, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Parametric contrastive loss of anchors with logits (A, C) within labelled embeddings (n, D), labels (n,)."""
-        return paco(logits, embeddings, labels, self.log_prior, self.settings, self.official_epsilon)
+        constants = len(self.queue.rows)
+        return paco(logits, embeddings, labels, self.log_prior, self.settings, self.official_epsilon, constants)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.errors import SettingError, renamed
+from lt_bench.losses.contrast import by_view
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.losses.paco import official_log_prior
 from lt_bench.models.heads import ProjectionHead
@@ -72,7 +73,10 @@ class Queued(Method):
         raise TypeError(f"{type(self).__name__} must define both_views(batch)")
 
     def loss(self, logits: Tensor, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Loss of anchors with logits (A, C), which are the first A of the labelled embeddings (n, D), labels (n,)."""
+        """Loss of anchors with logits (A, C), which are the first A of the labelled embeddings (n, D), labels (n,).
+
+        The last rows are the queue's, which have no gradient.
+        """
         raise TypeError(f"{type(self).__name__} must define loss(logits, embeddings, labels)")
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
@@ -80,15 +84,10 @@ class Queued(Method):
         own = (*self.both_views(batch), batch.labels)
         joined = tuple(context.gather(rows) for rows in own)
         logits, embeddings, labels = joined if self.in_batch == "global" else own
-        contrast = torch.cat([_by_view(embeddings), self.queue.rows])
+        contrast = torch.cat([by_view(embeddings), self.queue.rows])
         contrast_labels = torch.cat([labels, labels, self.queue.labels])
         self.queue.enqueue(joined[1][:, 1].detach(), joined[2])
         anchor_labels = labels.repeat(logits.shape[1])
-        logits = _by_view(logits)
+        logits = by_view(logits)
         accuracy = (logits.detach().argmax(1) == anchor_labels).float().mean()
         return {"loss": self.loss(logits, contrast, contrast_labels), "accuracy": accuracy}
-
-
-def _by_view(rows: Tensor) -> Tensor:
-    """(B, V, ...) -> (V * B, ...): all images of the first view, then all of the second."""
-    return rows.transpose(0, 1).flatten(0, 1)

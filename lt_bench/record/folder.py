@@ -6,24 +6,27 @@ import hashlib
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from lt_bench.config.schema import Config, plain
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
-from lt_bench.files import write_atomic, write_json
+from lt_bench.files import read_json, write_atomic, write_json
 from lt_bench.record.edited import note_own_code
 from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
 
+EARLIER = "earlier"  # versions that a run was trained under before those of today
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
 
@@ -49,8 +52,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
             if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
-                write_atomic(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(self.config))))
-                write_json(self.path / "environment.json", environment())
+                write_atomic(self.path / "config.yaml", _yaml(plain(self.config)))
+                self._write_environment()
                 note_own_code(self.config, self.path)
         except OSError as error:
             self._lock.release()
@@ -69,6 +72,25 @@ class RunFolder:
             stage = StageName.TWO if self.identity == run_id(self.config) else StageName.ONE
             origin = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             write_json(self.path / "status.json", {"state": state, "kind": stage.kind, **origin, **details})
+
+    def earlier_versions(self) -> list[dict[str, Any]]:
+        """Under which other versions the run was trained before it went on under those of today; [] for none."""
+        earlier: list[dict[str, Any]] = _environment_in(self.path).get(EARLIER, [])
+        return earlier
+
+    def _write_environment(self) -> None:
+        """Write environment.json; a checkpoint that other versions left is said, and they are kept in it."""
+        now, before = environment(), _environment_in(self.path)
+        earlier = before.pop(EARLIER, []) if any(self.path.glob("checkpoint*.pt")) else None
+        if earlier is not None and (changed := [key for key in now if key in before and before[key] != now[key]]):
+            words = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+            print(
+                f"lt_bench: run {self.identity} goes on under other versions than it began with, and its record says "
+                f"so: {words}; for one version throughout, delete {self.path} and start anew",
+                file=sys.stderr,
+            )
+            earlier.append(before)
+        write_json(self.path / "environment.json", {**now, EARLIER: earlier} if earlier else now)
 
     def _acquire(self) -> None:
         try:
@@ -93,17 +115,32 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
     return (record, folder) if record.run_id == identity else None
 
 
+def _environment_in(folder: Path) -> dict[str, Any]:
+    """What environment.json says; {} where it is not there or damaged."""
+    return read_json(folder / "environment.json")
+
+
 def environment() -> dict[str, Any]:
     """Versions, machine and, for a checkout, the commit and a hash of the changes to it."""
-    found: dict[str, Any] = {name: version(name) for name in PACKAGES}
+    found: dict[str, Any] = {name: _version(name) for name in PACKAGES}
     found |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     return {**found, **code_version()}
 
 
 def code_version() -> dict[str, Any]:
-    """The version of the code and, for a checkout, its commit, whether tracked files differ, and a hash of the diff."""
-    found: dict[str, Any] = {"lt_bench": version("lt_bench"), "git_commit": None, "git_dirty": None, "git_diff": None}
-    root = Path(__file__).parents[2]
+    """The version of the code and, for a checkout, its commit, whether tracked files differ, and a hash of the diff.
+
+    That of the process: what is edited after the first call is not what it runs.
+    """
+    return {"lt_bench": _version("lt_bench"), **_checkout(Path(__file__).parents[2])}
+
+
+_version = cache(version)
+
+
+@cache
+def _checkout(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"git_commit": None, "git_dirty": None, "git_diff": None}
     if (root / ".git").exists():
         try:
             commit = _git(root, "rev-parse", "HEAD").decode().strip()
@@ -113,6 +150,13 @@ def code_version() -> dict[str, Any]:
         digest = hashlib.sha256(difference).hexdigest() if difference else None
         found |= {"git_commit": commit, "git_dirty": bool(difference), "git_diff": digest}
     return found
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    """Plain values as YAML, in their order; by libyaml where PyYAML has it, which takes a sixth of the time."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(values, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _git(root: Path, *arguments: str) -> bytes:

@@ -13,7 +13,8 @@ from pathlib import Path
 from lt_bench.command import printable
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.readme import update
@@ -25,7 +26,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
-  python -m lt_bench.report --runs results/records --readme README.md   and refresh the tables of a page
+  python -m lt_bench.report --runs results/records --out results/tables --readme README.md   as published here
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 """
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
-    add("--out", type=Path, default=Path("results/tables"), metavar="DIR", help="where tables go (%(default)s)")
+    add("--out", type=Path, metavar="DIR", help="where tables go (tables/ beside the first of --runs)")
     add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
     add(
         "--baseline",
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         help="show these too, such as worst_class or nll; MODULE.NAME for one of your own",
     )
     add("--ece", dest="metric", action="append_const", const="ece", help="short for --metric ece")
+    add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
     add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
     add(
         "--readme",
@@ -85,9 +87,9 @@ def _more_metrics(asked: Sequence[str]) -> list[str]:
     return names
 
 
-def _read(paths: list[Path], metrics: Collection[str] | None) -> list[RunRecord]:
+def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
     try:
-        return read_records(paths, metrics)
+        return read_records(paths, metrics, anew=anew)
     except FileNotFoundError as error:
         raise ValueError(f"{error}; {ADVICE}") from None
 
@@ -112,6 +114,11 @@ def _export(records: list[RunRecord], path: Path) -> None:
     write_atomic(path, "".join(f"{line}\n" for line in lines))
 
 
+def _beside(runs: Path) -> Path:
+    """Where the tables of some runs go unless another place is named: never into a checkout's published results."""
+    return (runs if runs.is_dir() else runs.parent) / "tables"
+
+
 def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline."""
     tables = [accuracy_table(part, more) for part in parts]
@@ -129,13 +136,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     more = _more_metrics(arguments.metric)
     try:
         # what is passed on goes without its predictions, so it takes every metric along
-        records = _read(arguments.runs, None if arguments.export else {*MEASURED, BALANCE, *more})
+        records = _read(arguments.runs, None if arguments.export else {*MEASURED, BALANCE, *more}, arguments.verify)
         if arguments.export and records:
             _export(records, arguments.export)
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
+        folder = arguments.out or _beside(arguments.runs[0])
         for table in tables:
-            table.write(arguments.out)
+            table.write(folder)
             print(printable(table.markdown()))
+        print(f"lt_bench: {len(tables)} tables are in {folder}", file=sys.stderr)
         if arguments.readme:
             update(arguments.readme, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:

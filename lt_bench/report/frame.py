@@ -12,6 +12,7 @@ from lt_bench.record.record import RunRecord
 from lt_bench.report.order import order_of
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
+PARTS = ("train", "test")
 ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id"]
 ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 
@@ -25,6 +26,8 @@ def _row(record: RunRecord) -> dict[str, object]:
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
     values["method_order"] = order_of("method", record.method_name, record.method_order)
     values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)
+    values |= {f"{part}_images": sum(counts) for part in PARTS if (counts := metrics.get(f"{part}_counts"))}
+    values["classes"] = len(metrics.get("train_counts", ())) or None
     return values | {key: metrics.get(key) for key in scalars()} | {key: cost.get(key) for key in COST}
 
 
@@ -33,10 +36,13 @@ def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
 
     Columns: the record's fields less the lists and the environment; ``settings`` as JSON text, less the seed of a
     few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics that are one number,
-    NaN where they are not known; the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
+    NaN where they are not known, as are ``train_images``, ``test_images`` and ``classes``; the native imbalance factor
+    is NaN; orders of method and rule, infinite if unknown.
     """
     rows = pd.DataFrame([_row(record) for record in records])
     if rows.empty:
         return rows
-    numbers = dict.fromkeys(["imbalance_factor", *scalars()], float)
+    images = [f"{part}_images" for part in PARTS]
+    rows = rows.reindex(columns=dict.fromkeys([*rows.columns, *images]))
+    numbers = dict.fromkeys(["imbalance_factor", *images, "classes", *scalars()], float)
     return rows.astype(numbers).sort_values(ORDER, ignore_index=True)

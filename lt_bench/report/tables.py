@@ -13,6 +13,7 @@ from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
 from lt_bench.report.escape import csv_cell, markdown
 from lt_bench.report.sections import SHARED, Row, Section
+from lt_bench.report.study import study
 
 LABEL = "method / stage two"
 ACCURACIES = ("many", "medium", "few", "top1")
@@ -82,13 +83,14 @@ def footnotes(section: Section) -> list[str]:
 
 
 def title(section: Section) -> str:
-    """Which runs a table is about, in words: with the conditions, where they tell it from other tables."""
+    """Which runs a table is about, in words, so that it is not taken for one of another study."""
     fields = section.fields
     native = fields["imbalance"] == "native"
     imbalance = f"imbalance factor {fields['imbalance_factor']:g} ({fields['imbalance_profile']})"
     where = f"{fields['dataset']}, {'native imbalance' if native else imbalance}"
     words = [f"backbone {fields['backbone']}", f"budget {fields['budget']}", f"{fields['evaluated_on']} split"]
-    return markdown(f"{', '.join([where, *words, *section.conditions])}.")
+    told = ", ".join([where, *words, *section.conditions])
+    return markdown(". ".join([told, *filter(None, [study(section)])]) + ".")
 
 
 def _count(runs: pd.DataFrame) -> str:

@@ -21,7 +21,10 @@ NAMES = ("method.name", "dataset.name", "backbone.name", "stage_two.name")  # fi
 
 
 class Circumstances(NamedTuple):
-    """How a run is computed: its processes, the precision of its stages, and the code that it was submitted with."""
+    """How a run is computed: its processes, the precision of its stages, and what it came from.
+
+    ``provenance`` has the code that it was submitted with and, of stage two, the threads of its stage one.
+    """
 
     processes: Processes
     precision: list[str]
@@ -35,6 +38,7 @@ def describe(
     metrics: dict[str, Any],
     cost: dict[str, Any],
     circumstances: Circumstances,
+    checkpoint: dict[str, Any] | None = None,
 ) -> RunRecord:
     """The record of a finished stage: of stage two, that of the run."""
     device = circumstances.processes.device
@@ -65,6 +69,7 @@ def describe(
         evaluated_on=config.evaluation.split,
         method_order=config.method.get("order"),
         stage_two_order=config.stage_two.order,
+        checkpoint=checkpoint,
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={
             **environment(),

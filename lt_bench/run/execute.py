@@ -10,6 +10,7 @@ from typing import Any
 
 from lt_bench.command import DONE, printable
 from lt_bench.config.schema import Config
+from lt_bench.machine import OthersWork, wait_briefly
 from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
@@ -42,6 +43,8 @@ def execute(
     meanwhile: all ranks wait for it, and then the run is done, or goes on here.
     Raises UsageError, DataError, CheckpointError, NonFiniteLoss, Interrupted.
     """
+    others = OthersWork()  # while torch is imported
+    wait_briefly()
     from lt_bench.engine import distributed
     from lt_bench.engine.allocator import keep_freed_memory
     from lt_bench.engine.startup import leave_out_compiler
@@ -62,7 +65,7 @@ def execute(
             if folder.writes:
                 print(f"lt_bench: run {identity} was done before", file=sys.stderr)
             return done
-        runner = Runner(config, processes, submitted)
+        runner = Runner(config, processes, others, submitted)
         return runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages), folder.path
 
 

@@ -19,19 +19,21 @@ from lt_bench.data.batches.source import ImageSource
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
-from lt_bench.engine import checkpoint, distributed
+from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
+from lt_bench.engine.shares import left_out_warning
 from lt_bench.errors import Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.folder import RunFolder, code_version, finished
+from lt_bench.machine import OthersWork, waiting
+from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -40,16 +42,22 @@ class Runner:
     """A run's data and processes; its stages are methods that write their results into a run folder."""
 
     def __init__(
-        self, config: Config, processes: distributed.Processes, submitted: Mapping[str, Any] | None = None
+        self,
+        config: Config,
+        processes: distributed.Processes,
+        others: OthersWork,
+        submitted: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.processes, self.device = config, processes, processes.device
+        self.config, self.processes, self.device, self.others = config, processes, processes.device, others
         trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
+        self._threads_said: int | None = None
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
+        self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
 
     @cached_property
     def data(self) -> Data:
@@ -85,6 +93,7 @@ class Runner:
             raise
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())
+            checkpoint.forget_previous(folder.path / CHECKPOINT)
         folder.status("done")
         distributed.barrier()
         return record
@@ -113,23 +122,26 @@ class Runner:
     def stage_one(self, folder: RunFolder) -> RunRecord:
         """Train the encoder (and classifier, if the method has one); the checkpoint holds them."""
         method = self._new_method()
+        training = self.config.train
+        self._set_threads(folder, StageName.ONE, method, training, len(method.views))
         select = self.config.evaluation.select
         keeps = self.config.stage_two.name == "none" and select != "last"
-        trained = self._train(folder, method, self.data.train, self.config.train, StageName.ONE, keeps)
+        trained = self._train(folder, method, self.data.train, training, StageName.ONE, keeps)
         cost = {
             "seconds": round(trained.seconds, 3),
             "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 1),
         }
-        return self._describe(folder, StageName.ONE, {}, {**cost, **self._skipped(self.data.train)})
+        return self._describe(folder, StageName.ONE, {}, {**cost, **self._missed(StageName.ONE, self.data.train)})
 
     def stage_two(self, folder: RunFolder, stage_one_folder: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
         config = self.config
         stage_one = self._new_method()
-        state = checkpoint.load(stage_one_folder / "checkpoint.pt", self.device)
+        state = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
         stage_one.load_state_dict(checkpoint.result(state))
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
+        self._set_threads(folder, StageName.TWO, stage_one, training or config.train)
         source: ImageSource = (images := for_stage_two.images())
         images.skipped.zero_()  # counted anew, whether or not stage one was trained by this process
         context = self._context(StageName.TWO.key, source, method)  # its stream is not that of the training
@@ -159,15 +171,18 @@ class Runner:
             "stage_one_seconds": first.cost["seconds"],
             "images_per_second": first.cost["images_per_second"],
         }
+        below = first.cost.get("left_out_images")
+        cost |= {} if below is None else {"stage_one_left_out_images": below}
+        self.circumstances.provenance["stage_one_threads"] = first.environment.get("threads")
         metrics = evaluate(load_predictions(predictions))
-        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._skipped(images)})
+        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName, best: bool
     ) -> TrainState:
         config = self.config
         key = name.training
-        stage = Stage(name.value, folder.path, "checkpoint.pt", config.budget, config.checkpoint, config.progress, key)
+        stage = Stage(name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key)
         context = self._context(name.value, source, method)
         score = None
         if best:
@@ -176,9 +191,29 @@ class Runner:
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)
+        if missing := trainer.left_out:
+            self.left_out[name] = missing
+            if folder.writes:
+                words = left_out_warning(missing, len(trainer.order), training, key, self.processes.world_size)
+                print(f"lt_bench: {name.value}: {words}", file=sys.stderr)
         trained = trainer.fit()
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
+
+    def _set_threads(
+        self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
+    ) -> None:
+        """Compute a stage with the threads that its network is worth, the same on all ranks, and say so."""
+        images = views * min(training.batch_size, training.microbatch or training.batch_size)
+        chosen = torch.get_num_threads()
+        if self.processes.rank == 0:
+            kept = checkpoint.threads(folder.path / CHECKPOINT)
+            images //= self.processes.world_size
+            chosen, why = threads.choose(self.config, method.encoder, images, self.device, self.others, kept)
+            if chosen != self._threads_said:
+                print(f"{name.value}: threads {chosen} ({why}); {waiting()}")
+                self._threads_said = chosen
+        torch.set_num_threads(distributed.from_rank0(chosen, self.device))
 
     def _context(self, stream: str, source: ImageSource, method: Method) -> EngineContext:
         seed = derived_seed(self.config.seed, stream)
@@ -192,13 +227,19 @@ class Runner:
     def _describe(
         self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]
     ) -> RunRecord:
-        return describe(self.config, folder.identity, stage, metrics, cost, self.circumstances)
+        training, path = self.config.train if stage is StageName.ONE else self.config.stage_two.train, folder.path
+        kept = {"sha256": checkpoint.digest(path / CHECKPOINT), "epoch": training.epochs} if training else None
+        circumstances = self.circumstances
+        if earlier := folder.earlier_versions():
+            circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept)
 
-    def _skipped(self, images: Images) -> dict[str, int]:
-        """How many images of a stage could not be read and were skipped, where that is allowed."""
+    def _missed(self, name: StageName, images: Images) -> dict[str, int]:
+        """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""
+        missed = {"left_out_images": self.left_out[name]} if name in self.left_out else {}
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
-            return {}
-        return {"skipped_images": int(distributed.union(images.skipped).sum())}
+            return missed
+        return {**missed, "skipped_images": int(distributed.union(images.skipped).sum())}
 
 
 def _print_waiting(identity: str) -> None:

@@ -1,18 +1,24 @@
-"""Batch augmentation against the per-image PIL pipeline of torchvision: `python tests/benchmarks/bench_augment.py`."""
+"""Batch augmentation against three libraries: `python tests/benchmarks/bench_augment.py [--tiny]`.
+
+torchvision on PIL images, one by one, is what the published code does. torchvision v2 and kornia work on whole batches,
+under another law: v2 draws once for the batch, kornia in part.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from harness import alternate, describe, report
+from harness import Comparison, NotMeasured, Side, alike, close, compare, missing, script
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
+from torchvision.transforms import v2
 
 from lt_bench.augment.autoaugment import AutoAugment
 from lt_bench.augment.boosted import TABLE, Boost, BoostedRandAugment
@@ -21,24 +27,33 @@ from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.cutout import Cutout
 from lt_bench.augment.pipeline import Op, Pipeline
-from lt_bench.engine.allocator import keep_freed_memory
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
-class Case(NamedTuple):
-    """A view, the same for both sides, its batch size, the ratio asked for and how the images are stored.
+ONCE = "one draw for the batch"
+Of = Callable[[Any], list[Any]]  # the module kornia.augmentation -> its transforms
 
-    ``theirs`` works on PIL images, ``on_tensors`` after the conversion and before normalisation.
+
+class Case(NamedTuple):
+    """A view as every library has it, its batch size, the ratio asked for and how the images are stored.
+
+    ``pil`` works on PIL images, ``on_tensors`` after the conversion and before normalisation; ``v2`` and ``kornia``
+    work on batches of pixels in [0, 1], and are left out where the library has no such view. ``agree`` judges pixels.
     """
 
     title: str
     ours: list[Op]
-    theirs: list
+    pil: list[Any]
     batch: int
     goal: float | None
+    v2: list[Any] | None = None
+    kornia: Of | None = None
+    kornia_note: str = ""
+    row: str = ""
     layout: torch.memory_format = torch.contiguous_format
-    on_tensors: tuple = ()
+    on_tensors: tuple[Any, ...] = ()
+    agree: Callable[[Any, Any], bool] = alike
 
 
 class PilBlur:
@@ -121,32 +136,72 @@ def simclr(batch: int) -> Case:
         ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         Grayscale(0.2),
     ]
-    theirs = [
+    pil = [
         transforms.RandomResizedCrop(32, scale=(0.2, 1.0)),
         transforms.RandomHorizontalFlip(),
         transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
         transforms.RandomGrayscale(0.2),
     ]
-    return Case(f"SimCLR view, batch {batch}", ours, theirs, batch, 8)
+    on_batches = [
+        v2.RandomResizedCrop(32, scale=(0.2, 1.0), antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+        v2.RandomGrayscale(0.2),
+    ]
+
+    def kornia(augmentation: Any) -> list[Any]:
+        return [
+            augmentation.RandomResizedCrop((32, 32), scale=(0.2, 1.0), cropping_mode="resample"),
+            augmentation.RandomHorizontalFlip(),
+            augmentation.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+            augmentation.RandomGrayscale(p=0.2),
+        ]
+
+    title = f"SimCLR view, batch {batch}"
+    return Case(title, ours, pil, batch, 8, on_batches, kornia, "one order for the batch", title)
 
 
 def blurred(batch: int) -> Case:
     """The contrastive views of BCL and PaCo on CIFAR."""
     plain = simclr(batch)
-    theirs = [*plain.theirs, transforms.RandomApply([PilBlur()], p=0.5)]
-    return Case(f"sim view with blur, batch {batch}", [*plain.ours, BoxBlur((0.1, 2.0), p=0.5)], theirs, batch, 6)
+    assert plain.v2 and plain.kornia
+    of_kornia = plain.kornia
+    title = f"view with blur of BCL and PaCo, batch {batch}"
+    return plain._replace(
+        title=title,
+        ours=[*plain.ours, BoxBlur((0.1, 2.0), p=0.5)],
+        pil=[*plain.pil, transforms.RandomApply([PilBlur()], p=0.5)],
+        v2=[*plain.v2, v2.RandomApply([v2.GaussianBlur(9, (0.1, 2.0))], p=0.5)],
+        kornia=lambda library: [*of_kornia(library), library.RandomGaussianBlur((9, 9), (0.1, 2.0), p=0.5)],
+        goal=6,
+        row=title,
+    )
 
 
 def classified(batch: int) -> Case:
     """The view of the classification branch of BCL, PaCo and ProCo on CIFAR."""
     ours: list[Op] = [CropWithPadding(32, 4), HorizontalFlip(0.5), AutoAugment(), Cutout(16)]
-    theirs = [
-        transforms.RandomCrop(32, padding=4),
-        transforms.RandomHorizontalFlip(),
-        transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10, fill=128),
-    ]
-    title = f"view 1 of BCL, PaCo, ProCo: crop, flip, AutoAugment, Cutout, batch {batch}"
-    return Case(title, ours, theirs, batch, 6, on_tensors=(TensorCutout(16),))
+    policy = transforms.AutoAugmentPolicy.CIFAR10
+    flipped = cropped(batch)
+    assert flipped.v2 and flipped.kornia
+    of_kornia = flipped.kornia
+    hole = {"p": 1.0, "scale": (0.25, 0.25), "ratio": (1.0, 1.0)}
+
+    def kornia(augmentation: Any) -> list[Any]:
+        return [*of_kornia(augmentation), augmentation.auto.AutoAugment("cifar10"), augmentation.RandomErasing(**hole)]
+
+    return Case(
+        f"view 1 of BCL, PaCo, ProCo: crop, flip, AutoAugment, Cutout, batch {batch}",
+        ours,
+        [*flipped.pil, transforms.AutoAugment(policy, fill=128)],
+        batch,
+        6,
+        [*flipped.v2, v2.AutoAugment(policy, fill=0.5), v2.RandomErasing(**hole)],
+        kornia,
+        "one policy for the batch",
+        f"first view of BCL, PaCo, ProCo (AutoAugment, Cutout), batch {batch}",
+        on_tensors=(TensorCutout(16),),
+    )
 
 
 def boosted(batch: int, k: int, floor: float) -> Case:
@@ -154,29 +209,54 @@ def boosted(batch: int, k: int, floor: float) -> Case:
     crop, interpolation = (0.1, 1.0), transforms.InterpolationMode.BICUBIC
     plain = simclr(batch)
     ours = [RandomResizedCrop(32, scale=crop, interpolation="bicubic"), *plain.ours[1:]]
-    theirs = [transforms.RandomResizedCrop(32, scale=crop, interpolation=interpolation), *plain.theirs[1:]]
+    pil = [transforms.RandomResizedCrop(32, scale=crop, interpolation=interpolation), *plain.pil[1:]]
+    title = f"boosted view, {k} operation(s), batch {batch}"
     return Case(
-        f"boosted view, {k} operation(s), batch {batch}",
+        title,
         [*ours, BoostedRandAugment(k, floor, random=k > 1)],
-        [*theirs, PilBoosted(k, floor)],
+        [*pil, PilBoosted(k, floor)],
         batch,
         6 if k == 1 else None,
+        row=f"view of boosted contrastive learning, {k} operation{'s' if k > 1 else ''}, batch {batch}",
     )
 
 
-def cases() -> list[Case]:
+def cropped(batch: int) -> Case:
+    """The view of CE on CIFAR."""
+    title = f"crop with padding and flip, batch {batch}"
+    return Case(
+        title,
+        [CropWithPadding(32, 4), HorizontalFlip(0.5)],
+        [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()],
+        batch,
+        8,
+        [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()],
+        lambda library: [library.RandomCrop((32, 32), padding=4), library.RandomHorizontalFlip()],
+        row=title,
+    )
+
+
+def evaluated(batch: int, layout: torch.memory_format) -> Case:
+    """No augmentation: conversion and normalisation, which every library does alike."""
+    last = layout == torch.channels_last
+    title = f"evaluation, batch {batch}, split stored {'channels_last' if last else 'plane by plane'}"
+    row = f"evaluation, batch {batch}" if last else ""
+    goal = 30 if last else None
+    return Case(title, [], [], batch, goal, [], lambda _: [], row=row, layout=layout, agree=close(atol=1e-5))
+
+
+def cases(batch: int) -> list[Case]:
     """All comparisons."""
-    theirs = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
     return [
-        simclr(512),
-        simclr(256),
-        blurred(512),
-        classified(512),
-        boosted(512, 1, 10),
-        boosted(512, 2, 5),
-        Case("crop with padding and flip, batch 512", [CropWithPadding(32, 4), HorizontalFlip(0.5)], theirs, 512, 8),
-        Case("evaluation, batch 512, split stored plane by plane", [], [], 512, None),
-        Case("evaluation, batch 512, split stored channels_last", [], [], 512, 30, torch.channels_last),
+        simclr(batch),
+        simclr(batch // 2)._replace(row=""),
+        blurred(batch),
+        classified(batch),
+        boosted(batch, 1, 10),
+        boosted(batch, 2, 5),
+        cropped(batch),
+        evaluated(batch, torch.contiguous_format),
+        evaluated(batch, torch.channels_last),
     ]
 
 
@@ -186,35 +266,49 @@ def smooth_images(count: int) -> Tensor:
     return F.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
-def compare(case: Case) -> bool:
-    """Time both sides in turn; whether the goal is met."""
+def same_shape(mine: Tensor, theirs: Tensor) -> bool:
+    """All that can be asked where one draw is for the whole batch."""
+    return mine.shape == theirs.shape and bool(theirs.isfinite().all())
+
+
+def sides(case: Case) -> Iterator[Side]:
+    """The view in every library that is here and has it, colours and normalisation included; ours comes last."""
     images = smooth_images(case.batch).contiguous(memory_format=case.layout)
     arrays = list(np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()))
+    end = transforms.Normalize(MEAN, STD)
+    per_image = transforms.Compose([*case.pil, transforms.ToTensor(), *case.on_tensors, end])
+    yield Side(
+        "PIL, image by image",
+        lambda: torch.stack([per_image(Image.fromarray(array)) for array in arrays]),
+        case.goal,
+    )
+    if case.v2 is not None:
+        whole = v2.Compose([v2.ToDtype(torch.float32, scale=True), *case.v2, v2.Normalize(MEAN, STD)])
+        law = {"note": ONCE, "agree": same_shape} if case.v2 else {}
+        yield Side("torchvision v2", lambda: whole(images), **law)
+    if case.kornia is not None and not missing("kornia"):
+        import kornia.augmentation as augmentation
+
+        steps = [*case.kornia(augmentation), augmentation.Normalize(MEAN, STD)]
+        sequence = augmentation.AugmentationSequential(*steps)
+        law = {"note": case.kornia_note, "agree": same_shape} if case.kornia_note else {}
+        yield Side("kornia", lambda: sequence(images.float() / 255), **law)
     view, generator = Pipeline(case.ours, MEAN, STD), torch.Generator().manual_seed(0)
     boost = Boost(torch.full((case.batch,), 0.5), torch.rand(case.batch, generator=generator))
-    per_image = transforms.Compose(
-        [*case.theirs, transforms.ToTensor(), *case.on_tensors, transforms.Normalize(MEAN, STD)]
-    )
-    names = {"pil": "torchvision on PIL, image by image", "batch": "lt_bench, whole batch"}
-    seconds = alternate(
-        {
-            names["pil"]: lambda: torch.stack([per_image(Image.fromarray(array)) for array in arrays]),
-            names["batch"]: lambda: view(images, generator, boost=boost),
-        }
-    )
-    ratio = report(case.title, seconds, names["pil"], names["batch"], case.goal)
-    best = {key: case.batch / min(seconds[name]) for key, name in names.items()}
-    print(f"  views per second, best round: {best['pil']:.0f} -> {best['batch']:.0f}")
-    return case.goal is None or ratio >= case.goal
+    yield Side("lt_bench", lambda: view(images, generator, boost=boost))
 
 
-def main() -> int:
-    """Run all comparisons in one thread; 1 if a goal is missed."""
-    torch.set_num_threads(1)
-    kept = keep_freed_memory()
-    print(f"{describe()}, freed memory {'kept' if kept else 'returned'}")
-    return 0 if all([compare(case) for case in cases()]) else 1
+def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
+    """Every view beside every library."""
+    for case in cases(32 if tiny else 512):
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        *baselines, ours = sides(case)
+        yield from compare(case.title, baselines, ours, case.agree, rounds=1 if tiny else 7, row=case.row)
+        if case.kornia is not None and (reason := missing("kornia")):
+            yield NotMeasured(case.title, "kornia", reason, case.row)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script(measure))

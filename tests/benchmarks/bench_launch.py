@@ -1,69 +1,95 @@
 """A sweep of 1,000 runs, planned, queued and planned again when it is done: `python tests/benchmarks/bench_launch.py`.
 
-The queue is a stand-in for SLURM's commands, which takes no time; everything else is what a user's sweep does.
+The queue is a stand-in for SLURM's commands, which takes no time; everything else is what a user's sweep does. Beside
+it stands a command of its own for each of a few of the runs. Both are seconds of a run.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-QUEUE_SECONDS, PLAN_SECONDS = 30.0, 5.0
+from harness import Comparison, Measured, script
+
+QUEUE_LIMIT, PLAN_LIMIT = 0.03, 0.005  # seconds of a run
 METHODS = "ce,balanced_softmax,ldam_drw,supcon,sbcl,bcl,paco,gpaco,proco,gpaco_multitask"
-WORDS = (f"method={METHODS}", "imbalance=if100,if50,if20,if10,native", "seed=range(20)", "launch=slurm")
+FACTORS = "if100,if50,if20,if10,native"
 COMMANDS = {"sbatch": "echo Submitted batch job $$", "srun": "", "squeue": "", "sacct": "", "scontrol": ""}
 
 
-def main() -> int:
-    """Time both; 1 if one of them is slower than its goal."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+class Sweep:
+    """Runs of method ``ce`` or of all, in a folder of their own, and SLURM's commands."""
+
+    def __init__(self, folder: Path, tiny: bool) -> None:
+        (folder / "bin").mkdir()
         for command, text in COMMANDS.items():
-            (folder / command).write_text(f"#!/bin/sh\n{text}\n")
-            (folder / command).chmod(0o755)
-        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
-        runs = folder / "runs"
-        queued = _timed(
-            "plan and queue", QUEUE_SECONDS, ["-m", "lt_bench", "-m", *WORDS, f"output_dir={runs}"], environment
-        )
-        print(f"  {_finish(runs, folder / 'sample')} runs are given a record")
-        words = ["-m", "lt_bench.launch", "submit", *WORDS, f"output_dir={runs}"]
-        planned = _timed("plan what is done", PLAN_SECONDS, words, environment)
-    return 0 if queued <= QUEUE_SECONDS and planned <= PLAN_SECONDS else 1
+            (folder / "bin" / command).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / "bin" / command).chmod(0o755)
+        self.environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+        self.folder = folder
+        self.said: dict[str, str] = {}
+        methods, factors, self.seeds = ("ce", "if100", 8) if tiny else (METHODS, FACTORS, 20)
+        self.axes = [f"method={methods}", f"imbalance={factors}"]
+        self.count = len(methods.split(",")) * len(factors.split(",")) * self.seeds
+        self.few = 1 if tiny else 5
+
+    def at_once(self, *command: str) -> float:
+        """Seconds of a run, where one command has all."""
+        return self.seconds("all", *command, *self.axes, f"seed=range({self.seeds})") / self.count
+
+    def one_by_one(self, *command: str) -> list[float]:
+        """Seconds of each of a few runs that have a command of their own."""
+        words = ("method=ce", "imbalance=if100")
+        return [self.seconds("few", *command, *words, f"seed={seed}") for seed in range(self.few)]
+
+    def seconds(self, name: str, *words: str) -> float:
+        """Of a command whose runs lie in the folder of this name."""
+        command = [sys.executable, "-m", *words, "launch=slurm", f"output_dir={self.folder / name}"]
+        start = time.perf_counter()
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        self.said[name] = done.stderr
+        return time.perf_counter() - start
+
+    def queued(self) -> bool:
+        """Whether every run has been handed to the queue, on both sides."""
+        found = [len([*(self.folder / name).glob("*/submission.json")]) for name in ("all", "few")]
+        return found == [self.count, self.few]
+
+    def finish(self) -> None:
+        """Give every run a record, as if it were done: that of a short run with another identity."""
+        words = ["-m", "lt_bench", "method=ce", "stage_two=none", "budget=smoke", "progress=false"]
+        other = self.folder / "sample"
+        subprocess.run([sys.executable, *words, f"output_dir={other}"], check=True, capture_output=True)
+        records = [json.loads(path.read_text()) for path in other.glob("*/record.json")]
+        sample = next(record for record in records if record["kind"] == "run")
+        for path in self.folder.glob("*/*/submission.json"):
+            (path.parent / "record.json").write_text(json.dumps({**sample, "run_id": path.parent.name}))
+
+    def repeated(self) -> bool:
+        """Whether the last command over all runs has found them done."""
+        return f"done: {self.count}" in self.said["all"]
 
 
-def _timed(title: str, goal: float, words: list[str], environment: dict[str, str]) -> float:
-    start, before = time.perf_counter(), _processor()
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - start
-    said = done.stderr.strip().splitlines()[0]
-    print(f"{title}: {seconds:.1f} s ({_processor() - before:.1f} s of a processor), goal {goal:g} s: ", end="")
-    print("met" if seconds <= goal else "MISSED", f"({said})")
-    return seconds
-
-
-def _processor() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _finish(runs: Path, other: Path) -> int:
-    """Give every run a record, as if it were done: that of a short run with another identity."""
-    words = ["-m", "lt_bench", "method=ce", "stage_two=none", "budget=smoke", "progress=false", f"output_dir={other}"]
-    subprocess.run([sys.executable, *words], check=True, capture_output=True)
-    records = [json.loads(path.read_text()) for path in other.glob("*/record.json")]
-    sample = next(record for record in records if record["kind"] == "run")
-    folders = [path.parent for path in runs.glob("*/submission.json")]
-    for folder in folders:
-        (folder / "record.json").write_text(json.dumps({**sample, "run_id": folder.name}))
-    return len(folders)
+def measure(tiny: bool) -> Iterator[Comparison]:
+    """Both, each with its limit."""
+    with tempfile.TemporaryDirectory() as name:
+        sweep = Sweep(Path(name), tiny)
+        queue, plan = ("lt_bench", "-m"), ("lt_bench.launch", "submit")
+        for what, words, limit in (("planned and queued", queue, QUEUE_LIMIT), ("planned when done", plan, PLAN_LIMIT)):
+            if words == plan:
+                sweep.finish()
+            ours = Measured.of("one command", sweep.at_once(*words))
+            theirs = Measured.of("a command for each run", *sweep.one_by_one(*words))
+            agree = sweep.queued() if words == queue else sweep.repeated()
+            row = f"a run of {sweep.count:,} that are {what}"
+            yield Comparison(row, "s", theirs, ours, agree, limit=limit, row=row)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script(measure))

@@ -1,24 +1,24 @@
-"""Time, peak memory and kernels of the subclass-balancing loss against its equations written with masks.
+"""The subclass-balancing loss against its equations with masks and the authors' form.
 
-Run: python tests/benchmarks/bench_losses.py    (exit status 1 when a goal is missed)
+Run: python tests/benchmarks/bench_losses.py [--tiny]
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from harness import compare_losses, describe
+from harness import Comparison, Side, compare_losses, script
+from long_tail import CLASSES, COUNTS, long_tailed_labels
 from torch import Tensor
 
 from lt_bench.losses.sbcl import subclass_balancing
-from lt_bench.losses.supcon import supcon
 
-BATCH, WIDTH, CLASSES = 512, 128, 100
+WIDTH = 128
 TEMPERATURE, BETA, BASE_TEMPERATURE = 0.1, 0.25, 0.07
-TIME_GOAL, MEMORY_GOAL = 1.5, 1.8
+EQUATIONS_GOALS, AUTHORS_GOALS = (1.7, 2.5), (1.7, 2.5)  # time, memory
 
 
 def masked_equations(features: Tensor, labels: Tensor, subclasses: Tensor, class_temperatures: Tensor) -> Tensor:
@@ -42,32 +42,63 @@ def masked_equations(features: Tensor, labels: Tensor, subclasses: Tensor, class
     return (-(TEMPERATURE / BASE_TEMPERATURE) * near - BETA * far).mean()
 
 
-def long_tailed_batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Features (512, 2, 128), labels drawn with imbalance factor 100, subclasses of about ten images, temperatures."""
-    counts = (500 * 0.01 ** (torch.arange(CLASSES) / (CLASSES - 1))).floor()
-    labels = torch.multinomial(counts, BATCH, replacement=True, generator=generator)
-    clusters = (counts // 10).clamp(min=1)[labels]
-    subclasses = labels * CLASSES + (torch.rand(BATCH, generator=generator) * clusters).long()
-    features = F.normalize(torch.randn(BATCH, 2, WIDTH, generator=generator), dim=2)
+def authors_form(features: Tensor, labels: Tensor, subclasses: Tensor, class_temperatures: Tensor) -> Tensor:
+    """As the authors' code goes about it: masks of images, repeated for the views; the product anew for every term."""
+    images, views, _ = features.shape
+    contrast = torch.cat(torch.unbind(features, dim=1), dim=0)
+    others = torch.scatter(torch.ones(images * views, images * views), 1, torch.arange(images * views)[:, None], 0)
+    partner = torch.eye(images).repeat(views, views) * others
+    of_class = torch.eq(labels[:, None], labels[None]).float().repeat(views, views)
+    of_subclass = torch.eq(subclasses[:, None], subclasses[None]).float().repeat(views, views)
+
+    similarity = torch.div(torch.matmul(contrast, contrast.T), TEMPERATURE)
+    highest, _ = torch.max(similarity, dim=1, keepdim=True)
+    logits = similarity - highest.detach()
+    mask = of_subclass * others
+    log_prob = logits - torch.log((torch.exp(logits) * others).sum(1, keepdim=True))
+    near = (mask * log_prob).sum(1) / mask.sum(1)
+
+    temperatures = class_temperatures[labels].repeat(views)[:, None]
+    similarity = torch.div(torch.matmul(contrast, contrast.T), temperatures)
+    highest, _ = torch.max(similarity, dim=1, keepdim=True)
+    logits = similarity - highest.detach()
+    mask = of_class - of_subclass + partner
+    candidates = 1 - of_subclass + partner
+    log_prob = logits - torch.log((torch.exp(logits) * candidates).sum(1, keepdim=True))
+    far = (mask * log_prob).sum(1) / mask.sum(1)
+    return -(TEMPERATURE / BASE_TEMPERATURE * near + BETA * far).mean()
+
+
+def long_tailed_batch(images: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features (images, 2, 128), their labels, subclasses of about ten images of the set, temperatures (100,)."""
+    labels = long_tailed_labels(images, generator)
+    clusters = (COUNTS // 10).clamp(min=1)[labels]
+    subclasses = labels * CLASSES + (torch.rand(images, generator=generator) * clusters).long()
+    features = F.normalize(torch.randn(images, 2, WIDTH, generator=generator), dim=2)
     temperatures = 0.07 + 0.06 * torch.rand(CLASSES, generator=generator)
     return features.requires_grad_(), labels, subclasses, temperatures
 
 
-def main() -> int:
-    """Compare, print, and return the exit status."""
-    torch.set_num_threads(1)
-    print(describe())
-    features, labels, subclasses, temperatures = long_tailed_batch(torch.Generator().manual_seed(0))
-    losses: dict[str, Callable[[], Tensor]] = {
-        "equations with masks": lambda: masked_equations(features, labels, subclasses, temperatures),
-        "subclass_balancing": lambda: subclass_balancing(
-            features, labels, subclasses, TEMPERATURE, temperatures, BETA, BASE_TEMPERATURE
+def measure(tiny: bool) -> Iterator[Comparison]:
+    """Time, peak memory and operations at batch 512, the half of the recipe's."""
+    images = 24 if tiny else 512
+    batch = long_tailed_batch(images, torch.Generator().manual_seed(0))
+    features, labels, subclasses, temperatures = batch
+    yield from compare_losses(
+        f"SBCL loss, {2 * images} embeddings x {WIDTH}, {CLASSES} classes",
+        [
+            Side("equations with masks", lambda: masked_equations(*batch), *EQUATIONS_GOALS),
+            Side("the authors' form", lambda: authors_form(*batch), *AUTHORS_GOALS),
+        ],
+        Side(
+            "subclass_balancing",
+            lambda: subclass_balancing(features, labels, subclasses, TEMPERATURE, temperatures, BETA, BASE_TEMPERATURE),
         ),
-        "supcon": lambda: supcon(features, labels, TEMPERATURE, TEMPERATURE),
-    }
-    title = f"SBCL loss, {2 * BATCH} embeddings x {WIDTH}, {CLASSES} classes"
-    return 0 if compare_losses(title, losses, (features,), (TIME_GOAL, MEMORY_GOAL)) else 1
+        (features,),
+        rounds=2 if tiny else 15,
+        row=f"SBCL loss, batch {images}",
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script(measure))

@@ -1,27 +1,23 @@
 """One view of ProCo with its estimation, forward and backward, against the authors' form written out.
 
-Run: python tests/benchmarks/bench_proco.py    (exit status 1 when a goal is missed)
+Run: python tests/benchmarks/bench_proco.py [--tiny]
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from harness import OpCount, PeakMemory, alternate, describe, report
+from harness import Comparison, Side, compare_losses, script
 from torch import Tensor
 
-from lt_bench.engine.allocator import keep_freed_memory
 from lt_bench.geometry.vmf import MAX_KAPPA, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.losses.proco import contrastive_logits
 
-# features, classes, dimension: passes that are timed together, goal
-SHAPES: dict[tuple[int, int, int], tuple[int, float | None]] = {
-    (256, 100, 128): (16, 10.0),
-    (32, 1000, 1024): (2, None),
-}
+GOAL = 10.0
 TEMPERATURE = 0.1
 
 
@@ -93,40 +89,32 @@ def ours(statistics: Statistics, features: Tensor, labels: Tensor, prior: Tensor
     )
 
 
-def compare(size: int, classes: int, dim: int, passes: int, goal: float | None) -> bool:
-    """Print times, peak memory and kernels of both; whether the goal is met."""
+def view(size: int, classes: int, dim: int, goal: float | None, rounds: int) -> Iterator[Comparison]:
+    """One view, with its gradients; each side has statistics of its own, which every call moves."""
     generator = torch.Generator().manual_seed(0)
     features = F.normalize(torch.randn(size, dim, generator=generator), dim=1).requires_grad_()
     labels = torch.randint(classes, (size,), generator=generator)
     prior = log_prior(torch.arange(classes) + 1)
-    steps, gradients = {}, {}
-    for name, loss in (("written out", written_out), ("ours", ours)):
-        statistics = Statistics(classes, dim)
-        steps[name] = lambda loss=loss, statistics=statistics: torch.autograd.grad(
-            loss(statistics, features, labels, prior), features
-        )
-        gradients[name] = steps[name]()[0]
-    torch.testing.assert_close(gradients["ours"], gradients["written out"], rtol=1e-3, atol=1e-6)
-    repeated = {name: lambda step=step: [step() for _ in range(passes)] for name, step in steps.items()}
-    title = f"ProCo, one view with estimation, {size} features x {classes} classes x {dim}, {passes} passes"
-    ratio = report(title, alternate(repeated), "written out", "ours", goal)
-    for name, step in steps.items():
-        with PeakMemory() as memory:
-            step()
-        with OpCount() as kernels:
-            step()
-        print(f"  {name:<40} {memory.peak / 2**20:10.1f} MiB {kernels.count:6d} kernels")
-    return goal is None or ratio >= goal
+    known = [Statistics(classes, dim) for _ in range(2)]
+    yield from compare_losses(
+        f"ProCo, one view with estimation, {size} features x {classes} classes x {dim}",
+        [Side("the authors' recurrence", lambda: written_out(known[0], features, labels, prior), goal)],
+        Side("lt_bench", lambda: ours(known[1], features, labels, prior)),
+        (features,),
+        rounds,
+        rtol=1e-3,
+        row=f"ProCo, one view with estimation, {size} features × {classes} classes × {dim}",
+    )
 
 
-def main() -> int:
-    """Compare all shapes, print, and return the exit status."""
-    torch.set_num_threads(1)
-    keep_freed_memory()  # as a run does on the CPU
-    print(describe())
-    met = [compare(*shape, *settings) for shape, settings in SHAPES.items()]
-    return 0 if all(met) else 1
+def measure(tiny: bool) -> Iterator[Comparison]:
+    """CIFAR-100-LT's shape, where the goal stands, and ImageNet-LT's."""
+    if tiny:
+        yield from view(64, 10, 128, None, rounds=1)
+    else:
+        yield from view(256, 100, 128, GOAL, rounds=31)
+        yield from view(32, 1000, 1024, None, rounds=7)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script(measure))

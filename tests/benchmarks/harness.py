@@ -1,20 +1,150 @@
-"""Side-by-side timing: candidates run alternately in one process; medians are printed with their spread."""
+"""Side-by-side measurements: sides run alternately in one process, medians are printed with their spread.
+
+A script of this folder is one function ``measure(tiny)`` that yields comparisons, and ``script(measure)``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
 from unittest.mock import patch
 from weakref import WeakSet
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from lt_bench.engine.allocator import keep_freed_memory
+from lt_bench.files import write_json
+
+# symbols with factors on a value; the first whose factor makes it at least one is taken
+UNITS = {
+    "s": (("s", 1.0), ("ms", 1e3), ("µs", 1e6)),
+    "CPU s": (("CPU s", 1.0), ("CPU ms", 1e3), ("CPU µs", 1e6)),
+    "B": (("GiB", 2.0**-30), ("MiB", 2.0**-20), ("KiB", 2.0**-10)),
+    "operations": (("operations", 1.0),),
+}
+
+
+def shown(value: float, unit: str) -> str:
+    """A value with three digits and the unit that a person would choose."""
+    symbol, factor = next((form for form in UNITS[unit] if value * form[1] >= 1), UNITS[unit][-1])
+    number = f"{value * factor:,.0f}" if value * factor >= 100 else f"{value * factor:.3g}"
+    return f"{number} {symbol}" if number != "1" or unit != "operations" else "1 operation"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One side of a comparison: the median, the least and the greatest of its values."""
+
+    name: str
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, name: str, *values: float) -> Measured:
+        """From the values of all rounds."""
+        return cls(name, statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured on our side and, but where a limit alone is asked for, on a baseline's.
+
+    ``unit`` is a key of ``UNITS``. The two sides ``agree`` where their results are the same or, of random ones, have
+    the same distribution; ``note`` says where a baseline does other work. ``goal`` is the least ratio baseline / ours,
+    ``limit`` the greatest median of ours. Comparisons with equal ``row`` share a line of README's table, and those
+    without one are not in it.
+    """
+
+    what: str
+    unit: str
+    baseline: Measured | None
+    ours: Measured
+    agree: bool
+    goal: float | None = None
+    limit: float | None = None
+    row: str = ""
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times ours goes into the baseline."""
+        return self.baseline.median / self.ours.median if self.baseline else None
+
+    @property
+    def met(self) -> bool:
+        """Whether goal and limit are met, where there are any."""
+        fast = self.goal is None or (self.ratio is not None and self.ratio >= self.goal)
+        return fast and (self.limit is None or self.ours.median <= self.limit)
+
+    def text(self, judged: bool) -> str:
+        """What a person reads, with the goals where they are ``judged``."""
+        lines = [f"\n{self.what}" + (f" ({self.note})" if self.note else "")]
+        for side in filter(None, (self.baseline, self.ours)):
+            spread = f"  ({shown(side.least, self.unit)} - {shown(side.greatest, self.unit)})"
+            median = f"  {side.name:<40} {shown(side.median, self.unit):>16}"
+            lines.append(median + (spread if side.least < side.greatest else ""))
+        asked = [f"at least {self.goal:.3g} x"] if self.goal else []
+        asked += [f"at most {shown(self.limit, self.unit)}"] if self.limit is not None else []
+        wanted = f"   goal {', '.join(asked)}: {'met' if self.met else 'MISSED'}" if asked and judged else ""
+        if self.ratio is not None:
+            lines.append(f"  {'ratio':<40} {self.ratio:>14.2f} x{wanted}")
+        elif wanted:
+            lines.append(f"  {wanted.strip()}")
+        return "\n".join([*lines, *(() if self.agree else ("  the results DIFFER",))])
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """A comparison that this machine cannot make, with the reason."""
+
+    what: str
+    baseline: str
+    reason: str
+    row: str = ""
+
+    def text(self, judged: bool) -> str:
+        """What a person reads."""
+        return f"\n{self.what}\n  {self.baseline:<40} not measured: {self.reason}"
+
+
+class Side(NamedTuple):
+    """Something to measure: what it does, and as a baseline the ratios asked for, and where it differs from ours.
+
+    ``agree`` is asked instead of the comparison's own where a baseline has another law.
+    """
+
+    name: str
+    call: Callable[[], Any]
+    goal: float | None = None
+    memory_goal: float | None = None
+    note: str = ""
+    agree: Callable[[Any, Any], bool] | None = None
+
+
+class Timed(NamedTuple):
+    """Seconds of every round, and the result of the call before the first."""
+
+    seconds: list[float]
+    result: Any
+
+
+def missing(*modules: str) -> str:
+    """Why a baseline that needs these modules cannot be measured; empty where they are all here."""
+    absent = [name for name in modules if find_spec(name) is None]
+    return f"{', '.join(absent)} missing; pip install -e '.[benchmarks]'" if absent else ""
 
 
 def describe() -> str:
@@ -24,60 +154,129 @@ def describe() -> str:
     )
 
 
-def alternate(candidates: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
-    """Seconds per call of every candidate, run in turn for ``rounds`` rounds after one warm-up round."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for round_ in range(rounds + 1):
+def alternate(
+    candidates: Mapping[str, Callable[[], Any]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Timed]:
+    """Time every candidate, run in turn for ``rounds`` rounds after one warm-up round."""
+    timed: dict[str, Timed] = {name: Timed([], call()) for name, call in candidates.items()}
+    for _ in range(rounds):
         for name, call in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            if round_ > 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+            timed[name].seconds.append(clock() - start)
+    return timed
 
 
-def report(title: str, seconds: dict[str, list[float]], baseline: str, ours: str, goal: float | None = None) -> float:
-    """Print medians and spread, and the ratio baseline / ours against the goal; return the ratio."""
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratio = medians[baseline] / medians[ours]
-    print(f"\n{title}")
-    for name, values in seconds.items():
-        print(f"  {name:<40} {medians[name] * 1e3:10.2f} ms  ({min(values) * 1e3:.2f} - {max(values) * 1e3:.2f})")
-    wanted = "" if goal is None else f"   goal {goal:g}: {'met' if ratio >= goal else 'MISSED'}"
-    print(f"  {'ratio':<40} {ratio:10.2f} x{wanted}")
-    return ratio
+def close(rtol: float = 1e-4, atol: float = 1e-6) -> Callable[[Any, Any], bool]:
+    """A function that says whether two trees of tensors are the same up to rounding."""
+
+    def agree(found: Any, expected: Any) -> bool:
+        pairs = zip(tree_leaves(found), tree_leaves(expected), strict=True)
+        return all(torch.allclose(left, right, rtol=rtol, atol=atol) for left, right in pairs)
+
+    return agree
+
+
+def alike(found: Tensor, expected: Tensor) -> bool:
+    """Whether two random batches (N, ...) have one distribution, by the mean and the spread of an image.
+
+    Of both, the difference of the means over the batch is at most five of its standard errors.
+    """
+    if found.shape != expected.shape:
+        return False
+    for of_image in (lambda batch: batch.mean(1), lambda batch: batch.std(1)):
+        left, right = (of_image(batch.flatten(1).double()) for batch in (found, expected))
+        error = ((left.var() + right.var()) / len(left)).sqrt()
+        if (left.mean() - right.mean()).abs() > 5 * error + 1e-3:
+            return False
+    return True
+
+
+def compare(
+    what: str,
+    baselines: Sequence[Side],
+    ours: Side,
+    agree: Callable[[Any, Any], bool],
+    rounds: int = 7,
+    row: str = "",
+    waits: bool = False,
+) -> Iterator[Comparison]:
+    """Time our side and all baselines in turn, and compare it with each; ``agree(our result, theirs)`` judges both.
+
+    CPU time is taken, which other work on the machine changes little, but of sides that wait for a device or a disk
+    (``waits``) the time that passes.
+    """
+    clock, unit = (time.perf_counter, "s") if waits else (time.process_time, "CPU s")
+    timed = alternate({side.name: side.call for side in (*baselines, ours)}, rounds, clock)
+    mine, result = Measured.of(ours.name, *timed[ours.name].seconds), timed[ours.name].result
+    for side in baselines:
+        same = (side.agree or agree)(result, timed[side.name].result)
+        theirs = Measured.of(side.name, *timed[side.name].seconds)
+        yield Comparison(what, unit, theirs, mine, same, side.goal, row=row, note=side.note)
 
 
 def compare_losses(
-    title: str,
-    losses: dict[str, Callable[[], torch.Tensor]],
-    inputs: Sequence[torch.Tensor],
-    goals: tuple[float, float],
+    what: str,
+    baselines: Sequence[Side],
+    ours: Side,
+    inputs: Sequence[Tensor],
     rounds: int = 9,
     rtol: float = 1e-4,
-) -> bool:
-    """Time, peak memory and kernels of losses with their gradients; whether time and memory meet their goals.
+    row: str = "",
+) -> Iterator[Comparison]:
+    """Time, peak memory and operations of losses, which the sides compute, with their gradients, which must agree."""
+    steps = [
+        side._replace(call=lambda loss=side.call: torch.autograd.grad(loss(), inputs)) for side in (*baselines, ours)
+    ]
+    timed = [*compare(f"{what}, forward and backward", steps[:-1], steps[-1], close(rtol), rounds, row)]
+    yield from timed
+    *theirs, (my_peak, my_kernels) = [_costs(step) for step in steps]
+    for side, (peak, kernels), seconds in zip(baselines, theirs, timed, strict=True):
+        rest = {"row": row, "note": side.note}
+        yield Comparison(f"{what}, peak memory", "B", peak, my_peak, seconds.agree, side.memory_goal, **rest)
+        yield Comparison(f"{what}, operations", "operations", kernels, my_kernels, seconds.agree, note=side.note)
 
-    The first loss is the baseline, the second ours; their gradients must agree.
+
+def _costs(side: Side) -> tuple[Measured, Measured]:
+    """Peak bytes and operations of one call."""
+    with PeakMemory() as memory:
+        side.call()
+    with OpCount() as kernels:
+        side.call()
+    return Measured.of(side.name, memory.peak), Measured.of(side.name, kernels.count)
+
+
+Measure = Callable[[bool], Iterable[Comparison | NotMeasured]]
+
+
+def script(measure: Measure, threads: int = 1) -> int:
+    """The command line of a benchmark; 1 when sides disagree or, at full size, a goal is missed.
+
+    ``measure(tiny)`` makes the comparisons. Freed memory is kept, as a run on a CPU does it, for both sides.
+    ``--write FILE`` stores them with what they were measured on, also those that were made before an error.
     """
-    baseline, ours, *_ = losses
-    steps = {name: lambda loss=loss: torch.autograd.grad(loss(), inputs) for name, loss in losses.items()}
-    for found, expected in zip(steps[ours](), steps[baseline](), strict=True):
-        torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-6)
-    time_ratio = report(f"{title}, forward and backward", alternate(steps, rounds), baseline, ours, goals[0])
-    print("\npeak memory and kernels of one forward and backward")
-    peaks = {}
-    for name, step in steps.items():
-        with PeakMemory() as memory:
-            step()
-        with OpCount() as kernels:
-            step()
-        peaks[name] = memory.peak
-        print(f"  {name:<40} {memory.peak / 2**20:10.1f} MiB {kernels.count:6d} kernels")
-    memory_ratio = peaks[baseline] / peaks[ours]
-    met = memory_ratio >= goals[1]
-    print(f"  {'ratio':<40} {memory_ratio:10.2f} x   goal {goals[1]:g}: {'met' if met else 'MISSED'}")
-    return met and time_ratio >= goals[0]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tiny", action="store_true", help="a size that takes seconds, at which no goal is judged")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="store the comparisons as JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(threads)
+    kept = keep_freed_memory()
+    print(f"{describe()}, freed memory {'kept' if kept else 'returned'}")
+    found: list[Comparison | NotMeasured] = []
+    error = "it was stopped"
+    try:
+        for one in measure(arguments.tiny):
+            print(one.text(judged=not arguments.tiny), flush=True)
+            found.append(one)
+        error = ""
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+        raise
+    finally:
+        if arguments.write:
+            write_json(arguments.write, {"machine": describe(), "error": error, "rows": [asdict(one) for one in found]})
+    made = [one for one in found if isinstance(one, Comparison)]
+    return int(not all(one.agree and (one.met or arguments.tiny) for one in made))
 
 
 class PeakMemory(TorchDispatchMode):

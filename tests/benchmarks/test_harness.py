@@ -1,7 +1,24 @@
+import json
+import sys
+
 import numpy as np
 import pytest
 import torch
-from benchmarks.harness import HostReads, OpCount, PeakMemory, alternate, report
+from benchmarks import harness
+from benchmarks.harness import (
+    Comparison,
+    HostReads,
+    Measured,
+    NotMeasured,
+    OpCount,
+    PeakMemory,
+    Side,
+    alike,
+    alternate,
+    compare_losses,
+    script,
+    shown,
+)
 
 
 def test_peak_memory_counts_live_storages_and_leaves_older_ones_out():
@@ -90,9 +107,97 @@ def test_host_reads_are_not_found_in_ordinary_indexing():
     assert reads.found == []
 
 
-def test_candidates_take_turns_and_the_ratio_is_of_medians(capsys):
+def test_candidates_take_turns_after_a_warm_up():
     calls = []
-    seconds = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
-    assert calls == ["a", "b"] * 4 and [len(values) for values in seconds.values()] == [3, 3]
-    assert report("title", {"slow": [4.0, 9.0, 1.0], "fast": [2.0]}, "slow", "fast", goal=3) == 2
-    assert "MISSED" in capsys.readouterr().out
+    timed = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b") or "result"}, rounds=3)
+    assert calls == ["a", "b"] * 4 and [len(one.seconds) for one in timed.values()] == [3, 3]
+    assert timed["b"].result == "result"
+
+
+def comparison(**changed):
+    slow, fast = Measured.of("slow", 4.0, 9.0, 1.0), Measured.of("fast", 2.0)
+    return Comparison("title", "s", **{"baseline": slow, "ours": fast, "agree": True, "goal": 3, **changed})
+
+
+def test_the_ratio_is_of_medians_and_goals_are_judged_where_asked():
+    assert comparison().ratio == 2 and not comparison().met and comparison(goal=2).met
+    assert not comparison(goal=None, limit=1.9).met and comparison(goal=None, baseline=None, limit=2).met
+    assert "MISSED" in comparison().text(judged=True) and "MISSED" not in comparison().text(judged=False)
+    assert "DIFFER" in comparison(agree=False).text(judged=False)
+
+
+def yielding(row):
+    return lambda tiny: [row, NotMeasured("title", "other", f"tiny is {tiny}")]
+
+
+@pytest.mark.parametrize(
+    ("words", "changed", "status"),
+    [
+        ([], {"goal": 2}, 0),
+        ([], {}, 1),
+        (["--tiny"], {}, 0),
+        (["--tiny"], {"agree": False}, 1),
+        ([], {"goal": None, "limit": 1}, 1),
+    ],
+)
+def test_a_script_fails_where_sides_disagree_or_a_goal_is_missed(
+    words, changed, status, command_line, tmp_path, capsys
+):
+    command_line("bench_x.py", "--write", str(tmp_path / "x.json"), *words)
+    assert script(yielding(comparison(**changed))) == status
+    kept = json.loads((tmp_path / "x.json").read_text())
+    assert len(kept["rows"]) == 2 and not kept["error"] and kept["rows"][0]["ours"]["median"] == 2
+    said = capsys.readouterr().out
+    assert f"tiny is {bool(words)}" in said and "freed memory kept" in said
+
+
+def test_what_was_measured_before_an_error_is_stored(command_line, tmp_path):
+    def measure(tiny):
+        yield comparison()
+        raise ValueError("no such thing")
+
+    command_line("bench_x.py", "--write", str(tmp_path / "x.json"))
+    with pytest.raises(ValueError, match="no such"):
+        script(measure)
+    kept = json.loads((tmp_path / "x.json").read_text())
+    assert len(kept["rows"]) == 1 and kept["error"] == "ValueError: no such thing"
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    """A command line for ``script``, which must leave threads and allocator of this process alone."""
+    monkeypatch.setattr(harness, "keep_freed_memory", lambda: True)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    return lambda *words: monkeypatch.setattr(sys, "argv", [*words])
+
+
+def test_losses_are_compared_in_time_memory_and_operations():
+    rows = torch.rand(64, 8, requires_grad=True)
+    ours = Side("ours", lambda: rows.sum())
+    baselines = [Side("squares", lambda: (rows * rows / rows).sum()), Side("twice", lambda: 2 * rows.sum(), 1, 2)]
+    found = [*compare_losses("sums", baselines, ours, [rows], rounds=1, row="sums")]
+    assert [(one.baseline.name, one.unit) for one in found] == [
+        ("squares", "CPU s"), ("twice", "CPU s"), ("squares", "B"), ("squares", "operations"), ("twice", "B"),
+        ("twice", "operations"),
+    ]  # fmt: skip
+    assert [one.agree for one in found] == [True, False, True, True, False, False]
+    assert found[1].goal == 1 and found[4].goal == 2 and found[2].ratio > 1 and found[3].ratio > 1
+
+
+def test_random_batches_are_alike_by_mean_and_spread():
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(64, 3, 4, 4, generator=generator) for _ in range(2))
+    assert alike(first, second)
+    assert not alike(first, second + 0.5) and not alike(first, second * 1.5) and not alike(first, second[:32])
+
+
+def test_values_are_shown_with_the_unit_that_a_person_would_choose():
+    given = [(0.0123, "s"), (2.5, "s"), (3e-6, "CPU s"), (3 * 2**20, "B"), (1, "operations"), (1234, "operations")]
+    assert [shown(*value) for value in given] == [
+        "12.3 ms",
+        "2.5 s",
+        "3 CPU µs",
+        "3 MiB",
+        "1 operation",
+        "1,234 operations",
+    ]

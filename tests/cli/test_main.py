@@ -142,8 +142,8 @@ def test_a_reader_that_has_gone_is_no_traceback():
 def test_a_finished_run_is_shown_again_without_torch(tmp_path, torch_free, capsys):
     words = [*SMOKE, f"output_dir={tmp_path}"]
     assert main(words) == 0
-    first = capsys.readouterr().out
-    assert first.startswith("CE on digits_lt, imbalance 20, seed 0")
+    threads, _, first = capsys.readouterr().out.partition("\n")
+    assert threads.startswith("stage one: threads 1 (") and first.startswith("CE on digits_lt, imbalance 20, seed 0")
     again = call(*words, env=torch_free)
     assert (again.returncode, again.stdout) == (0, f"done before: {first}")
     assert "run" in call(*words, "--dry-run", env=torch_free).stdout.split("(done)")[0]

@@ -1,5 +1,6 @@
 """Checkpoints: written whole, and read without unpickling anything but tensors and builtins."""
 
+import hashlib
 import os
 import pickle
 import zipfile
@@ -42,6 +43,64 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
         with pytest.raises(CheckpointError):
             checkpoint.load(tmp_path / name, CPU)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_every_flipped_bit_is_seen(tmp_path, capsys):
+    path, generator = tmp_path / "c.pt", torch.Generator().manual_seed(0)
+    checkpoint.save(path, {"model": {"w": torch.randn(500, generator=generator)}, "position": {"epoch": 2}})
+    content, refused = path.read_bytes(), 0
+    for _ in range(200):
+        place = int(torch.randint(8 * len(content), (), generator=generator))
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = checkpoint.load(path, CPU)
+        except CheckpointError as error:
+            assert str(error).startswith(f"{path} is damaged (") and str(error).count("\n") == 0
+            refused += 1
+        else:  # a bit of the checksum's own name: without it, the archive's checksums count
+            assert torch.equal(found["model"]["w"], torch.load(path, weights_only=True)["model"]["w"])
+            assert place // 8 >= len(content) - 71
+    with capsys.disabled():
+        print(f"\n200 flipped bits: {refused} refused, {200 - refused} without effect, 0 silent differences")
+    assert refused > 190
+
+
+def test_without_a_seal_the_archives_own_checksums_count(tmp_path):
+    path = tmp_path / "c.pt"
+    torch.save({"w": torch.ones(300)}, path)
+    assert checkpoint.digest(path) is None and torch.equal(checkpoint.load(path, CPU)["w"], torch.ones(300))
+    content = bytearray(path.read_bytes())
+    content[content.find(b"\x00\x00\x80\x3f" * 4) + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.load(path, CPU)
+
+
+def test_the_seal_is_that_of_the_file_and_torch_reads_it(tmp_path):
+    path = tmp_path / "c.pt"
+    checkpoint.save(path, {"w": torch.ones(3)})
+    digest = checkpoint.digest(path)
+    assert digest == hashlib.sha256(path.read_bytes()[:-71]).hexdigest()
+    assert torch.equal(torch.load(path, weights_only=True)["w"], torch.ones(3))
+    assert zipfile.ZipFile(path).comment == f"sha256:{digest}".encode()
+
+
+def test_the_last_good_checkpoint_is_used_with_a_word(tmp_path):
+    path = tmp_path / "c.pt"
+    assert checkpoint.load_last_good(path, CPU) == (None, None)
+    for epoch in (1, 2, 3):
+        checkpoint.save(path, {"epoch": epoch})
+    assert checkpoint.load_last_good(path, CPU) == ({"epoch": 3}, None)
+    path.write_bytes(path.read_bytes()[:-200])
+    state, warning = checkpoint.load_last_good(path, CPU)
+    assert state == {"epoch": 2} and warning.endswith("going on from the checkpoint before it")
+    path.unlink()  # a kill between the two renames
+    assert checkpoint.load_last_good(path, CPU) == ({"epoch": 2}, None)
+    checkpoint.previous(path).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="previous.pt is damaged"):
+        checkpoint.load_last_good(path, CPU)
 
 
 def test_a_pipe_and_an_archive_that_unpacks_too_far_are_no_checkpoints(tmp_path):

@@ -230,7 +230,7 @@ def test_a_submission_of_another_version_is_refused(change, tmp_path):
     ],
 )
 def test_processes_that_read_images_share_the_cores(overrides, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr("lt_bench.launch.submission.default_workers", lambda: 8)
+    monkeypatch.setattr("lt_bench.machine.usable_cores", lambda: 8)
     run, folder = frozen(tmp_path, *overrides)
     assert thaw(folder).config.dataset.workers == expected and folder == run.folder
 

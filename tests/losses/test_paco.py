@@ -11,8 +11,9 @@ from benchmarks.harness import HostReads, OpCount
 from helpers.golden_vectors import FOLDER, golden
 
 from lt_bench.errors import UsageError, keyed
+from lt_bench.losses.contrast import positive_sums
 from lt_bench.losses.logit_adjustment import log_prior
-from lt_bench.losses.paco import PaCoSettings, official_log_prior, paco, positive_sums, set_scores
+from lt_bench.losses.paco import PaCoSettings, official_log_prior, paco
 
 PRECISIONS = [(torch.float64, {"rtol": 1e-5, "atol": 2e-6}), (torch.float32, {"rtol": 2e-4, "atol": 1e-5})]
 CASES = [("paco_loss_lt", c) for c in range(3)] + [("paco_loss_full", c) for c in range(2)]
@@ -158,7 +159,7 @@ def test_rows_without_a_label_have_no_influence_at_all():
 def test_without_rows_of_its_class_an_anchor_has_the_cross_entropy_among_all_items():
     logits, embeddings, _, prior = example(2, 3)
     labels = torch.tensor([0, 1, 2, 3, 2])
-    scores = set_scores(embeddings, labels, 2, 0.1)
+    scores = (embeddings[:2] @ embeddings.T / 0.1).fill_diagonal_(-torch.inf)
     everything = torch.cat([logits + prior, scores], 1)
     loss = paco(logits, embeddings, labels, prior, PaCoSettings(0.1, alpha=0.5))
     torch.testing.assert_close(loss, F.cross_entropy(everything, labels[:2]))

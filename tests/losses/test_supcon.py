@@ -7,7 +7,7 @@ from benchmarks.harness import HostReads, OpCount
 from helpers.golden_vectors import PRECISIONS, assert_loss_and_gradient, golden
 from torch import Tensor
 
-from lt_bench.losses.supcon import group_sums, supcon
+from lt_bench.losses.supcon import supcon
 
 
 def unit_features(images: int, views: int = 2, width: int = 6, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -44,13 +44,6 @@ def test_equals_the_equations_written_as_loops(views):
     features, labels = unit_features(5, views), [7, 3, 7, 7, 0]
     loss = supcon(features, torch.tensor(labels), 0.2, 0.1)
     assert float(loss) == pytest.approx(by_loops(features, labels, 0.2, 0.1), rel=1e-12)
-
-
-def test_group_sums_count_images_and_add_all_views():
-    features = torch.arange(12.0).reshape(3, 2, 2)
-    sums, counts = group_sums(features, torch.tensor([9, -4, 9]))
-    assert counts.tolist() == [2, 1, 2]
-    assert sums.tolist() == [[20.0, 24.0], [10.0, 12.0], [20.0, 24.0]]
 
 
 def test_does_not_depend_on_the_order_of_images_or_views_or_the_names_of_classes():

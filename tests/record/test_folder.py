@@ -17,7 +17,7 @@ from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.files import write_json
 from lt_bench.preflight.validate import validate
-from lt_bench.record.folder import RunFolder, code_version, environment, finished
+from lt_bench.record.folder import RunFolder, _checkout, code_version, environment, finished
 from lt_bench.record.identity import run_id
 
 HOLD = """
@@ -83,6 +83,8 @@ def test_the_version_of_the_code_tells_changes_apart(monkeypatch, tmp_path):
     found = []
     for text in ("2\n", "3\n"):
         (tmp_path / "tracked").write_text(text)
+        assert code_version() == [clean, *found][-1]  # of what this process has imported
+        _checkout.cache_clear()  # another process
         found.append(code_version())
     assert all(one["git_dirty"] and one["git_commit"] == clean["git_commit"] for one in found)
     assert len({one["git_diff"] for one in found}) == 2 and len(found[0]["git_diff"]) == 64

@@ -83,6 +83,7 @@ def test_a_default_that_is_typed_changes_nothing(word):
         "progress=false",
         "launch.parallel_runs=2",
         "launch.threads_per_run=1",
+        "threads=3",
         "checkpoint.every_epochs=1",
         "checkpoint.every_steps=5",
         "evaluation.batch_size=7",

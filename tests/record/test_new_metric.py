@@ -17,9 +17,10 @@ from lt_bench.evaluation.predictions import Predictions, load_predictions, save_
 from lt_bench.files import write_json
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.tables import plan_text
+from lt_bench.record.collect import read_records
 from lt_bench.record.folder import finished
 from lt_bench.record.identity import run_id
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main as report
 
 NEW = "best_class"

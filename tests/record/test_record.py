@@ -11,7 +11,8 @@ from helpers.samples import metrics, predictions, sample
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.record import PREDICTIONS, RunRecord, read_record, read_records
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import PREDICTIONS, RunRecord, read_record
 
 
 def test_round_trip_through_json() -> None:

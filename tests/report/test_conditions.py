@@ -76,7 +76,7 @@ def test_conditions_that_all_share_or_that_other_names_have_are_not_named() -> N
 def test_the_caption_of_both_tables_names_the_conditions() -> None:
     plain, small = sections(frame(under(settings={}) + under(settings={POOL: 50, INPUT: 2})))
     words = f"test split, {POOL}=50, {INPUT}=2."
-    assert title(small).endswith(words) and title(plain).endswith(f"test split, {POOL}=default, {INPUT}=default.")
+    assert words in title(small) and f"test split, {POOL}=default, {INPUT}=default." in title(plain)
     paired = paired_table(small, "CE / CB")
     assert paired and paired.name == f"{small.name}_vs_ce_cb"
     assert words in paired.caption[0] and words in accuracy_table(small).caption[0]

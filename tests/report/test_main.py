@@ -10,7 +10,8 @@ from helpers.samples import metrics, predictions, runs, sample
 
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.record import RunRecord, read_records
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main
 
 
@@ -32,6 +33,22 @@ def test_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     for stem in stems:
         assert (tmp_path / "tables" / f"{stem}.md").read_text(encoding="utf-8") in printed
+
+
+def test_tables_go_beside_the_runs_unless_a_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = tmp_path / "results" / "tables" / "digits_lt_if20.md"
+    published.parent.mkdir(parents=True)
+    published.write_text("published")
+    folder(tmp_path, pair())
+    monkeypatch.chdir(tmp_path)
+    export = tmp_path / "kept" / "mine.jsonl"
+    assert main(["--export", str(export)]) == 0
+    assert published.read_text() == "published" and [path.name for path in published.parent.iterdir()] == [
+        published.name
+    ]
+    assert (tmp_path / "runs" / "tables" / published.name).exists()
+    assert main(["--runs", str(export)]) == 0 and (export.parent / "tables" / published.name).exists()
+    assert main([]) == 0  # tables beside the runs are no runs
 
 
 def test_ece_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tables as text; after a wanted change, write the expected files anew with ``python tests/report/test_tables.py``."""
+"""Tables as text; after a wanted change, ``PYTHONPATH=tests python tests/report/test_tables.py`` writes them anew."""
 
 import random
 from dataclasses import replace

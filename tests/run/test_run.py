@@ -47,7 +47,8 @@ def test_the_run_folder_holds_everything_and_metrics_come_from_the_predictions(t
 def test_a_finished_run_is_not_repeated(tmp_path, capsys):
     words = [*TINY, f"output_dir={tmp_path}", "method=ce"]
     assert main(words) == 0
-    first = capsys.readouterr().out
+    threads, _, first = capsys.readouterr().out.partition("\n")
+    assert threads.startswith("stage one: threads ")
     stamp = next(tmp_path.glob("*/predictions.npz")).stat().st_mtime_ns
     assert main(words) == 0
     again = capsys.readouterr().out
@@ -186,6 +187,18 @@ def test_two_processes_under_torchrun_make_one_record(words, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" on digits_lt") == 1
     assert {read_record(path).kind for path in tmp_path.glob("*/record.json")} == {"run", "stage_one"}
+
+
+@pytest.mark.slow
+def test_images_that_three_processes_leave_out_are_said_and_recorded(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=3", "-m", "lt_bench", *TINY]
+    command += [f"output_dir={tmp_path}", "method=ce", "stage_two=cb", "train.batch_size=128"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("stage one: 4 of 405 images are left out of every epoch, because 3 processes") == 1
+    costs = {record.kind: record.cost for record in map(read_record, tmp_path.glob("*/record.json"))}
+    assert costs["stage_one"]["left_out_images"] == costs["run"]["stage_one_left_out_images"] == 4
+    assert costs["run"]["left_out_images"] > 0
 
 
 def test_a_batch_of_one_image_under_batch_norm_is_refused_with_what_to_set(tmp_path):

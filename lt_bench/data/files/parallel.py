@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -61,12 +60,3 @@ def _counted(results: list[Any], bar: Any) -> Iterator[Any]:
     for result in results:
         yield result
         bar.update()
-
-
-def default_workers() -> int:
-    """One process per core that this process may use, shared among the processes that torchrun started here.
-
-    Not used by runs of sweeps: their submissions set the share of the job's or the machine's cores.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -56,6 +56,45 @@ def test_forked_runs_equal_fresh_ones_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(logits, expected)
 
 
+PREPARED = """
+import os, sys
+from pathlib import Path
+from lt_bench.launch.local import fork_server
+from lt_bench.record import folder as run_folder
+
+def no_git(*words):
+    raise AssertionError("the version of the code was asked for again")
+
+folders = list(map(Path, sys.argv[1:]))
+fork_server.import_what_every_run_needs()
+for folder in folders:
+    fork_server.import_parts(folder)
+import torch
+assert not torch.cuda.is_initialized() and len(os.listdir("/proc/self/task")) == 1 and "mine" not in sys.modules
+imported, run_folder._git = set(sys.modules), no_git
+from lt_bench.launch import job
+assert [job.main(folder) for folder in folders] == [0] * len(folders)
+print("found", *sorted(set(sys.modules) - imported))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_a_fork_finds_everything_imported_but_a_users_own_class(tmp_path, monkeypatch):
+    """The server itself has one thread and no CUDA, and runs no code of a user's."""
+    own = "from lt_bench.methods.ce import CE\n\nclass Mine(CE):\n    pass\n"
+    (tmp_path / "mine.py").write_text(own)
+    monkeypatch.syspath_prepend(tmp_path)
+    runs = tmp_path / "runs"
+    jobs = frozen(runs, "method=ce,sbcl") + frozen(runs, "method=ce", "method._target_=mine.Mine", "method.name=mine")
+    words = [sys.executable, "-c", PREPARED, *(str(job.folder) for job in jobs)]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = done.stdout.splitlines()[-1].split()
+    ours = ("lt_bench.", "torch", "numpy", "scipy", "mine")
+    assert [name for name in found if name.startswith(ours) and name != "lt_bench.conf"] == ["mine"]
+
+
 @pytest.fixture
 def server():
     server = ForkServer(ENVIRONMENT, Path("runs"))
@@ -80,6 +119,8 @@ def test_a_crash_costs_one_run_and_a_kill_too(server, tmp_path):
 def test_a_run_that_is_asked_to_stop_writes_a_checkpoint(server, tmp_path):
     (job,) = frozen(tmp_path, "method=ce", "budget.max_steps_per_epoch=null", "train.epochs=100000")
     process = server.start(job.folder, job.folder / "log.txt")
+    server.wait(600)  # which ends with the first news
+    assert process.poll() is None and process.pid
     wait_for(lambda: list(tmp_path.glob("*/metrics.jsonl")))
     process.terminate()
     assert process.wait() == 130 and list(tmp_path.glob("*/checkpoint.pt"))

@@ -119,7 +119,7 @@ def test_arrays_are_split_at_the_limit_of_the_cluster(slurm, tmp_path, capsys):
 
 
 def test_runs_share_a_gpu(slurm, tmp_path):
-    submit(tmp_path, "seed=range(5)", "launch.runs_per_gpu=2", "launch.cpus_per_task=7")
+    submit(tmp_path, "seed=range(5)", "launch.runs_per_gpu=2", "launch.threads_per_run=3")
     assert [len(runs) for runs in tasks(tmp_path / "runs").values()] == [2, 2, 1]
     (path, *_) = (tmp_path / "runs").glob("launch/*/101_0_submitted.pkl")
     task = pickle.loads(path.read_bytes()).function

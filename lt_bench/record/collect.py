@@ -1,0 +1,130 @@
+"""Records of many runs, read from folders and files, each run once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lt_bench.command import printable
+from lt_bench.evaluation.metrics import METRICS, evaluate
+from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.files import read_bytes
+from lt_bench.record.metrics import check_metrics
+from lt_bench.record.record import PREDICTIONS, RunRecord, plain_values, unknown_keys
+from lt_bench.record.verify import contradiction
+
+log = logging.getLogger(__name__)
+
+
+class _Found(NamedTuple):
+    """A run's record, the first place it was found in, and the folder of its predictions, if they are there."""
+
+    record: RunRecord
+    source: str
+    folder: Path | None
+
+
+def read_records(
+    paths: Iterable[str | Path], metrics: Collection[str] | None = None, check: bool = True, anew: bool = False
+) -> list[RunRecord]:
+    """All records under some paths, each run once, sorted by run id.
+
+    A folder gives every ``record.json`` at any depth and the ``*.jsonl`` files right in it (one record a line; a run's
+    ``metrics.jsonl`` is left out); a file is read as one or the other.  What is no valid record is skipped with one
+    line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
+    unchanged files unless ``anew``. Keys that mean nothing here are ignored, with one line for all.  ``metrics``, where
+    None: every one, are computed from the predictions beside a record that does not have them yet.
+    Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one
+    run differ in more than cost, environment and which metrics they have.
+    """
+    found: dict[str, _Found] = {}
+    ignored: Counter[str] = Counter()
+    files = sorted({file for path in paths for file in _files(Path(path))})
+    for source, folder, text in (entry for file in files for entry in _texts(file)):
+        try:
+            values = plain_values(text, source)
+            record = RunRecord.from_dict(values, source)
+        except ValueError as error:
+            log.warning("skipped %s", _one_line(error))
+            continue
+        if check and not _agrees(record, source, folder, anew):
+            continue
+        ignored.update(unknown_keys(values))
+        new = _Found(record, source, folder)
+        found[record.run_id] = _merged(found[record.run_id], new) if record.run_id in found else new
+    if ignored:
+        counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
+        log.warning("ignored keys of records that this version does not know: %s", counted)
+    return [_filled(found[run_id], METRICS if metrics is None else metrics) for run_id in sorted(found)]
+
+
+def _agrees(record: RunRecord, source: str, folder: Path | None, anew: bool) -> bool:
+    """Whether nothing is known against a record; says what is."""
+    if folder is None or record.kind != "run":
+        return True
+    try:
+        found = contradiction(record, folder, anew)
+    except (OSError, ValueError) as error:
+        log.warning("run %s is not compared with its predictions: %s", printable(record.run_id), _one_line(error))
+        return True
+    if found:
+        log.warning("skipped %s: it contradicts its predictions: %s; delete %s and run it again", source, found, folder)
+    return not found
+
+
+def _one_line(error: Exception) -> str:
+    """What an error says, on one line that does not act on a terminal."""
+    return printable(" ".join(str(error).split()))
+
+
+def _merged(first: _Found, second: _Found) -> _Found:
+    """Two records of one run as one, with the metrics of both; ValueError where they contradict each other."""
+    one, other = first.record, second.record
+    metrics = {**other.metrics, **one.metrics}
+    if metrics != {**metrics, **other.metrics} or replace(one, metrics={}) != replace(other, metrics={}):
+        sources = f"{first.source} and in {second.source}"
+        raise ValueError(f"run {one.run_id} has two different records, in {sources}: remove one")
+    return _Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
+
+
+def _filled(found: _Found, names: Collection[str]) -> RunRecord:
+    """The record with those of some metrics that it lacks, where its predictions are there."""
+    record, lacking = found.record, set(names) - found.record.metrics.keys()
+    if record.kind != "run" or found.folder is None or not lacking:
+        return record
+    try:
+        predictions = load_predictions(found.folder / PREDICTIONS)
+    except (OSError, ValueError) as error:
+        log.warning("metrics of run %s are not known: %s", printable(record.run_id), _one_line(error))
+        return record
+    more: dict[str, Any] = {}
+    for name in sorted(lacking):
+        try:
+            value = evaluate(predictions, {name})
+            check_metrics(value)
+        except Exception as error:  # a defect of the metric, which is to be seen and not to cost other metrics
+            raise RuntimeError(f"metric {name!r} of run {record.run_id} cannot be computed: {error}") from error
+        more |= value
+    return replace(record, metrics={**record.metrics, **more})
+
+
+def _files(path: Path) -> list[Path]:
+    """The files under a path that should hold records."""
+    if path.is_dir():
+        return [*path.rglob("record.json"), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
+    if not path.exists():
+        raise FileNotFoundError(f"no such file or folder: {path}")
+    return [path]
+
+
+def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
+    """Every record in a file: source, the folder of its predictions where they are there, and text."""
+    content = read_bytes(file)
+    if file.suffix != ".jsonl":
+        return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
+    lines = enumerate(content.splitlines(), start=1)
+    return [(f"{file}:{number}", None, line) for number, line in lines if line.strip()]

@@ -1,0 +1,68 @@
+"""Whether records say what their predictions say; the verdict on unchanged files is kept beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lt_bench.evaluation.metrics import METRICS, evaluate
+from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.files import read_json, write_json
+from lt_bench.record.record import PREDICTIONS, RunRecord
+
+VERDICT = "verified.json"
+TOLERANCE = 1e-6  # relative: another version of NumPy may sum in another order
+
+
+def contradiction(record: RunRecord, folder: Path, anew: bool = False) -> str | None:
+    """What a record and the predictions beside it disagree in; None where they agree.
+
+    The metrics are computed once for files of the same size, time and inode, unless ``anew``. Raises OSError and
+    ValueError where the predictions cannot be read.
+    """
+    stamp = {"files": [_stamp(folder / name) for name in ("record.json", PREDICTIONS)], "lt_bench": version("lt_bench")}
+    if not anew and (kept := _kept(folder)).get("of") == stamp:
+        verdict: str | None = kept.get("contradiction")
+        return verdict
+    verdict = _compare(record, folder)
+    with suppress(OSError):  # a folder of somebody else's is verified each time
+        write_json(folder / VERDICT, {"of": stamp, "contradiction": verdict})
+    return verdict
+
+
+def _compare(record: RunRecord, folder: Path) -> str | None:
+    predictions = load_predictions(folder / PREDICTIONS)
+    if predictions.group_rule != record.group_rule:
+        return f"group_rule is {record.group_rule}, the predictions' is {predictions.group_rule}"
+    computed = evaluate(predictions, set(record.metrics) & set(METRICS))
+    for name, value in computed.items():
+        if not _equal(record.metrics[name], value):
+            return f"{name} is {_short(record.metrics[name])}, from the predictions it is {_short(value)}"
+    return None
+
+
+def _equal(recorded: Any, computed: Any) -> bool:
+    if isinstance(computed, list):
+        return isinstance(recorded, list) and len(recorded) == len(computed) and all(map(_equal, recorded, computed))
+    if recorded is None or computed is None:
+        return recorded is computed
+    return math.isclose(recorded, computed, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    """The verdict beside a record; {} where there is none that can be read."""
+    return read_json(folder / VERDICT)

@@ -1,0 +1,110 @@
+"""All benchmarks in one file, and README's table from it."""
+
+import json
+import textwrap
+
+import pytest
+from benchmarks import __main__ as runner
+from benchmarks.table import README, RESULTS, filled, update
+
+ROW = {"what": "a loss", "unit": "CPU s", "agree": True, "goal": None, "limit": None, "row": "loss", "note": ""}
+SIDES = [{"name": name, "median": value, "least": 1.0, "greatest": 9.0} for name, value in (("plain", 5), ("ours", 2))]
+FAST = {**ROW, "baseline": SIDES[0], "ours": SIDES[1]}
+LEAN = {**FAST, "unit": "B", "baseline": {**SIDES[0], "median": 3000}, "ours": {**SIDES[1], "median": 2048}}
+MISSING = {"what": "a loss", "baseline": "kornia", "reason": "kornia missing", "row": "loss"}
+ALONE = {**FAST, "baseline": None, "row": "update"}
+HIDDEN = {**FAST, "row": ""}
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """A function that puts scripts of these bodies in place of the real ones; ``file`` is where they write."""
+    begin = "import json, os, pathlib, signal, sys\nfile = pathlib.Path(sys.argv[sys.argv.index('--write') + 1])\n"
+
+    def put(**bodies):
+        paths = {name: tmp_path / f"bench_{name}.py" for name in bodies}
+        for name, body in bodies.items():
+            paths[name].write_text(begin + textwrap.dedent(body))
+        monkeypatch.setattr(runner, "SCRIPTS", paths)
+        return tmp_path / "speed.json"
+
+    return put
+
+
+def writes(*rows, error="", status=0):
+    """The body of a script that finds these rows."""
+    return f"file.write_text({json.dumps({'error': error, 'rows': rows})!r})\nsys.exit({status})"
+
+
+def test_a_script_that_fails_costs_the_others_nothing(scripts, capfd):
+    file = scripts(
+        broken=writes(FAST, error="ValueError: no", status=1),
+        killed="os.kill(os.getpid(), signal.SIGKILL)",
+        sound=writes(FAST, MISSING),
+    )
+    assert runner.main(["--write", str(file), "--tiny"]) == 1
+    found = json.loads(file.read_text())
+    assert found["tiny"] and found["machine"]["cores"] and found["versions"]["torch"]
+    broken, killed, sound = (found["scripts"][f"bench_{name}"] for name in ("broken", "killed", "sound"))
+    assert broken["rows"] == [FAST] and broken["error"] == "ValueError: no"
+    assert killed["rows"] == [] and "-9" in killed["error"]
+    assert sound["rows"] == [FAST, MISSING] and sound["error"] == "" and sound["date"]
+    said = capfd.readouterr().out
+    assert "[3/3] bench_sound.py: 1 comparisons in" in said and "1 not measured" in said
+    assert "bench_broken.py, bench_killed.py" in said
+
+
+def test_some_entries_are_renewed_where_the_machine_is_the_same(scripts, capsys):
+    file = scripts(one=writes(FAST), two=writes(LEAN))
+    assert runner.main(["--write", str(file), "--only", "one"]) == 0
+    assert json.loads(file.read_text())["scripts"]["bench_two"] == runner.LEFT_OUT
+    assert runner.main(["--write", str(file), "--only", "two"]) == 0
+    assert [entry["rows"] for entry in json.loads(file.read_text())["scripts"].values()] == [[FAST], [LEAN]]
+    scripts(two=writes(LEAN), new=writes(LEAN))  # one has gone, a new one has come
+    assert runner.main(["--write", str(file), "--only", "new"]) == 0
+    assert [entry["rows"] for entry in json.loads(file.read_text())["scripts"].values()] == [[LEAN], [LEAN]]
+    with pytest.raises(SystemExit):
+        runner.main(["--write", str(file), "--only", "two", "--tiny"])
+    assert "differs in tiny" in capsys.readouterr().err
+
+
+def results(**scripts):
+    """A results file with these entries."""
+    versions = {"python": "3.11", "torch": "2.14"}
+    return {"tiny": False, "machine": {"processor": "x", "cores": 2}, "versions": versions, "scripts": scripts}
+
+
+def test_the_table_has_a_line_for_every_row_and_says_what_is_missing():
+    entry = {"date": "2026-01-01", "commit": "0123456789", "changed": False, "error": ""}
+    found = results(
+        bench_a={**entry, "rows": [FAST, LEAN, MISSING, HIDDEN, ALONE]},
+        bench_b={**entry, "commit": "abcdefghij", "rows": [], "error": "it failed"},
+        bench_c={**entry, "rows": [{**FAST, "note": "another law"}]},
+    )
+    lines = filled("before\n<!-- speed -->old<!-- /speed -->\nafter", found).splitlines()
+    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
+    assert lines[3] == (
+        "Measured 2026-01-01 at commit 0123456; `bench_b.py` 2026-01-01 at commit abcdefg; 2 cores of x, Python 3.11, "
+        "torch 2.14."
+    )
+    assert lines[7:11] == [
+        "| loss | 2 CPU s, 2 KiB | plain 2.5×, memory 1.46×; kornia not measured | `bench_a.py` |",
+        "| update | 2 CPU s | – | `bench_a.py` |",
+        "| `bench_b.py` | not measured | it failed | `bench_b.py` |",
+        "| loss | 2 CPU s | plain (another law) 2.5× | `bench_c.py` |",
+    ]
+
+
+def test_a_page_without_a_place_and_results_of_tiny_sizes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="speed -->"):
+        filled("no marker", results())
+    (tmp_path / "speed.json").write_text(json.dumps({**results(), "tiny": True}))
+    with pytest.raises(ValueError, match="tiny sizes"):
+        update(README, tmp_path / "speed.json")
+
+
+def test_readme_has_the_table_of_the_committed_results():
+    page = README.read_text(encoding="utf-8")
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert filled(page, found) == page, "run python -m tests.benchmarks --readme"
+    assert not found["tiny"] and found["scripts"].keys() == {path.stem for path in runner.SCRIPTS.values()}

@@ -1,0 +1,98 @@
+"""A record that contradicts its predictions is named and left out; unchanged files are compared once."""
+
+import json
+import logging
+import os
+
+import numpy as np
+import pytest
+from helpers.samples import predictions, sample
+
+from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.predictions import save_predictions
+from lt_bench.files import write_json
+from lt_bench.record import verify
+from lt_bench.record.collect import read_records
+
+
+def finished(folder, seed=0, **changes):
+    """A run's record and predictions, which agree but for the changes of the record."""
+    logits = np.random.default_rng(seed).normal(size=(60, 3)).astype(np.float32)
+    made = predictions(logits, np.arange(60) % 3, [90, 30, 10])
+    record = sample(seed=seed, metrics=evaluate(made), group_rule="thirds")
+    place = folder / record.run_id
+    place.mkdir(parents=True)
+    save_predictions(place / "predictions.npz", made)
+    write_json(place / "record.json", record.to_dict() | changes)
+    return record, place
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """The folders whose predictions are read for a comparison."""
+    seen, compare = [], verify._compare
+    monkeypatch.setattr(verify, "_compare", lambda record, folder: seen.append(folder) or compare(record, folder))
+    return seen
+
+
+def altered(metrics):
+    """Every metric of a record in turn with another value that it could have."""
+    for name, value in metrics.items():
+        if isinstance(value, list):
+            other = [value[0] + 1, *value[1:]] if name.endswith("counts") else [0.5 * value[0], *value[1:]]
+        else:
+            other = 0.25 if value is None else 0.9 * value
+        yield name, {**metrics, name: other}
+
+
+def test_every_altered_metric_is_found(tmp_path, caplog):
+    record, place = finished(tmp_path)
+    for name, metrics in altered(record.metrics):
+        write_json(place / "record.json", record.to_dict() | {"metrics": metrics})
+        with caplog.at_level(logging.WARNING):
+            assert read_records([tmp_path]) == [], name
+        assert f"contradicts its predictions: {name} is" in caplog.text and str(place) in caplog.text
+        caplog.clear()
+    write_json(place / "record.json", record.to_dict() | {"group_rule": "count_100_20"})
+    assert read_records([tmp_path]) == []
+    write_json(place / "record.json", record.to_dict())
+    assert read_records([tmp_path]) == [record]
+
+
+def test_other_predictions_are_found(tmp_path):
+    record, place = finished(tmp_path / "a")
+    _, other = finished(tmp_path / "b", seed=1)
+    os.replace(other / "predictions.npz", place / "predictions.npz")
+    assert read_records([tmp_path / "a"]) == []
+
+
+def test_unchanged_files_are_compared_once(tmp_path, compared):
+    record, place = finished(tmp_path)
+    assert read_records([tmp_path]) == read_records([tmp_path]) == [record] and compared == [place]
+    assert read_records([tmp_path], anew=True) == [record] and len(compared) == 2
+    os.utime(place / "record.json")
+    read_records([tmp_path])
+    assert len(compared) == 3
+    write_json(place / "predictions.npz.tmp", {})
+    (place / verify.VERDICT).write_text("no verdict")
+    read_records([tmp_path])
+    assert len(compared) == 4
+    read_records([tmp_path], check=False)
+    assert len(compared) == 4
+
+
+def test_a_bad_verdict_is_kept_too(tmp_path, compared):
+    record, place = finished(tmp_path)
+    write_json(place / "record.json", record.to_dict() | {"metrics": {**record.metrics, "top1": 0.99}})
+    assert read_records([tmp_path]) == read_records([tmp_path]) == [] and len(compared) == 1
+    assert "top1 is 0.99" in json.loads((place / verify.VERDICT).read_text())["contradiction"]
+
+
+def test_predictions_that_cannot_be_read_are_said(tmp_path, caplog):
+    record, place = finished(tmp_path)
+    content = bytearray((place / "predictions.npz").read_bytes())
+    content[200] ^= 1
+    (place / "predictions.npz").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert read_records([tmp_path]) == [record]
+    assert f"run {record.run_id} is not compared with its predictions" in caplog.text

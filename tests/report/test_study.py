@@ -1,0 +1,77 @@
+"""A caption identifies its study: whatever makes two tables incomparable makes their captions differ."""
+
+from typing import Any
+
+import pytest
+from helpers.samples import metrics, sample
+
+from lt_bench.report.frame import frame
+from lt_bench.report.sections import sections
+from lt_bench.report.tables import title
+
+SETTINGS = {
+    "train.epochs": 200,
+    "stage_two.train.epochs": 30,
+    "dataset.image_size": 28,
+    "method._target_": "lt_bench.A",
+}
+
+
+def caption(*records: Any) -> str:
+    (part,) = sections(frame(records))
+    return title(part)
+
+
+def with_settings(**changes: Any) -> str:
+    return caption(sample(settings=SETTINGS | {key.replace("__", "."): value for key, value in changes.items()}))
+
+
+def counts(train: int, test: int) -> dict[str, Any]:
+    return metrics() | {"train_counts": [train - 5, 5], "test_counts": [test, 0]}
+
+
+def test_images_epochs_and_settings_of_the_data_stand_in_a_caption() -> None:
+    assert with_settings().endswith(
+        "test split. 105 training and 10 test images of 2 classes; epochs 200; epochs of stage two 30; image_size 28."
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset__pool_per_class": 100},
+        {"dataset__image_size": 14},
+        {"dataset__root": "mine"},
+        {"train__epochs": 60},
+        {"stage_two__train__epochs": 3},
+        {"backbone__input_pool": 2},
+        {"evaluation__select": "best_validation"},
+        {"budget__epoch_scale": 0.1},
+        {"dataset___target_": "my_data.load"},
+        {"method___target_": "my_method.Mine"},
+        {"stage_two___target_": "my_rule.Mine"},
+    ],
+)
+def test_one_change_gives_another_caption(changes: dict[str, Any]) -> None:
+    assert with_settings(**changes) != with_settings()
+
+
+@pytest.mark.parametrize(("train", "test"), [(1236, 10), (105, 60_000)])
+def test_other_numbers_of_images_give_another_caption(train: int, test: int) -> None:
+    found = caption(sample(settings=SETTINGS, metrics=counts(train, test)))
+    assert f"{train:,} training and {test:,} test images" in found and found != with_settings()
+
+
+def test_rows_and_runs_that_differ_give_a_range() -> None:
+    other = {**SETTINGS, "train.epochs": 60}
+    records = [
+        sample(settings=SETTINGS),
+        sample(seed=1, settings=SETTINGS, metrics=counts(120, 10)),
+        sample(setting_id="b", method_name="B", settings=other),
+    ]
+    assert "105–120 training and 10 test images of 2 classes; epochs 60–200" in caption(*records)
+
+
+def test_a_record_without_counts_says_nothing_of_them() -> None:
+    few = {key: value for key, value in metrics().items() if not key.endswith("_counts")}
+    assert "images" not in caption(sample(metrics=few))
