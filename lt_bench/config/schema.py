@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lt_bench.config.own_code import OwnCode
 from lt_bench.config.settings import setting
 
 # the networks that torchvision has published weights for
@@ -261,14 +262,6 @@ class Checkpoint:
 
 
 @dataclass
-class OwnCode:
-    """The version of the user's own code that a run is known by: that of its files as they are, unless one is typed."""
-
-    stage_one: str | None = setting(None, help="of data, method, backbone and training; null: as its files are")
-    stage_two: str | None = setting(None, help="of the rule of stage two and its training; null: as its files are")
-
-
-@dataclass
 class Launch:
     """How runs are carried out: processes on this machine, or jobs of a SLURM cluster."""
 
@@ -317,11 +310,7 @@ class Config:
         [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
     )
     own_code: OwnCode = setting(OwnCode, help="the version of the user's own code that a run is known by")
-    trust: list[str] = setting(
-        [],
-        affects_result=False,
-        help="modules of the user's own that a _target_ may name; files in the current folder need not stand here",
-    )
+    trust: list[str] = setting([], affects_result=False, help="modules of one's own that a _target_ may name")
     seed: int = setting(0, least=0, help="seed of the training: initial weights, order and augmentation of the images")
     split_seed: int = setting(0, least=0, help="seed of the choice of the long-tailed images")
     device: str = setting(

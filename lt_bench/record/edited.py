@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lt_bench.config.schema import Config, OwnCode
+from lt_bench.config.own_code import OwnCode
+from lt_bench.config.schema import Config
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json, write_json
 from lt_bench.record.identity import identities
