@@ -153,7 +153,7 @@ MENDED = {
     "lt_bench.data.sources.fashion_mnist": "an idx file",
     "lt_bench.data.sources.lists": "a list of images",
     "lt_bench.data.splits.split": "a stored manifest that is no JSON",
-    "lt_bench.engine.checkpoint": "the bytes of a checkpoint, an archive",
+    "lt_bench.engine.checkpoint": "the archive of a checkpoint, for which zipfile and PyTorch raise anything",
     "lt_bench.engine.loop": "the state in a checkpoint",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }

@@ -51,10 +51,11 @@ def read_records(
         except ValueError as error:
             log.warning("skipped %s", _one_line(error))
             continue
-        if check and not _agrees(record, source, folder, anew):
-            continue
         ignored.update(unknown_keys(values))
-        new = _Found(record, source, folder)
+        read = _Found(record, source, folder)
+        new = _compared(read, anew) if check else read
+        if new is None:
+            continue
         found[record.run_id] = _merged(found[record.run_id], new) if record.run_id in found else new
     if ignored:
         counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
@@ -62,23 +63,22 @@ def read_records(
     return [_filled(found[run_id], METRICS if metrics is None else metrics) for run_id in sorted(found)]
 
 
-def _agrees(record: RunRecord, source: str, folder: Path | None, anew: bool) -> bool:
-    """Whether nothing is known against a record; says what is."""
-    if folder is None or record.kind != "run":
-        return True
+def _compared(found: _Found, anew: bool) -> _Found | None:
+    """A record that nothing is known against, without a folder where that cannot be known; None for one that is wrong.
+
+    Says what is wrong.
+    """
+    record, folder = found.record, found.folder
+    if record.kind != "run" or folder is None:
+        return found
     try:
-        found = contradiction(record, folder, anew)
+        wrong = contradiction(record, folder, anew)
     except (OSError, ValueError) as error:
         log.warning("run %s is not compared with its predictions: %s", printable(record.run_id), _one_line(error))
-        return True
-    if found:
-        log.warning("skipped %s: it contradicts its predictions: %s; delete %s and run it again", source, found, folder)
-    return not found
-
-
-def _one_line(error: Exception) -> str:
-    """What an error says, on one line that does not act on a terminal."""
-    return printable(" ".join(str(error).split()))
+        return found._replace(folder=None)
+    if wrong:
+        log.warning("skipped %s: it contradicts its predictions: %s", printable(found.source), printable(wrong))
+    return None if wrong else found
 
 
 def _merged(first: _Found, second: _Found) -> _Found:
@@ -128,3 +128,7 @@ def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)
     return [(f"{file}:{number}", None, line) for number, line in lines if line.strip()]
+
+
+def _one_line(error: Exception) -> str:
+    return printable(" ".join(str(error).split()))

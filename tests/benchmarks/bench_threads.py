@@ -40,6 +40,7 @@ ROWS = {
     "JPEG workers": "a small network on JPEG files that two workers read",
 }
 SERVE = "from lt_bench.machine import wait_briefly; wait_briefly(); import bench_threads; bench_threads.serve()"
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
 JPEGS, CLASSES = 96, 2
 
 
@@ -86,7 +87,7 @@ def works(folder: Path, tiny: bool) -> dict[str, list[str]]:
     files = ["dataset=image_folder", f"dataset.root={root}", f"dataset.num_classes={CLASSES}", "dataset.image_size=64"]
     return {
         "digits run": ["progress=false", "device=cpu", f"train.epochs={1 if tiny else 60}"],
-        "ResNet-32": [*common, *noise, "train.batch_size=128", short],
+        "ResNet-32": [*common, *noise, f"train.batch_size={16 if tiny else 128}", short],
         "JPEG workers": [*common, *files, "dataset.workers=2", "backbone=tiny", "train.batch_size=32"],
     }
 
@@ -138,8 +139,8 @@ def serve() -> None:
 
 @contextmanager
 def busy_process() -> Iterator[None]:
-    """A process that does nothing but compute, in a session of its own as another program would be."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    """A process that does nothing but compute while this one lives, in a session of its own as another program."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True)
     try:
         yield
     finally:

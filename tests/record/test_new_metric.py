@@ -48,10 +48,11 @@ def stored(folder: Path, record: RunRecord, made: Predictions | None = None) -> 
 
 
 MADE = predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], range(6), [9, 8, 7, 6, 5, 4])
+OLD = {name: value for name, value in evaluate(MADE).items() if name in sample().metrics}
 
 
 def test_what_a_record_lacks_comes_from_its_predictions(tmp_path: Path, new_metric: None) -> None:
-    old = stored(tmp_path, sample(), MADE)
+    old = stored(tmp_path, sample(metrics=OLD), MADE)
     alone = stored(tmp_path, sample(seed=1))
     before = (tmp_path / old.run_id / "record.json").read_bytes()
     filled, bare = read_records([tmp_path])
@@ -66,13 +67,13 @@ def test_what_a_record_lacks_comes_from_its_predictions(tmp_path: Path, new_metr
 def test_damaged_predictions_cost_the_metric_and_not_the_record(
     tmp_path: Path, new_metric: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record = stored(tmp_path, sample(), MADE)
+    record = stored(tmp_path, sample(metrics=OLD), MADE)
     path = tmp_path / record.run_id / "predictions.npz"
     path.write_bytes(path.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
         assert read_records([tmp_path]) == [record]
     (line,) = [entry.getMessage() for entry in caplog.records]
-    assert line.startswith(f"metrics of run {record.run_id} are not known: ") and "predictions.npz" in line
+    assert line.startswith(f"run {record.run_id} is not compared with its predictions: ") and "predictions.npz" in line
 
 
 def test_copies_of_a_run_with_and_without_a_metric_are_one(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_copies_of_a_run_with_and_without_a_metric_are_one(tmp_path: Path) -> No
 def test_the_report_shows_a_new_metric_and_a_dash_where_it_is_not_known(
     tmp_path: Path, new_metric: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored(tmp_path / "runs", sample(), MADE)
+    stored(tmp_path / "runs", sample(metrics=OLD), MADE)
     for record in runs([(0.5, 0.1)], setting_id="ce", method_name="CE"):
         stored(tmp_path / "runs", record)
     command = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "tables")]
@@ -108,7 +109,7 @@ def test_the_report_shows_a_new_metric_and_a_dash_where_it_is_not_known(
 
 
 def test_an_export_takes_along_what_the_predictions_say(tmp_path: Path, new_metric: None) -> None:
-    stored(tmp_path / "runs", sample(), MADE)
+    stored(tmp_path / "runs", sample(metrics=OLD), MADE)
     export = tmp_path / "all.jsonl"
     assert report(["--runs", str(tmp_path / "runs"), "--out", str(tmp_path), "--export", str(export)]) == 0
     (record,) = read_records([export])

@@ -185,8 +185,9 @@ def test_a_defect_of_one_metric_is_seen_and_named(tmp_path, monkeypatch):
 
     for function, said in ((broken, "of its author"), (lambda given: 7.0, "expected a fraction in \\[0, 1\\]")):
         monkeypatch.setitem(METRICS, "mine", METRICS["macro"]._replace(function=function))
-        record = sample()
+        made = predictions(np.array([[2.0, 1.0, 0.0]]), [0], [9, 5, 1])
+        record = sample(metrics=evaluate(made, {"top1"}))
         write_json(tmp_path / "record.json", record.to_dict())
-        save_predictions(tmp_path / PREDICTIONS, predictions(np.array([[2.0, 1.0, 0.0]]), [0], [9, 5, 1]))
+        save_predictions(tmp_path / PREDICTIONS, made)
         with pytest.raises(RuntimeError, match=f"metric 'mine' of run {record.run_id} cannot be computed: .*{said}"):
             read_records([tmp_path], {"mine"})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.samples import metrics, predictions, runs, sample
 
+from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
 from lt_bench.record.collect import read_records
@@ -78,8 +79,8 @@ def test_a_metric_of_ones_own_is_named_with_its_module(tmp_path: Path) -> None:
         "def best_class(predictions):\n"
         "    return float(predictions.tested.max())\n"
     )
-    arguments = folder(tmp_path, [sample()])
     made = predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], range(6), [9, 8, 7, 6, 5, 4])
+    arguments = folder(tmp_path, [sample(metrics=evaluate(made))])
     save_predictions(tmp_path / "runs" / sample().run_id / "predictions.npz", made)
     command = [sys.executable, "-m", "lt_bench.report", *arguments, "--metric"]
     done = subprocess.run([*command, "my_metrics.best_class"], cwd=tmp_path, capture_output=True, encoding="utf-8")
