@@ -16,7 +16,7 @@ METHOD = (
     + "import outside\nfrom beside import SCALE\nclass Mine:\n    def __init__(self, encoder, info, x: int = 1): ...\n"
 )
 RULE = RAN + "from lt_bench.stage_two.cb import ClassBalanced\nclass Rule(ClassBalanced): ...\n"
-WORDS = ("method=ce", "stage_two=cb", "trust=[mine,rule,package]")
+WORDS = ("method=ce", "stage_two=cb", "trust=[known_method,known_rule,package]")
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def folder(tmp_path, monkeypatch):
     """A folder of own code on the import path, and another one that it imports from."""
     own, other = tmp_path / "own", tmp_path / "other"
     files = {
-        own / "mine.py": METHOD,
+        own / "known_method.py": METHOD,
         own / "beside.py": RAN + "def late():\n    import beside_too\nSCALE = 1\n",
         own / "beside_too.py": RAN,
         own / "not_imported.py": RAN,
-        own / "rule.py": RULE,
+        own / "known_rule.py": RULE,
         own / "package" / "__init__.py": RAN + "from package import top\n",
         own / "package" / "top.py": RAN,
         own / "package" / "below" / "__init__.py": RAN,
@@ -49,14 +49,14 @@ def config(*words):
     return validate(compose([*WORDS, *words]))
 
 
-MINE, RULES = "method._target_=mine.Mine", "stage_two._target_=rule.Rule"
+MINE, RULES = "method._target_=known_method.Mine", "stage_two._target_=known_rule.Rule"
 
 
 def test_sources_are_those_of_a_module_and_of_what_it_imports_beside_it(folder):
-    assert sources("mine.Mine").keys() == {"mine", "beside", "beside_too"}
+    assert sources("known_method.Mine").keys() == {"known_method", "beside", "beside_too"}
     below = {"package", "package.top", "package.below", "package.below.method", "package.below.near"}
     assert sources("package.below.method.Mine").keys() == below
-    assert sources("rule.Rule").keys() == {"rule"}  # the package is known by its version
+    assert sources("known_rule.Rule").keys() == {"known_rule"}  # the package is known by its version
 
 
 def test_of_an_installed_module_only_its_own_package_counts():
@@ -64,7 +64,7 @@ def test_of_an_installed_module_only_its_own_package_counts():
     assert {name.partition(".")[0] for name in sources("shutil.rmtree")} == {"shutil"}
 
 
-@pytest.mark.parametrize("name", ["mine", "beside", "beside_too"])
+@pytest.mark.parametrize("name", ["known_method", "beside", "beside_too"])
 def test_every_edit_is_another_run_and_another_setting(name, folder):
     before = config(MINE)
     ids = (*identities(before), setting_id(before))
@@ -78,14 +78,14 @@ def test_every_edit_is_another_run_and_another_setting(name, folder):
 def test_what_is_not_imported_changes_nothing(folder):
     before = identities(config(MINE, RULES))
     (folder / "not_imported.py").write_text("x = 1")
-    (folder / "mine.txt").write_text("x = 1")
+    (folder / "known_method.txt").write_text("x = 1")
     assert identities(config(MINE, RULES)) == before
 
 
 def test_a_rule_of_ones_own_leaves_stage_one_as_it_is(folder):
     before = identities(config(RULES))
     assert before[1] == identities(config())[1]
-    (folder / "rule.py").write_text(RULE + "# edited\n")
+    (folder / "known_rule.py").write_text(RULE + "# edited\n")
     after = identities(config(RULES))
     assert after[0] != before[0] and after[1] == before[1]
 
@@ -101,10 +101,13 @@ def test_a_version_that_is_typed_stands_for_that_of_the_files(folder):
     assert now.keys() == {"stage_one", "stage_two"}
     typed = [f"own_code.{stage}={version}" for stage, version in now.items()]
     assert identities(config(MINE, RULES, *typed)) == identities(config(MINE, RULES))
-    (folder / "mine.py").write_text(METHOD + "# edited\n")
+    (folder / "known_method.py").write_text(METHOD + "# edited\n")
     known = identity_values(config(MINE, RULES, *typed))
     assert {f"own_code.{stage}": version for stage, version in now.items()}.items() <= known.items()
 
 
 def test_whoever_starts_a_run_is_told_the_files(folder):
-    assert described(config(MINE, RULES)) == f"mine ({folder / 'mine.py'}), rule ({folder / 'rule.py'})"
+    assert (
+        described(config(MINE, RULES))
+        == f"known_method ({folder / 'known_method.py'}), known_rule ({folder / 'known_rule.py'})"
+    )

@@ -61,9 +61,9 @@ def test_a_change_of_a_file_makes_the_cache_invalid(name, tmp_path, monkeypatch)
 
 
 def test_runs_with_classes_of_the_user_are_not_cached(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, encoder, info, x: int = 1): ...\n")
+    (tmp_path / "never_cached.py").write_text("class Mine:\n    def __init__(self, encoder, info, x: int = 1): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    cached(tmp_path, "method=ce", "stage_two=cb", "method._target_=mine.Mine", "trust=[mine]")
+    cached(tmp_path, "method=ce", "stage_two=cb", "method._target_=never_cached.Mine", "trust=[never_cached]")
     assert not (tmp_path / "launch").exists()
 
 
