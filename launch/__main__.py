@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, USAGE, exit_status
+from lt_bench.command import DONE, USAGE, exit_status, printable
 from lt_bench.errors import UsageError
+from lt_bench.files import read_bytes
 
 EXAMPLES = """\
 OVERRIDES are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel apply to all runs
@@ -21,6 +22,7 @@ in the folder of --runs.
   python -m lt_bench.launch status --watch                                  all runs in runs/, every 10 seconds
   python -m lt_bench.launch retry                                           all runs that failed, as they were submitted
   python -m lt_bench.launch retry method=sbcl launch=slurm launch.mem_gb=64    of this sweep, with more memory
+  python -m lt_bench.launch retry trust=[my_module]                         that failed, with code of your own in them
   python -m lt_bench.launch cancel method=sbcl                              the cluster's jobs of these runs
   python -m lt_bench.launch logs 0c94                                       the logs of run 0c94... and of its job
 
@@ -59,8 +61,25 @@ def _refuse_options_of_other_commands(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{option.replace('_', '-')} is for {owner}; leave it out")
     if arguments.runs is None:
         arguments.runs = Path("runs")
-    elif command in ("plan", "submit") or (arguments.overrides and command != "logs"):
+        return
+    of_sweep = arguments.overrides and (command != "retry" or _trust_alone(arguments.overrides) is None)
+    if command in ("plan", "submit") or (of_sweep and command != "logs"):
         raise UsageError(f"--runs is for commands without overrides; write output_dir={arguments.runs}")
+
+
+def _trust_alone(overrides: Sequence[str]) -> list[str] | None:
+    """The modules to trust where nothing else is typed: then the words are of no sweep; None where they are."""
+    from lt_bench.config.compose import parse
+    from lt_bench.config.trust import wrong_names
+
+    typed = parse(overrides)
+    if any(one.key_or_group != "trust" for one in typed):
+        return None
+    values = [one.value() for one in typed]
+    found = [str(name) for value in values for name in (value if isinstance(value, list) else [value])]
+    if wrong := list(wrong_names(found)):
+        raise UsageError("\n".join(wrong))
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +105,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from .planning.plan import plan
     from .tables import plan_text
 
-    print(plan_text(plan(arguments.overrides)))
+    print(printable(plan_text(plan(arguments.overrides))))
     return DONE
 
 
@@ -106,7 +125,7 @@ def _status(arguments: argparse.Namespace) -> int:
         return DONE
     while True:
         found = states(folders)
-        text = status_text(found)
+        text = printable(status_text(found))
         print(f"\033[H\033[J{text}" if arguments.watch and sys.stdout.isatty() else text, flush=True)
         if not arguments.watch or not any(state.name in BUSY for state in found.values()):
             return DONE
@@ -116,10 +135,11 @@ def _status(arguments: argparse.Namespace) -> int:
 def _retry(arguments: argparse.Namespace) -> int:
     from .planning.plan import plan, planned
     from .states import FAILED, run_folders, states
-    from .submission import SUBMISSION, thaw
+    from .submission import SUBMISSION, refuse_commands, thaw
     from .sweep import carry_out
 
-    if arguments.overrides:
+    trust = _trust_alone(arguments.overrides)
+    if trust is None:
         runs = plan(arguments.overrides)
         if all(state.name != FAILED for state in states(run.folder for run in runs).values()):
             print("no run of this sweep has failed")
@@ -130,9 +150,10 @@ def _retry(arguments: argparse.Namespace) -> int:
         runs = []
         for folder in failed:
             try:
-                submission = thaw(folder)
+                submission = thaw(folder, trust)
+                refuse_commands(submission.config.launch, folder, trust)
             except UsageError as error:  # submitted by another version of the code: retry the others
-                print(f"lt_bench: warning: not retried: {error}", file=sys.stderr)
+                print(printable(f"lt_bench: warning: not retried: {error}"), file=sys.stderr)
             else:
                 runs.append(planned(submission.overrides, submission.config))
         if failed and not runs:
@@ -140,7 +161,7 @@ def _retry(arguments: argparse.Namespace) -> int:
     if not runs:
         print(f"no submitted run in {arguments.runs} has failed")
         return DONE
-    return carry_out(runs, among=(FAILED,), keep=bool(arguments.overrides))
+    return carry_out(runs, among=(FAILED,), keep=trust is None)
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
@@ -171,10 +192,10 @@ def _logs(arguments: argparse.Namespace) -> int:
                 print(f"{folder} has no log: the run has not started, or was not submitted")
             for path in logs:
                 try:
-                    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                    lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
                 except OSError as error:
                     lines = [f"cannot be read ({error.strerror})"]
-                print("\n".join([f"==> {path} <==", *lines[-arguments.lines :]]))
+                print(printable("\n".join([f"==> {path} <==", *lines[-arguments.lines :]])))
     return DONE
 
 

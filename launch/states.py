@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lt_bench.files import read_json
 from lt_bench.record.folder import finished
 
 from .slurm.cluster import Cluster, Queued
-from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs, read_json
+from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
 BUSY = (RUNNING, QUEUED)
@@ -38,7 +39,7 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
     or queued.
     """
     folders = list(folders)
-    within = {folder: folder.with_name(run) for folder in folders if (run := read_json(folder / JOB).get("run"))}
+    within = {folder: folder.with_name(name) for folder in folders if (name := _word(folder, "run"))}
     found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster())
     for folder, run in within.items():
         if found[folder].name != DONE and found[run].name in BUSY and found[run].job:
@@ -46,11 +47,17 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path
     return {folder: found[folder] for folder in folders}
 
 
+def _word(folder: Path, key: str) -> str | None:
+    """What the file on the cluster's job says under a key: a job, or the run that trains this stage one; else None."""
+    found = read_json(folder / JOB).get(key)
+    return found if isinstance(found, str) and found == Path(found).name else None
+
+
 def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, State]:
     found: dict[Path, State] = {}
     unexplained: dict[Path, str] = {}
     for folder in folders:
-        job = read_json(folder / JOB).get("job")
+        job = _word(folder, "job")
         if finished(str(folder.parent), folder.name):
             found[folder] = State(DONE, job=job)
         elif job and cluster.queued is not None and job not in cluster.queued:
@@ -144,7 +151,7 @@ def _is_running(pid: object) -> bool:
         return not command.parent.exists() or b"lt_bench" in command.read_bytes()
     except PermissionError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
 
 

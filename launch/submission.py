@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config.schema import Config, Dataset, Launch, plain, schema
+from lt_bench.config.dataset import Dataset
+from lt_bench.config.schema import Config, Launch, plain, schema
 from lt_bench.config.stages import StageName
+from lt_bench.config.trust import SETUP
 from lt_bench.errors import UsageError
-from lt_bench.files import write_json
+from lt_bench.files import read_json, write_json
 from lt_bench.machine import share_of_cores
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import own_group_rule, run_id, stage_one_id
@@ -78,17 +80,22 @@ def _absolute(path: str | None) -> str | None:
     return str(Path(path).expanduser().absolute()) if path else path
 
 
-def thaw(folder: Path) -> Submission:
-    """The submission of a run folder; raises UsageError where there is none or the code has changed its meaning."""
+def thaw(folder: Path, trust: Sequence[str] = ()) -> Submission:
+    """The submission of a run folder; raises UsageError where there is none or the code has changed its meaning.
+
+    What it is trusted with is said by the caller and not by its file, which may be anybody's; it is carried out in the
+    folder that it lies in.
+    """
     values = read_json(folder / SUBMISSION)
     if not values:
         raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
     try:
-        merged = OmegaConf.merge(schema(), values["config"])
+        here = {"trust": list(trust), "output_dir": str(folder.absolute().parent)}
+        merged = OmegaConf.merge(schema(), values["config"], here)
         config = validate(merged, frozen=True)  # type: ignore[arg-type]
         only_stage_one, code = values["only_stage_one"], values["code"]
-        overrides = tuple(values["overrides"] if "overrides" in values else values["words"])  # the older name
-    except (KeyError, OmegaConfBaseException) as error:
+        overrides = tuple(map(str, values["overrides"] if "overrides" in values else values["words"]))  # the older name
+    except (KeyError, TypeError, OmegaConfBaseException) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"{folder / SUBMISSION} is of another version ({reason}); submit the sweep again") from error
     identity = stage_one_id(config) if only_stage_one else run_id(config)
@@ -100,19 +107,23 @@ def thaw(folder: Path) -> Submission:
     return Submission(config, only_stage_one, code, overrides)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is no valid one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
+def refuse_commands(launch: Launch, folder: Path, trust: Collection[str]) -> None:
+    """Raise UsageError where a submission, which may be anybody's, has commands for a cluster that nobody asked for."""
+    commands = [*launch.setup, *launch.sbatch] if launch.executor == "slurm" else []
+    if commands and SETUP not in trust:
+        raise UsageError(
+            f"{folder} was submitted with commands and options for the cluster, {commands}; to run them add "
+            f"trust=[{SETUP}], or type the words of the sweep"
+        )
 
 
 def job_logs(folder: Path) -> list[Path]:
     """Submitit's log files of the cluster's job of a run folder: they say why a job ended before any run started."""
-    job = read_json(folder / JOB)
-    return sorted(Path(job["logs"]).glob(f"{job['job']}_*_log.out")) if job.keys() >= {"job", "logs"} else []
+    values = read_json(folder / JOB)
+    job, logs = values.get("job"), values.get("logs")
+    if not isinstance(job, str) or not isinstance(logs, str) or not re.fullmatch(r"\w+", job):
+        return []
+    return sorted(Path(logs).glob(f"{job}_*_log.out"))
 
 
 def label(config: Mapping[str, Any]) -> str:

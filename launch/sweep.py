@@ -13,10 +13,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lt_bench import command
+from lt_bench.command import printable
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.preflight.epochs import remarks
+from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import code_version
+from lt_bench.record.own_code import described
 
 from .local.process_pool import Job, ProcessPool
 from .local.progress import SweepProgress
@@ -39,9 +42,9 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     known = states(run.folder for run in runs)
     print(counts(known[run.folder] for run in runs), file=sys.stderr)
     for run in runs:
-        print(run.identity, known[run.folder].name, shlex.join(run.overrides))
+        print(run.identity, known[run.folder].name, printable(shlex.join(run.overrides)))
     for line in all_remarks(runs):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     return command.DONE
 
 
@@ -67,6 +70,11 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
         open_runs = [run for run in runs if known[run.folder].name in among]
         if not open_runs:
             return []
+        composed = [config for run in open_runs if (config := run.composed)]  # others, of the cache, have no own code
+        for config in composed:
+            refuse_edited(config)
+        if own := dict.fromkeys(filter(None, map(described, composed))):
+            print(printable(f"code of your own: {'; '.join(own)}"))
         if keep:
             identities = {run.overrides: (run.identity, run.stage_one) for run in runs}
             cache_identities(output_dir, identities, [run.composed for run in runs if run.composed])
@@ -98,9 +106,10 @@ def all_remarks(runs: Iterable[PlannedRun]) -> list[str]:
 def differences(runs: list[PlannedRun]) -> dict[Path, str]:
     """The overrides in which runs differ, by run folder; the title of a run where it is the only one."""
     if len(runs) == 1:
-        return {runs[0].folder: label(plain(runs[0].config))}
+        return {runs[0].folder: printable(label(plain(runs[0].config)))}
     common = set.intersection(*(set(run.overrides) for run in runs)) | {"sweep=[]"}
-    return {run.folder: shlex.join(override for override in run.overrides if override not in common) for run in runs}
+    own = {run.folder: [override for override in run.overrides if override not in common] for run in runs}
+    return {folder: printable(shlex.join(overrides)) for folder, overrides in own.items()}
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from tabulate import tabulate
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lt_bench.config.stages import StageName
+from lt_bench.config.yaml_text import parse_yaml
+from lt_bench.files import SMALL, read_json, read_text
 from lt_bench.record.folder import finished
 
 from .local.progress import progress_of
@@ -18,7 +18,7 @@ from .planning.estimate import earlier_records, estimate
 from .planning.plan import PlannedRun
 from .planning.run_groups import run_groups
 from .states import DONE, RUNNING, State, states
-from .submission import SUBMISSION, label, read_json
+from .submission import SUBMISSION, label
 from .sweep import OPEN, all_remarks, counts, differences
 
 LONGEST = 100  # characters of a message
@@ -61,8 +61,8 @@ def _what(folder: Path) -> str:
     if not (folder / "status.json").exists():
         return ""
     try:
-        config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    except (OSError, YAMLError):
+        config = parse_yaml(read_text(folder / "config.yaml", SMALL))
+    except (OSError, ValueError):
         config = None
     return ", ".join(filter(None, [_label(config), "started by hand"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import sysconfig
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, SettingError, UsageError
 from lt_bench.files import write_atomic
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
 
@@ -26,7 +29,7 @@ def exit_status(work: Callable[[], int]) -> int:
         return work()
     except (UsageError, SettingError) as error:
         for line in str(error).splitlines():
-            print(f"lt_bench: {line}", file=sys.stderr)
+            print(f"lt_bench: {printable(line)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print("lt_bench: interrupted; the same command goes on where it stopped", file=sys.stderr)
@@ -38,13 +41,21 @@ def exit_status(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (DataError, CheckpointError, NonFiniteLoss, OSError) as error:
-        print(f"lt_bench: {error}", file=sys.stderr)
+        print(f"lt_bench: {printable(str(error))}", file=sys.stderr)
         return FAILED
     except Exception as error:
         kept = getattr(error, "trace_file", None)
         said = f"{type(error).__name__}, probably a defect of {_culprit(error)}; its traceback"
         print(f"lt_bench: {said} {'follows' if kept is None else f'is kept in {kept}'}", file=sys.stderr)
         raise
+
+
+def printable(text: str) -> str:
+    """A text with its control characters written out, so that no name or message of a file acts on a terminal.
+
+    Lines and tabs stay; characters that turn the direction of writing count as control characters.
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def keep_trace(error: Exception, path: Path) -> None:

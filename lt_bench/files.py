@@ -1,14 +1,27 @@
-"""Files that are either complete or not there: written under a temporary name, then renamed."""
+"""Files: written under a temporary name and renamed, so that they are complete or not there; read within bounds."""
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import math
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import zipfile
+
+    import numpy as np
+
+MOST = 2**30  # bytes of a file that is read as a whole
+SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
+UNPACKED = 20  # times the bytes of a file that may be unpacked from it
 
 
 @contextmanager
@@ -39,3 +52,113 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON in one piece; ValueError for NaN and infinity, which JSON does not know."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_bytes(path: str | Path, most: int = MOST) -> bytes:
+    """The content of a file; OSError for one that is longer, and for pipes and devices, which may never end."""
+    with open_regular(path) as stream:
+        content = stream.read(min(most, os.fstat(stream.fileno()).st_size) + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
+    return content
+
+
+def read_text(path: str | Path, most: int = MOST) -> str:
+    """The text of a UTF-8 file, with the errors of ``read_bytes``."""
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path, most)), encoding="utf-8").read()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A value from JSON; ValueError where it is none, also for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a small file; empty where there is no valid one."""
+    try:
+        values = parse_json(read_bytes(path, SMALL))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, nothing unpickled.
+
+    Raises OSError as ``read_bytes`` does, for any length, and for a file that unpacks to far more than its size or says
+    that it does; zipfile.BadZipFile and ValueError for one that is damaged.
+    """
+    import zipfile  # as numpy, for those alone who read arrays
+
+    import numpy as np
+
+    found = {}
+    with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+        _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                shape, _, dtype = _header(member)
+                if not dtype.hasobject and math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
+                    raise OSError(errno.EINVAL, f"{entry.filename} does not hold an array of {shape}", str(path))
+            with archive.open(entry) as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+            found[entry.filename.removesuffix(".npy")] = array
+    return found
+
+
+def check_archive(path: str | Path) -> None:
+    """Refuse a file that others will read: OSError for a pipe or a device, and for a .zip that unpacks too far.
+
+    What is no .zip, or a damaged one, is left to its reader.
+    """
+    import zipfile
+
+    with open_regular(path) as stream:
+        try:
+            archive = zipfile.ZipFile(stream)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError):
+            return
+        with archive:
+            _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
+    if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNPACKED * size):
+        raise OSError(errno.EFBIG, f"it unpacks to more than {UNPACKED} times its {size:,} bytes", archive.filename)
+
+
+def read_array(path: str | Path) -> np.ndarray:
+    """The array of an .npy file, nothing unpickled; OSError for one that is not as long as it says."""
+    import numpy as np
+
+    with open_regular(path) as stream:
+        shape, _, dtype = _header(stream)
+        size = os.fstat(stream.fileno()).st_size
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize + stream.tell() != size:
+            raise OSError(errno.EINVAL, f"its {size:,} bytes do not hold an array of {shape}", str(path))
+        stream.seek(0)
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the array in an .npy stream, which is then at its first value; raises ValueError."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    found: tuple[tuple[int, ...], bool, np.dtype] = read(stream)
+    return found
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A file opened for reading; OSError for pipes and devices."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
+    stream = open(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return stream

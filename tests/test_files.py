@@ -1,9 +1,12 @@
 import json
+import os
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lt_bench.files import atomic_writer, write_atomic, write_json
+from lt_bench.files import atomic_writer, read_array, read_arrays, read_bytes, read_json, write_atomic, write_json
 
 
 def test_text_and_bytes_are_written_into_new_folders(tmp_path: Path) -> None:
@@ -29,3 +32,38 @@ def test_json_round_trip_and_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"few": float("nan")})
     assert "τ-norm" in path.read_text(encoding="utf-8")
+
+
+def test_pipes_devices_and_long_files_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "long.json").write_text("12345")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for path in (tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(OSError, match="no regular file"):
+            read_bytes(path)
+        assert read_json(path) == {}
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_bytes(tmp_path / "long.json", 4)
+    assert read_bytes(tmp_path / "long.json", 5) == b"12345" and read_json(tmp_path / "deep.json") == {}
+
+
+def test_arrays_come_back_and_their_lies_are_found(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("word"), "c": np.zeros((0, 2), dtype=np.int64)}
+    for name, write in (("plain", np.savez), ("packed", np.savez_compressed)):
+        write(tmp_path / f"{name}.npz", **arrays)
+        found = read_arrays(tmp_path / f"{name}.npz")
+        assert found.keys() == arrays.keys() and all(np.array_equal(found[key], arrays[key]) for key in arrays)
+    np.save(tmp_path / "a.npy", arrays["a"])
+    assert np.array_equal(read_array(tmp_path / "a.npy"), arrays["a"])
+
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(2**27, dtype=np.uint8))
+    with pytest.raises(OSError, match="unpacks to more than 20 times"):
+        read_arrays(tmp_path / "bomb.npz")
+    header = (tmp_path / "a.npy").read_bytes().replace(b"(2, 3)", b"(8, 9)")
+    (tmp_path / "a.npy").write_bytes(header)
+    with pytest.raises(OSError, match=r"do not hold an array of \(8, 9\)"):
+        read_array(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "lying.npz", "w") as archive:
+        archive.writestr("a.npy", header)
+    with pytest.raises(OSError, match="does not hold an array"):
+        read_arrays(tmp_path / "lying.npz")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -105,13 +105,13 @@ class ForkServer:
         )
         self._unread = b""
 
-    def start(self, folder: Path, log: Path) -> ForkedProcess:
-        """A process that will carry out the run submitted in a folder and print to a log."""
+    def start(self, folder: Path, log: Path, trust: Sequence[str] = ()) -> ForkedProcess:
+        """A process that will carry out the run submitted in a folder and print to a log; see ``Job`` for ``trust``."""
         assert self.popen.stdin is not None
         process = ForkedProcess(self)
         self.asked.append(process)
         with suppress(OSError):  # of a server that has exited: the process is found never to have started
-            self.popen.stdin.write(json.dumps([str(folder), str(log)]).encode() + b"\n")
+            self.popen.stdin.write(json.dumps([str(folder), str(log), *trust]).encode() + b"\n")
             self.popen.stdin.flush()
         return process
 
@@ -199,10 +199,10 @@ def serve() -> None:
                 return
             *lines, unread = (unread + block).split(b"\n")
             for line in lines:
-                folder, log = json.loads(line)
+                folder, log, *trust = json.loads(line)
                 import_parts(Path(folder))
                 gc.freeze()  # pages stay shared with the forks
-                pid = _fork(Path(folder), Path(log), (answers, wake, signalled))
+                pid = _fork(Path(folder), Path(log), trust, (answers, wake, signalled))
                 _tell(answers, {"started": pid})
 
 
@@ -227,11 +227,13 @@ def import_parts(folder: Path) -> None:
     A user's own class waits for the fork: what it does when it is imported, or fails to do, is that run's alone.
     """
     from lt_bench.config.signatures import parameters
+    from lt_bench.config.trust import is_own
+    from lt_bench.files import read_json
 
-    from ..submission import SUBMISSION, read_json
+    from ..submission import SUBMISSION
 
     for target in _targets(read_json(folder / SUBMISSION)):
-        if target.partition(".")[0] in ("lt_bench", "torch"):
+        if not is_own(target):
             with suppress(Exception):  # the run will say what is wrong
                 parameters(target)
                 import_module(target.rpartition(".")[0])
@@ -247,7 +249,7 @@ def _targets(tree: Any) -> Iterator[str]:
                 yield from _targets(value)
 
 
-def _fork(folder: Path, log: Path, private: tuple[int, ...]) -> int:
+def _fork(folder: Path, log: Path, trust: Sequence[str], private: tuple[int, ...]) -> int:
     """A new process for a run; returns its identity in the server, and never in the new process."""
     server = os.getpid()
     pid = os.fork()
@@ -268,7 +270,7 @@ def _fork(folder: Path, log: Path, private: tuple[int, ...]) -> int:
             os.dup2(source, target)
         from ..job import main
 
-        status = main(folder)
+        status = main(folder, trust)
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from lt_bench.command import DONE, FAILED, INTERRUPTED
-from lt_bench.files import write_json
+from lt_bench.command import DONE, FAILED, INTERRUPTED, printable
+from lt_bench.files import read_bytes, read_json, write_json
 
-from ..submission import HEARTBEAT, LOG, read_json
+from ..submission import HEARTBEAT, LOG
 from .fork_server import ForkedProcess, ForkServer, follow_parent
 
 POLL_S = 0.05
@@ -23,10 +23,14 @@ HEARTBEAT_S = 10  # a run whose heartbeat is much older has exited without a sta
 
 
 class Job(NamedTuple):
-    """One run to carry out: its folder, which holds its submission, and the folder of the run it has to wait for."""
+    """One run to carry out: its folder, which holds its submission, and the folder of the run it has to wait for.
+
+    ``trust`` are the modules that whoever started it has named; the submission itself cannot ask for any.
+    """
 
     folder: Path
     after: Path | None = None
+    trust: tuple[str, ...] = ()
 
 
 class Process(NamedTuple):
@@ -119,10 +123,10 @@ class ProcessPool:
             return None
         if self._server is None:
             self._server = ForkServer(self.environment, job.folder.parent)
-        return self._server.start(job.folder, self._log(job))
+        return self._server.start(job.folder, self._log(job), job.trust)
 
     def _start_new(self, job: Job, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder)]
+        command = [sys.executable, "-m", "lt_bench.launch.job", str(job.folder), *job.trust]
         return subprocess.Popen(
             command,
             stdout=log,
@@ -205,7 +209,7 @@ def _reason(status: int) -> str:
 
 def _last_line(log: Path) -> str:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = read_bytes(log).decode("utf-8", errors="replace").strip().splitlines()
     except OSError as error:
         return f"its log cannot be read ({error.strerror})"
-    return lines[-1] if lines else "no output"
+    return printable(lines[-1]) if lines else "no output"

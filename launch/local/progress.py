@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lt_bench.command import DONE
+from lt_bench.command import DONE, printable
+from lt_bench.files import open_regular, parse_json
 
 from ..submission import LOG
 from .process_pool import Job, Process, ProcessPool
@@ -66,13 +66,13 @@ class SweepProgress:
 def progress_of(folder: Path) -> str:
     """The last epoch that a run has logged, with its loss; empty before the first."""
     try:
-        with (folder / "metrics.jsonl").open("rb") as file:
+        with open_regular(folder / "metrics.jsonl") as file:
             file.seek(max(0, file.seek(0, 2) - 4096))
             lines = file.read().splitlines()
     except OSError:
         return ""
     try:
-        last = json.loads(lines[-1])
-        return f"{last['stage']}, epoch {last['epoch']}, loss {last['loss']:.3g}"
-    except (IndexError, KeyError, ValueError):  # no line yet, or one that is being written
+        last = parse_json(lines[-1])
+        return printable(f"{last['stage']}, epoch {last['epoch']}, loss {last['loss']:.3g}")
+    except (IndexError, KeyError, TypeError, ValueError):  # no line yet, or one that is being written
         return ""

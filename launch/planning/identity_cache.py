@@ -7,30 +7,36 @@ exactly these files. Runs that depend on others, such as the user's own classes 
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from lt_bench.config.schema import Config, flat, plain
+from lt_bench.config.schema import Config
+from lt_bench.config.trust import own_targets
 from lt_bench.data.content import depends_on_files
-from lt_bench.files import write_json
+from lt_bench.files import read_json, write_json
 
-from ..submission import read_json
-
-OURS = ("lt_bench.", "torch.optim.")  # classes that change with our files or with the version of a package
-PACKAGES = ("hydra-core", "omegaconf", "torch")
+PACKAGES = ("hydra-core", "omegaconf", "torch", "torchvision")
 Identities = tuple[str, str]  # of a run and of its stage one
 
 
 def cached_identities(output_dir: str) -> dict[str, Identities]:
     """Identities by overrides (joined as for a shell); empty where nothing is cached for the files as they are now."""
     cached = read_json(_path(output_dir))
-    if cached.get("files") != fingerprint():
+    runs = cached.get("runs")
+    if cached.get("files") != fingerprint() or not isinstance(runs, dict):
         return {}
-    return {overrides: (run, stage_one) for overrides, (run, stage_one) in cached["runs"].items()}
+    return {overrides: (found[0], found[1]) for overrides, found in runs.items() if _are_identities(found)}
+
+
+def _are_identities(found: Any) -> bool:
+    """Whether a cached value is two identities: they become folders, and the file may be anybody's."""
+    return isinstance(found, list) and len(found) == 2 and all(re.fullmatch("[0-9a-f]{12}", str(one)) for one in found)
 
 
 def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities], configs: Iterable[Config]) -> None:
@@ -55,10 +61,8 @@ def fingerprint() -> str:
 
 def _depends_on_our_files_only(config: Config) -> bool:
     """Whether the identity changes only with our files; lists of images and weights count by their content."""
-    targets = (value for key, value in flat(plain(config)).items() if key.endswith("_target_"))
     others = (config.dataset.split_dir, config.backbone.get("pretrained"))
-    ours = all(str(target).startswith(OURS) for target in targets)
-    return ours and others == (None, None) and not depends_on_files(config)
+    return not own_targets(config) and others == (None, None) and not depends_on_files(config)
 
 
 def _path(output_dir: str) -> Path:

@@ -67,5 +67,6 @@ def submit(group: RunGroup, code: Mapping[str, Any]) -> list[Job]:
         first = group.runs[0]
         stage_one_folder = freeze(Submission(first.config, True, dict(code), first.overrides), first.stage_one)
     folders = [freeze(Submission(run.config, False, dict(code), run.overrides), run.identity) for run in group.runs]
-    stage_one = [Job(stage_one_folder)] if stage_one_folder else []
-    return [*stage_one, *(Job(folder, stage_one_folder) for folder in folders)]
+    trust = [tuple(run.config.trust) for run in group.runs]
+    stage_one = [Job(stage_one_folder, trust=trust[0])] if stage_one_folder else []
+    return [*stage_one, *(Job(folder, stage_one_folder, one) for folder, one in zip(folders, trust, strict=True))]

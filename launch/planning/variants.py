@@ -79,6 +79,7 @@ def _is_plain(override: Override) -> bool:
         override.is_delete()
         or override.is_sweep_override()
         or key in groups()
+        or key.endswith("._target_")
         or key.startswith(("stage_two.", "budget."))
         or key == f"{StageName.ONE.training}.epochs"  # other values move with it
         or is_parameter(key)

@@ -12,10 +12,10 @@ from submitit.core.job_environment import JobEnvironment
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
 from lt_bench.command import DONE
-from lt_bench.files import write_json
+from lt_bench.files import read_json, write_json
 
 from ..local.process_pool import Job, ProcessPool
-from ..submission import HEARTBEAT, JOB, read_json
+from ..submission import HEARTBEAT, JOB
 from .blocked_signals import BLOCKED, unblock
 from .cluster import query
 

@@ -10,7 +10,7 @@ from lt_bench.errors import UsageError, renamed
 if TYPE_CHECKING:
     from lt_bench.augment.pipeline import Op, Pipeline
     from lt_bench.augment.resample import Interpolation
-    from lt_bench.config.schema import Dataset
+    from lt_bench.config.dataset import Dataset
 
 SSL = (0.1, 1.0)  # shares of the area in the self-supervised views of the long-tail literature
 WIDE = (0.08, 1.0)  # torchvision's default shares of the area in a random resized crop

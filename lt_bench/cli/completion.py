@@ -22,6 +22,8 @@ def complete(arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig
 
+    line = os.environ.get("COMP_LINE", "")  # Hydra imports packages that its own settings name: a search path
+    os.environ["COMP_LINE"] = " ".join(word for word in line.split(" ") if not re.match(r"[~+\"']*hydra\b", word))
     register()
     for name in groups()["recipe"]:  # Hydra lists files, and some recipes are lines of a table
         ConfigStore.instance().store(group="recipe", name=name, node={})

@@ -32,7 +32,7 @@ Single values (show all: python -m lt_bench --cfg job; with what a run would use
   train.epochs=100 train.lr=0.1     stage one; stage_two.train.epochs=... for stage two; what else the recipe counts in
                                     epochs moves along, unless it is typed or budget.rescale=false
   method.temperature=0.2            any parameter of the method's class; likewise stage_two.*, backbone.*
-  method._target_=my_module.Mine    a class of your own, in a file in the current folder
+  method._target_=my_module.Mine    a class of your own, in a file in the current folder; elsewhere: trust=[my_module]
   optimizer=adamw train.optimizer.weight_decay=0.05    an optimiser with values of its own instead of the recipe's;
                                     any class: train.optimizer._target_=torch.optim.Rprop;
                                     of stage two: stage_two.train.optimizer={name:adamw,weight_decay:0.05}

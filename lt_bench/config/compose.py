@@ -6,7 +6,7 @@ import ast
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config import epochs, optimizers
+from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
@@ -28,9 +28,11 @@ from lt_bench.config.recipes import (
     parts_of,
     recipe_files,
     recipe_names,
+    short_for,
     spelled_out,
     taken_from,
 )
+from lt_bench.config.schema import flat
 from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.errors import UsageError
 
@@ -38,6 +40,7 @@ OWN_CHOICES = (
     "choices are the files in the folders of conf/; set single keys for what no file has, "
     "for example method._target_=my_module.MyMethod"
 )
+NAMED = ("method", "stage_two", "backbone", "dataset")  # groups whose choice stands in records by its name
 
 
 @cache
@@ -93,6 +96,8 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
                 if key not in optimizers.CHOOSING:
                     _set(config, key, value)
     epochs.stretch(config, recipes, (key for key, _ in typed))
+    _trust(config, _merged(chosen))
+    _follow_classes(config, _merged(chosen), [key for key, _ in typed])
     _check_components(config, dict(word.split("=", 1) for word in chosen))
     return config
 
@@ -174,6 +179,44 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
             except UsageError as unknown:
                 said = f"{said.partition(':')[0]}: {unknown}"
         raise UsageError(said) from error
+
+
+def _trust(config: DictConfig, files_alone: DictConfig) -> None:
+    """Add the files in the current folder that the config names to what is trusted; refuse words that are none."""
+    problems = list(trust.wrong_names(config.trust))
+    if files_alone.trust:
+        problems.append("trust: what is trusted is typed, and stands in no file; take it out of conf/")
+    if problems:
+        raise UsageError("\n".join(problems))
+    tree = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(tree, dict)
+    config.trust = list(dict.fromkeys([*config.trust, *trust.lying_here(flat(tree))]))  # type: ignore[arg-type]
+
+
+def _follow_classes(config: DictConfig, files_alone: DictConfig, typed: Collection[str]) -> None:
+    """Let name and title of a class that was typed be the class's own, where they were not typed too."""
+    for group in NAMED:
+        target = config[group].get("_target_")
+        if f"{group}._target_" in typed and target != files_alone[group].get("_target_"):
+            own = str(target).rpartition(".")[2]
+            for key, value in {"name": own, "title": own, "order": None}.items():
+                if key in config[group] and f"{group}.{key}" not in typed:
+                    config[group][key] = value
+
+
+def target_of(group: str, choice: str) -> str:
+    """The class that a choice of a group names, in its own file or in one that it builds on."""
+    choice = short_for(choice).get(group, choice)
+    indent = " {4}" if group in COMPONENTS else "(?:  )?"  # below method: method.harmonization
+    found = re.search(rf"^{indent}_target_: (\S+)", _text(group, choice), re.MULTILINE)
+    return found[1] if found else str(_merged((f"{group}={choice}",))[group].get("_target_"))
+
+
+@cache
+def titles(group: str) -> dict[str, str]:
+    """The titles of a group's choices, with the choices."""
+    found = {name: re.search(r"^(?:  )?title: (.+?)(?: +#.*)?$", _text(group, name), re.M) for name in groups()[group]}
+    return {read[1].strip("\"'"): name for name, read in found.items() if read}
 
 
 def _check_components(config: DictConfig, picked: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config import optimizers
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
+from lt_bench.config.yaml_text import check_size
 
 # In a file, what the files before it gave the same key: a component adds to the name of its method.
 FORMER = "${former:}"
@@ -59,11 +61,22 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
 def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     """The schema and the files of some choices, the weakest first; raises HydraException."""
     register()
+    _check_sizes(choices)
     with initialize_config_module("lt_bench.conf", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         found = loader.compute_defaults_list("config", list(choices), RunMode.RUN).defaults
     ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
     return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
+
+
+def _check_sizes(choices: Iterable[str]) -> None:
+    for name in (word.replace("=", "/", 1) for word in choices):
+        file = files("lt_bench.conf") / f"{name}.yaml"
+        try:
+            if file.is_file():
+                check_size(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise LayerError(f"In '{name}': {error}") from None
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lt_bench.config import epochs
+from lt_bench.config.dataset import Dataset
+from lt_bench.config.own_code import OwnCode
 from lt_bench.config.settings import setting
 
 # the networks that torchvision has published weights for
@@ -43,116 +46,6 @@ class Backbone(Target):
     pretrained: str | None = setting(None, help="a file of weights to start from, or torchvision; null: random ones")
     trainable_convolutions: list[str] | None = setting(
         None, help="convolutions that are trained, all others keep the weights they start from; null: all are trained"
-    )
-
-
-@dataclass
-class Dataset:
-    """A data set, how its images are augmented, and how its classes are grouped in tables."""
-
-    name: str = setting(MISSING, help="its name, as in records, and that of its folder in data_dir")
-    title: str = setting(MISSING, affects_result=False, help="its name in tables")
-    _target_: str = setting(MISSING, help="the function that finds its images, as module.name")
-    root: str | None = setting(
-        None, affects_result=False, help="the folder that it is in; null: the folder of its name in data_dir"
-    )
-    download: bool = setting(True, affects_result=False, help="whether it is downloaded where it is not there")
-    num_classes: int = setting(MISSING, least=2, help="the number of classes")
-    image_size: int = setting(MISSING, least=4, help="height and width of the images that the network sees, in pixels")
-    mean: list[float] = setting(MISSING, length=3, help="what is subtracted from each colour, which is from 0 to 1")
-    std: list[float] = setting(MISSING, above=0, length=3, help="what each colour is divided by afterwards")
-    horizontal_flip: bool = setting(True, help="whether images are mirrored at random")
-    crop_padding: int | None = setting(
-        4, least=0, help="pixels around an image before the view crop_flip cuts from it; null: random resized crops"
-    )
-    crop_scale: list[float] = setting(
-        [0.2, 1.0],
-        least=0,
-        most=1,
-        above=0,
-        length=2,
-        help="smallest and largest part of an image's area in a random resized crop",
-    )
-    color_jitter: list[float] = setting(
-        [0.4, 0.4, 0.4, 0.1], least=0, length=4, help="strength of brightness, contrast, saturation and hue jitter"
-    )
-    color_jitter_probability: float = setting(0.8, least=0, most=1, help="part of the images with colour jitter")
-    grayscale_probability: float = setting(0.2, least=0, most=1, help="part of the images that turn grey")
-    randaugment_operations: int = setting(2, least=1, help="operations of RandAugment on each image")
-    randaugment_magnitude: float = setting(10.0, least=0, help="magnitude of the operations of RandAugment")
-    group_rule: str = setting(
-        "count_100_20",
-        choices=("count_100_20", "thirds"),
-        help="what many, medium and few are in tables: more than 100 and less than 20 images, or thirds of the classes",
-    )
-    own_group_rule: str | None = setting(
-        None,
-        affects_result=False,
-        help="the group rule that stage ones are known by; null: the one in the file of the data set",
-    )
-    pool_per_class: int | None = setting(
-        None, least=1, help="images of each class that the tail is cut from; null: all there are"
-    )
-    validation_fraction: float = setting(
-        0.0, least=0, most=1, help="part of the long-tailed images that is set aside for validation"
-    )
-    validation_per_class: int = setting(
-        0, least=0, help="images of each class that are set aside for validation before the tail is cut"
-    )
-    split_dir: str | None = setting(
-        None, help="a folder of lists of images instead of the selection by class counts; split_seed chooses among them"
-    )
-    list_dir: str | None = setting(
-        None, affects_result=False, help="the folder of the lists of a data set of image files; null: its root"
-    )
-    train_list: str | None = setting(None, help="list of the training images of a data set of image files")
-    validation_list: str | None = setting(None, help="list of its validation images; null: it has none")
-    test_list: str | None = setting(None, help="list of its test images")
-    probe_list: str | None = setting(
-        None, help="list of the images that a linear probe is fitted on; null: the training list"
-    )
-    classes: str | None = setting(
-        None,
-        affects_result=False,
-        help="a file of its classes' names in the order of their numbers, or alphabetical; null: matched where certain",
-    )
-    content_rule: str = setting(
-        "auto",
-        choices=("auto", "bytes", "sample"),
-        affects_result=False,
-        help="what own images are known by: their bytes, or names, sizes and the bytes of a sample; auto: sample above "
-        "250,000 files",
-    )
-    train_images: int | None = setting(
-        None, least=1, affects_result=False, help="how many images the published training list has; null: unknown"
-    )
-    validation_images: int | None = setting(
-        None, least=1, affects_result=False, help="how many images the published validation list has; null: unknown"
-    )
-    test_images: int | None = setting(
-        None, least=1, affects_result=False, help="how many images the published test list has; null: unknown"
-    )
-    class_sizes: list[int] | None = setting(
-        None,
-        least=1,
-        length=2,
-        affects_result=False,
-        help="largest and smallest class of the published training list; null: unknown",
-    )
-    short_side: int | None = setting(
-        None, least=8, help="pixels of the short side of images as they are stored; null: as they are"
-    )
-    jpeg_quality: int | None = setting(
-        None, least=1, most=100, help="JPEG quality of images as they are stored; null: as they are"
-    )
-    packed: str | None = setting(
-        None, affects_result=False, help="a packed copy of the images as they are stored; null: image files are read"
-    )
-    workers: int | None = setting(
-        None, least=0, affects_result=False, help="processes that read images; null: one per core"
-    )
-    on_bad_image: str = setting(
-        "stop", choices=("stop", "skip"), help="whether an image that cannot be read stops the run or is left out"
     )
 
 
@@ -334,6 +227,8 @@ class Config:
     sweep: list[dict[str, Any]] = setting(
         [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
     )
+    own_code: OwnCode = setting(OwnCode, help="the version of the user's own code that a run is known by")
+    trust: list[str] = setting([], affects_result=False, help="modules of one's own that a _target_ may name")
     seed: int = setting(0, least=0, help="seed of the training: initial weights, order and augmentation of the images")
     split_seed: int = setting(0, least=0, help="seed of the choice of the long-tailed images")
     device: str = setting(
@@ -405,6 +300,10 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolvers of ``config.epochs`` known to Hydra and OmegaConf."""
+    """Make the schema and the resolvers of ``config.epochs`` known to Hydra and OmegaConf.
+
+    Hydra would import every module of a package ``hydra_plugins``, also from the current folder: there is none for it.
+    """
+    sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # Python: an import of it fails
     ConfigStore.instance().store(name="lt_bench_schema", node=schema())
     epochs.register()

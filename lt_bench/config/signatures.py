@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lt_bench.config.annotations import coerce
+from lt_bench.files import SMALL, read_text
 
 # What the engine hands over itself; a config never names these.
 SUPPLIED = frozenset({"self", "cls", "encoder", "info"})
@@ -80,6 +83,54 @@ def class_attribute(target: str, name: str, default: Any = None) -> Any:
 def docstrings(target: str) -> list[str]:
     """What a class and its ancestors, nearest first, or a function say of themselves; those that say anything."""
     return [text for owner in _ancestry(_find(target)) if (text := ast.get_docstring(owner.node))]
+
+
+def defined_in(target: str) -> str:
+    """The module in which a target is defined, wherever else it is imported; raises TargetError."""
+    return _find(target).module.name
+
+
+def source_file(module: str) -> Path | None:
+    """The source of a module, found without importing anything; None where there is none."""
+    return _file(module)
+
+
+def home_of(top: str) -> Path | None:
+    """The folder that a module or package without a dot in its name lies in; None where there is none."""
+    spec = _spec(top)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations is None:
+        return Path(spec.origin).parent if spec.origin and spec.origin.endswith(".py") else None
+    places = [Path(place).parent for place in spec.submodule_search_locations]
+    return places[0] if len(places) == 1 else None
+
+
+@cache
+def holds_libraries(folder: Path) -> bool:
+    """Whether a folder is one that Python's own or installed modules lie in."""
+    libraries = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return folder in libraries or folder.name in ("site-packages", "dist-packages")
+
+
+def imported_by(module: str) -> set[str]:
+    """The full names of all that a module's source imports, also inside functions; raises TargetError.
+
+    ``from a import b`` names both ``a`` and ``a.b``, which may be a module.
+    """
+    found, source = set[str](), _module(module)
+    for item in ast.walk(source.tree) if source else ():
+        if isinstance(item, ast.Import):
+            found |= {alias.name for alias in item.names}
+        elif source and isinstance(item, ast.ImportFrom):
+            origin = _origin(item, source)
+            found |= {origin, *(f"{origin}.{alias.name}".strip(".") for alias in item.names)} - {""}
+    return found
+
+
+def is_dotted_name(text: str) -> bool:
+    """Whether a text is made of Python's names with dots between them."""
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]:
@@ -218,8 +269,17 @@ def _find(target: str) -> _Source:
             return _Source(item, module)
     elsewhere = _absolute(name, module)
     if elsewhere == target:
+        for origin in _taken_whole(module):
+            with suppress(TargetError):
+                return _find(f"{origin}.{name}")
         raise TargetError(f"_target_={target}: module {module_name!r} has no class or function {name!r}")
     return _find(elsewhere)
+
+
+def _taken_whole(module: _Module) -> list[str]:
+    """The modules from which a module imports ``*``, the last first."""
+    imports = [item for item in module.tree.body if isinstance(item, ast.ImportFrom)]
+    return [_origin(item, module) for item in reversed(imports) if item.names[0].name == "*"]
 
 
 def _module(name: str) -> _Module | None:
@@ -230,24 +290,29 @@ def _module(name: str) -> _Module | None:
     try:
         status = path.stat()
         return _parsed(path, name, status.st_size, status.st_mtime_ns)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
         raise TargetError(f"_target_: cannot read {path}: {error}") from error
 
 
 @cache
 def _parsed(path: Path, name: str, size: int, changed: int) -> _Module:
     """A file parsed once while it stays the same."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(read_text(path, SMALL))
     return _Module(tree, name, name if path.name == "__init__.py" else name.rpartition(".")[0])
+
+
+def _spec(top: str) -> ModuleSpec | None:
+    """Where a module without a dot in its name is; Python imports nothing to find that out."""
+    try:
+        return find_spec(top) if is_dotted_name(top) else None
+    except (ImportError, ValueError):
+        return None
 
 
 def _file(name: str) -> Path | None:
     first, *rest = name.split(".")
-    try:
-        spec = find_spec(first)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
+    spec = _spec(first)
+    if spec is None or not is_dotted_name(name):
         return None
     if not rest:
         return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None

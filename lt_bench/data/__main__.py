@@ -10,7 +10,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE
+from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE, printable
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return {"check": _check, "prepare": _prepare}[flags.command](config)
     except UsageError as error:
         for line in str(error).splitlines():
-            print(f"lt_bench.data: {line}", file=sys.stderr)
+            print(f"lt_bench.data: {printable(line)}", file=sys.stderr)
         return USAGE
     except (DataError, OSError, BrokenExecutor) as error:
-        print(f"lt_bench.data: {error}", file=sys.stderr)
+        print(f"lt_bench.data: {printable(str(error))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("lt_bench.data: interrupted", file=sys.stderr)
@@ -68,15 +68,15 @@ def _check(config: Config) -> int:
     lists = look(config).lists or read_lists(config)
     problems = find_problems(config, lists, _workers(config))
     for problem in problems:
-        print(problem)
+        print(printable(str(problem)))
     for part, files in lists.parts().items():
-        print(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}")
+        print(printable(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}"))
     for part, what in known_by(config, lists).items():
-        print(f"{part}: {what}")
+        print(printable(f"{part}: {what}"))
     if lists.classes is not None:
-        print(f"classes by {lists.class_rule}: {listed(lists.classes)}")
+        print(printable(f"classes by {lists.class_rule}: {listed(lists.classes)}"))
     for remark in untested(lists):
-        print(remark)
+        print(printable(remark))
     print(f"{len(problems):,} problem{'' if len(problems) == 1 else 's'} found in {config.dataset.title}")
     return FAILED if problems else DONE
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from lt_bench.config.schema import Config
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
 from lt_bench.data.published import is_published, published_part
-from lt_bench.data.source import data_root, read_with_package, settings
+from lt_bench.data.source import READER, data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
@@ -91,7 +91,7 @@ def look(config: Config) -> Look:
     data = config.dataset
     if _is_verified(config):
         return Look(None, {})
-    key = repr((data.name, data._target_, data_root(config).absolute(), settings(config), _reading(config)))
+    key = repr((data.name, data._target_, data_root(config).absolute(), settings(config, READER), _reading(config)))
     if _looks is not None and key in _looks:
         return _looks[key]
     start = time.monotonic()

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.views import build_view
-from lt_bench.config.schema import Config, Dataset, wants_validation
+from lt_bench.config.dataset import Dataset
+from lt_bench.config.schema import Config, wants_validation
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from lt_bench.data.sources.lists import ImageFiles
+from lt_bench.files import read_bytes
 
 SHOWN = 12  # digits of a checksum in a message
 
@@ -95,7 +96,7 @@ def normalised(files: ImageFiles) -> str:
 def _as_written(path: Path) -> Iterator[bytes]:
     """The content of a list, also with the line ends of the published ones."""
     if path.is_file():
-        content = path.read_bytes()
+        content = read_bytes(path)
         yield content
         plain = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip(b"\n")
         yield from (plain, plain + b"\n")

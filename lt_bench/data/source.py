@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
-
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
+from lt_bench.config.trust import load
 from lt_bench.data.sources import image_lists
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import keyed
+
+READER = f"{image_lists.__name__}.{image_lists.read.__name__}"
 
 
 def data_root(config: Config) -> Path:
@@ -28,17 +29,17 @@ def read_source(config: Config) -> Any:
     Raises DataError, UsageError where the source raises them or SettingError.
     """
     with keyed("dataset"):
-        return get_object(config.dataset._target_)(data_root(config), **settings(config))
+        return load(config.dataset._target_)(data_root(config), **settings(config, config.dataset._target_))
 
 
 def read_with_package(config: Config) -> ImageLists:
     """The lists of a data set of files, read by this package whatever function the config names; raises as above."""
     with keyed("dataset"):
-        return image_lists.read(data_root(config), **settings(config))
+        return image_lists.read(data_root(config), **settings(config, READER))
 
 
-def settings(config: Config) -> dict[str, Any]:
-    """The settings of a data set that its source takes."""
+def settings(config: Config, target: str) -> dict[str, Any]:
+    """The settings of a data set that a source takes."""
     dataset = config.dataset
-    wanted = parameters(dataset._target_).keys() & vars(dataset).keys() - {"root"}
+    wanted = parameters(target).keys() & vars(dataset).keys() - {"root"}
     return {name: getattr(dataset, name) for name in sorted(wanted)}

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import CheckpointError
-from lt_bench.files import write_atomic
+from lt_bench.files import check_archive, read_bytes, write_atomic
 from lt_bench.record.record import CHECKPOINT, RunRecord
 
+LARGEST = 2**40  # bytes
 _MARK, _DIGITS = b"sha256:", 64
 _SEAL = len(_MARK) + _DIGITS
 
@@ -60,7 +61,8 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
     Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged.
     """
     try:
-        content = path.read_bytes()
+        check_archive(path)
+        content = read_bytes(path, LARGEST)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {advice}") from error
     try:

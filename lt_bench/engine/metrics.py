@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import NonFiniteLoss
-from lt_bench.files import write_atomic
+from lt_bench.files import read_text, write_atomic
 
 
 class RunningMeans:
@@ -59,7 +59,7 @@ class MetricsFile:
     def __init__(self, path: Path, stage: str, first_epoch: int, writes: bool = True) -> None:
         self.path, self.stage, self.writes = path, stage, writes
         if writes and path.exists():
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _whole(line)]
+            rows = [json.loads(line) for line in read_text(path).splitlines() if _whole(line)]
             kept = [row for row in rows if row["stage"] != stage or row["epoch"] < first_epoch]
             write_atomic(path, "".join(f"{json.dumps(row)}\n" for row in kept))
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 
 from lt_bench.config.optimizers import resolved
 from lt_bench.config.schema import Training
+from lt_bench.config.trust import load
 from lt_bench.contracts import ParameterGroup
 
 
@@ -21,7 +21,7 @@ def build_optimizer(
     The rate given here is that of no step: the schedule sets the rate of each.  Raises what the class raises.
     """
     settings = resolved(training.optimizer)
-    kind = get_object(settings.pop("_target_"))
+    kind = load(settings.pop("_target_"))
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     parameters = [
         {"params": group.parameters} | ({} if group.weight_decay is None else {"weight_decay": group.weight_decay})

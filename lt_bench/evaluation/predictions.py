@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_bench.files import atomic_writer
+from lt_bench.files import atomic_writer, read_arrays
 
 LOGITS = "logits"  # the set of logits that is evaluated; NAME of a further one is the array logits.NAME of the file
 CONFUSION = "confusion"
@@ -134,19 +134,19 @@ def save_predictions(path: str | Path, predictions: Predictions) -> None:
 def load_predictions(path: str | Path) -> Predictions:
     """Read a predictions file; ValueError naming the file if it is damaged or lacks an array."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            counts_alone = CONFUSION in arrays
-            names = arrays["class_names"].tolist() if "class_names" in arrays else None
-            further = [name for name in arrays.files if name.startswith(f"{LOGITS}.")]
-            logits = {} if counts_alone else {LOGITS: arrays[LOGITS]}
-            return Predictions(
-                logits_by_name=logits | {name.removeprefix(f"{LOGITS}."): arrays[name] for name in further},
-                labels=_no_labels() if counts_alone else arrays["labels"],
-                train_counts=arrays["train_counts"],
-                group_rule=str(arrays["group_rule"]),
-                class_names=None if names is None else tuple(names),
-                confusion=arrays[CONFUSION] if counts_alone else None,
-            )
+        arrays = read_arrays(path)
+        counts_alone = CONFUSION in arrays
+        names = arrays["class_names"].tolist() if "class_names" in arrays else None
+        further = [name for name in arrays if name.startswith(f"{LOGITS}.")]
+        logits = {} if counts_alone else {LOGITS: arrays[LOGITS]}
+        return Predictions(
+            logits_by_name=logits | {name.removeprefix(f"{LOGITS}."): arrays[name] for name in further},
+            labels=_no_labels() if counts_alone else arrays["labels"],
+            train_counts=arrays["train_counts"],
+            group_rule=str(arrays["group_rule"]),
+            class_names=None if names is None else tuple(names),
+            confusion=arrays[CONFUSION] if counts_alone else None,
+        )
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a predictions file: {error}") from error
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.files import check_archive
 
 SHOWN = 5  # names in a message
 COUNTER = ".num_batches_tracked"
@@ -88,6 +89,7 @@ def _torchvisions(name: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        check_archive(path)
         if path.suffix == ".safetensors":
             return load_file(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from lt_bench.augment.views import BOOSTED
@@ -15,15 +14,16 @@ from lt_bench.config.compose import groups, shown
 from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute
 from lt_bench.config.stages import StageName
+from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
-from lt_bench.preflight.sbatch import wrong_requests
+from lt_bench.preflight.names import misnamed
 
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
-    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, wrong_requests)
+    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
 
@@ -178,7 +178,7 @@ def _schedules(config: Config) -> Iterator[str]:
         values = node(config, key) or {}
         if values.get("_target_", "").startswith(OUR_SCHEDULES):
             try:
-                get_object(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
+                load(values["_target_"])(**{name: value for name, value in values.items() if name != "_target_"})
             except SettingError as error:
                 yield f"{key}: {error}; set single values as {key}.KEY=VALUE"
 

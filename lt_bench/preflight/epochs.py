@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from hydra.utils import get_object
-
 from lt_bench.config.compose import shown
 from lt_bench.config.epochs import stage_of
 from lt_bench.config.schema import Config, Training, node
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
+from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
 
 OUR_SCHEDULES = "lt_bench.engine.schedules."  # import no torch, so they may be built here
@@ -103,7 +102,7 @@ def _schedule(config: Config, stage: StageName, training: Training) -> Iterator[
         yield Flaw(what, f"set {key}.epochs={length}")
     elif length == 1:
         try:
-            rate = get_object(target)(**values)(0, 0, 100)
+            rate = load(target)(**values)(0, 0, 100)
         except SettingError:
             return  # said where schedules are built
         if rate < AT_ALL * values.get("lr", training.lr):

@@ -14,12 +14,14 @@ from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
 from lt_bench.config.compose import groups, shown, wrong_kind
 from lt_bench.config.keys import CLASS, affects_result, beside, class_nodes, fields_of, nearest, no_single_value
-from lt_bench.config.schema import Budget, Config, Named, StageTwo, node
+from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.config.stages import StageName
+from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
 from lt_bench.preflight.ranges import out_of_range
+from lt_bench.preflight.sbatch import wrong_requests
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
 OPTIONAL = ("method.harmonization",)
@@ -46,8 +48,10 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
+    if problems := list(foreign_references(composed)):
+        raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    always = (_named_optimizers, _misplaced, out_of_range)
+    always = (_named_optimizers, _untrusted, _misplaced, out_of_range, wrong_requests)
     checks = always if frozen else (*always, incompatible)
     for find in checks:
         problems = list(find(config))
@@ -101,6 +105,11 @@ def _missing(tree: Any, key: str = "") -> Iterator[str]:
 
 def _no_value(key: str) -> str:
     return f"{key} has no value; set it with {key}=VALUE"
+
+
+def _untrusted(config: Config) -> Iterator[str]:
+    """Classes and functions that nobody has asked to run, before anything else is said of them."""
+    yield from untrusted(flat(plain(config)), config.trust)
 
 
 def _misplaced(config: Config) -> Iterator[str]:

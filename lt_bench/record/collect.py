@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lt_bench.command import printable
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.files import read_bytes
 from lt_bench.record.metrics import check_metrics
 from lt_bench.record.record import PREDICTIONS, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
@@ -72,10 +74,10 @@ def _compared(found: _Found, anew: bool) -> _Found | None:
     try:
         wrong = contradiction(record, folder, anew)
     except (OSError, ValueError) as error:
-        log.warning("run %s is not compared with its predictions: %s", record.run_id, _one_line(error))
+        log.warning("run %s is not compared with its predictions: %s", printable(record.run_id), _one_line(error))
         return found._replace(folder=None)
     if wrong:
-        log.warning("skipped %s: it contradicts its predictions: %s", found.source, wrong)
+        log.warning("skipped %s: it contradicts its predictions: %s", printable(found.source), printable(wrong))
     return None if wrong else found
 
 
@@ -97,7 +99,7 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
     try:
         predictions = load_predictions(found.folder / PREDICTIONS)
     except (OSError, ValueError) as error:
-        log.warning("metrics of run %s are not known: %s", record.run_id, _one_line(error))
+        log.warning("metrics of run %s are not known: %s", printable(record.run_id), _one_line(error))
         return record
     more: dict[str, Any] = {}
     for name in sorted(lacking):
@@ -121,7 +123,7 @@ def _files(path: Path) -> list[Path]:
 
 def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
     """Every record in a file: source, the folder of its predictions where they are there, and text."""
-    content = file.read_bytes()
+    content = read_bytes(file)
     if file.suffix != ".jsonl":
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)
@@ -129,4 +131,4 @@ def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import socket
@@ -22,7 +21,8 @@ from filelock import FileLock, Timeout
 from lt_bench.config.schema import Config, plain
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
-from lt_bench.files import write_atomic, write_json
+from lt_bench.files import read_json, write_atomic, write_json
+from lt_bench.record.edited import note_own_code
 from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
 
@@ -54,6 +54,7 @@ class RunFolder:
             if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
                 write_atomic(self.path / "config.yaml", _yaml(plain(self.config)))
                 self._write_environment()
+                note_own_code(self.config, self.path)
         except OSError as error:
             self._lock.release()
             reason = error.strerror or error
@@ -116,11 +117,7 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
 
 def _environment_in(folder: Path) -> dict[str, Any]:
     """What environment.json says; {} where it is not there or damaged."""
-    try:
-        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(folder / "environment.json")
 
 
 def environment() -> dict[str, Any]:

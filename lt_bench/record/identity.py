@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups
+from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import affects_result
-from lt_bench.config.schema import Config, Dataset, StageTwo, flat, node, plain
+from lt_bench.config.schema import Config, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.data.content import look
@@ -23,6 +24,7 @@ from lt_bench.data.files.digests import UNREADABLE, digests
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import TARGETS
+from lt_bench.record import own_code
 
 PRETRAINED = "backbone.pretrained"
 # Runs that differ in nothing else are repetitions of each other.
@@ -41,7 +43,8 @@ def identity_values(config: Config) -> dict[str, Any]:
     """Dotted keys that decide the result, with their values, less every key that has its default.
 
     Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone. A file
-    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read.
+    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read. Own
+    code counts by its content.
     """
     defaults = dict(_schema_defaults(Config))
     for key, beside in TARGETS.items():
@@ -65,7 +68,7 @@ def identity_values(config: Config) -> dict[str, Any]:
         values[PRETRAINED] = _weights(pretrained)
     return {
         key: "given" if key in GIVEN else value
-        for key, value in sorted((values | _content(config) | _checksums(config)).items())
+        for key, value in sorted((values | _content(config) | _checksums(config) | own_code.versions(config)).items())
         if affects_result(key) and not (key in defaults and _same(defaults[key], value))
     }
 
@@ -147,7 +150,7 @@ def identities(config: Config) -> tuple[str, str]:
         below = identity_values(replace(config, dataset=replace(config.dataset, group_rule=rule)))
     # A rule that keeps stage one's classifier lets evaluation.select reach into stage one.
     keep = config.stage_two.name == "none" and config.evaluation.select != "last"
-    dropped = ("stage_two", *PROBED) if keep else ("stage_two", *PROBED, "evaluation")
+    dropped = ("stage_two", own_code.STAGE_TWO, *PROBED, *(() if keep else ("evaluation",)))
     below = {key: value for key, value in below.items() if not _under(key, dropped)}
     return _digest(values), _digest({"kind": StageName.ONE.kind, **below})
 

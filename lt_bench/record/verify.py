@@ -11,7 +11,7 @@ from typing import Any
 
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
-from lt_bench.files import write_json
+from lt_bench.files import read_json, write_json
 from lt_bench.record.record import PREDICTIONS, RunRecord
 
 VERDICT = "verified.json"
@@ -65,8 +65,4 @@ def _stamp(path: Path) -> list[int]:
 
 def _kept(folder: Path) -> dict[str, Any]:
     """The verdict beside a record; {} where there is none that can be read."""
-    try:
-        found = json.loads((folder / VERDICT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(folder / VERDICT)

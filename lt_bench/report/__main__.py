@@ -10,6 +10,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
+from lt_bench.command import printable
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
@@ -142,12 +143,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = arguments.out or _beside(arguments.runs[0])
         for table in tables:
             table.write(folder)
-            print(table.markdown())
+            print(printable(table.markdown()))
         print(f"lt_bench: {len(tables)} tables are in {folder}", file=sys.stderr)
         if arguments.readme:
             update(arguments.readme, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     return 0
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from lt_bench.evaluation.metrics import METRICS
+from lt_bench.report.escape import markdown
 from lt_bench.report.sections import SEEDS, Row, Section
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
 
@@ -70,7 +71,7 @@ def paired_table(section: Section, baseline: str) -> Table | None:
         values.append({"label": row.label, "baseline": baseline, "pairs": len(points), "n": len(units), **flat})
     if not cells:
         return None
-    caption = [f"{title(section)} {_explain(section, marked(base), merged)}", *footnotes(section)]
+    caption = [f"{title(section)} {_explain(section, markdown(marked(base)), merged)}", *footnotes(section)]
     slug = "_".join(re.findall(r"[a-z0-9]+", baseline.lower()))
     return Table(f"{section.name}_vs_{slug}", caption, pd.DataFrame(cells), pd.DataFrame(values))
 

@@ -14,6 +14,7 @@ from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
 from lt_bench.record.identity import CONTENT
+from lt_bench.report.escape import csv_cell, markdown
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
 
@@ -41,14 +42,14 @@ class Table:
 
     def markdown(self) -> str:
         """Caption and cells as GitHub Markdown."""
-        cells = self.cells.replace(r"\|", r"\\|", regex=True)
+        cells = self.cells.map(markdown)
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
         return "\n\n".join([*self.caption, body]) + "\n"
 
     def csv(self) -> str:
         """The values as comma-separated text; percent and percentage points."""
-        return self.values.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        return self.values.map(csv_cell).to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
     def write(self, folder: Path) -> None:
         """Write NAME.md and NAME.csv."""
@@ -79,7 +80,7 @@ def rules(section: Section) -> list[str]:
         words["group_rule"] += f" ({RULES[words['group_rule']].description})"
     several = max(int(row.runs["draws"].max()) for row in section.rows) > 1
     draws = ["draws of the shots on one model count as one run, with their mean"] * several
-    return [*draws, *(f"{SHARED_NAMES[key]}: {text}" for key, text in words.items())]
+    return [*draws, *(f"{SHARED_NAMES[key]}: {markdown(text)}" for key, text in words.items())]
 
 
 def footnotes(section: Section) -> list[str]:
@@ -104,7 +105,7 @@ def title(section: Section) -> str:
     where = f"{fields['dataset']}, {'native imbalance' if native else imbalance}"
     words = [f"backbone {fields['backbone']}", f"budget {fields['budget']}", f"{fields['evaluated_on']} split"]
     told = ", ".join([where, *words, *section.conditions])
-    return ". ".join([told, *filter(None, [study(section)])]) + "."
+    return markdown(". ".join([told, *filter(None, [study(section)])]) + ".")
 
 
 def _count(runs: pd.DataFrame) -> str:

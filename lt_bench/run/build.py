@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from torch import nn
 
 from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
+from lt_bench.config.trust import load
 from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.data.load import Data, StageTwoImages
 from lt_bench.engine.random import derived_seed
@@ -29,7 +29,7 @@ def build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
         if name not in beside
     }
     with keyed(key):
-        return get_object(settings["_target_"])(*supplied, **values)
+        return load(settings["_target_"])(*supplied, **values)
 
 
 def new_method(config: Config, data: Data, device: torch.device) -> Method:

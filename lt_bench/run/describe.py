@@ -13,6 +13,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.preflight.epochs import not_reached
+from lt_bench.record.edited import recorded
 from lt_bench.record.folder import environment
 from lt_bench.record.identity import setting_id, stage_one_id, unseeded
 from lt_bench.record.record import RunRecord
@@ -72,7 +73,12 @@ def describe(
         epochs=_epochs(config),
         checkpoint=checkpoint,
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
-        environment={**environment(), **circumstances.provenance, **_computation(config, circumstances)},
+        environment={
+            **environment(),
+            **recorded(config),
+            **circumstances.provenance,
+            **_computation(config, circumstances),
+        },
     )
 
 
@@ -92,6 +98,7 @@ def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]
     """How a run was computed, for its record; precision and rate of stage one, then of stage two."""
     trainings = [one for one in (config.train, config.stage_two.train) if one]
     return {
+        **recorded(config),
         "threads": torch.get_num_threads(),
         "processes": circumstances.processes.world_size,
         "precision": circumstances.precision,

@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lt_bench.command import DONE
+from lt_bench.command import DONE, printable
 from lt_bench.config.schema import Config
 from lt_bench.data.content import is_made_elsewhere, looked_at_once, of_source
 from lt_bench.data.source import read_source
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.errors import UsageError
 from lt_bench.machine import OthersWork, wait_briefly
+from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
+from lt_bench.record.own_code import described
 from lt_bench.record.record import RunRecord
 from lt_bench.run.summary import summary
 
@@ -60,6 +62,9 @@ def execute(
         keep_freed_memory()
     if not config.compile:
         leave_out_compiler()
+    refuse_edited(config)
+    if processes.rank == 0 and (own := described(config)):
+        print(printable(f"code of your own: {own}"), flush=True)
     identity = stage_one_id(config) if only_stage_one else run_id(config)
     wait = None if submitted is None else _print_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:
@@ -90,7 +95,7 @@ def _same_data(config: Config, folder: Path) -> None:
 
 def _print(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
-        print(text)
+        print(printable(text))
 
 
 def _print_waiting(identity: str) -> None:

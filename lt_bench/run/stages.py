@@ -46,10 +46,15 @@ class Runner:
         self,
         config: Config,
         processes: distributed.Processes,
-        others: OthersWork,
+        others: OthersWork | None = None,
         submitted: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.processes, self.device, self.others = config, processes, processes.device, others
+        self.config, self.processes, self.device, self.others = (
+            config,
+            processes,
+            processes.device,
+            others or OthersWork(),
+        )
         trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
         provenance = (

@@ -1,6 +1,7 @@
 """Checkpoints: written whole, and read without unpickling anything but tensors and builtins."""
 
 import hashlib
+import os
 import pickle
 import zipfile
 
@@ -100,3 +101,13 @@ def test_the_last_good_checkpoint_is_used_with_a_word(tmp_path):
     checkpoint.previous(path).write_bytes(b"")
     with pytest.raises(CheckpointError, match="previous.pt is damaged"):
         checkpoint.load_last_good(path, CPU)
+
+
+def test_a_pipe_and_an_archive_that_unpacks_too_far_are_no_checkpoints(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        checkpoint.load(tmp_path / "pipe.pt", CPU)
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(2**27))
+    with pytest.raises(CheckpointError, match="unpacks to more than 20 times"):
+        checkpoint.load(tmp_path / "bomb.pt", CPU)

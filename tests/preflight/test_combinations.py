@@ -186,7 +186,7 @@ def test_a_classifier_that_cannot_be_known_is_taken_to_be_there(value, refused, 
     monkeypatch.syspath_prepend(tmp_path)
     name = f"a_method_{refused}_{len(value)}"
     (tmp_path / f"{name}.py").write_text(f"class Mine:\n    provides_classifier = {value}\n")
-    words = ["method=ce", "stage_two=none", f"method._target_={name}.Mine"]
+    words = ["method=ce", "stage_two=none", f"method._target_={name}.Mine", f"trust=[{name}]"]
     if refused:
         assert "needs a classifier" in refusal(*words)
     else:

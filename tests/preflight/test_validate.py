@@ -69,6 +69,7 @@ def test_a_rule_of_ones_own_is_trained_though_the_file_it_starts_from_has_a_clos
         "class Rule:\n    def __init__(self, *, options: int, k: float = 2): ..."
     )
     words = ["stage_two=ncm", "~stage_two.variant", "stage_two.name=mine", "stage_two._target_=a_rule_of_mine.Rule"]
+    words.append("trust=[a_rule_of_mine]")
     schedule = "{_target_:lt_bench.engine.schedules.Cosine,lr:0.1,epochs:2}"
     training = f"stage_two.train={{epochs:2,batch_size:8,lr:0.1,schedule:{schedule}}}"
     assert "stage_two.options has no value" in refusal(*words)

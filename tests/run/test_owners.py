@@ -65,6 +65,7 @@ class InFinish(ClassBalanced):
 def failing(words, monkeypatch, folder):
     """What a run with such a defect says in the one line before its traceback, which Python prints."""
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.chdir(folder)
     with pytest.raises((ValueError, TypeError), match="^no such thing$") as caught:
         main([*TINY, f"output_dir={folder / 'runs'}", *words])
     assert not isinstance(caught.value, (UsageError, SettingError))
@@ -144,6 +145,7 @@ def test_a_defect_of_another_part_keeps_its_traceback(words, folders, own, monke
 
 def test_a_setting_that_a_users_own_method_refuses_is_the_users(own, monkeypatch, capsys):
     monkeypatch.syspath_prepend(own)
+    monkeypatch.chdir(own)
     assert main([*TINY, f"output_dir={own / 'runs'}", *MINE, "method.kind=setting"]) == 2
     assert capsys.readouterr().err == ("lt_bench: method.kind is value or type, not 'setting'; set method.kind=value\n")
 

@@ -10,8 +10,15 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from lt_bench.files import read_bytes
+
 # the formats of a data set; Pillow's many other decoders are not used. Its JPEG decoder also reads MPO files.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+
+# An image is decoded whole by every worker: larger ones, which a file of few bytes may announce, are refused.
+LARGEST = 2**28  # bytes of a file
+MOST_PIXELS = 2**26  # of an image
 
 
 class BadImage(ValueError):
@@ -27,8 +34,7 @@ def read_below(root: str, name: str) -> bytes:
     if os.path.commonpath((root, path)) != root:
         raise BadImage(f"{name} is a link to {path}, which is outside the data root {root}")
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        return read_bytes(path, LARGEST)
     except OSError as error:
         raise BadImage(f"{name} cannot be read ({error.strerror})") from error
 
@@ -42,6 +48,8 @@ def decode(data: bytes, name: str) -> Image.Image:
     """The image in RGB, every pixel decoded; raises BadImage, which names it, for what is damaged or cut off."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MOST_PIXELS:
+            raise BadImage(f"{name} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")
     except UnidentifiedImageError as error:

@@ -19,6 +19,7 @@ from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
+from lt_bench.files import SMALL, read_arrays, read_bytes, read_text
 
 VERSION, READ = 2, (1, 2)  # a copy of version 1 does not say which files it was made of
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
@@ -149,16 +150,16 @@ def _read_index(folder: Path) -> dict[str, Any]:
     """The verified index; raises DataError for a copy that is missing, cut off or was changed."""
     advice = "write it anew with python -m lt_bench.data prepare"
     try:
-        data = (folder / INDEX).read_bytes()
-        digest, size = (folder / CHECKSUM).read_text(encoding="utf-8").split()[0], (folder / IMAGES).stat().st_size
+        data = read_bytes(folder / INDEX)
+        digest, size = read_text(folder / CHECKSUM, SMALL).split()[0], (folder / IMAGES).stat().st_size
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise DataError(f"{folder} is not a complete packed copy ({error}); {advice}") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
-    with np.load(folder / INDEX) as arrays:
-        index: dict[str, Any] = {key: arrays[key] for key in arrays.files if key not in ("header", "names")}
-        index["header"] = json.loads(arrays["header"].tobytes())
-        index["names"] = arrays["names"].tobytes().decode().split("\n")
+    arrays = read_arrays(folder / INDEX)
+    index: dict[str, Any] = {key: arrays[key] for key in arrays if key not in ("header", "names")}
+    index["header"] = json.loads(arrays["header"].tobytes())
+    index["names"] = arrays["names"].tobytes().decode().split("\n")
     if index["header"]["version"] not in READ or index["offsets"][-1] != size:
         raise DataError(
             f"{folder / IMAGES} has {size} bytes, the index (version {index['header']['version']}) expects "

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import pickle
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.data.sources.common import ImageArrays, data_error, fetch, verify
 from lt_bench.data.sources.restricted_pickle import load_arrays
+from lt_bench.files import read_bytes
+
+MOST = 2**28  # bytes of an archive, packed and unpacked: CIFAR-100 has 186 MB
 
 
 class Archive(NamedTuple):
@@ -90,13 +95,14 @@ def load_archive(root: Path, archive: Archive, download: bool) -> ImageArrays:
 
 
 def _read_folder(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in names}
+    return {name: read_bytes(folder / name, MOST) for name in names}
 
 
 def _read_tar(path: Path, folder: str, names: Iterable[str]) -> dict[str, bytes]:
     wanted = {f"{folder}/{name}": name for name in names}
     members = {}
-    with tarfile.open(path, "r|gz") as stream:  # one pass, in memory
+    limited = io.BufferedReader(_Limited(gzip.GzipFile(fileobj=io.BytesIO(read_bytes(path, MOST))), MOST))
+    with tarfile.open(fileobj=limited, mode="r|") as stream:  # one pass, in memory
         for entry in stream:
             file = stream.extractfile(entry) if entry.isfile() and entry.name in wanted else None
             if file is not None:
@@ -104,6 +110,24 @@ def _read_tar(path: Path, folder: str, names: Iterable[str]) -> dict[str, bytes]
     if missing := wanted.values() - members.keys():
         raise ValueError(f"no {', '.join(sorted(missing))} in it")
     return members
+
+
+class _Limited(io.RawIOBase):
+    """What a stream unpacks to, up to a number of bytes; ValueError beyond."""
+
+    def __init__(self, stream: gzip.GzipFile, most: int) -> None:
+        self.stream, self.left = stream, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self.stream.read(len(buffer))
+        self.left -= len(block)
+        if self.left < 0:
+            raise ValueError("it unpacks to more than the data set has")
+        buffer[: len(block)] = block
+        return len(block)
 
 
 def _decode(pickles: Iterable[bytes], archive: Archive) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

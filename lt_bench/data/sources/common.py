@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
 import tempfile
 from http.client import HTTPException
@@ -54,6 +56,15 @@ def fetch(url: str, path: Path, md5: str) -> None:
             os.replace(Path(folder) / path.name, path)
     except (OSError, RuntimeError, HTTPException) as error:
         raise data_error(f"{path.name} could not be downloaded ({error})", url, path) from error
+
+
+def gunzip(data: bytes, most: int) -> bytes:
+    """What a .gz file holds; ValueError where that is more than ``most`` bytes, OSError, EOFError for a damaged one."""
+    with gzip.open(io.BytesIO(data)) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
+    return content
 
 
 def grey_to_rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import zlib
@@ -12,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.data.sources.common import ImageArrays, data_error, fetch, grey_to_rgb, verify
+from lt_bench.data.sources.common import ImageArrays, data_error, fetch, grey_to_rgb, gunzip, verify
+from lt_bench.files import SMALL, read_bytes
 
 NUM_CLASSES = 10
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -80,8 +80,8 @@ def _read(root: Path, file: IdxFile, download: bool) -> NDArray[np.uint8]:
         fetch(url, target, file.gz_md5)
         path = target
     try:
-        content = path.read_bytes()
-        data = gzip.decompress(content) if path.suffix == ".gz" else content
+        content = read_bytes(path, SMALL)
+        data = gunzip(content, SMALL) if path.suffix == ".gz" else content
         verify(data, "sha256", file.sha256)
         return parse_idx(data)
     except (OSError, EOFError, zlib.error, ValueError) as error:

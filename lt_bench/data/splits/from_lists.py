@@ -12,6 +12,7 @@ from lt_bench.data.splits.imbalance import Profile, class_counts
 from lt_bench.data.splits.list_files import LAYOUT, split_files
 from lt_bench.data.splits.split import Split
 from lt_bench.errors import UsageError
+from lt_bench.files import read_array, read_text
 
 
 def read_split(
@@ -69,7 +70,7 @@ def read_split(
 def _read(path: Path, images: int) -> NDArray[np.int64]:
     """The positions in a file, ascending."""
     if path.suffix == ".npy":
-        numbers = np.load(path, allow_pickle=False)
+        numbers = read_array(path)
     else:
         numbers = np.array(list(_lines(path)), dtype=np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
@@ -84,7 +85,7 @@ def _read(path: Path, images: int) -> NDArray[np.int64]:
 
 
 def _lines(path: Path) -> Iterator[int]:
-    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for row, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             if text := line.strip():
                 yield int(text)

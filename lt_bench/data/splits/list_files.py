@@ -6,6 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from lt_bench.files import read_bytes
+
 SUFFIXES = (".txt", ".npy")
 LAYOUT = (
     "split_seed=K reads splitK/train.txt and, where they are, validation.txt, probe_full.txt, split*/probe_*shot.txt; "
@@ -31,7 +33,7 @@ def checksums(folder: Path, number: int) -> dict[str, str]:
     found = {}
     for name, path in split_files(folder, number).items():
         try:
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = hashlib.sha256(read_bytes(path)).hexdigest()
         except OSError:
             continue
     return found

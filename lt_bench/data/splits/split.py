@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lt_bench.data.splits.imbalance import Profile, class_counts, positions_by_class, select
 from lt_bench.errors import UsageError
+from lt_bench.files import parse_json, read_bytes
 
 _MIN_CLASS_FOR_VALIDATION = 5
 _SHOTS_STREAM = 3
@@ -143,7 +144,7 @@ def _sha256(indices: NDArray[np.int64]) -> str:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest stored at a path; empty where there is none that can be read."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(read_bytes(path))
     except (OSError, ValueError):
         return {}
     return stored if isinstance(stored, dict) else {}
@@ -153,7 +154,7 @@ def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
     """Compare the manifest stored at ``path`` with a new one; UsageError names every key that differs, both values."""
     advice = f"delete {path.parent} to run anew on the data that is there now"
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(read_bytes(path))
     except ValueError as error:
         raise UsageError(f"{path} is no JSON file ({error}); {advice}") from error
     new = json.loads(json.dumps(manifest))

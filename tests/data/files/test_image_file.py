@@ -80,3 +80,16 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         read_below(real_root(tmp_path), "no.jpg")
     with pytest.raises(BadImage, match="folder cannot be read"):
         read_below(real_root(tmp_path), "folder")
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded():
+    few_bytes = encoded(Image.new("1", (9000, 9000)), "PNG")
+    assert len(few_bytes) < 20_000
+    with pytest.raises(BadImage, match=r"x has 9000 x 9000 pixels, more than 67,108,864"):
+        decode(few_bytes, "x")
+
+
+def test_a_pipe_or_a_device_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(BadImage, match="a.png cannot be read .no regular file"):
+        read_below(real_root(tmp_path), "a.png")

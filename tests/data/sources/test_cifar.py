@@ -184,3 +184,15 @@ def test_addresses_and_checksums_are_torchvisions(archive, reference):
 def test_both_data_sets_name_their_own_archive(tmp_path, load, name):
     with pytest.raises(DataError, match=f"{name}-python.tar.gz"):
         load(tmp_path, download=False)
+
+
+def test_an_archive_that_unpacks_to_more_than_the_data_set_has_is_not_read_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "MOST", 2**16)
+    path = tmp_path / CIFAR10.url.rpartition("/")[2]
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo("zeros")
+        entry.size = 2**22
+        archive.addfile(entry, io.BytesIO(bytes(entry.size)))
+    assert path.stat().st_size < 2**16
+    with pytest.raises(DataError, match="unpacks to more than the data set has"):
+        load_archive(tmp_path, CIFAR10, download=False)

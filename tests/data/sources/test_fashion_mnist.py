@@ -119,3 +119,10 @@ def test_debians_files_are_the_published_data_set(monkeypatch, tmp_path):
     assert arrays.train_images[:, 0].mean() / 255 == pytest.approx(0.2860, abs=5e-5)
     assert arrays.train_images[:, 0].std() / 255 == pytest.approx(0.3530, abs=5e-5)
     assert arrays.train_labels[:8].tolist() == [9, 0, 0, 3, 0, 2, 7, 2]
+
+
+def test_a_file_that_unpacks_to_more_than_any_of_the_data_set_is_not_read_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "SMALL", 2**16)
+    (tmp_path / f"{fashion_mnist.FILES[0].name}.gz").write_bytes(gzip.compress(bytes(2**20)))
+    with pytest.raises(DataError, match="unpacks to more than 65,536 bytes"):
+        fashion_mnist.load(tmp_path, download=False)

@@ -2,10 +2,10 @@
 
 import pytest
 
+from lt_bench.files import read_json, write_json
 from lt_bench.launch.planning import identity_cache
 from lt_bench.launch.planning.identity_cache import cache_identities, cached_identities, fingerprint
 from lt_bench.launch.planning.plan import plan
-from lt_bench.launch.submission import read_json
 
 OVERRIDES = ["method=ce,sbcl", "stage_two=cb", "seed=1,2"]
 
@@ -61,9 +61,9 @@ def test_a_change_of_a_file_makes_the_cache_invalid(name, tmp_path, monkeypatch)
 
 
 def test_runs_with_classes_of_the_user_are_not_cached(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, encoder, info, x: int = 1): ...\n")
+    (tmp_path / "never_cached.py").write_text("class Mine:\n    def __init__(self, encoder, info, x: int = 1): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    cached(tmp_path, "method=ce", "stage_two=cb", "method._target_=mine.Mine")
+    cached(tmp_path, "method=ce", "stage_two=cb", "method._target_=never_cached.Mine", "trust=[never_cached]")
     assert not (tmp_path / "launch").exists()
 
 
@@ -77,3 +77,13 @@ def test_a_damaged_cache_is_empty(tmp_path):
     cached(tmp_path, *OVERRIDES)
     (tmp_path / "launch" / "plan.json").write_text("{")
     assert cached_identities(str(tmp_path)) == {} and read_json(tmp_path / "launch" / "plan.json") == {}
+
+
+@pytest.mark.parametrize("found", [["../../x", "299f5e99dbd3"], ["299f5e99dbd3"], "299f5e99dbd3", [1, 2], None])
+def test_what_is_no_identity_is_not_taken_from_a_cache_that_may_be_anybodys(found, tmp_path):
+    (run,) = cached(tmp_path, "method=ce", "stage_two=cb")
+    path = tmp_path / "launch" / "plan.json"
+    write_json(path, {**read_json(path), "runs": {"x": found}})
+    assert cached_identities(str(tmp_path)) == {}
+    write_json(path, {**read_json(path), "runs": [found]})
+    assert cached_identities(str(tmp_path)) == {} and run.identity
