@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config.stages import StageName
 
+RESOLVERS = ("epochs", "quirk_epochs", "longer_part")
 REFERENCE = re.compile(r"\$\{epochs: *([\d.]+)\}")
 # What belongs to a stage in time; everything else has no epochs.
 PARTS = {StageName.ONE: ("train", "method"), StageName.TWO: ("stage_two",)}
@@ -22,8 +23,8 @@ PARTS = {StageName.ONE: ("train", "method"), StageName.TWO: ("stage_two",)}
 
 def register() -> None:
     """Make ``${epochs:N}``, ``${quirk_epochs:N}`` and ``${longer_part:N,ALL}`` known to OmegaConf."""
-    for resolver in (epochs, quirk_epochs, longer_part):
-        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+    for name in RESOLVERS:
+        OmegaConf.register_new_resolver(name, globals()[name], replace=True)
 
 
 def epochs(count: float, *, _node_: Node, _root_: DictConfig) -> int:

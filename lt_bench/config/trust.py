@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lt_bench.config.epochs import RESOLVERS
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, is_dotted_name
 from lt_bench.config.stages import StageName
@@ -45,7 +46,7 @@ LIBRARIES = frozenset(
 )
 
 # What a value may refer to: another key, and a number of epochs under the budget.
-OWN_REFERENCE = re.compile(r"\$\{\s*(?:epochs\s*:[^:${}]*|[\w.\[\]]+\s*)\}")
+OWN_REFERENCE = re.compile(rf"\$\{{\s*(?:(?:{'|'.join(RESOLVERS)})\s*:[^:${{}}]*|[\w.\[\]]+\s*)\}}")
 
 SETUP = "launch.setup"  # beside modules: the shell commands and options of sbatch in submissions that are tried again
 
