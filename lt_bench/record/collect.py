@@ -41,8 +41,9 @@ def read_records(
     """
     found: dict[str, _Found] = {}
     ignored: Counter[str] = Counter()
-    files = sorted({file for path in paths for file in _files(Path(path))})
-    for source, folder, text in (entry for file in files for entry in _texts(file)):
+    given = [*map(Path, paths)]
+    files = sorted({file for path in given for file in _files(path)})
+    for source, folder, text in (entry for file in files for entry in _texts(file, given=file in given)):
         try:
             values = plain_values(text, source)
             record = RunRecord.from_dict(values, source)
@@ -119,9 +120,18 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
-    """Every record in a file: source, the folder of its predictions where they are there, and text."""
-    content = file.read_bytes()
+def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:
+    """Every record in a file: source, the folder of its predictions where they are there, and text.
+
+    A file that was found, not ``given``, and cannot be read is skipped with a line.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        if given:
+            raise
+        log.warning("skipped %s: it cannot be read (%s)", file, error.strerror)
+        return []
     if file.suffix != ".jsonl":
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)
