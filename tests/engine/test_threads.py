@@ -70,6 +70,7 @@ def test_what_is_given_is_obeyed(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert chosen() == (3, "OMP_NUM_THREADS=3")
     assert chosen("threads=5") == (5, "threads=5")
+    assert chosen("threads=9") == (9, "threads=9, though there are only 8 cores for it")
     assert chosen("threads=5", kept=2) == (2, "as this stage was started with")
     assert chosen(kept=9) == (9, "as this stage was started with, though there are only 8 cores for it")
 
