@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,10 +115,23 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
 def _files(path: Path) -> list[Path]:
     """The files under a path that should hold records."""
     if path.is_dir():
-        return [*path.rglob("record.json"), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
+        return [*_records(path), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     return [path]
+
+
+def _records(path: Path) -> Iterator[Path]:
+    """Every ``record.json`` in a folder and below, also behind links, which ``rglob`` leaves out; no folder twice."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(path, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if "record.json" in (*files, *folders):
+            yield Path(place, "record.json")
 
 
 def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:

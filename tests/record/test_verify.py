@@ -107,6 +107,15 @@ def test_other_metrics_or_other_code_of_theirs_are_compared_anew(tmp_path, compa
     assert len(read_records([tmp_path / "runs"])) == 1 and len(compared) == 3
 
 
+def test_folders_behind_links_count_once(tmp_path):
+    record, place = finished(tmp_path / "elsewhere")
+    other, _ = finished(tmp_path / "runs", seed=1)
+    (tmp_path / "runs" / place.name).symlink_to(place)
+    (tmp_path / "runs" / "again").symlink_to(place)
+    (place / "loop").symlink_to(tmp_path / "runs")
+    assert read_records([tmp_path / "runs"]) == sorted([record, other], key=lambda one: one.run_id)
+
+
 def test_a_file_that_was_found_and_cannot_be_read_is_skipped(tmp_path, caplog):
     record, place = finished(tmp_path)
     (tmp_path / "odd" / "record.json").mkdir(parents=True)
