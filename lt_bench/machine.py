@@ -39,11 +39,19 @@ def waiting() -> str:
 
 
 def usable_cores() -> int:
-    """Cores of this process: by its affinity, its control groups and SLURM, shared with what torchrun started here."""
-    cores = min([float(len(_affinity())), *_quotas()])
-    if task := os.environ.get("SLURM_CPUS_PER_TASK"):
-        return max(1, int(min(cores, int(task))))
-    return max(1, int(cores) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """Cores of this process: by its affinity, its control groups and SLURM, shared with what torchrun started here.
+
+    SLURM's number is that of each of its own tasks, which torchrun may divide once more.
+    """
+    task, here = given("SLURM_CPUS_PER_TASK"), given("LOCAL_WORLD_SIZE") or 1
+    cores = int(min([float(len(_affinity())), *_quotas(), *([float(task)] if task else [])]))
+    return max(1, cores if task and "TORCHELASTIC_RUN_ID" not in os.environ else cores // here)
+
+
+def given(name: str) -> int | None:
+    """A number from 1 that the environment gives, of a list of them the first; None for none or for other words."""
+    words = os.environ.get(name, "").partition(",")[0].strip()
+    return int(words) or None if words.isdecimal() else None
 
 
 def share_of_cores(launch: Launch) -> int:

@@ -37,14 +37,14 @@ _libc = ctypes.CDLL(None)
 class ForkedProcess:
     """A run's process, with the part of ``subprocess.Popen`` that the pool uses.
 
-    It has no ``pid`` while the server still imports; ``never_started`` says that the server has exited before that.
+    It has no ``pid`` while the server still imports; ``lost`` says that the server has exited before the process did.
     """
 
     def __init__(self, server: ForkServer) -> None:
         self.server = server
         self.pid: int | None = None
         self.returncode: int | None = None
-        self.never_started = False
+        self.lost = False
         self._wanted: signal.Signals | None = None  # sent as soon as there is a process
 
     def poll(self) -> int | None:
@@ -110,7 +110,7 @@ class ForkServer:
         assert self.popen.stdin is not None
         process = ForkedProcess(self)
         self.asked.append(process)
-        with suppress(OSError):  # of a server that has exited: the process is found never to have started
+        with suppress(OSError):  # of a server that has exited: the process is found to be lost
             self.popen.stdin.write(json.dumps([str(folder), str(log), *trust]).encode() + b"\n")
             self.popen.stdin.flush()
         return process
@@ -125,10 +125,8 @@ class ForkServer:
             elif known := self.forked.pop(answer["exited"], None):
                 known.returncode = answer["status"]
         if lost:
-            for process in self.asked:
-                process.never_started = True
             for process in (*self.asked, *self.forked.values()):
-                process.returncode = -signal.SIGKILL
+                process.lost, process.returncode = True, -signal.SIGKILL
             self.asked.clear()
             self.forked.clear()
 

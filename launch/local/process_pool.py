@@ -144,9 +144,9 @@ class ProcessPool:
                 continue
             self.running.remove(process)
             job = process.job
-            if isinstance(process.popen, ForkedProcess) and process.popen.never_started and not self.stopping:
+            if isinstance(process.popen, ForkedProcess) and process.popen.lost and not self.stopping:
                 self.fork = False
-                self.waiting.insert(0, job)  # without its server, it gets a new process
+                self.waiting.insert(0, job)  # a new process, which waits until what is left of this one has saved
                 continue
             self._remove_heartbeat(job)
             if status == DONE:

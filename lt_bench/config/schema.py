@@ -17,6 +17,7 @@ from lt_bench.config.settings import setting
 
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
+MOST_THREADS = 1024  # more than any process has cores; ten times as many are hours of waiting for each other
 
 
 @dataclass
@@ -185,7 +186,9 @@ class Launch:
 
     executor: str = setting("local", choices=("local", "slurm"), help="processes on this machine, or jobs of SLURM")
     parallel_runs: int = setting(1, least=1, help="runs at a time on this machine")
-    threads_per_run: int | None = setting(None, least=1, help="CPU threads of a run; null: each run's own choice")
+    threads_per_run: int | None = setting(
+        None, least=1, most=MOST_THREADS, help="CPU threads of a run; null: each run's own choice"
+    )
     runs_per_gpu: int = setting(1, least=1, help="runs that share a job and its GPU")
     nodes: int = setting(1, least=1, help="nodes of a job; above 1: one run in a process per GPU")
     gpus_per_node: int = setting(1, least=0, help="GPUs on each node of a job; above 1: one run in a process per GPU")
@@ -237,6 +240,7 @@ class Config:
     threads: int | None = setting(
         None,
         least=1,
+        most=MOST_THREADS,
         affects_result=False,
         help="CPU threads of a process; null: OMP_NUM_THREADS, or else by the size of the network and what is free",
     )

@@ -48,6 +48,17 @@ def forget_previous(path: Path) -> None:
     previous(path).unlink(missing_ok=True)
 
 
+def reinstate_previous(path: Path) -> None:
+    """Let the checkpoint before the one at ``path`` take its place: the next one to be saved keeps a good one."""
+    os.replace(previous(path), path)
+
+
+def to_start_anew(path: Path) -> str:
+    """What to delete, so that training starts anew and not from the checkpoint before the one at ``path``."""
+    older = previous(path)
+    return f"delete it{f' and {older.name}' if older.exists() else ''} to start anew"
+
+
 def digest(path: Path) -> str | None:
     """The checksum that a checkpoint carries, hexadecimal SHA-256; None for one of an older version without it."""
     with path.open("rb") as file:
@@ -80,15 +91,17 @@ def load_last_good(path: Path, device: torch.device) -> tuple[dict[str, Any] | N
     None where there is no checkpoint; raises CheckpointError where there are only damaged ones.
     """
     damage: CheckpointError | None = None
+    advice = to_start_anew(path)
     for candidate in (path, previous(path)):
         if not candidate.exists():
             continue
         try:
-            state = load(candidate, device)
+            state = load(candidate, device, advice)
         except CheckpointError as error:
             damage = damage or error
         else:
-            return state, f"{damage}; going on from the checkpoint before it" if damage else None
+            gone = f"{path} is not there; delete {candidate.name} to start anew"
+            return state, None if candidate == path else f"{damage or gone}; going on from the checkpoint before it"
     if damage:
         raise damage
     return None, None

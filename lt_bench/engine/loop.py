@@ -118,8 +118,11 @@ class Trainer:
         one where a score was given.
         """
         state, warning = checkpoint.load_last_good(self.stage.checkpoint, self.context.device)
-        if warning and self.context.rank == 0:
-            print(f"lt_bench: {warning}", file=sys.stderr)
+        if warning:
+            distributed.barrier()  # all ranks have read it
+            if self.context.rank == 0:
+                print(f"lt_bench: {warning}", file=sys.stderr)
+                checkpoint.reinstate_previous(self.stage.checkpoint)
         if state is not None:
             self._restore(state)
         total, first = self.training.epochs * self.steps_per_epoch, self.state
@@ -281,7 +284,7 @@ class Trainer:
             self.source.skipped = state["skipped"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
-            raise CheckpointError(f"{what}; delete it to start anew") from error
+            raise CheckpointError(f"{what}; {checkpoint.to_start_anew(self.stage.checkpoint)}") from error
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from lt_bench.config.schema import Config
 from lt_bench.engine.context import evaluating
-from lt_bench.machine import OthersWork, share_of_cores
+from lt_bench.machine import OthersWork, given, share_of_cores
 
 # Multiply-adds of a layer that are worth one more thread: some tenths of a millisecond, many times what it costs that
 # threads wait for each other; or, where the core has other work, as long as that may hold it (Linux: 3 ms).
@@ -34,13 +33,14 @@ def choose(
     their last bits, so that a resumed stage keeps its own.
     """
     cores = share_of_cores(config.launch)
-    if kept is not None:
-        fewer = f", though there are only {cores} cores for it" * (kept > cores)
-        return Threads(kept, f"as this stage was started with{fewer}")
-    if config.threads is not None:
-        return Threads(config.threads, f"threads={config.threads}")
-    if (given := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()).isdecimal() and int(given):
-        return Threads(int(given), f"OMP_NUM_THREADS={given}")
+    asked = given("OMP_NUM_THREADS")
+    for number, reason in (
+        (kept, "as this stage was started with"),
+        (config.threads, f"threads={config.threads}"),
+        (asked, f"OMP_NUM_THREADS={asked}"),
+    ):
+        if number is not None:
+            return Threads(number, reason + f", though there are only {cores} cores for it" * (number > cores))
     if device.type != "cpu":
         return Threads(1, "the GPU computes")
     size = images * layer_size(encoder, config.dataset.image_size)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+
+def written_out(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., tuple[Tensor | None, ...]]:
+    """A backward pass that has no gradient itself: RuntimeError where one is asked for, with ``create_graph``.
+
+    PyTorch's own ``once_differentiable`` takes such gradients of a loss for zero, as its own gradient is a constant.
+    """
+
+    @wraps(backward)
+    def once(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("gradients of the gradients of this loss are not written out: leave out create_graph")
+        return backward(ctx, *gradients)
+
+    return once
 
 
 def exponentials(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,7 +60,7 @@ class _LogDenominators(torch.autograd.Function):
         return found.squeeze(1)
 
     @staticmethod
-    @once_differentiable
+    @written_out
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, contrast, everything, sums = ctx.saved_tensors
         anchors, of_logits = len(everything), everything.shape[1] - len(contrast)
@@ -92,7 +108,7 @@ class _PositiveSums(torch.autograd.Function):
         return (queries * (own - queries)).sum(1)
 
     @staticmethod
-    @once_differentiable
+    @written_out
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, groups, own = ctx.saved_tensors
         anchors, factors = len(own), gradient[:, None]

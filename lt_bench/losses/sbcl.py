@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from lt_bench.losses.contrast import by_view, exponentials, positive_sums, renumbered
+from lt_bench.losses.contrast import by_view, exponentials, positive_sums, renumbered, written_out
 
 
 def _two_views(features: Tensor) -> Tensor:
@@ -40,7 +39,7 @@ class _NearAndFar(torch.autograd.Function):
         return found.view(2, count)
 
     @staticmethod
-    @once_differentiable
+    @written_out
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, both, divisors = ctx.saved_tensors
         near, far = both.unbind()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,8 +44,9 @@ def read_records(
     """
     found: dict[str, _Found] = {}
     ignored: Counter[str] = Counter()
-    files = sorted({file for path in paths for file in _files(Path(path))})
-    for source, folder, text in (entry for file in files for entry in _texts(file)):
+    given = [*map(Path, paths)]
+    files = sorted({file for path in given for file in _files(path)})
+    for source, folder, text in (entry for file in files for entry in _texts(file, given=file in given)):
         try:
             values = plain_values(text, source)
             record = RunRecord.from_dict(values, source)
@@ -115,15 +117,37 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
 def _files(path: Path) -> list[Path]:
     """The files under a path that should hold records."""
     if path.is_dir():
-        return [*path.rglob("record.json"), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
+        return [*_records(path), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     return [path]
 
 
-def _texts(file: Path) -> list[tuple[str, Path | None, bytes]]:
-    """Every record in a file: source, the folder of its predictions where they are there, and text."""
-    content = read_bytes(file)
+def _records(path: Path) -> Iterator[Path]:
+    """Every ``record.json`` in a folder and below, also behind links, which ``rglob`` leaves out; no folder twice."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(path, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if "record.json" in (*files, *folders):
+            yield Path(place, "record.json")
+
+
+def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:
+    """Every record in a file: source, the folder of its predictions where they are there, and text.
+
+    A file that was found, not ``given``, and cannot be read is skipped with a line.
+    """
+    try:
+        content = read_bytes(file)
+    except OSError as error:
+        if given:
+            raise
+        log.warning("skipped %s: it cannot be read (%s)", file, error.strerror)
+        return []
     if file.suffix != ".jsonl":
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
     lines = enumerate(content.splitlines(), start=1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from importlib.metadata import version
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ TOLERANCE = 1e-6  # relative: another version of NumPy may sum in another order
 def contradiction(record: RunRecord, folder: Path, anew: bool = False) -> str | None:
     """What a record and the predictions beside it disagree in; None where they agree.
 
-    The metrics are computed once for files of the same size, time and inode, unless ``anew``. Raises OSError and
-    ValueError where the predictions cannot be read.
+    The metrics are computed once, unless ``anew``, for files of the same size, time and inode; the code of the metrics
+    is among them. Raises OSError and ValueError where the predictions cannot be read.
     """
-    stamp = {"files": [_stamp(folder / name) for name in ("record.json", PREDICTIONS)], "lt_bench": version("lt_bench")}
+    names = sorted(set(record.metrics) & set(METRICS))
+    files = [*(folder / name for name in ("record.json", PREDICTIONS)), *_code(names)]
+    stamp = {"files": [_stamp(file) for file in files], "metrics": names, "lt_bench": version("lt_bench")}
     if not anew and (kept := _kept(folder)).get("of") == stamp:
         verdict: str | None = kept.get("contradiction")
         return verdict
@@ -56,6 +60,12 @@ def _equal(recorded: Any, computed: Any) -> bool:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _code(names: Collection[str]) -> list[Path]:
+    """The files of some metrics' functions, which may be a user's own."""
+    codes = [getattr(unwrap(METRICS[name].function), "__code__", None) for name in names]
+    return [file for file in map(Path, sorted({code.co_filename for code in codes if code})) if file.exists()]
 
 
 def _stamp(path: Path) -> list[int]:

@@ -130,6 +130,20 @@ def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace
     return tables
 
 
+def _write(tables: list[Table], folder: Path) -> None:
+    """Write the tables and print them, also where the folder takes none: ValueError with what to type instead."""
+    refused: OSError | None = None
+    for table in tables:
+        try:
+            table.write(folder)
+        except OSError as error:
+            refused = error
+        print(printable(table.markdown()))
+    if refused:
+        raise ValueError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
+    print(f"lt_bench: {len(tables)} tables are in {folder}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
     arguments = _parser().parse_args(argv)
@@ -140,11 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.export and records:
             _export(records, arguments.export)
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
-        folder = arguments.out or _beside(arguments.runs[0])
-        for table in tables:
-            table.write(folder)
-            print(printable(table.markdown()))
-        print(f"lt_bench: {len(tables)} tables are in {folder}", file=sys.stderr)
+        _write(tables, arguments.out or _beside(arguments.runs[0]))
         if arguments.readme:
             update(arguments.readme, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:

@@ -140,6 +140,7 @@ class Runner:
         select = self.config.evaluation.select
         keeps = self.config.stage_two.name == "none" and select != "last"
         trained = self._train(folder, method, self.data.train, training, StageName.ONE, keeps)
+        self.others = OthersWork()  # from now on: processes that read images for this stage are no others
         cost = {
             "seconds": round(trained.seconds, 3),
             "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 1),

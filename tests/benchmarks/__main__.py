@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.files import write_json
+from lt_bench.launch.local.fork_server import follow_parent
 from lt_bench.record.folder import code_version, environment
 
 from .table import README, RESULTS, update
@@ -49,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
     found = {path.stem: LEFT_OUT for path in SCRIPTS.values()}
     if arguments.only and arguments.write and arguments.write.exists():
         known = json.loads(arguments.write.read_text(encoding="utf-8"))
-        if differing := [key for key, value in place.items() if known[key] != value]:
+        if differing := [key for key, value in place.items() if known.get(key) != value]:
             parser.error(f"{arguments.write} differs in {', '.join(differing)}: write another file, or all of this one")
         found |= {name: one for name, one in known["scripts"].items() if name in found}
     for number, path in enumerate(scripts.values(), start=1):
@@ -69,7 +71,13 @@ def carry_out(script: Path, tiny: bool) -> dict[str, Any]:
         target = Path(folder) / "found.json"
         command = [sys.executable, str(script), "--write", str(target), *(["--tiny"] if tiny else [])]
         start = time.perf_counter()
-        status = subprocess.run(command, check=False).returncode
+        # a session of its own: Ctrl-C reaches this process alone, which asks the script to end
+        process = subprocess.Popen(command, start_new_session=True, preexec_fn=follow_parent)
+        try:
+            process.wait()
+        finally:
+            process.terminate()
+            status = process.wait()
         spent = {"seconds": round(time.perf_counter() - start, 1), "status": status}
         try:
             return {**spent, **json.loads(target.read_text(encoding="utf-8"))}
@@ -109,4 +117,5 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # scripts and their folders end with this process
     sys.exit(main())

@@ -40,7 +40,7 @@ ROWS = {
     "JPEG workers": "a small network on JPEG files that two workers read",
 }
 SERVE = "from lt_bench.machine import wait_briefly; wait_briefly(); import bench_threads; bench_threads.serve()"
-BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
+BUSY = "import os\nwhile os.getppid() == {parent}:\n    sum(range(100_000))"
 JPEGS, CLASSES = 96, 2
 
 
@@ -140,7 +140,7 @@ def serve() -> None:
 @contextmanager
 def busy_process() -> Iterator[None]:
     """A process that does nothing but compute while this one lives, in a session of its own as another program."""
-    process = subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", BUSY.format(parent=os.getpid())], start_new_session=True)
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -259,6 +260,7 @@ def script(measure: Measure, threads: int = 1) -> int:
     parser.add_argument("--tiny", action="store_true", help="a size that takes seconds, at which no goal is judged")
     parser.add_argument("--write", type=Path, metavar="FILE", help="store the comparisons as JSON")
     arguments = parser.parse_args()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # processes and folders of a script end with it
     torch.set_num_threads(threads)
     kept = keep_freed_memory()
     print(f"{describe()}, freed memory {'kept' if kept else 'returned'}")
@@ -273,6 +275,7 @@ def script(measure: Measure, threads: int = 1) -> int:
         error = f"{type(raised).__name__}: {raised}"
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         if arguments.write:
             write_json(arguments.write, {"machine": describe(), "error": error, "rows": [asdict(one) for one in found]})
     made = [one for one in found if isinstance(one, Comparison)]

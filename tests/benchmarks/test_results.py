@@ -1,11 +1,16 @@
 """All benchmarks in one file, and README's table from it."""
 
 import json
+import os
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from benchmarks import __main__ as runner
 from benchmarks.table import README, RESULTS, filled, update
+from helpers.command_line import wait_for
 
 ROW = {"what": "a loss", "unit": "CPU s", "agree": True, "goal": None, "limit": None, "row": "loss", "note": ""}
 SIDES = [{"name": name, "median": value, "least": 1.0, "greatest": 9.0} for name, value in (("plain", 5), ("ours", 2))]
@@ -108,3 +113,42 @@ def test_readme_has_the_table_of_the_committed_results():
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert filled(page, found) == page, "run python -m tests.benchmarks --readme"
     assert not found["tiny"] and found["scripts"].keys() == {path.stem for path in runner.SCRIPTS.values()}
+
+
+STOPPED = """
+import runpy
+from pathlib import Path
+
+glob = Path.glob
+Path.glob = lambda path, pattern: [Path(%r)] if pattern == "bench_*.py" else glob(path, pattern)
+runpy.run_module("tests.benchmarks", run_name="__main__")
+"""
+ENDLESS = """
+import sys, tempfile, time
+from pathlib import Path
+from harness import script
+from bench_threads import busy_process
+
+def measure(tiny):
+    with tempfile.TemporaryDirectory(), busy_process():
+        Path(%r).touch()
+        time.sleep(600)
+        yield
+
+sys.exit(script(measure))
+"""
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_is_terminated_leaves_no_process_and_no_folder(tmp_path):
+    place, script, begun = tmp_path / "temporary", tmp_path / "bench_endless.py", tmp_path / "begun"
+    place.mkdir()
+    script.write_text(ENDLESS % str(begun))
+    environment = {**os.environ, "TMPDIR": str(place), "PYTHONPATH": str(Path(runner.__file__).parent)}
+    command = [sys.executable, "-c", STOPPED % str(script)]
+    process = subprocess.Popen(command, env=environment, cwd=README.parent, stderr=subprocess.PIPE)
+    wait_for(begun.exists)
+    assert len(list(place.iterdir())) == 2
+    process.terminate()
+    assert process.wait(60) != 0 and process.stderr.read()  # which all of its processes have closed
+    assert list(place.iterdir()) == []

@@ -227,7 +227,7 @@ def test_a_function_of_ones_own_is_known_by_the_files_below_its_root_and_not_cal
     root = tmp_path / "data"
     (root / "a").mkdir(parents=True)
     (root / "a" / "x.npy").write_bytes(b"1")
-    words = ("dataset._target_=my_source_of_files.load", "dataset.image_size=8", "dataset.name=mine")
+    words = ("dataset._target_=my_source_of_files.load", "dataset.image_size=8", "trust=[my_source_of_files]")
     base = [
         "dataset=digits_lt", "method=ce", f"output_dir={root / 'runs'}", *words
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The threads of a stage: what is given is obeyed, else the size of the network and what is free decide."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from lt_bench.engine.threads import choose, layer_size
 from lt_bench.machine import waiting
 from lt_bench.models.resnet_cifar import resnet32_cifar
 from lt_bench.models.tiny import TinyEncoder
+from lt_bench.run.stages import Runner
 
 CPU = torch.device("cpu")
 TINY_LAYER = (64 * 16 * 27 + 16 * 32 * 144 + 4 * 64 * 288) / 3  # three convolutions of 8 x 8 pixels, by hand
@@ -70,6 +72,7 @@ def test_what_is_given_is_obeyed(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert chosen() == (3, "OMP_NUM_THREADS=3")
     assert chosen("threads=5") == (5, "threads=5")
+    assert chosen("threads=9") == (9, "threads=9, though there are only 8 cores for it")
     assert chosen("threads=5", kept=2) == (2, "as this stage was started with")
     assert chosen(kept=9) == (9, "as this stage was started with, though there are only 8 cores for it")
 
@@ -89,6 +92,26 @@ def test_a_resumed_stage_keeps_its_threads(tmp_path, monkeypatch, capsys):
         "stage one: threads 2 (as this stage was started with)", "stage two: threads 1 (threads=1)",
     ]  # fmt: skip
     assert (record.environment["threads"], record.environment["stage_one_threads"]) == (1, 2)
+
+
+def test_work_during_stage_one_is_not_that_of_others_in_stage_two(tmp_path, monkeypatch):
+    """Where images are read by processes of the run's own, they would be taken for others'."""
+    seen, train = [], Runner._train
+
+    def choosing(config, encoder, images, device, others, kept):
+        seen.append(others._start.wall)
+        return threads.Threads(1, "")
+
+    def timed(self, *words):
+        trained = train(self, *words)
+        seen.append(time.monotonic())
+        return trained
+
+    monkeypatch.setattr(threads, "choose", choosing)
+    monkeypatch.setattr(Runner, "_train", timed)
+    execute(tiny(tmp_path, "method=ce", "stage_two=cb"))
+    before, end_of_stage_one, after, _ = seen
+    assert before < end_of_stage_one <= after
 
 
 def test_a_checkpoint_that_does_not_name_its_threads_is_resumed(tmp_path, monkeypatch):

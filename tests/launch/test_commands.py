@@ -46,8 +46,8 @@ def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, caps
 def test_records_that_contradict_each_other_do_not_stop_a_plan(tmp_path, record, capsys):
     overrides = ["method=ce", f"output_dir={tmp_path}"]
     (run,) = plan(overrides)
-    for folder, budget in ((run.folder, "paper"), (tmp_path / "copy", "smoke")):
-        write_json(folder / "record.json", record(run, 1.0, 1.0).to_dict() | {"budget": budget})
+    for folder, fidelity in ((run.folder, "clean"), (tmp_path / "copy", "official")):
+        write_json(folder / "record.json", record(run, 1.0, 1.0).to_dict() | {"fidelity": fidelity})
     assert main(["plan", "seed=0,1", *overrides]) == 0
     said = capsys.readouterr()
     assert "no estimate" in said.out and "warning: no estimate: run" in said.err and "remove one" in said.err

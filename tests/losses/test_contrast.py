@@ -141,3 +141,11 @@ def test_a_gradient_taken_under_autocast_is_not_in_reduced_precision(name):
     with torch.autocast("cpu", torch.bfloat16):
         (found,) = torch.autograd.grad(loss(rows), rows)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_of_gradients_are_refused_and_not_taken_for_zero(name):
+    _, loss = LOSSES[name]
+    rows = LARGE.clone().requires_grad_()
+    with pytest.raises(RuntimeError, match="leave out create_graph"):
+        torch.autograd.grad(loss(rows) + rows.square().sum(), rows, create_graph=True)

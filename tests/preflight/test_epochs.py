@@ -132,7 +132,7 @@ class Late(CE):
 def test_a_class_of_ones_own_says_what_begins_in_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "a_late_method.py").write_text(OWN)
-    words = ["method=ce", "method._target_=a_late_method.Late"]
+    words = ["method=ce", "method._target_=a_late_method.Late", "trust=[a_late_method]"]
     assert "method.turn=5 is not reached" in refusal(*words, "train.epochs=5")
     assert "method.turn=300 is not reached" in refusal(*words, "method.turn=300")
     assert "train.epochs=2: Late takes 3 or more; set train.epochs=3" in refusal(*words, "train.epochs=2")

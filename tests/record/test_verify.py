@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.samples import predictions, sample
 
-from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
 from lt_bench.record import verify
@@ -86,6 +86,45 @@ def test_a_bad_verdict_is_kept_too(tmp_path, compared):
     write_json(place / "record.json", record.to_dict() | {"metrics": {**record.metrics, "top1": 0.99}})
     assert read_records([tmp_path]) == read_records([tmp_path]) == [] and len(compared) == 1
     assert "top1 is 0.99" in json.loads((place / verify.VERDICT).read_text())["contradiction"]
+
+
+def test_other_metrics_or_other_code_of_theirs_are_compared_anew(tmp_path, compared, monkeypatch):
+    record, place = finished(tmp_path / "runs")
+    source = tmp_path / "mine.py"
+
+    def known_here(text):
+        source.write_text(text)
+        scope = {}
+        exec(compile(text, source, "exec"), scope)
+        monkeypatch.setitem(METRICS, "mine", METRICS["top1"]._replace(function=scope["mine"]))
+
+    write_json(place / "record.json", record.to_dict() | {"metrics": {**record.metrics, "mine": 0.5}})
+    assert len(read_records([tmp_path / "runs"])) == 1  # a metric that is not known cannot be compared
+    known_here("def mine(predictions):\n    return 0.25\n")
+    assert read_records([tmp_path / "runs"]) == [] and len(compared) == 2
+    known_here("def mine(predictions):\n    return 0.5  # mended\n")
+    assert len(read_records([tmp_path / "runs"])) == 1 and len(compared) == 3
+    assert len(read_records([tmp_path / "runs"])) == 1 and len(compared) == 3
+
+
+def test_folders_behind_links_count_once(tmp_path):
+    record, place = finished(tmp_path / "elsewhere")
+    other, _ = finished(tmp_path / "runs", seed=1)
+    (tmp_path / "runs" / place.name).symlink_to(place)
+    (tmp_path / "runs" / "again").symlink_to(place)
+    (place / "loop").symlink_to(tmp_path / "runs")
+    assert read_records([tmp_path / "runs"]) == sorted([record, other], key=lambda one: one.run_id)
+
+
+def test_a_file_that_was_found_and_cannot_be_read_is_skipped(tmp_path, caplog):
+    record, place = finished(tmp_path)
+    (tmp_path / "odd" / "record.json").mkdir(parents=True)
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
+    with caplog.at_level(logging.WARNING):
+        assert read_records([tmp_path]) == [record]
+    assert caplog.text.count("it cannot be read") == 2 and "gone.jsonl" in caplog.text
+    with pytest.raises(FileNotFoundError):
+        read_records([tmp_path / "gone.jsonl"])
 
 
 def test_predictions_that_cannot_be_read_are_said(tmp_path, caplog):

@@ -52,6 +52,16 @@ def test_tables_go_beside_the_runs_unless_a_place_is_named(tmp_path: Path, monke
     assert main([]) == 0  # tables beside the runs are no runs
 
 
+def test_tables_that_cannot_be_written_are_printed_and_another_place_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = folder(tmp_path, pair())
+    (tmp_path / "tables").touch()
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert "CE / CB" in said.out and re.search(r"cannot write tables into \S+/tables \(.+\); .* --out DIR", said.err)
+
+
 def test_ece_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = folder(tmp_path, pair())
     assert main(arguments) == 0 and "ECE" not in capsys.readouterr().out

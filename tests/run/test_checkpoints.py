@@ -1,5 +1,6 @@
 """Stage two takes the checkpoint that stage one's record names and no other; what is damaged is seen or made up for."""
 
+import errno
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import pytest
 from helpers.chain import Killed, assert_identical, execute, kill_after, results, tiny
 
+from lt_bench.engine import checkpoint
 from lt_bench.engine.loop import Trainer
 from lt_bench.errors import CheckpointError
 from lt_bench.record import folder as record_folder
@@ -101,11 +103,30 @@ def test_training_goes_on_from_the_last_good_checkpoint(tmp_path, monkeypatch, c
     assert not list((tmp_path / "shaken").glob("*/*previous*"))
 
 
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(tmp_path, monkeypatch, capsys):
+    """The disk is full, or the process is killed, when the first checkpoint after a damaged one is written."""
+    calm = results(*execute(tiny(tmp_path / "calm", *WORDS)))
+    config, path = killed(tmp_path / "shaken", monkeypatch)
+    path.write_bytes(path.read_bytes()[:1000])
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomic", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            execute(config)
+    capsys.readouterr()
+    shaken = execute(config)
+    assert "checkpoint.pt is not there" in capsys.readouterr().err
+    assert_identical(results(*shaken), calm)
+
+
+def no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_another_runs_checkpoint_does_not_go_on(tmp_path, monkeypatch):
     config, path = killed(tmp_path / "one", monkeypatch)
     _, other = killed(tmp_path / "other", monkeypatch, "seed=3")
     shutil.copy(other, path)
-    with pytest.raises(CheckpointError, match=f"it is of {other.parent.name}.*delete it to start anew"):
+    with pytest.raises(CheckpointError, match=f"it is of {other.parent.name}.*delete it and checkpoint.previous.pt to"):
         execute(config)
 
 

@@ -146,6 +146,16 @@ def test_without_its_server_a_run_gets_a_new_process(tmp_path):
     assert ended == [0, 0] and not pool.fork
 
 
+def test_runs_whose_server_is_killed_go_on_in_new_processes(tmp_path):
+    """What is left of them is asked to stop, and holds their locks until it has saved."""
+    jobs = frozen(tmp_path, "method=ce", "seed=0,1", "budget.max_steps_per_epoch=null", "train.epochs=300")
+    pool, ended = ProcessPool(jobs, 2, ENVIRONMENT, fork=True), []
+    pool.ended = lambda job, status, message: ended.append(status)
+    pool.work(lambda: len(list(tmp_path.glob("*/metrics.jsonl"))) == 2 and pool._server.popen.kill())
+    assert ended == [0, 0] and not pool.fork and not pool.failed
+    assert all("stopped by SIGTERM" in (job.folder / "log.txt").read_text() for job in jobs)
+
+
 def test_runs_that_are_stopped_while_the_server_imports_end_with_it(tmp_path):
     jobs = frozen(tmp_path, "method=ce", "seed=0,1,2", "train.epochs=100000")
     pool, ended = ProcessPool(jobs, 2, ENVIRONMENT, fork=True), []
