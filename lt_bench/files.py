@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST = 2**30  # bytes of a file that is read as a whole
 SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
 UNPACKED = 20  # times the bytes of a file that may be unpacked from it
+_END = 22  # bytes at the end of a .zip, before its comment
 
 
 @contextmanager
@@ -96,8 +97,9 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     import numpy as np
 
     found = {}
-    with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+    with open_regular(path) as stream, _damage_said(), zipfile.ZipFile(stream) as archive:
         _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
+        _refuse_lost_entries(archive, stream)
         for entry in archive.infolist():
             with archive.open(entry) as member:
                 shape, _, dtype = _header(member)
@@ -128,6 +130,35 @@ def check_archive(path: str | Path) -> None:
 def _refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
     if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNPACKED * size):
         raise OSError(errno.EFBIG, f"it unpacks to more than {UNPACKED} times its {size:,} bytes", archive.filename)
+
+
+@contextmanager
+def _damage_said() -> Iterator[None]:
+    """A block in which all that is raised for a damaged archive is BadZipFile, or ValueError."""
+    import struct
+    import zipfile
+    import zlib
+
+    try:
+        yield
+    except (
+        RuntimeError,
+        zlib.error,
+        struct.error,
+        EOFError,
+        OverflowError,
+    ) as error:  # the first: encrypted, no method
+        raise zipfile.BadZipFile(f"damaged: {error}") from error
+
+
+def _refuse_lost_entries(archive: zipfile.ZipFile, stream: BinaryIO) -> None:
+    """BadZipFile where an archive says that it has more entries than are found in it: a wrong length hides others."""
+    import zipfile
+
+    stream.seek(-(len(archive.comment) + _END), io.SEEK_END)
+    count = int.from_bytes(stream.read(_END)[10:12], "little")
+    if count not in (len(archive.infolist()), 0xFFFF):  # the last: more than that number can say
+        raise zipfile.BadZipFile(f"{len(archive.infolist())} of its {count} entries are found")
 
 
 def read_array(path: str | Path) -> np.ndarray:

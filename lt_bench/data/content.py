@@ -21,15 +21,18 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
+from lt_bench.config.dataset import Dataset
 from lt_bench.config.schema import Config
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
-from lt_bench.data.published import is_published, published_part
+from lt_bench.data.published import is_counted, is_published, published_part
 from lt_bench.data.source import READER, data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -38,6 +41,7 @@ from lt_bench.errors import DataError
 
 LISTS = "lt_bench.data.sources.image_lists.read"
 OURS = "lt_bench."
+COUNTS = ("num_classes", "train_images", "validation_images", "test_images", "class_sizes")
 SOON = 10.0  # seconds
 
 
@@ -156,7 +160,7 @@ def _lists(config: Config) -> Look:
 def _look_at(config: Config, lists: ImageLists) -> Look:
     """The rule of every part of some lists, by whether it is published, counted as published or one's own."""
     data, parts = config.dataset, lists.parts()
-    if not is_published(data.name):
+    if not is_published(data.name) or (is_counted(data.name) and not _has_counts_of_file(data)):
         published, own = dict[str, Known](), parts
     else:
         found = {part: published_part(data.name, files) for part, files in parts.items()}
@@ -166,6 +170,13 @@ def _look_at(config: Config, lists: ImageLists) -> Look:
     files = known_files(config, lists.root, named) if named else None
     known = {part: Known(files.rule, digest) for part, digest in files.parts.items()} if files else {}
     return Look(lists, {**published, **known}, files)
+
+
+def _has_counts_of_file(data: Dataset) -> bool:
+    """Whether the counts that a data set is checked against are those in the file of its name, and none left out."""
+    text = (package_files("lt_bench.conf") / "dataset" / f"{data.name}.yaml").read_text(encoding="utf-8")
+    known = {name: OmegaConf.select(OmegaConf.create(text), f"dataset.{name}") for name in COUNTS}
+    return all(value is None or value == getattr(data, name) for name, value in known.items())
 
 
 def _of_list(files: ImageFiles) -> str:

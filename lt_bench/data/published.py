@@ -34,6 +34,11 @@ def is_published(dataset: str) -> bool:
     return dataset in _counted() or has_lists(dataset)
 
 
+def is_counted(dataset: str) -> bool:
+    """Whether what is published of a data set are its counts alone."""
+    return dataset in _counted()
+
+
 def has_lists(dataset: str) -> bool:
     """Whether a data set has published lists."""
     return bool(published_lists(dataset))

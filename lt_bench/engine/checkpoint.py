@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from lt_bench.record.record import CHECKPOINT, RunRecord
 LARGEST = 2**40  # bytes
 _MARK, _DIGITS = b"sha256:", 64
 _SEAL = len(_MARK) + _DIGITS
+_FOLDER = 0x10  # among the attributes of an entry of an archive
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -79,7 +79,11 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
     try:
         _check(content)
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        if not isinstance(state, dict):
+            raise TypeError(f"no dictionary, but {type(state).__name__}")
+    except (MemoryError, torch.OutOfMemoryError):  # nothing is wrong with the file
+        raise
+    except Exception as error:  # what is raised for a damaged file is not listed anywhere
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); {advice}") from error
     return state
@@ -115,9 +119,10 @@ def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.de
     path, named = folder / CHECKPOINT, record.checkpoint or {}
     advice = f"put back the one that its record names, or delete {folder} to train stage one anew"
     state = load(path, device, advice)
-    found = {"sha256": digest(path), "epoch": state["position"]["epoch"]}
+    position = state.get("position")
+    found = {"sha256": digest(path), "epoch": position.get("epoch") if isinstance(position, dict) else None}
     expected = {"epoch": epochs, **named}
-    if any(found[key] != value for key, value in expected.items()):
+    if any(found.get(key) != value for key, value in expected.items()):
         raise CheckpointError(
             f"{path} (after epoch {found['epoch']}, checksum {found['sha256']}) is not the checkpoint that the record "
             f"beside it names (after epoch {expected['epoch']}, checksum {expected.get('sha256')}); {advice}"
@@ -153,5 +158,7 @@ def _check(content: bytes) -> None:
             raise ValueError("its checksum is another")
         return
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if folders := [entry.filename for entry in archive.infolist() if entry.external_attr & _FOLDER]:
+            raise ValueError(f"{folders[0]} is said to be a folder")  # PyTorch would read nothing, and return anything
         if name := archive.testzip():
             raise ValueError(f"the checksum of {name} is another")

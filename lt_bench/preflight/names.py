@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -14,26 +15,54 @@ from lt_bench.config.schema import Config, node
 def misnamed(config: Config) -> Iterator[str]:
     """One line for every name or title of a choice of a group whose class is another one; unneeded versions of code."""
     for group in NAMED:
-        name, title, target = (node(config, f"{group}.{key}") for key in ("name", "title", "_target_"))
-        known = name in groups()[group]
-        if known and target_of(group, name) != target:
-            yield _claims(group, "name", name, f"{group}={name}", target)
-        if (
-            title is not None
-            and (owner := titles(group).get(title, name)) != name
-            and target_of(group, owner) != target
-        ):
-            yield _claims(group, "title", title, f"{group}={owner}", target)
-    for group in COMPONENTS:
-        part = node(config, f"method.{group}") or {}
-        for choice in groups()[group]:
-            own = choice != NONE and str(config.method["name"]).endswith(f"_{choice}") and part.get("_target_")
-            if own and target_of(group, choice) != own:
-                yield _claims("method", "name", config.method["name"], f"{group}={choice}", own)
+        words = {key: node(config, f"{group}.{key}") for key in ("name", "title")}
+        target = node(config, f"{group}._target_")
+        meant = {key: choice for key, word in words.items() if (choice := _meant(group, word, target))}
+        for key, choice in meant.items():
+            if target_of(group, choice) != target:
+                yield _claims(group, key, words[key], f"{group}={choice}", target)
+                break
+        else:
+            if len(set(meant.values())) > 1:
+                yield (
+                    f"{group}.name={words['name']} and {group}.title={words['title']} stand for two choices, "
+                    f"{' and '.join(meant.values())}; name the one that is run with {group}=CHOICE, or set names of "
+                    "your own"
+                )
+    yield from _components(config)
     used = {trust.stage_of(key) for key, _ in trust.own_targets(config)}
     for stage, typed in asdict(config.own_code).items():
         if typed is not None and stage not in used:
             yield f"own_code.{stage}={typed} is a version of code of your own, and none is run there; leave it out"
+
+
+def _components(config: Config) -> Iterator[str]:
+    """One line for every name or title of a method that stands for a component of another class."""
+    for group in COMPONENTS:
+        own = (node(config, f"method.{group}") or {}).get("_target_")
+        for choice in groups()[group] if own else ():
+            if choice == NONE or target_of(group, choice) == own:
+                continue
+            for key, end in (("name", f"_{choice}"), ("title", f"+{choice.upper()}")):
+                if (word := str(config.method[key])).endswith(end):
+                    yield _claims("method", key, word, f"{group}={choice}", own)
+
+
+def _meant(group: str, word: str | None, target: str) -> str | None:
+    """The choice whose name or title a reader takes a word for, however it is spaced and cased.
+
+    A class of one's own may be called as it is: ``ResNet50`` stands for itself, unlike the very name of a choice.
+    """
+    if word is None:
+        return None
+    choices = {**titles(group), **{name: name for name in groups()[group]}}
+    if word in choices or word == target.rpartition(".")[2]:
+        return choices.get(word)
+    return {_plain(known): choice for known, choice in choices.items()}.get(_plain(word))
+
+
+def _plain(word: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", word).casefold().split())
 
 
 def _claims(group: str, key: str, word: str, choice: str, target: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from lt_bench.command import printable
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
-from lt_bench.files import read_bytes
+from lt_bench.files import MOST, SMALL, read_bytes
 from lt_bench.record.metrics import check_metrics
 from lt_bench.record.record import PREDICTIONS, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
@@ -61,7 +61,7 @@ def read_records(
         found[record.run_id] = _merged(found[record.run_id], new) if record.run_id in found else new
     if ignored:
         counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
-        log.warning("ignored keys of records that this version does not know: %s", counted)
+        log.warning("ignored keys of records that this version does not know: %s", printable(counted))
     return [_filled(found[run_id], METRICS if metrics is None else metrics) for run_id in sorted(found)]
 
 
@@ -142,11 +142,11 @@ def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:
     A file that was found, not ``given``, and cannot be read is skipped with a line.
     """
     try:
-        content = read_bytes(file)
+        content = read_bytes(file, MOST if file.suffix == ".jsonl" else SMALL)
     except OSError as error:
         if given:
             raise
-        log.warning("skipped %s: it cannot be read (%s)", file, error.strerror)
+        log.warning("skipped %s: it cannot be read (%s)", printable(str(file)), error.strerror)
         return []
     if file.suffix != ".jsonl":
         return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from lt_bench.config.stages import StageName
-from lt_bench.files import parse_json, read_bytes
+from lt_bench.files import SMALL, parse_json, read_bytes
 from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
@@ -123,12 +124,14 @@ def unknown_keys(values: Any) -> set[str]:
 
 def read_record(path: str | Path) -> RunRecord:
     """Read one ``record.json``; ValueError naming the file if it is no valid record."""
-    return RunRecord.from_dict(plain_values(read_bytes(path), str(path)), str(path))
+    return RunRecord.from_dict(plain_values(read_bytes(path, SMALL), str(path)), str(path))
 
 
 def plain_values(text: bytes, source: str) -> Any:
-    """A record's text as plain values; ValueError naming the ``source`` where it is no JSON."""
+    """A record's text as plain values; ValueError naming the ``source`` where it is no JSON, which knows no NaN."""
     try:
-        return parse_json(text)
+        values = parse_json(text)
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()  # what no table and no file could hold
     except ValueError as error:
         raise ValueError(f"{source}: not valid JSON: {error}") from None
+    return values

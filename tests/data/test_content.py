@@ -206,6 +206,22 @@ def test_published_lists_need_no_images_and_others_count_by_their_lines(tmp_path
     assert str(look(here).parts["train"]).startswith("list:")
 
 
+def test_imagenet_without_its_counts_is_known_by_its_images(root, tmp_path):
+    shutil.copytree(root, tmp_path / "other")
+    same_size(next(path for path in (tmp_path / "other" / "train").rglob("*") if path.is_file()))
+    words = ("dataset=imagenet", "dataset.test_list=test")
+    for counts in (["null", "null", "null"], ["9", "6", "[2,4]"]):
+        typed = [
+            f"dataset.{key}={value}"
+            for key, value in zip(("train_images", "test_images", "class_sizes"), counts, strict=True)
+        ]
+        ids = [
+            run_id(validate(compose([*words, "dataset.num_classes=3", f'dataset.root="{place}"', *typed])))
+            for place in (root, tmp_path / "other")
+        ]
+        assert len({*ids}) == 2, counts
+
+
 def test_what_this_package_verifies_needs_no_rule():
     for name in ("digits_lt", "cifar10_lt", "cifar100_lt", "fashion_mnist_lt"):
         settled = validate(compose([f"dataset={name}", "method=ce"]))

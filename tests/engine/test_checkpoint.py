@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 import zipfile
 
 import pytest
@@ -71,11 +72,36 @@ def test_without_a_seal_the_archives_own_checksums_count(tmp_path):
     path = tmp_path / "c.pt"
     torch.save({"w": torch.ones(300)}, path)
     assert checkpoint.digest(path) is None and torch.equal(checkpoint.load(path, CPU)["w"], torch.ones(300))
-    content = bytearray(path.read_bytes())
-    content[content.find(b"\x00\x00\x80\x3f" * 4) + 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is damaged"):
-        checkpoint.load(path, CPU)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.infolist().index(next(one for one in archive.infolist() if one.filename.endswith("data/0")))
+    entry = [found.start() for found in re.finditer(b"PK\x01\x02", content)][weights]
+    weight = content.find(b"\x00\x00\x80\x3f" * 4) + 2
+    # a weight; the entry of the weights as one that is compressed, and as a folder, of which PyTorch reads nothing
+    for place, bit in ((weight, 1), (entry + 10, 8), (entry + 38, 0x10)):
+        flipped = bytearray(content)
+        flipped[place] ^= bit
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            checkpoint.load(path, CPU)
+
+
+def test_another_file_of_pytorch_is_no_checkpoint(tmp_path):
+    torch.save(torch.ones(3), tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="is damaged .no dictionary, but Tensor"):
+        checkpoint.load(tmp_path / "c.pt", CPU)
+
+
+def test_a_full_memory_is_no_damage(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "c.pt", {"epoch": 1})
+    checkpoint.save(tmp_path / "c.pt", {"epoch": 2})
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("no memory is left")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        checkpoint.load_last_good(tmp_path / "c.pt", CPU)
 
 
 def test_the_seal_is_that_of_the_file_and_torch_reads_it(tmp_path):

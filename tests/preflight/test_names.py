@@ -50,6 +50,22 @@ def test_names_of_other_groups_follow_too():
             ["method=simclr_gh", "method.harmonization._target_=lt_bench.methods.simclr.SimCLR"],
             "stands for harmonization=gh",
         ),
+        (
+            [
+                "method=simclr_gh",
+                "method.harmonization._target_=lt_bench.methods.simclr.SimCLR",
+                "method.name=mine",
+            ],
+            "method.title=SimCLR+GH stands for harmonization=gh",
+        ),
+        (["method=balanced_softmax", "method.title=' ce'"], "stands for method=ce"),
+        (["method=balanced_softmax", "method.name=Ce"], "method.name=Ce stands for method=ce"),
+        (["method=balanced_softmax", "method.title='ＣＥ'"], "stands for method=ce"),
+        (
+            ["dataset=image_folder", "dataset.num_classes=3", "dataset.name=imagenet"],
+            "dataset.name=imagenet and dataset.title=own images stand for two choices, imagenet and image_folder",
+        ),
+        (["dataset=imagenet_lt", "dataset.title=Places-LT"], "stand for two choices, imagenet_lt and places_lt"),
         (["method=ce", "own_code.stage_one=abc"], "own_code.stage_one=abc is a version of code of your own, and none"),
     ],
 )

@@ -164,6 +164,19 @@ def test_what_is_no_record_is_skipped_with_one_line_each(tmp_path: Path, caplog:
     assert len(messages) == 4 and all(place in message for place, message in zip(places, messages, strict=True))
 
 
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", '"\\ud800"'])
+def test_a_record_that_no_file_could_hold_costs_no_others(
+    value: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = sample()
+    write_json(tmp_path / "a" / "record.json", good.to_dict())
+    text = json.dumps(sample(seed=5).to_dict() | {"settings": {"train.lr": "?"}})
+    (tmp_path / "b.jsonl").write_text(text.replace('"?"', value))
+    with caplog.at_level(logging.WARNING):
+        assert read_records([tmp_path]) == [good]
+    assert "b.jsonl:1: not valid JSON" in caplog.text
+
+
 def test_doubles_collapse_and_contradictions_name_both_files(tmp_path: Path) -> None:
     record = sample()
     write_json(tmp_path / "a" / "record.json", record.to_dict())
