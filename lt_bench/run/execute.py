@@ -10,6 +10,7 @@ from typing import Any
 
 from lt_bench.command import DONE, printable
 from lt_bench.config.schema import Config
+from lt_bench.config.stages import StageName
 from lt_bench.data.content import is_made_elsewhere, looked_at_once, of_source
 from lt_bench.data.source import read_source
 from lt_bench.data.splits.split import read_manifest
@@ -19,7 +20,8 @@ from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
 from lt_bench.record.own_code import described
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.verify import contradiction
 from lt_bench.run.summary import summary
 
 
@@ -32,6 +34,7 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     """
     alone = os.environ.get("WORLD_SIZE", "1") == "1"  # several processes must decide together
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
+        _refuse_contradiction(*done)
         _same_data(config, done[1])
         _print(f"done before: {summary(*done)}")
         return DONE
@@ -69,12 +72,30 @@ def execute(
     wait = None if submitted is None else _print_waiting
     with RunFolder(config, identity, processes.rank == 0, wait) as folder:
         if done := distributed.agreed(finished, config.output_dir, identity):
+            if folder.writes:
+                _refuse_contradiction(*done)
             _same_data(config, folder.path)
             if folder.writes:
                 print(f"lt_bench: run {identity} was done before", file=sys.stderr)
             return done
         runner = Runner(config, processes, others, submitted)
         return runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages), folder.path
+
+
+def _refuse_contradiction(record: RunRecord, folder: Path) -> None:
+    """Raise UsageError where the record of a finished run says other numbers than the predictions beside it."""
+    if record.kind != StageName.TWO.kind or not (folder / PREDICTIONS).exists():
+        return
+    try:
+        wrong = contradiction(record, folder)
+    except (OSError, ValueError) as error:
+        said = f"lt_bench: run {record.run_id} is not compared with its predictions: {error}"
+        print(printable(said), file=sys.stderr)
+        return
+    if wrong:
+        raise UsageError(
+            f"{folder / 'record.json'} contradicts the predictions beside it: {wrong}; delete {folder} to run anew"
+        )
 
 
 def _same_data(config: Config, folder: Path) -> None:

@@ -56,6 +56,24 @@ def test_a_finished_run_is_not_repeated(tmp_path, capsys):
     assert next(tmp_path.glob("*/predictions.npz")).stat().st_mtime_ns == stamp
 
 
+def test_a_finished_run_whose_record_contradicts_its_predictions_is_not_believed(tmp_path, capsys):
+    words = [*TINY, f"output_dir={tmp_path}", "method=ce"]
+    assert main(words) == 0
+    predictions = next(tmp_path.glob("*/predictions.npz"))
+    record = predictions.with_name("record.json")
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps(values | {"metrics": values["metrics"] | {"top1": 0.99}}))
+    capsys.readouterr()
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert "99.0" not in said.out and "contradicts the predictions beside it: top1 is 0.99, from the" in said.err
+    predictions.write_bytes(b"damaged")
+    assert main(words) == 0
+    assert "is not compared with its predictions" in capsys.readouterr().err
+    predictions.unlink()
+    assert main(words) == 0
+
+
 def test_the_record_says_which_epochs_were_typed_and_what_moved(tmp_path, capsys):
     words = ["method=ldam_drw", "train.epochs=3", "progress=false", f"output_dir={tmp_path}"]
     assert main(words) == 0
