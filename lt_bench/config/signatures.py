@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from lt_bench.files import SMALL, read_text
 SUPPLIED = frozenset({"self", "cls", "encoder", "info"})
 REQUIRED = object()  # no default
 OPAQUE = object()  # a default that is no literal
+SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)  # of modules, in Python's order
 
 
 class TargetError(ValueError):
@@ -90,8 +91,8 @@ def defined_in(target: str) -> str:
     return _find(target).module.name
 
 
-def source_file(module: str) -> Path | None:
-    """The source of a module, found without importing anything; None where there is none."""
+def module_file(module: str) -> Path | None:
+    """The file of a module, its source or compiled, found without importing anything; None where there is none."""
     return _file(module)
 
 
@@ -101,7 +102,7 @@ def home_of(top: str) -> Path | None:
     if spec is None:
         return None
     if spec.submodule_search_locations is None:
-        return Path(spec.origin).parent if spec.origin and spec.origin.endswith(".py") else None
+        return Path(spec.origin).parent if spec.origin and spec.origin.endswith(SUFFIXES) else None
     places = [Path(place).parent for place in spec.submodule_search_locations]
     return places[0] if len(places) == 1 else None
 
@@ -124,8 +125,24 @@ def imported_by(module: str) -> set[str]:
             found |= {alias.name for alias in item.names}
         elif source and isinstance(item, ast.ImportFrom):
             origin = _origin(item, source)
-            found |= {origin, *(f"{origin}.{alias.name}".strip(".") for alias in item.names)} - {""}
+            names = [alias.name for alias in item.names]
+            names = _taken_with_star(origin) if names == ["*"] else names
+            found |= {origin, *(f"{origin}.{name}".strip(".") for name in names)} - {""}
     return found
+
+
+def _taken_with_star(package: str) -> list[str]:
+    """What ``from package import *`` may import: what is in ``__all__``, any module there where that is made up."""
+    path = _file(package)
+    source = _module(package) if path and path.name == "__init__.py" else None
+    listed: list[Any] = []
+    for item in ast.walk(source.tree) if source else ():
+        names = getattr(item, "targets", [getattr(item, "target", None)])
+        if any(isinstance(name, ast.Name) and name.id == "__all__" for name in names):
+            listed.append(_literal(getattr(item, "value", None) or ast.List([])))
+    if path and not all(isinstance(names, list) for names in listed):
+        return sorted({entry.name.partition(".")[0] for entry in path.parent.iterdir()})
+    return [str(name) for names in listed for name in names]
 
 
 def is_dotted_name(text: str) -> bool:
@@ -285,7 +302,7 @@ def _taken_whole(module: _Module) -> list[str]:
 def _module(name: str) -> _Module | None:
     """A module's parsed source, found without importing anything; None where there is none."""
     path = _file(name)
-    if path is None:
+    if path is None or path.suffix != ".py":
         return None
     try:
         status = path.stat()
@@ -315,10 +332,11 @@ def _file(name: str) -> Path | None:
     if spec is None or not is_dotted_name(name):
         return None
     if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(SUFFIXES) else None
     for folder in spec.submodule_search_locations or []:
         base = Path(folder).joinpath(*rest)
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file():
-                return path
+        for stem in (base / "__init__", base):  # of both, Python takes the package
+            for suffix in SUFFIXES:
+                if (path := stem.with_name(f"{stem.name}{suffix}")).is_file():
+                    return path
     return None

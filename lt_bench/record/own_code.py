@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lt_bench.config.schema import Config
-from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, imported_by, source_file
+from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, imported_by, module_file
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import PACKAGE, own_targets, stage_of
-from lt_bench.files import SMALL, read_bytes
+from lt_bench.files import MOST, read_bytes
 
 OWN_CODE = "own_code"  # the key of configs, identities and records
 
@@ -61,7 +61,7 @@ def sources(target: str) -> dict[str, str]:
         name = waiting.pop()
         parts = name.split(".")
         for module in (".".join(parts[: end + 1]) for end in range(len(parts))):  # Python runs its packages first
-            path = source_file(module) if module not in found and _is_beside(module, top, home) else None
+            path = module_file(module) if module not in found and _is_beside(module, top, home) else None
             if path is not None:
                 status = path.stat()
                 source = _read(module, path, status.st_size, status.st_mtime_ns)
@@ -73,7 +73,7 @@ def sources(target: str) -> dict[str, str]:
 def described(config: Config) -> str:
     """The modules of own code that a run names, with their files, for whoever starts it; empty where there are none."""
     modules = {target.rpartition(".")[0] for _, target in own_targets(config)}
-    return ", ".join(f"{module} ({source_file(module)})" for module in sorted(modules))
+    return ", ".join(f"{module} ({module_file(module)})" for module in sorted(modules))
 
 
 def _is_beside(module: str, top: str, home: Path | None) -> bool:
@@ -86,7 +86,7 @@ def _is_beside(module: str, top: str, home: Path | None) -> bool:
 @cache
 def _read(module: str, path: Path, size: int, changed: int) -> _Source:
     """A source's checksum and imports, read once while the file stays the same."""
-    content = read_bytes(path, SMALL)
+    content = read_bytes(path, MOST)
     try:
         imports = imported_by(module)
     except TargetError:  # no valid Python: what imports it will say so

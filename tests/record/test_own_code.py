@@ -2,10 +2,12 @@
 
 import importlib
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 
 from lt_bench.config.compose import compose
+from lt_bench.config.signatures import module_file
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities, identity_values, setting_id
 from lt_bench.record.own_code import all_sources, described, present_versions, sources
@@ -57,6 +59,33 @@ def test_sources_are_those_of_a_module_and_of_what_it_imports_beside_it(folder):
     below = {"package", "package.top", "package.below", "package.below.method", "package.below.near"}
     assert sources("package.below.method.Mine").keys() == below
     assert sources("known_rule.Rule").keys() == {"known_rule"}  # the package is known by its version
+
+
+@pytest.mark.parametrize(("listed", "taken"), [("['one']", {"one"}), ("[*found()]", {"one", "two"}), (None, set())])
+def test_a_star_takes_the_modules_that_a_package_lists(listed, taken, folder):
+    (folder / "stars").mkdir()
+    (folder / "stars" / "__init__.py").write_text(RAN + ("" if listed is None else f"__all__ = {listed}\n"))
+    for name in ("one", "two"):
+        (folder / "stars" / f"{name}.py").write_text(RAN)
+    (folder / "known_rule.py").write_text("from stars import *\nclass Rule: ...\n")
+    importlib.invalidate_caches()
+    assert sources("known_rule.Rule").keys() == {"known_rule", "stars", *(f"stars.{name}" for name in taken)}
+
+
+def test_of_files_of_one_name_it_is_the_one_that_python_takes(folder):
+    (folder / "package" / "near").mkdir()
+    for path, number in ((folder / "package" / "near.py", 1), (folder / "package" / "near" / "__init__.py", 2)):
+        path.write_text(f"X = {number}\n")
+    (folder / "known_rule.py").write_text("import compiled\nimport package.near\nclass Rule: ...\n")
+    importlib.invalidate_caches()
+    assert module_file("package.near") == folder / "package" / "near" / "__init__.py"
+    compiled = folder / f"compiled{EXTENSION_SUFFIXES[0]}"
+    versions = set()
+    for content in (b"one", b"two!"):
+        compiled.write_bytes(content)
+        importlib.invalidate_caches()
+        versions.add(sources("known_rule.Rule")["compiled"])
+    assert len(versions) == 2
 
 
 def test_of_an_installed_module_only_its_own_package_counts():
