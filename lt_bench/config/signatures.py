@@ -141,7 +141,7 @@ def _taken_with_star(package: str) -> list[str]:
         if any(isinstance(name, ast.Name) and name.id == "__all__" for name in names):
             listed.append(_literal(getattr(item, "value", None) or ast.List([])))
     if path and not all(isinstance(names, list) for names in listed):
-        return sorted({entry.name.partition(".")[0] for entry in path.parent.iterdir()})
+        return sorted({entry.name.partition(".")[0] for entry in path.parent.iterdir()} - {"__init__", "__pycache__"})
     return [str(name) for names in listed for name in names]
 
 

@@ -20,7 +20,7 @@ def misnamed(config: Config) -> Iterator[str]:
         meant = {key: choice for key, word in words.items() if (choice := _meant(group, word, target))}
         for key, choice in meant.items():
             if target_of(group, choice) != target:
-                yield _claims(group, key, words[key], f"{group}={choice}", target)
+                yield _claims(group, key, str(words[key]), f"{group}={choice}", target)
                 break
         else:
             if len(set(meant.values())) > 1:
@@ -45,7 +45,7 @@ def _components(config: Config) -> Iterator[str]:
                 continue
             for key, end in (("name", f"_{choice}"), ("title", f"+{choice.upper()}")):
                 if (word := str(config.method[key])).endswith(end):
-                    yield _claims("method", key, word, f"{group}={choice}", own)
+                    yield _claims("method", key, word, f"{group}={choice}", str(own))
 
 
 def _meant(group: str, word: str | None, target: str) -> str | None:

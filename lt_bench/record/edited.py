@@ -7,15 +7,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from lt_bench.config.own_code import OwnCode
-from lt_bench.config.schema import Config
+from lt_bench.config.schema import Config, node, schema
+from lt_bench.config.yaml_text import parse_yaml
 from lt_bench.errors import UsageError
-from lt_bench.files import read_json, write_json
+from lt_bench.files import SMALL, read_json, read_text, write_json
+from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities
 from lt_bench.record.own_code import OWN_CODE, all_sources, any_version, present_versions, versions
 
 CODE = "own_code.json"  # in the folders of runs with own code
-CHECKPOINT, RECORD = "checkpoint.pt", "record.json"
+CHECKPOINTS, RECORD = "checkpoint*.pt", "record.json"  # the last one, or the one before it
+NAMES = ("method", "backbone", "dataset")  # nodes that follow the name of a class since own code has versions
 
 
 class _Begun(NamedTuple):
@@ -29,11 +35,11 @@ class _Begun(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether there is something to go on with."""
-        return (self.folder / CHECKPOINT).exists() and not (self.folder / RECORD).exists()
+        return _is_open(self.folder)
 
     def age(self) -> float:
         """The time of its last checkpoint."""
-        return (self.folder / CHECKPOINT).stat().st_mtime
+        return max(path.stat().st_mtime for path in self.folder.glob(CHECKPOINTS))
 
 
 def note_own_code(config: Config, folder: Path) -> None:
@@ -61,6 +67,7 @@ def refuse_edited(config: Config) -> None:
         return
     if _has_begun(folder / pairs[0][0]):
         return
+    _refuse_of_older_version(config, folder, pairs[1][0])
     open_ones = {alike for own, alike in pairs if not _has_begun(folder / own)}
     others = [one for one in begun if one.but_for_code in open_ones and one.is_open]
     if others:
@@ -105,7 +112,37 @@ def _begun(output_dir: Path) -> Iterator[_Begun]:
 
 
 def _has_begun(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (CHECKPOINT, RECORD))
+    return (folder / RECORD).exists() or _is_open(folder)
+
+
+def _is_open(folder: Path) -> bool:
+    return any(folder.glob(CHECKPOINTS)) and not (folder / RECORD).exists()
+
+
+def _refuse_of_older_version(config: Config, folder: Path, stage_one: str) -> None:
+    """Raise UsageError where this run's stage one was begun before own code had versions, and is not done."""
+    if _has_begun(folder / stage_one):
+        return
+    for place in sorted({path.parent for path in folder.glob(f"*/{CHECKPOINTS}")}):
+        if _is_open(place) and not (place / CODE).exists() and _is_of(place, config):
+            anew = " ".join(f"{OWN_CODE}.{stage}={version}" for stage, version in present_versions(config).items())
+            raise UsageError(
+                f"{place} was begun by an older version of lt_bench, which did not look at code of your own, and is "
+                f"not done; rename it to {folder / stage_one} to go on with it under the code as it is now, or add "
+                f"{anew} to start anew"
+            )
+
+
+def _is_of(folder: Path, config: Config) -> bool:
+    """Whether the config in a folder is this one, in all that decides its stage one but own code and names."""
+    try:
+        values = parse_yaml(read_text(folder / "config.yaml", SMALL))
+        for key in NAMES:
+            values[key]["name"] = node(config, f"{key}.name")
+        before = validate(OmegaConf.merge(schema(), values, {"trust": config.trust}), frozen=True)  # type: ignore[arg-type]
+        return identities(_any(before))[1] == identities(_any(config))[1]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, OmegaConfBaseException):
+        return False  # no config of this version: another run
 
 
 def _any(config: Config) -> Config:

@@ -90,6 +90,32 @@ def test_a_killed_run_goes_on_under_edited_code_where_that_is_asked(write, tmp_p
     edited.refuse_edited(tiny(runs, *WORDS))  # the other one is done: this is another run
 
 
+def test_a_run_that_was_killed_between_two_checkpoints_is_asked_about(write, tmp_path):
+    runs = tmp_path / "runs"
+    write(METHOD)
+    _, stage_one = begun(runs)
+    (runs / stage_one / "checkpoint.pt").rename(runs / stage_one / "checkpoint.previous.pt")
+    write(METHOD + "# edited\n")
+    assert str(runs / stage_one) in question(runs)[0]
+
+
+def test_a_run_of_before_own_code_had_versions_is_asked_about(write, tmp_path):
+    runs = tmp_path / "runs"
+    write(METHOD)
+    _, stage_one = begun(runs)
+    older = runs / "0123456789ab"
+    (runs / stage_one).rename(older)
+    (older / edited.CODE).unlink()
+    text = (older / "config.yaml").read_text().replace("name: Mine", "name: ce").replace("title: Mine", "title: CE")
+    (older / "config.yaml").write_text(text)
+    said, anew = question(runs)
+    assert f"{older} was begun by an older version" in said and f"rename it to {runs / stage_one}" in said
+    edited.refuse_edited(tiny(runs, *WORDS, anew))
+    edited.refuse_edited(tiny(runs, *WORDS, "train.lr=0.3"))
+    older.rename(runs / stage_one)
+    edited.refuse_edited(tiny(runs, *WORDS))
+
+
 def test_what_is_begun_with_the_present_code_goes_on_unasked(write, tmp_path):
     runs = tmp_path / "runs"
     write(METHOD)
