@@ -69,8 +69,10 @@ def digest(path: Path) -> str | None:
 def load(path: Path, device: torch.device, advice: str = "delete it to start anew") -> dict[str, Any]:
     """Read a checkpoint, unpickling nothing but tensors and builtins.
 
-    Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged.
+    Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged, and what PyTorch raises where there
+    is no memory for a sound one.
     """
+    sound = False
     try:
         check_archive(path)
         content = read_bytes(path, LARGEST)
@@ -78,12 +80,14 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {advice}") from error
     try:
         _check(content)
+        sound = _seal(content) is not None
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"no dictionary, but {type(state).__name__}")
-    except (MemoryError, torch.OutOfMemoryError):  # nothing is wrong with the file
-        raise
     except Exception as error:  # what is raised for a damaged file is not listed anywhere
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if full or (sound and isinstance(error, RuntimeError)):  # nothing is wrong with the file
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); {advice}") from error
     return state
