@@ -45,6 +45,9 @@ LIBRARIES = frozenset(
     }
 )
 
+# Parameters by which one of these reads files of weights as pickles, which may hold code.
+UNPICKLES = {"timm.create_model": ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")}
+
 # What a value may refer to: another key, and a number of epochs under the budget.
 OWN_REFERENCE = re.compile(rf"\$\{{\s*(?:(?:{'|'.join(RESOLVERS)})\s*:[^:${{}}]*|[\w.\[\]]+\s*)\}}")
 
@@ -74,6 +77,10 @@ def untrusted(values: Mapping[str, Any], named: Collection[str]) -> Iterator[str
     What does not exist is left to those who look for its parameters.
     """
     for key, target in _targets(values):
+        for name in UNPICKLES.get(target, ()):
+            if any(value and f"{one}.".startswith(f"{key}.{name}.") for one, value in values.items()):
+                said = f"{target} would run the code in such a file; leave it out, and set {key}.pretrained=FILE"
+                yield f"{key}.{name}: {said}"
         try:
             defined_in(target)
         except TargetError:

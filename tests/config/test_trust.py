@@ -10,7 +10,7 @@ from helpers.installation import Installation
 
 from lt_bench.config.compose import compose
 from lt_bench.config.signatures import TargetError, defined_in
-from lt_bench.config.trust import LIBRARIES, load
+from lt_bench.config.trust import LIBRARIES, load, untrusted
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import plan
 from lt_bench.preflight.validate import validate
@@ -167,3 +167,11 @@ def test_files_of_conf_name_files_of_the_current_folder_alone_and_trust_nobody(t
     ):
         refused = made.call("--dry-run", word)
         assert refused.returncode == 2 and said in refused.stderr, refused.stderr
+
+
+@pytest.mark.parametrize("key", ["checkpoint_path", "pretrained_cfg.file", "pretrained_cfg_overlay.url"])
+def test_what_a_library_would_unpickle_is_refused(key):
+    values = {"backbone._target_": "timm.create_model", "backbone.model_name": "resnet18"}
+    assert list(untrusted(values, [])) == []
+    (said,) = untrusted({**values, f"backbone.{key}": "weights.pth"}, [])
+    assert "would run the code in such a file" in said and "backbone.pretrained=FILE" in said
