@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from lt_bench.config.schema import Config
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
-from lt_bench.data.published import is_published, published_part
+from lt_bench.data.published import is_expected, is_published, published_counts, published_part
 from lt_bench.data.source import READER, data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -42,11 +42,15 @@ SOON = 10.0  # seconds
 
 
 class Known(NamedTuple):
-    """What a part is known by: the rule, a digest, and the published list that it is, if it is one."""
+    """What a part is known by: the rule, a digest, and the published list that it is, if it is one.
+
+    ``as_expected``: that list is the one that the part of this data set is to be.
+    """
 
     rule: str
     digest: str
     published: str | None = None
+    as_expected: bool = False
 
     def __str__(self) -> str:
         return f"{self.rule}:{self.digest}"
@@ -64,8 +68,8 @@ class Look(NamedTuple):
     time: float = 0.0
 
     def identity(self) -> dict[str, str]:
-        """What belongs to the identity of a run, by part: nothing where a list is the published one."""
-        return {part: str(known) for part, known in self.parts.items() if known.published is None}
+        """What belongs to the identity of a run, by part: nothing where a list is the published one of that part."""
+        return {part: str(known) for part, known in self.parts.items() if not known.as_expected}
 
 
 _looks: dict[str, Look] | None = None
@@ -156,12 +160,14 @@ def _lists(config: Config) -> Look:
 def _look_at(config: Config, lists: ImageLists) -> Look:
     """The rule of every part of some lists, by whether it is published, counted as published or one's own."""
     data, parts = config.dataset, lists.parts()
-    if not is_published(data.name):
-        published, own = dict[str, Known](), parts
-    else:
+    published, own = dict[str, Known](), parts
+    if is_published(data.name):
         found = {part: published_part(data.name, files) for part, files in parts.items()}
-        published = {part: Known("list", _of_list(files), found[part]) for part, files in parts.items()}
-        own = {part: files for part, files in parts.items() if data.train_images is None and found[part] is None}
+        for part, listed in parts.items():
+            expected = found[part] is not None and is_expected(data.name, part, str(found[part]))
+            published[part] = Known("list", _of_list(listed), found[part], expected)
+        counted = data.train_images == published_counts(data.name).get("train")
+        own = {part: files for part, files in parts.items() if not counted and found[part] is None}
     named = {part: Named(files.names, files.labels.tolist()) for part, files in own.items()}
     files = known_files(config, lists.root, named) if named else None
     known = {part: Known(files.rule, digest) for part, digest in files.parts.items()} if files else {}

@@ -44,10 +44,10 @@ def published_part(dataset: str, files: ImageFiles) -> str | None:
 
     It is the published one where its git blob id is, as it lies there, with other line ends, or with another folder
     in its paths, or where its sorted lines «file name label» have the published SHA-256. A data set without lists is
-    known by its counts, which are checked elsewhere.
+    known by its counts.
     """
     if dataset in _counted():
-        return "counts"
+        return "counts" if len(files.names) in published_counts(dataset).values() else None
     known = published_lists(dataset)
     blobs, sums = {one.blob: one.part for one in known}, {one.normalised_sha256: one.part for one in known}
     if not known:
@@ -71,6 +71,21 @@ def what_differs(dataset: str, part: str, files: ImageFiles) -> str:
         return f"its git blob is {found[:SHOWN]}, not one of {', '.join(one.blob[:SHOWN] for one in known)}"
     sums = {str(one.normalised_sha256)[:SHOWN] for one in known}
     return f"SHA-256 of its sorted lines «file name label» {normalised(files)[:SHOWN]}, not {' or '.join(sorted(sums))}"
+
+
+def is_expected(dataset: str, part: str, published: str) -> bool:
+    """Whether a published list is what a part of its data set is to be: its own, or that which is used for it."""
+    own = {one.part for one in published_lists(dataset)}
+    return published in ("counts", part if part in own else {"probe": "train", "test": "validation"}.get(part, part))
+
+
+@cache
+def published_counts(dataset: str) -> dict[str, int]:
+    """The images of the parts of a published data set, as far as the file of the data set has them."""
+    text = (package_files("lt_bench.conf") / "dataset" / f"{dataset}.yaml").read_text(encoding="utf-8")
+    values = OmegaConf.create(text).dataset
+    counts = {part: values.get(f"{part}_images") for part in ("train", "validation", "test")}
+    return {part: count for part, count in counts.items() if count is not None}
 
 
 @cache
