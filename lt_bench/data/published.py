@@ -105,7 +105,7 @@ def normalised(files: ImageFiles) -> str:
     lines = [
         f"{name.rpartition('/')[2]} {label}" for name, label in zip(files.names, files.labels.tolist(), strict=True)
     ]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _as_written(path: Path) -> Iterator[bytes]:
@@ -127,7 +127,7 @@ def _respelt(files: ImageFiles, prefixes: set[str]) -> Iterator[bytes]:
         for name, label in zip(files.names, files.labels.tolist(), strict=True)
     ]
     for prefix in sorted(prefixes):
-        content = "".join(f"{prefix}{row}\n" for row in rows).encode()
+        content = "".join(f"{prefix}{row}\n" for row in rows).encode("utf-8", "surrogateescape")
         yield from (content, content.rstrip(b"\n"))
 
 

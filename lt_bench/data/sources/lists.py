@@ -53,7 +53,7 @@ class ImageFiles(NamedTuple):
         """A checksum of paths and labels in their order, whatever the format of the list."""
         digest = hashlib.sha256()
         for name, label in zip(self.names, self.labels.tolist(), strict=True):
-            digest.update(f"{name}\0{label}\n".encode())
+            digest.update(f"{name}\0{label}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
