@@ -163,6 +163,18 @@ def test_a_name_among_numbers_is_refused(tmp_path):
     assert len(problems) == 1 and "class 'x' (8 images) is none of the numbers in" in problems[0]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path, part, NAMES["words"])
+    (tmp_path / "order.txt").write_text("\n".join(NAMES["words"]))
+    for path in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.txt")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    for form in FORMS[1:]:
+        lists = read(tmp_path, form, "folder", "dataset.classes=order.txt")
+        assert lists.problems == [] and same_classes(lists) and lists.classes == NAMES["words"]
+        assert all((tmp_path / name).exists() for name in lists.train.names)
+
+
 def test_numbers_beside_names_need_an_order_that_is_written_down(tmp_path):
     for part in ("train", "test"):
         write(tmp_path, part, NAMES["words"], folders=False)
