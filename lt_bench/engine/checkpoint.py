@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,10 @@ def digest(path: Path) -> str | None:
 def load(path: Path, device: torch.device, advice: str = "delete it to start anew") -> dict[str, Any]:
     """Read a checkpoint, unpickling nothing but tensors and builtins.
 
-    Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged.
+    Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged, and what PyTorch raises where there
+    is no memory for a sound one.
     """
+    sound = False
     try:
         check_archive(path)
         content = read_bytes(path, LARGEST)
@@ -78,8 +79,11 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {advice}") from error
     try:
         _check(content)
+        sound = _seal(content) is not None
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        if isinstance(error, MemoryError) or (sound and isinstance(error, RuntimeError)):
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); {advice}") from error
     return state

@@ -33,6 +33,7 @@ def choose(
     their last bits, so that a resumed stage keeps its own.
     """
     cores = share_of_cores(config.launch)
+    fewer = f", though there {'is only 1 core' if cores == 1 else f'are only {cores} cores'} for it"
     asked = given("OMP_NUM_THREADS")
     for number, reason in (
         (kept, "as this stage was started with"),
@@ -40,7 +41,7 @@ def choose(
         (asked, f"OMP_NUM_THREADS={asked}"),
     ):
         if number is not None:
-            return Threads(number, reason + f", though there are only {cores} cores for it" * (number > cores))
+            return Threads(number, reason + fewer * (number > cores))
     if device.type != "cpu":
         return Threads(1, "the GPU computes")
     size = images * layer_size(encoder, config.dataset.image_size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -147,7 +146,9 @@ def load_predictions(path: str | Path) -> Predictions:
             class_names=None if names is None else tuple(names),
             confusion=arrays[CONFUSION] if counts_alone else None,
         )
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib have a dozen kinds for a damaged file
         raise ValueError(f"{path} is not a predictions file: {error}") from error
 
 

@@ -145,7 +145,8 @@ def _write(tables: list[Table], folder: Path) -> None:
         print(printable(table.markdown()))
     if refused:
         raise ValueError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
-    print(f"lt_bench: {len(tables)} tables are in {folder}", file=sys.stderr)
+    word = "table is" if len(tables) == 1 else "tables are"
+    print(f"lt_bench: {len(tables)} {word} in {folder}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ FIXED = {
 OURS = "chosen"
 GOALS = {0: 1 / 1.2, 2: 1 / 1.5}  # busy processes, and the least ratio beside each of the fixed ones
 ROWS = {
-    "digits run": "stage one of the digits run",
+    "digits run": "30 epochs of the digits run",
     "ResNet-32": "ResNet-32, 128 images of 32 x 32",
     "JPEG workers": "a small network on JPEG files that two workers read",
 }
@@ -54,7 +54,7 @@ def measure(tiny: bool) -> Iterator[Comparison]:
             sides = {name: stack.enter_context(side(given)) for name, given in {**FIXED, OURS: {}}.items()}
             for what, words in works(folder, tiny).items():
                 found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-                for round_ in range(1 if tiny else 5):
+                for round_ in range(1 if tiny else 3):
                     for name, process in sides.items():
                         output_dir = folder / f"{name} {round_}".replace(" ", "_")
                         found[name].append(carry_out(process, [*words, f"output_dir={output_dir}"]))
@@ -86,7 +86,7 @@ def works(folder: Path, tiny: bool) -> dict[str, list[str]]:
     noise = ["dataset=cifar10_lt", "dataset._target_=bench_threads.noise", "imbalance=native"]
     files = ["dataset=image_folder", f"dataset.root={root}", f"dataset.num_classes={CLASSES}", "dataset.image_size=64"]
     return {
-        "digits run": ["progress=false", "device=cpu", f"train.epochs={1 if tiny else 60}"],
+        "digits run": ["progress=false", "device=cpu", f"train.epochs={1 if tiny else 30}"],
         "ResNet-32": [*common, *noise, f"train.batch_size={16 if tiny else 128}", short],
         "JPEG workers": [*common, *files, "dataset.workers=2", "backbone=tiny", "train.batch_size=32"],
     }

@@ -78,6 +78,28 @@ def test_without_a_seal_the_archives_own_checksums_count(tmp_path):
         checkpoint.load(path, CPU)
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_a_sound_checkpoint_without_memory_for_it_is_not_called_damaged(error, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise error
+
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path / "c.pt", {"epoch": epoch})
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(RuntimeError, match="memory"):
+        checkpoint.load_last_good(tmp_path / "c.pt", CPU)
+
+
+def test_an_archive_of_another_compression_is_damaged(tmp_path):
+    path = tmp_path / "c.pt"
+    torch.save({"w": torch.ones(3)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\x01\x02") + 10] = zipfile.ZIP_DEFLATED
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.load(path, CPU)
+
+
 def test_the_seal_is_that_of_the_file_and_torch_reads_it(tmp_path):
     path = tmp_path / "c.pt"
     checkpoint.save(path, {"w": torch.ones(3)})

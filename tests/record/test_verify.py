@@ -88,6 +88,20 @@ def test_a_bad_verdict_is_kept_too(tmp_path, compared):
     assert "top1 is 0.99" in json.loads((place / verify.VERDICT).read_text())["contradiction"]
 
 
+def test_no_damage_of_predictions_costs_other_records(tmp_path):
+    record, place = finished(tmp_path)
+    path, random = place / "predictions.npz", np.random.default_rng(0)
+    arrays = dict(np.load(path))
+    plain = path.read_bytes()
+    np.savez_compressed(path, **arrays)
+    for content in (plain, path.read_bytes()):
+        for _ in range(100):
+            flipped = np.frombuffer(content, np.uint8).copy()
+            flipped[random.integers(len(flipped), size=4)] ^= 1 << random.integers(8, size=4).astype(np.uint8)
+            path.write_bytes(flipped.tobytes())
+            assert read_records([tmp_path], anew=True) in ([], [record])
+
+
 def test_other_metrics_or_other_code_of_theirs_are_compared_anew(tmp_path, compared, monkeypatch):
     record, place = finished(tmp_path / "runs")
     source = tmp_path / "mine.py"
