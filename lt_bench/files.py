@@ -52,7 +52,8 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON in one piece; ValueError for NaN and infinity, which JSON does not know."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))  # names of files that are no text, as JSON's escapes
 
 
 def read_bytes(path: str | Path, most: int = MOST) -> bytes:

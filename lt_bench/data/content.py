@@ -21,18 +21,15 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
-from lt_bench.config.dataset import Dataset
 from lt_bench.config.schema import Config
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
-from lt_bench.data.published import is_counted, is_published, published_part
+from lt_bench.data.published import is_expected, is_published, published_counts, published_part
 from lt_bench.data.source import READER, data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -41,16 +38,19 @@ from lt_bench.errors import DataError
 
 LISTS = "lt_bench.data.sources.image_lists.read"
 OURS = "lt_bench."
-COUNTS = ("num_classes", "train_images", "validation_images", "test_images", "class_sizes")
 SOON = 10.0  # seconds
 
 
 class Known(NamedTuple):
-    """What a part is known by: the rule, a digest, and the published list that it is, if it is one."""
+    """What a part is known by: the rule, a digest, and the published list that it is, if it is one.
+
+    ``as_expected``: that list is the one that the part of this data set is to be.
+    """
 
     rule: str
     digest: str
     published: str | None = None
+    as_expected: bool = False
 
     def __str__(self) -> str:
         return f"{self.rule}:{self.digest}"
@@ -68,8 +68,8 @@ class Look(NamedTuple):
     time: float = 0.0
 
     def identity(self) -> dict[str, str]:
-        """What belongs to the identity of a run, by part: nothing where a list is the published one."""
-        return {part: str(known) for part, known in self.parts.items() if known.published is None}
+        """What belongs to the identity of a run, by part: nothing where a list is the published one of that part."""
+        return {part: str(known) for part, known in self.parts.items() if not known.as_expected}
 
 
 _looks: dict[str, Look] | None = None
@@ -160,23 +160,18 @@ def _lists(config: Config) -> Look:
 def _look_at(config: Config, lists: ImageLists) -> Look:
     """The rule of every part of some lists, by whether it is published, counted as published or one's own."""
     data, parts = config.dataset, lists.parts()
-    if not is_published(data.name) or (is_counted(data.name) and not _has_counts_of_file(data)):
-        published, own = dict[str, Known](), parts
-    else:
+    published, own = dict[str, Known](), parts
+    if is_published(data.name):
         found = {part: published_part(data.name, files) for part, files in parts.items()}
-        published = {part: Known("list", _of_list(files), found[part]) for part, files in parts.items()}
-        own = {part: files for part, files in parts.items() if data.train_images is None and found[part] is None}
+        for part, listed in parts.items():
+            expected = found[part] is not None and is_expected(data.name, part, str(found[part]))
+            published[part] = Known("list", _of_list(listed), found[part], expected)
+        counted = data.train_images == published_counts(data.name).get("train")
+        own = {part: files for part, files in parts.items() if not counted and found[part] is None}
     named = {part: Named(files.names, files.labels.tolist()) for part, files in own.items()}
     files = known_files(config, lists.root, named) if named else None
     known = {part: Known(files.rule, digest) for part, digest in files.parts.items()} if files else {}
     return Look(lists, {**published, **known}, files)
-
-
-def _has_counts_of_file(data: Dataset) -> bool:
-    """Whether the counts that a data set is checked against are those in the file of its name, and none left out."""
-    text = (package_files("lt_bench.conf") / "dataset" / f"{data.name}.yaml").read_text(encoding="utf-8")
-    known = {name: OmegaConf.select(OmegaConf.create(text), f"dataset.{name}") for name in COUNTS}
-    return all(value is None or value == getattr(data, name) for name, value in known.items())
 
 
 def _of_list(files: ImageFiles) -> str:

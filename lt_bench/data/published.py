@@ -34,11 +34,6 @@ def is_published(dataset: str) -> bool:
     return dataset in _counted() or has_lists(dataset)
 
 
-def is_counted(dataset: str) -> bool:
-    """Whether what is published of a data set are its counts alone."""
-    return dataset in _counted()
-
-
 def has_lists(dataset: str) -> bool:
     """Whether a data set has published lists."""
     return bool(published_lists(dataset))
@@ -49,10 +44,10 @@ def published_part(dataset: str, files: ImageFiles) -> str | None:
 
     It is the published one where its git blob id is, as it lies there, with other line ends, or with another folder
     in its paths, or where its sorted lines «file name label» have the published SHA-256. A data set without lists is
-    known by its counts, which are checked elsewhere.
+    known by its counts.
     """
     if dataset in _counted():
-        return "counts"
+        return "counts" if len(files.names) in published_counts(dataset).values() else None
     known = published_lists(dataset)
     blobs, sums = {one.blob: one.part for one in known}, {one.normalised_sha256: one.part for one in known}
     if not known:
@@ -78,6 +73,21 @@ def what_differs(dataset: str, part: str, files: ImageFiles) -> str:
     return f"SHA-256 of its sorted lines «file name label» {normalised(files)[:SHOWN]}, not {' or '.join(sorted(sums))}"
 
 
+def is_expected(dataset: str, part: str, published: str) -> bool:
+    """Whether a published list is what a part of its data set is to be: its own, or that which is used for it."""
+    own = {one.part for one in published_lists(dataset)}
+    return published in ("counts", part if part in own else {"probe": "train", "test": "validation"}.get(part, part))
+
+
+@cache
+def published_counts(dataset: str) -> dict[str, int]:
+    """The images of the parts of a published data set, as far as the file of the data set has them."""
+    text = (package_files("lt_bench.conf") / "dataset" / f"{dataset}.yaml").read_text(encoding="utf-8")
+    values = OmegaConf.create(text).dataset
+    counts = {part: values.get(f"{part}_images") for part in ("train", "validation", "test")}
+    return {part: count for part, count in counts.items() if count is not None}
+
+
 @cache
 def published_lists(dataset: str) -> list[PublishedList]:
     """The published lists of a data set that are known."""
@@ -95,7 +105,7 @@ def normalised(files: ImageFiles) -> str:
     lines = [
         f"{name.rpartition('/')[2]} {label}" for name, label in zip(files.names, files.labels.tolist(), strict=True)
     ]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _as_written(path: Path) -> Iterator[bytes]:
@@ -117,7 +127,7 @@ def _respelt(files: ImageFiles, prefixes: set[str]) -> Iterator[bytes]:
         for name, label in zip(files.names, files.labels.tolist(), strict=True)
     ]
     for prefix in sorted(prefixes):
-        content = "".join(f"{prefix}{row}\n" for row in rows).encode()
+        content = "".join(f"{prefix}{row}\n" for row in rows).encode("utf-8", "surrogateescape")
         yield from (content, content.rstrip(b"\n"))
 
 

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from lt_bench.config.schema import Config, plain
 from lt_bench.config.stages import StageName
+from lt_bench.data.files.digests import UNREADABLE, digest_of
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json, write_atomic, write_json
 from lt_bench.record.edited import note_own_code
@@ -128,8 +129,9 @@ def environment() -> dict[str, Any]:
 
 
 def code_version() -> dict[str, Any]:
-    """The version of the code and, for a checkout, its commit, whether tracked files differ, and a hash of the diff.
+    """The version of the code and, for a checkout, its commit, whether it differs, and a hash of the difference.
 
+    It differs by changes of tracked files, and by files of the package that are not tracked, such as a new method.
     That of the process: what is edited after the first call is not what it runs.
     """
     return {"lt_bench": _version("lt_bench"), **_checkout(Path(__file__).parents[2])}
@@ -144,12 +146,21 @@ def _checkout(root: Path) -> dict[str, Any]:
     if (root / ".git").exists():
         try:
             commit = _git(root, "rev-parse", "HEAD").decode().strip()
-            difference = _git(root, "diff", "--no-ext-diff", "HEAD")
+            difference = _git(root, "diff", "--no-ext-diff", "HEAD") + _added(root)
         except (OSError, CalledProcessError):
             return found
         digest = hashlib.sha256(difference).hexdigest() if difference else None
         found |= {"git_commit": commit, "git_dirty": bool(difference), "git_diff": digest}
     return found
+
+
+def _added(root: Path) -> bytes:
+    """The modules and config files of a checkout's package that are not tracked: paths and checksums of contents."""
+    kinds = [f"{folder}/*.{kind}" for folder in ("lt_bench", "launch", "conf") for kind in ("py", "yaml")]
+    found = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *kinds).split(b"\0")
+    digests = ((path, digest_of(os.fsdecode(os.path.join(os.fsencode(root), path)))) for path in found if path)
+    known = ((path, digest.sha256) for path, digest in digests if digest.sha256 != UNREADABLE)  # locks of editors
+    return b"".join(path + f"\0{sha256}\0".encode() for path, sha256 in known)
 
 
 def _yaml(values: dict[str, Any]) -> str:

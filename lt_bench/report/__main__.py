@@ -115,8 +115,12 @@ def _export(records: list[RunRecord], path: Path) -> None:
 
 
 def _beside(runs: Path) -> Path:
-    """Where the tables of some runs go unless another place is named: never into a checkout's published results."""
-    return (runs if runs.is_dir() else runs.parent) / "tables"
+    """Where the tables of some runs go unless another place is named: never into a checkout's published results.
+
+    Those are in a folder that has records beside its tables, and that somebody's runs may be in as well.
+    """
+    folder = runs if runs.is_dir() else runs.parent
+    return folder / ("own_tables" if (folder / "records").is_dir() else "tables")
 
 
 def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace) -> list[Table]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import image_trees
@@ -201,25 +202,31 @@ def test_published_lists_need_no_images_and_others_count_by_their_lines(tmp_path
     assert {key: value[:5] for key, value in values.items() if key.startswith("dataset.content.")} == {
         f"dataset.content.{part}": "list:" for part in ("train", "validation", "test")
     }
+    parts = {f"ImageNet_LT_{name}.txt": part for name, part in (("train",) * 2, ("val", "validation"), ("test",) * 2)}
     monkeypatch.setattr(module, "published_part", lambda dataset, files: "train")
+    assert {key for key in identity_values(here) if key.startswith("dataset.content.")} == {
+        "dataset.content.validation", "dataset.content.test"
+    }  # fmt: skip
+    monkeypatch.setattr(module, "published_part", lambda dataset, files: parts[Path(files.origin).name])
     assert run_id(here) == run_id(elsewhere) and stage_one_id(here) == stage_one_id(elsewhere)
     assert str(look(here).parts["train"]).startswith("list:")
 
 
-def test_imagenet_without_its_counts_is_known_by_its_images(root, tmp_path):
-    shutil.copytree(root, tmp_path / "other")
-    same_size(next(path for path in (tmp_path / "other" / "train").rglob("*") if path.is_file()))
-    words = ("dataset=imagenet", "dataset.test_list=test")
-    for counts in (["null", "null", "null"], ["9", "6", "[2,4]"]):
-        typed = [
-            f"dataset.{key}={value}"
-            for key, value in zip(("train_images", "test_images", "class_sizes"), counts, strict=True)
-        ]
-        ids = [
-            run_id(validate(compose([*words, "dataset.num_classes=3", f'dataset.root="{place}"', *typed])))
-            for place in (root, tmp_path / "other")
-        ]
-        assert len({*ids}) == 2, counts
+@pytest.mark.parametrize("counts", [(9, 6), ("null", "null")])
+def test_part_of_a_published_data_set_is_known_by_its_images(counts, tmp_path):
+    own = ["dataset.num_classes=3", f"dataset.train_images={counts[0]}", f"dataset.test_images={counts[1]}"]
+    found = set()
+    for first in (0, 50):
+        root = tmp_path / str(first)
+        for part in ("train", "val"):
+            image_trees.write_classes(root / part, COUNTS if part == "train" else (2, 2, 2), first)
+        words = ["dataset=imagenet", "dataset.class_sizes=null", "progress=false", f'dataset.root="{root}"', *own]
+        settled = validate(compose([*words, "method=ce", "stage_two=none"]))
+        found.add((run_id(settled), stage_one_id(settled)))
+        assert {part: known.rule for part, known in look(settled).parts.items()} == dict.fromkeys(
+            ("train", "test"), "bytes"
+        )
+    assert len(found) == 2
 
 
 def test_what_this_package_verifies_needs_no_rule():

@@ -1,6 +1,7 @@
 """Published lists: recognised by their bytes, or by their lines, however folders and line ends are spelt."""
 
 import hashlib
+import itertools
 import re
 
 import pytest
@@ -67,6 +68,18 @@ def test_another_list_is_not_and_what_differs_is_told(rows, known, tmp_path):
         "its git blob is [0-9a-f]{12}, not one of [0-9a-f]{12}", what_differs("b", "test", files_of(path))
     )
     assert what_differs("a", "test", files_of(path)) == "there is no published list of it to compare with"
+
+
+def test_a_list_is_expected_where_its_part_is_used():
+    expected = {
+        "imagenet_lt": {("train", "train"), ("validation", "validation"), ("test", "test"), ("probe", "train")},
+        "inat18": {("train", "train"), ("validation", "validation"), ("test", "validation"), ("probe", "train")},
+    }
+    for dataset, pairs in expected.items():
+        every = itertools.product(("train", "validation", "test", "probe"), ("train", "validation", "test"))
+        assert {(part, one) for part, one in every if module.is_expected(dataset, part, one)} == pairs
+    assert module.is_expected("imagenet", "train", "counts")
+    assert module.published_counts("imagenet") == {"train": 1281167, "test": 50000}
 
 
 def test_the_table_of_published_lists():

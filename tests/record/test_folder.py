@@ -90,6 +90,25 @@ def test_the_version_of_the_code_tells_changes_apart(monkeypatch, tmp_path):
     assert len({one["git_diff"] for one in found}) == 2 and len(found[0]["git_diff"]) == 64
 
 
+def test_new_files_of_the_package_are_a_change_of_the_code(monkeypatch, tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *words], cwd=tmp_path, check=True)
+
+    monkeypatch.setattr("lt_bench.record.folder.__file__", str(tmp_path / "lt_bench" / "record" / "folder.py"))
+    places = [tmp_path / name for name in ("lt_bench/methods/mine.py", "conf/method/mine.yaml")]
+    for place in places:
+        place.parent.mkdir(parents=True)
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "x")
+    found = []
+    for place, text in ((places[0].with_suffix(".py~"), "0"), *((place, text) for place in places for text in "12")):
+        place.write_text(text)
+        _checkout.cache_clear()
+        found.append(code_version())
+    assert [one["git_dirty"] for one in found] == [False, True, True, True, True]
+    assert len({one["git_diff"] for one in found}) == 5
+
+
 def test_status_says_who_and_when(config):
     with RunFolder(config, "an_id") as folder:
         folder.status("failed", error="because")

@@ -52,6 +52,16 @@ def test_tables_go_beside_the_runs_unless_a_place_is_named(tmp_path: Path, monke
     assert main([]) == 0  # tables beside the runs are no runs
 
 
+def test_runs_beside_published_results_do_not_overwrite_them(tmp_path: Path) -> None:
+    words = folder(tmp_path, pair())[:2]
+    published = tmp_path / "runs" / "tables" / "digits_lt_if20.md"
+    (tmp_path / "runs" / "records").mkdir()
+    write_json(published, "published")
+    before = published.read_bytes()
+    assert main(words) == 0 and published.read_bytes() == before
+    assert (tmp_path / "runs" / "own_tables" / published.name).exists()
+
+
 def test_tables_that_cannot_be_written_are_printed_and_another_place_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,7 +176,7 @@ def _alone(cache: Path, shown: bool) -> Iterator[bool]:
 def _read(cache: Path) -> dict[str, Digest]:
     """The digests in a cache file; none where there is no such file, or one that is not whole."""
     try:
-        first, *lines = cache.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        first, *lines = cache.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return {}
     known = {}

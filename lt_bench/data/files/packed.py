@@ -37,7 +37,11 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
         raise DataError(f"{folder} is there already; delete it to write it anew, or set dataset.packed=DIR")
     # the probe list may name training images again
     names = list(dict.fromkeys(name for files in lists.parts().values() for name in files.names))
-    listed = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    if broken := [name for name in names if "\n" in name]:
+        raise DataError(
+            f"names with line breaks: {len(broken)}, the first {broken[0]!r}; rename these files to pack them"
+        )
+    listed = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
     purpose = json.dumps({"version": VERSION, **form._asdict(), "names": listed})
     with Unfinished(folder.parent / f".{folder.name}.unfinished", IMAGES, purpose) as copy:
         done = {entry.name for entry in copy.entries}
@@ -97,7 +101,11 @@ class PackedImages:
     """
 
     def __init__(self, folder: Path, names: list[str], form: StoredForm) -> None:
-        self.folder, self.names, self.form = folder, np.array([name.encode() for name in names], np.bytes_), form
+        self.folder, self.names, self.form = (
+            folder,
+            np.array([name.encode("utf-8", "surrogateescape") for name in names], np.bytes_),
+            form,
+        )
         index = _read_index(folder)
         stored = StoredForm(index["header"]["short_side"], index["header"]["jpeg_quality"])
         if stored != form:
@@ -135,7 +143,7 @@ class PackedImages:
         """The image at a position, (H, W, 3); raises BadImage, which names it."""
         if self._bytes is None:
             self._bytes = np.memmap(self.folder / IMAGES, dtype=np.uint8, mode="r")
-        row, name = self.rows[position], self.names[position].decode()
+        row, name = self.rows[position], self.names[position].decode("utf-8", "surrogateescape")
         if row < 0:
             raise BadImage(f"{name} is not in the packed copy {self.folder}")
         data = self._bytes[self.offsets[row] : self.offsets[row + 1]]
@@ -159,7 +167,11 @@ def _read_index(folder: Path) -> dict[str, Any]:
     arrays = read_arrays(folder / INDEX)
     index: dict[str, Any] = {key: arrays[key] for key in arrays if key not in ("header", "names")}
     index["header"] = json.loads(arrays["header"].tobytes())
-    index["names"] = arrays["names"].tobytes().decode().split("\n")
+    index["names"] = arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n")
+    if len(index["names"]) != len(index["crc32"]) and len(index["crc32"]):
+        raise DataError(
+            f"{folder / INDEX} has names of several lines, so that images would be taken for others; {advice}"
+        )
     if index["header"]["version"] not in READ or index["offsets"][-1] != size:
         raise DataError(
             f"{folder / IMAGES} has {size} bytes, the index (version {index['header']['version']}) expects "
@@ -169,4 +181,4 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _text(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode(), dtype=np.uint8)
+    return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)

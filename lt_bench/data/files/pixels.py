@@ -26,11 +26,11 @@ class FileImages:
     def __init__(self, root: Path, names: list[str], form: StoredForm) -> None:
         self.root, self.form = real_root(root), form
         # one block of memory, which processes share
-        self.names = np.array([name.encode() for name in names], dtype=np.bytes_)
+        self.names = np.array([name.encode("utf-8", "surrogateescape") for name in names], dtype=np.bytes_)
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, decoded whole; raises BadImage, which names it."""
-        name = self.names[position].decode()
+        name = self.names[position].decode("utf-8", "surrogateescape")
         return np.asarray(self.form.apply(decode(read_below(self.root, name), name)))
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from lt_bench.data.sources.lists import ImageFiles, Problem, Written
 
 ALPHABETICAL = "alphabetical"
+MOST = 0.75  # of the images of a label, in one folder, tell which class it is meant to be
 WRITTEN_DOWN = (
     f"write the names in the order of their numbers into a file, one a line: dataset.classes=FILE, or, where that is "
     f"the order of the alphabet, dataset.classes={ALPHABETICAL}"
@@ -52,11 +53,16 @@ def settle(parts: Mapping[str, Written], num_classes: int, order: Sequence[str] 
         told = _told_by_paths(train, written, known, rule)
         problems[part] = []
         if rule == "dataset.classes":
+            places = _in_range(_labels(written), num_classes)
+            if told and all(places.get(label) == index for label, index in told.items()):
+                own = places  # also where names are numbers, and these numbers are places in their order
             problems[part] += _contradictions(written, own, told, names)
         elif _is_list_of_numbers(train) and _is_list_of_numbers(written):
             problems[part] += _other_folders(train, written)
         elif told:
             own = told
+        else:
+            problems[part] += _mixed_up(train, written, known, own)
         numbers[part] = {label: index for label, index in own.items() if index < num_classes}
         problems[part] += _unmatched(written, numbers[part], known, num_classes, rule, train.origin)
         problems[part] += _one_number_twice(written, numbers[part])
@@ -122,6 +128,9 @@ def _told_by_paths(train: Written, written: Written, known: Mapping[str, int], r
     """
     if rule == "dataset.classes":
         pairs = _folders_of(written, known.keys()) if _is_list_of_numbers(written) else {}
+        if _is_list_of_numbers(written) and not pairs:
+            mostly = _mostly_in(written, known.keys())
+            pairs = {label: folder for label, (folder, _) in _surely(mostly, mostly.keys()).items()}
         return {label: known[name] for label, name in pairs.items()}
     if _is_list_of_numbers(train) and not _is_list_of_numbers(written):
         pairs = _folders_of(train, set(_labels(written)))
@@ -133,16 +142,53 @@ def _told_by_paths(train: Written, written: Written, known: Mapping[str, int], r
 
 def _folders_of(written: Written, names: Collection[str]) -> dict[str, str]:
     """The one folder among ``names`` in which all images of a label lie, by label; empty where two labels share one."""
-    found: dict[str, set[str | None]] = {}
+    found = _places(written, names)
+    told = {label: folder for label, (folder, *others) in found.items() if folder is not None and not others}
+    mixed = any(len(folders) > 1 for folders in found.values())
+    return {} if mixed or len(set(told.values())) < len(told) else told
+
+
+def _places(written: Written, names: Collection[str]) -> dict[str, Counter[str | None]]:
+    """The folders among ``names`` in which the images of every label lie, None for none of them, and how many do."""
+    found: dict[str, Counter[str | None]] = {}
     places: dict[str, str | None] = {}
     for row in written.rows:
         place = row.name.rpartition("/")[0]
         if place not in places:
             places[place] = next((folder for folder in reversed(place.split("/")) if folder in names), None)
-        found.setdefault(row.label, set()).add(places[place])
-    told = {label: folder for label, (folder, *others) in found.items() if folder is not None and not others}
-    mixed = any(len(folders) > 1 for folders in found.values())
-    return {} if mixed or len(set(told.values())) < len(told) else told
+        found.setdefault(row.label, Counter())[places[place]] += 1
+    return found
+
+
+def _mostly_in(written: Written, names: Collection[str]) -> dict[str, tuple[str, int]]:
+    """The folder among ``names`` in which ``MOST`` of the images of a label lie, and how many do, by label.
+
+    Empty where folders are no classes: where fewer than half of the labels have one of their own.
+    """
+    places, found = _places(written, names), dict[str, tuple[str, int]]()
+    for label, counts in places.items():
+        folder, count = counts.most_common(1)[0]
+        if folder is not None and count >= MOST * counts.total():
+            found[label] = folder, count
+    return found if 2 * len({folder for folder, _ in found.values()}) > len(places) else {}
+
+
+def _surely(told: Mapping[str, tuple[str, int]], off: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Those labels of ``told`` that are ``off`` by more than a wrong label: by several images, or like most others."""
+    return {label: told[label] for label in off if told[label][1] > 1 or 2 * len(off) > len(told)}
+
+
+def _mixed_up(train: Written, written: Written, known: Mapping[str, int], own: Mapping[str, int]) -> Iterator[Problem]:
+    """Labels of a list of numbers that mean another class than the folder that nearly all of their images lie in."""
+    if _is_list_of_numbers(train) == _is_list_of_numbers(written):
+        return
+    listed, other, numbers = (train, written, known) if _is_list_of_numbers(train) else (written, train, own)
+    folders = own if listed is train else known
+    told = _mostly_in(listed, folders.keys())
+    off = [label for label, (folder, _) in told.items() if label in numbers and numbers[label] != folders[folder]]
+    for label, (folder, count) in sorted(_surely(told, off).items()):
+        what = f"label {label!r} is that of {count} images in {folder!r}, another class of {other.origin}"
+        yield Problem(listed.origin, 0, f"{what}, and the images of some label lie in several; {WRITTEN_DOWN}")
 
 
 def _contradictions(
@@ -159,10 +205,15 @@ def _other_folders(train: Written, written: Written) -> Iterator[Problem]:
     """Numbers of a list whose images lie in the folder of another number of the training list."""
     own = {row.name.rpartition("/")[0].rpartition("/")[2] for row in train.rows} - {""}
     usual = {folder: label for label, folder in _folders_of(train, own).items()}
-    for label, folder in sorted(_folders_of(written, usual.keys()).items()):
-        if number(label) != number(usual[folder]):
-            what = f"label {label!r} is that of images in {folder!r}, which have {usual[folder]!r} in {train.origin}"
-            yield Problem(written.origin, 0, f"{what}; {WRITTEN_DOWN}")
+    told = {label: (folder, 1) for label, folder in _folders_of(written, usual.keys()).items()}
+    off = {label: one for label, one in told.items() if number(label) != number(usual[one[0]])}
+    if not told:
+        usual = {folder: label for label, (folder, _) in _mostly_in(train, own).items()}
+        told = _mostly_in(written, usual.keys())
+        off = _surely(told, [label for label, (folder, _) in told.items() if number(label) != number(usual[folder])])
+    for label, (folder, _) in sorted(off.items()):
+        what = f"label {label!r} is that of images in {folder!r}, which have {usual[folder]!r} in {train.origin}"
+        yield Problem(written.origin, 0, f"{what}; {WRITTEN_DOWN}")
 
 
 def _unmatched(

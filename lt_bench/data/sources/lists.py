@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lt_bench.errors import DataError
 from lt_bench.files import read_bytes, read_text
 
+MARK = "\ufeff"  # with which some programs begin a text in UTF-8
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -53,7 +54,7 @@ class ImageFiles(NamedTuple):
         """A checksum of paths and labels in their order, whatever the format of the list."""
         digest = hashlib.sha256()
         for name, label in zip(self.names, self.labels.tolist(), strict=True):
-            digest.update(f"{name}\0{label}\n".encode())
+            digest.update(f"{name}\0{label}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
@@ -93,7 +94,7 @@ def read_rows(path: Path, root: Path) -> Written:
 def read_names(path: Path) -> list[str]:
     """The names in a file, one a line; raises DataError for one that cannot be read or names a class twice."""
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(path).removeprefix(MARK).splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"dataset.classes={path} cannot be read as names, one a line ({error})") from error
     names = [line.strip() for line in lines if line.strip()]
@@ -116,7 +117,7 @@ def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[Row]:
-    with io.StringIO(read_bytes(path).decode("utf-8"), newline="") as stream:
+    with io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="") as stream:
         reader = csv.reader(stream)
         if next(reader, None) != ["path", "label"]:
             problems.append(Problem(str(path), 1, "a CSV list begins with the line «path,label»"))
@@ -129,7 +130,7 @@ def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[Row]:
 
 
 def _text_rows(path: Path, problems: list[Problem]) -> Iterator[Row]:
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in enumerate(read_text(path).removeprefix(MARK).split("\n"), start=1):
         name, _, label = text.strip().rpartition(" ")  # a path may hold spaces
         if name:
             yield Row(line, name.strip(), label)

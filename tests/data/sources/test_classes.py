@@ -87,6 +87,44 @@ def test_parts_in_any_two_forms_have_the_same_classes_or_are_refused(names, fold
     assert accepted == expected
 
 
+@pytest.mark.parametrize("forms", [("folder", "text"), ("text", "folder"), ("text", "csv")])
+def test_one_image_in_another_folder_does_not_hide_another_order(forms, tmp_path):
+    names = [*sorted(NAMES["numbers"])[6:], *sorted(NAMES["numbers"])[:6]]  # another order than that of the numbers
+    for part in ("train", "test"):
+        write(tmp_path, part, names)
+        path = tmp_path / place(part, "text")
+        path.write_text(path.read_text().replace(f"{part}/8/", f"{part}/7/", 1))
+        (tmp_path / place(part, "csv")).write_text(
+            "path,label\n" + "".join(f"{part}/{name}/{n}.png,{name}\n" for name in names for n in range(4))
+        )
+    lists = read(tmp_path, *forms)
+    assert len(lists.problems) >= 6 and "dataset.classes=FILE" in str(lists.problems[0])
+    assert f"label '{names.index('5')}' is that of" in " ".join(map(str, lists.problems)) or forms[1] == "csv"
+    if forms[0] == "folder":
+        (tmp_path / "order.txt").write_text("\n".join(names))
+        assert read(tmp_path, *forms, "dataset.classes=order.txt").problems == []
+        (tmp_path / "order.txt").write_text("\n".join(names[::-1]))
+        assert len(read(tmp_path, *forms, "dataset.classes=order.txt").problems) >= 6
+
+
+@pytest.mark.parametrize("forms", [("folder", "text"), ("text", "folder"), ("text", "csv")])
+def test_labels_that_are_wrong_in_part_and_folders_that_are_no_classes_are_taken(forms, tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path, part, NAMES["numbers"])
+        paths = [tmp_path / place(part, form) for form in ("text", "csv")]
+        for path, mark in zip(paths, " ,", strict=True):
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if f"{mark}11\n" in line]  # the largest class in the folders of all
+            wrong = [line.replace(f"{part}/11/", f"{part}/{number}/x") for number, line in enumerate(kept)]
+            path.write_text("".join(line for line in lines if line not in kept) + "".join(wrong))
+    assert read(tmp_path, *forms).problems == []
+    for part in ("train", "test"):
+        for form, head, mark in (("text", "", " "), ("csv", "path,label\n", ",")):
+            rows = [f"{part}/{n % 5}/{label}_{n}.png{mark}{label}\n" for label in range(12) for n in range(10)]
+            (tmp_path / place(part, form)).write_text(head + "".join(rows))
+    assert read(tmp_path, *forms).problems == []
+
+
 @pytest.mark.parametrize(("train", "test"), [("folder", "text"), ("text", "folder"), ("csv", "csv_names")])
 def test_a_class_that_one_part_lacks_shifts_no_other(train, test, tmp_path):
     for names in NAMES:
@@ -123,6 +161,18 @@ def test_a_name_among_numbers_is_refused(tmp_path):
     path.write_text(path.read_text().replace(",7\n", ",x\n"))
     problems = [str(problem) for problem in read(tmp_path, "csv", "csv").problems]
     assert len(problems) == 1 and "class 'x' (8 images) is none of the numbers in" in problems[0]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path, part, NAMES["words"])
+    (tmp_path / "order.txt").write_text("\n".join(NAMES["words"]))
+    for path in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.txt")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    for form in FORMS[1:]:
+        lists = read(tmp_path, form, "folder", "dataset.classes=order.txt")
+        assert lists.problems == [] and same_classes(lists) and lists.classes == NAMES["words"]
+        assert all((tmp_path / name).exists() for name in lists.train.names)
 
 
 def test_numbers_beside_names_need_an_order_that_is_written_down(tmp_path):
