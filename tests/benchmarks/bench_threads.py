@@ -83,10 +83,10 @@ def works(folder: Path, tiny: bool) -> dict[str, list[str]]:
             Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=92)
     common = ["stage_two=none", "method=ce", "progress=false", "device=cpu", f"train.epochs={1 if tiny else 3}"]
     short = "budget.max_steps_per_epoch=" + ("1" if tiny else "4")
-    noise = ["dataset=cifar10_lt", "dataset._target_=bench_threads.noise", "imbalance=native"]
+    noise = ["dataset=cifar10_lt", "dataset._target_=bench_threads.noise", "trust=[bench_threads]", "imbalance=native"]
     files = ["dataset=image_folder", f"dataset.root={root}", f"dataset.num_classes={CLASSES}", "dataset.image_size=64"]
     return {
-        "digits run": ["progress=false", "device=cpu", f"train.epochs={1 if tiny else 30}"],
+        "digits run": ["progress=false", "device=cpu", f"train.epochs={3 if tiny else 30}", *[short] * tiny],
         "ResNet-32": [*common, *noise, f"train.batch_size={16 if tiny else 128}", short],
         "JPEG workers": [*common, *files, "dataset.workers=2", "backbone=tiny", "train.batch_size=32"],
     }

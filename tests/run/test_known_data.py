@@ -100,7 +100,12 @@ def test_a_function_that_reads_what_nobody_told_is_noticed(tmp_path, monkeypatch
     np.save(tmp_path / "hidden.npy", pixels)
     (tmp_path / "my_hidden_source.py").write_text(SOURCE.format(path=str(tmp_path / "hidden.npy")))
     monkeypatch.syspath_prepend(tmp_path)
-    words = ("dataset._target_=my_hidden_source.load", "dataset.num_classes=3", "imbalance=native", "dataset.name=mine")
+    words = (
+        "dataset._target_=my_hidden_source.load",
+        "dataset.num_classes=3",
+        "imbalance=native",
+        "trust=[my_hidden_source]",
+    )
     config = tiny(tmp_path / "runs", *words, "method=ce", "stage_two=none", "train.batch_size=16")
     record, folder = execute(config)
     assert execute(config)[0] == record

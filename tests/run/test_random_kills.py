@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 from helpers.chain import TINY, assert_identical, results
+from helpers.command_line import wait_for
 
 from lt_bench.launch.local.fork_server import ForkServer
 from lt_bench.launch.planning.plan import plan
@@ -63,6 +64,7 @@ def test_random_kills_cost_nothing(tmp_path, capsys):
             seconds, expected, left = time.monotonic() - started, outcome(calm), KILLS // len(RUNS)
             while left:
                 process = server.start(shaken, shaken / "log.txt")
+                wait_for(lambda process=process: process.poll() is not None or process.pid)
                 time.sleep(draw.uniform(0, 1.2 * seconds))
                 process.kill()
                 if process.wait():

@@ -73,7 +73,7 @@ import torch
 assert not torch.cuda.is_initialized() and len(os.listdir("/proc/self/task")) == 1 and "mine" not in sys.modules
 imported, run_folder._git = set(sys.modules), no_git
 from lt_bench.launch import job
-assert [job.main(folder) for folder in folders] == [0] * len(folders)
+assert [job.main(folder, ["mine"]) for folder in folders] == [0] * len(folders)
 print("found", *sorted(set(sys.modules) - imported))
 """
 
@@ -85,7 +85,7 @@ def test_a_fork_finds_everything_imported_but_a_users_own_class(tmp_path, monkey
     (tmp_path / "mine.py").write_text(own)
     monkeypatch.syspath_prepend(tmp_path)
     runs = tmp_path / "runs"
-    jobs = frozen(runs, "method=ce,sbcl") + frozen(runs, "method=ce", "method._target_=mine.Mine", "method.name=mine")
+    jobs = frozen(runs, "method=ce,sbcl") + frozen(runs, "method=ce", "method._target_=mine.Mine", "trust=[mine]")
     words = [sys.executable, "-c", PREPARED, *(str(job.folder) for job in jobs)]
     environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
