@@ -14,7 +14,7 @@ from lt_bench.machine import OthersWork, given, share_of_cores
 
 # Multiply-adds of a layer that are worth one more thread: some tenths of a millisecond, many times what it costs that
 # threads wait for each other; or, where the core has other work, as long as that may hold it (Linux: 3 ms).
-GRAIN, BUSY_GRAIN = 20e6, 100e6
+GRAIN, BUSY_GRAIN = 20e6, 200e6
 
 
 class Threads(NamedTuple):
