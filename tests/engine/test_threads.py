@@ -55,7 +55,7 @@ def test_a_network_without_such_layers_counts_by_its_parameters():
         (512, None, 2, "size of the network"),
         (5120, 7.9, 8, "8 cores"),
         (5120, 5.4, 5, "others use 2.6 of 8 cores"),
-        (5120, 1.2, 2, "others use 6.8 of 8 cores"),  # worth two that have to wait for their cores
+        (8192, 1.2, 2, "others use 6.8 of 8 cores"),  # worth two that have to wait for their cores
         (512, 2.6, 2, "size of the network"),
         (512, 0.3, 1, "others use 7.7 of 8 cores"),
     ],

@@ -208,7 +208,8 @@ def _other_folders(train: Written, written: Written) -> Iterator[Problem]:
     told = {label: (folder, 1) for label, folder in _folders_of(written, usual.keys()).items()}
     off = {label: one for label, one in told.items() if number(label) != number(usual[one[0]])}
     if not told:
-        usual = {folder: label for label, (folder, _) in _mostly_in(train, own).items()}
+        most_last = sorted(_mostly_in(train, own).items(), key=lambda item: item[1][1])  # a wrong label has few images
+        usual = {folder: label for label, (folder, _) in most_last}
         told = _mostly_in(written, usual.keys())
         off = _surely(told, [label for label, (folder, _) in told.items() if number(label) != number(usual[folder])])
     for label, (folder, _) in sorted(off.items()):
