@@ -10,7 +10,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -120,11 +120,7 @@ def check_archive(path: str | Path) -> None:
     import zipfile
 
     with open_regular(path) as stream:
-        try:
-            archive = zipfile.ZipFile(stream)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError):
-            return
-        with archive:
+        with suppress(zipfile.BadZipFile, ValueError), _damage_said(), zipfile.ZipFile(stream) as archive:
             _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
 
 
@@ -142,13 +138,7 @@ def _damage_said() -> Iterator[None]:
 
     try:
         yield
-    except (
-        RuntimeError,
-        zlib.error,
-        struct.error,
-        EOFError,
-        OverflowError,
-    ) as error:  # the first: encrypted, no method
+    except (RuntimeError, zlib.error, struct.error, EOFError, OverflowError) as error:  # the first: no such method
         raise zipfile.BadZipFile(f"damaged: {error}") from error
 
 

@@ -27,7 +27,7 @@ from lt_bench.record.edited import note_own_code
 from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
 
-EARLIER = "earlier"  # versions that a run was trained under before those of today
+ENVIRONMENT, EARLIER = "environment.json", "earlier"  # versions that a run was trained under before those of today
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
 
@@ -76,22 +76,25 @@ class RunFolder:
 
     def earlier_versions(self) -> list[dict[str, Any]]:
         """Under which other versions the run was trained before it went on under those of today; [] for none."""
-        earlier: list[dict[str, Any]] = _environment_in(self.path).get(EARLIER, [])
-        return earlier
+        earlier = read_json(self.path / ENVIRONMENT).get(EARLIER)
+        return earlier if isinstance(earlier, list) else []
 
     def _write_environment(self) -> None:
         """Write environment.json; a checkpoint that other versions left is said, and they are kept in it."""
-        now, before = environment(), _environment_in(self.path)
-        earlier = before.pop(EARLIER, []) if any(self.path.glob("checkpoint*.pt")) else None
-        if earlier is not None and (changed := [key for key in now if key in before and before[key] != now[key]]):
-            words = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
-            print(
-                f"lt_bench: run {self.identity} goes on under other versions than it began with, and its record says "
-                f"so: {words}; for one version throughout, delete {self.path} and start anew",
-                file=sys.stderr,
-            )
-            earlier.append(before)
-        write_json(self.path / "environment.json", {**now, EARLIER: earlier} if earlier else now)
+        now, path = environment(), self.path / ENVIRONMENT
+        if any(self.path.glob("checkpoint*.pt")):
+            before, earlier = read_json(path), self.earlier_versions()
+            before.pop(EARLIER, None)
+            if changed := [key for key in now if key in before and before[key] != now[key]]:
+                words = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
+                print(
+                    f"lt_bench: run {self.identity} goes on under other versions than it began with, and its record "
+                    f"says so: {words}; for one version throughout, delete {self.path} and start anew",
+                    file=sys.stderr,
+                )
+                earlier = [*earlier, before]
+            now |= {EARLIER: earlier} if earlier else {}
+        write_json(path, now)
 
     def _acquire(self) -> None:
         try:
@@ -114,11 +117,6 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
     except (OSError, ValueError):
         return None
     return (record, folder) if record.run_id == identity else None
-
-
-def _environment_in(folder: Path) -> dict[str, Any]:
-    """What environment.json says; {} where it is not there or damaged."""
-    return read_json(folder / "environment.json")
 
 
 def environment() -> dict[str, Any]:

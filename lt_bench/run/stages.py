@@ -49,12 +49,8 @@ class Runner:
         others: OthersWork | None = None,
         submitted: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.processes, self.device, self.others = (
-            config,
-            processes,
-            processes.device,
-            others or OthersWork(),
-        )
+        self.config, self.processes, self.device = config, processes, processes.device
+        self.others = others or OthersWork()
         trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
         provenance = (

@@ -6,28 +6,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.configs import refusal, settled
 
 from lt_bench.config.compose import about, choices, compose, groups, parse
 from lt_bench.config.layers import layers
 from lt_bench.config.recipes import names_in, short_for, taken_from
 from lt_bench.errors import UsageError
-from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identity_values, run_id
 
 # What decided the result of every method on every data set before recipes could be taken from one another.
 COMPOSED = json.loads((Path(__file__).parent / "composed.json").read_text())
 OWN = {"image_folder": ["dataset.num_classes=12"]}  # what only its user knows
 HARMONIZED = ("simclr", "focal", "sdclr", "boosted_cl")
-
-
-def settled(*words):
-    return validate(compose(words))
-
-
-def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        settled(*words)
-    return str(caught.value)
 
 
 def files_of(**chosen):

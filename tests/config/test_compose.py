@@ -1,11 +1,11 @@
 """Words of a command line become a config, or one line that says what to type."""
 
 import pytest
+from helpers.configs import refusal_to_compose as refusal
 from hydra.core.config_store import ConfigStore
 
 from lt_bench.config.compose import about, compose, groups, parse, shown
 from lt_bench.config.keys import nearest
-from lt_bench.errors import UsageError
 
 CHOICES = {
     "dataset": {"digits_lt", "fashion_mnist_lt", "cifar10_lt", "cifar100_lt"},
@@ -14,12 +14,6 @@ CHOICES = {
     "fidelity": {"clean", "official"},
     "budget": {"paper", "short", "smoke"},
 }
-
-
-def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        compose(words)
-    return str(caught.value)
 
 
 def test_groups_and_their_choices():

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from helpers.command_line import MODULE
+from helpers.configs import refusal_to_plan as refusal
 from helpers.installation import Installation
 
 from lt_bench.config.compose import compose
@@ -18,12 +19,6 @@ from lt_bench.preflight.validate import validate
 RAN = "raise RuntimeError('this file was run')\n"
 METHOD = RAN + "class Mine:\n    provides_classifier = True\n    def __init__(self, encoder, info): ...\n"
 SOURCE = RAN + "def read(root, train_list, test_list, num_classes): ...\n"
-
-
-def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        plan(words)  # what a sweep, a dry run and a run begin with
-    return str(caught.value)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.configs import refusal
 from helpers.golden_vectors import golden
 from helpers.self_supervised import assert_near
 
@@ -188,12 +189,6 @@ def test_values_out_of_range_are_refused(settings, said):
 
 
 # on the command line
-
-
-def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        validate(compose(words))
-    return str(caught.value)
 
 
 def test_its_keys_are_checked_like_those_of_any_class():

@@ -1,6 +1,7 @@
 """Values out of range, and values that cannot go together."""
 
 import pytest
+from helpers import configs
 
 from lt_bench.config.compose import compose
 from lt_bench.errors import UsageError
@@ -9,9 +10,7 @@ from lt_bench.preflight.validate import validate
 
 
 def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        validate(compose(words))
-    return str(caught.value).splitlines()[0]
+    return configs.refusal(*words).splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,9 @@
 """Lengths that do not fit together are refused before training; where epochs are cut short they are said instead."""
 
 import pytest
+from helpers.configs import refusal, settled
 
-from lt_bench.config.compose import compose
-from lt_bench.errors import UsageError
 from lt_bench.preflight.epochs import not_reached, remarks
-from lt_bench.preflight.validate import validate
-
-
-def settled(*words):
-    return validate(compose(words))
-
-
-def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        settled(*words)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,13 @@ import sys
 
 import pytest
 from helpers.command_line import without_torch
+from helpers.configs import refusal
 from omegaconf import OmegaConf
 
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import StageTwo, Training, node, plain, schema
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import OPTIONAL, TARGETS, validate
-
-
-def refusal(*words):
-    with pytest.raises(UsageError) as caught:
-        validate(compose(words))
-    return str(caught.value)
 
 
 def test_every_reference_is_resolved_and_every_value_typed():

@@ -1,6 +1,7 @@
 """Sweeps expand to the runs of their overrides, each once, and nothing invalid is planned."""
 
 import pytest
+from helpers.configs import refusal_to_plan as refusal
 
 from lt_bench.config.compose import groups
 from lt_bench.errors import UsageError
@@ -9,12 +10,6 @@ from lt_bench.record.identity import run_id, stage_one_id
 
 METHODS = ", ".join(groups()["method"])
 GRIDS = "sweep=[{method:ce,seed:'1,2'},{method:'sbcl,supcon',train.lr:0.3}]"
-
-
-def refusal(*overrides):
-    with pytest.raises(UsageError) as caught:
-        plan(overrides)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
