@@ -21,7 +21,7 @@ from lt_bench.config.recipes import names_in
 from lt_bench.config.schema import flat
 from lt_bench.config.settings import Setting
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
-from lt_bench.config.stages import StageName
+from lt_bench.config.stages import StageName, stage_of
 from lt_bench.errors import UsageError
 
 WIDTH = 118
@@ -179,7 +179,7 @@ class _Explanation:
             return f"{text}, the default"
         written = ", ".join(map(str, setting[1])) if isinstance(setting[1], list) else str(setting[1])
         reference = f" ({written})" if "${" in written else ""
-        mover = f", moved with {epochs.stage_of(key).training}.epochs" if key in self.config.budget.moved else ""
+        mover = f", moved with {stage_of(key).training}.epochs" if key in self.config.budget.moved else ""
         return f"{text}{reference}, from {setting[0]}{mover}"
 
 

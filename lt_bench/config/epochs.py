@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config.stages import StageName
+from lt_bench.config.stages import StageName, stage_of
 
 RESOLVERS = ("epochs", "quirk_epochs", "longer_part")
 REFERENCE = re.compile(r"\$\{epochs: *([\d.]+)\}")
@@ -96,12 +96,6 @@ def _references(node: Any, key: str) -> Iterator[str]:
             yield from _references(value, f"{key}.{name}")
         elif REFERENCE.search(repr(value)):
             yield f"{key}.{name}"
-
-
-def stage_of(key: str) -> StageName:
-    """The stage that a dotted key belongs to in time."""
-    above = key.partition(".")[0]
-    return next((stage for stage, parts in PARTS.items() if above in parts), StageName.ONE)
 
 
 def _scaled(count: float, training: DictConfig | None, root: DictConfig) -> float:

@@ -28,3 +28,8 @@ class StageName(Enum):
     def training(self) -> str:
         """The config key of its training."""
         return "train" if self is StageName.ONE else f"{self.key}.train"
+
+
+def stage_of(key: str) -> StageName:
+    """The stage that a dotted key of a config belongs to: stage two has a part of its own, all else is stage one's."""
+    return StageName.TWO if key.partition(".")[0] == StageName.TWO.key else StageName.ONE

@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from lt_bench.config.epochs import RESOLVERS
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, is_dotted_name
-from lt_bench.config.stages import StageName
 
 # The rooms whose classes and functions are components of a run, and the one that is for ``dataset`` alone: what reads
 # and writes files elsewhere in the package is no component, whatever a config says.
@@ -98,12 +97,6 @@ def lying_here(values: Mapping[str, Any]) -> list[str]:
 def own_targets(config: Config) -> list[tuple[str, str]]:
     """The nodes of a config that name code of the user's own, with what they name."""
     return [(key, target) for key, target in _targets(flat(plain(config))) if is_own(target)]
-
-
-def stage_of(key: str) -> str:
-    """The stage, as ``own_code`` names it, that the node at a key belongs to."""
-    first = key.partition(".")[0]
-    return first if first == StageName.TWO.key else StageName.ONE.key
 
 
 def wrong_names(named: Iterable[Any]) -> Iterator[str]:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lt_bench.config.compose import shown
-from lt_bench.config.epochs import stage_of
 from lt_bench.config.schema import Config, Training, node
 from lt_bench.config.signatures import class_attribute, parameters
-from lt_bench.config.stages import StageName
+from lt_bench.config.stages import StageName, stage_of
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
 

@@ -10,6 +10,7 @@ from lt_bench.config import trust
 from lt_bench.config.compose import NAMED, groups, target_of, titles
 from lt_bench.config.recipes import COMPONENTS, NONE
 from lt_bench.config.schema import Config, node
+from lt_bench.config.stages import stage_of
 
 
 def misnamed(config: Config) -> Iterator[str]:
@@ -30,7 +31,7 @@ def misnamed(config: Config) -> Iterator[str]:
                     "your own"
                 )
     yield from _components(config)
-    used = {trust.stage_of(key) for key, _ in trust.own_targets(config)}
+    used = {stage_of(key).key for key, _ in trust.own_targets(config)}
     for stage, typed in asdict(config.own_code).items():
         if typed is not None and stage not in used:
             yield f"own_code.{stage}={typed} is a version of code of your own, and none is run there; leave it out"

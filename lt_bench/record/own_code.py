@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, imported_by, module_file
-from lt_bench.config.stages import StageName
-from lt_bench.config.trust import PACKAGE, own_targets, stage_of
+from lt_bench.config.stages import StageName, stage_of
+from lt_bench.config.trust import PACKAGE, own_targets
 from lt_bench.files import MOST, read_bytes
 
 OWN_CODE = "own_code"  # the key of configs, identities and records
@@ -36,7 +36,7 @@ def present_versions(config: Config) -> dict[str, str]:
     """The version of own code as its files are now, by stage."""
     found: dict[str, dict[str, str]] = {}
     for key, target in own_targets(config):
-        found.setdefault(stage_of(key), {}).update(sources(target))
+        found.setdefault(stage_of(key).key, {}).update(sources(target))
     return {stage: _digest(files) for stage, files in sorted(found.items())}
 
 
