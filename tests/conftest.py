@@ -6,8 +6,12 @@ What the tests read of images is cached apart from what the user's own runs did.
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
+import pytest
+
+from lt_bench.config import signatures
 from lt_bench.machine import wait_briefly
 
 pytest_plugins = ["helpers.golden_count"]
@@ -17,3 +21,19 @@ wait_briefly()
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["LT_BENCH_CACHE"] = tempfile.mkdtemp(prefix="lt_bench-cache-")
     atexit.register(shutil.rmtree, os.environ["LT_BENCH_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_modules_end_with_their_test(request):
+    """Tests write modules of equal names into folders of their own: none finds, or imports, that of another."""
+    before = set(sys.modules)
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    if folder is None or not any(folder.rglob("*.py")):
+        return
+    for name in set(sys.modules) - before:
+        spec = getattr(sys.modules[name], "__spec__", None)
+        if spec is not None and (spec.origin or "").startswith(str(folder)):
+            del sys.modules[name]
+    for read in (signatures._find, signatures.parameters, signatures.class_attribute, signatures.docstrings):
+        read.cache_clear()

@@ -72,10 +72,8 @@ def failing(words, monkeypatch, folder):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path):
     """A folder with a method and other parts of a user's own, which can be imported."""
-    for name in ("mine", "parts"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "mine.py").write_text(METHOD)
     (tmp_path / "parts.py").write_text(PARTS)
     return tmp_path
