@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import CheckpointError
-from lt_bench.files import check_archive, read_bytes, write_atomic
+from lt_bench.files import check_archive, check_entries, read_bytes, write_atomic
+from lt_bench.models.weight_files import objects_in
 from lt_bench.record.record import CHECKPOINT, RunRecord
 
 LARGEST = 2**40  # bytes
 _MARK, _DIGITS = b"sha256:", 64
 _SEAL = len(_MARK) + _DIGITS
-_FOLDER = 0x10  # among the attributes of an entry of an archive
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -72,7 +72,6 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
     Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged, and what PyTorch raises where there
     is no memory for a sound one.
     """
-    sound = False
     try:
         check_archive(path)
         content = read_bytes(path, LARGEST)
@@ -80,16 +79,26 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {advice}") from error
     try:
         _check(content)
-        sound = _seal(content) is not None
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        if not isinstance(state, dict):
-            raise TypeError(f"no dictionary, but {type(state).__name__}")
-    except Exception as error:  # what is raised for a damaged file is not listed anywhere
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if full or (sound and isinstance(error, RuntimeError)):  # nothing is wrong with the file
+        return _read(content, device)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # nothing is wrong with the file
+    except RuntimeError as error:
+        if _seal(content) is not None:  # it is sound, so that it is the memory of which PyTorch has too little
             raise
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged ({reason}); {advice}") from error
+        raise CheckpointError(f"{path} is damaged (PyTorch cannot read it); {advice}") from error
+    except Exception as error:  # what is raised for a damaged file is not listed anywhere
+        raise CheckpointError(f"{path} is damaged ({str(error) or type(error).__name__}); {advice}") from error
+
+
+def _read(content: bytes, device: torch.device) -> dict[str, Any]:
+    """The dictionary in the bytes of a file; ValueError, in words of our own, for one with other objects in it."""
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:  # its text advises to unpickle
+        found = objects_in(io.BytesIO(content))
+        raise ValueError(f"Python objects in it: {found}" if found else "PyTorch cannot read it") from error
+    if not isinstance(state, dict):
+        raise TypeError(f"no dictionary, but {type(state).__name__}")
     return state
 
 
@@ -161,8 +170,4 @@ def _check(content: bytes) -> None:
         if hashlib.sha256(memoryview(content)[:-_SEAL]).hexdigest() != expected:
             raise ValueError("its checksum is another")
         return
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if folders := [entry.filename for entry in archive.infolist() if entry.external_attr & _FOLDER]:
-            raise ValueError(f"{folders[0]} is said to be a folder")  # PyTorch would read nothing, and return anything
-        if name := archive.testzip():
-            raise ValueError(f"the checksum of {name} is another")
+    check_entries(io.BytesIO(content))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lt_bench.command import keep_trace
+from lt_bench.command import keep_trace, printable
 from lt_bench.config.schema import Config, Training
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
@@ -35,7 +35,7 @@ from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
-from lt_bench.run.build import build, new_method, new_rule
+from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 
 
@@ -232,7 +232,13 @@ class Runner:
         return context
 
     def _new_method(self) -> Method:
-        return new_method(self.config, self.data, self.device)
+        """A method with its initial weights; what those of a file are is said once, and stands in the records."""
+        method, loaded = new_method(self.config, self.data, self.device)
+        if loaded and "weights" not in self.circumstances.provenance:
+            self.circumstances.provenance["weights"] = loaded.recorded()
+            if self.processes.rank == 0:
+                print(f"lt_bench: note: {printable(remark_on_weights(self.config, loaded))}", file=sys.stderr)
+        return method
 
     def _describe(
         self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]
