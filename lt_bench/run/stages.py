@@ -57,6 +57,7 @@ class Runner:
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
         self._threads_said: int | None = None
+        self._asked: threads.Asked | None = None  # threads of a stage two whose run was begun before
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
@@ -125,6 +126,8 @@ class Runner:
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)
+            goes_on = bool(done) or any(stage_one_folder.path.glob("checkpoint*.pt"))
+            self._asked = self._asked_first(folder, goes_on)
             first = done[0] if done else self.run_stage(stage_one_folder, self.stage_one)
         return self.stage_two(folder, stage_one_folder.path, first)
 
@@ -219,11 +222,18 @@ class Runner:
         if self.processes.rank == 0:
             kept = checkpoint.threads(folder.path / CHECKPOINT)
             images //= self.processes.world_size
-            chosen, why = threads.choose(self.config, method.encoder, images, self.device, self.others, kept)
+            asked = self._asked if name is StageName.TWO else None
+            chosen, why = threads.choose(self.config, method.encoder, images, self.device, self.others, kept, asked)
             if chosen != self._threads_said:
                 print(f"{name.value}: threads {chosen} ({why}); {waiting()}")
                 self._threads_said = chosen
         torch.set_num_threads(distributed.from_rank0(chosen, self.device))
+
+    def _asked_first(self, folder: RunFolder, goes_on: bool) -> threads.Asked | None:
+        """The threads that were asked for when the run began, where it was killed and goes on; None where it begins."""
+        now = threads.asked_for(self.config)
+        first = folder.begun_with("threads_asked", now.number, goes_on)
+        return None if first == now.number else threads.Asked(first, "as this run was started with")
 
     def _context(self, stream: str, source: ImageSource, method: Method) -> EngineContext:
         seed = derived_seed(self.config.seed, stream)
