@@ -95,7 +95,9 @@ def _choose(found: list[Match], wanted: list[str], partial: bool, source: str) -
     if match := obvious(alike):
         return match, [one.prefix for one in alike if one is not match]
     several = _shown_prefixes(alike)
-    raise SettingError("weights_prefix", f"one of {several}, as {source} has several networks", None, alike[0].prefix)
+    raise SettingError(
+        "weights_prefix", f"one of {several}, as {source} has several networks", None, _shown_prefixes(alike[:1])
+    )
 
 
 def _typed(found: list[Match], prefix: str) -> Match:
@@ -103,7 +105,9 @@ def _typed(found: list[Match], prefix: str) -> Match:
     if len(chosen) == 1:
         return chosen[0]
     there = chosen or found
-    raise SettingError("weights_prefix", f"one of {_shown_prefixes(there)} for this file", prefix, there[0].prefix)
+    raise SettingError(
+        "weights_prefix", f"one of {_shown_prefixes(there)} for this file", prefix, _shown_prefixes(there[:1])
+    )
 
 
 def _unfit(name: str, why: str, source: str) -> SettingError:
@@ -116,7 +120,7 @@ def _is_finite(tensor: Tensor, own: Tensor) -> bool:
 
 
 def _shown_prefixes(found: list[Match]) -> str:
-    return shown_names([one.prefix or "'' (their own names)" for one in found])
+    return shown_names([one.prefix or "''" for one in found])
 
 
 def _under(prefix: str) -> str:
@@ -169,8 +173,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             if stream.read(len(ZIP)) == ZIP:
                 check_entries(stream)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
+    except OSError as error:
+        why = f"not readable: {error.strerror or error}"
+        raise SettingError("pretrained", _no_weights(why), str(path), "FILE") from error
     except Exception as error:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
         raise SettingError("pretrained", _no_weights(damage(path)), str(path), "FILE") from error
     if not isinstance(state, dict):

@@ -33,7 +33,9 @@ TABLE = bytes.fromhex("57fb808b247547db")  # the end of TensorFlow's .index
 OF_TENSORFLOW = re.compile(r"\.data-\d+-of-\d+$|\.index$|^saved_model\.pb$")
 HEAD, LONGEST_HEADER = 512, 100_000_000  # bytes; the second: the most that safetensors reads
 # Modules whose names stand in any file of tensors.
-OF_TENSORS = {"torch", "torch._utils", "torch._tensor", "torch.storage", "torch.nn.parameter", "collections", "_codecs"}
+OF_TENSORS = frozenset(
+    "torch torch._utils torch._tensor torch.storage torch.serialization torch.nn.parameter collections _codecs".split()
+)
 MOST_STEPS = 2_000_000  # of a pickle that are looked at
 
 
