@@ -124,8 +124,10 @@ def load_last_good(path: Path, device: torch.device) -> tuple[dict[str, Any] | N
     return None, None
 
 
-def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.device) -> dict[str, Any]:
-    """The checkpoint that the training of ``epochs`` behind a record ended with; CheckpointError where it is another.
+def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.device) -> dict[str, Tensor]:
+    """The weights in the checkpoint that the training of ``epochs`` behind a record ended with.
+
+    Raises CheckpointError where it is another one, or none of a training.
 
     A record of an older version names no checkpoint; then it is the epoch that is compared.
     """
@@ -140,15 +142,23 @@ def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.de
             f"{path} (after epoch {found['epoch']}, checksum {found['sha256']}) is not the checkpoint that the record "
             f"beside it names (after epoch {expected['epoch']}, checksum {expected.get('sha256')}); {advice}"
         )
-    return state
+    try:
+        return result(state)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} has no weights of a training ({one_line(error)}); {advice}") from error
 
 
 def threads(path: Path) -> int | None:
     """The number of threads that the training of a checkpoint began with; None where it is not there or not known."""
     state, _ = load_last_good(path, torch.device("cpu"))
     number = state and state.get("threads")
-    assert number is None or isinstance(number, int)
-    return number
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, however many lines it takes, with its kind."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said if len(said) < 300 else f'{said[:300]}...'}"
 
 
 def result(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
-from lt_bench.errors import DataError, Interrupted, NonFiniteLoss, keyed
+from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
@@ -150,8 +150,14 @@ class Runner:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
         config = self.config
         stage_one = self._new_method()
-        state = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
-        stage_one.load_state_dict(checkpoint.result(state))
+        weights = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
+        try:
+            stage_one.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:  # other names and shapes, or none
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            what = f"{stage_one_folder / CHECKPOINT} does not fit this run ({checkpoint.one_line(error)})"
+            raise CheckpointError(f"{what}; delete {stage_one_folder} to train stage one anew") from error
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
         self._set_threads(folder, StageName.TWO, stage_one, training or config.train)
