@@ -111,10 +111,15 @@ def obvious(found: list[Match]) -> Match | None:
 
 
 def typed(found: list[Match], prefix: str) -> list[Match]:
-    """Those under a prefix that was typed, with or without its last dot, and what is before it where that is unique."""
-    wanted = prefix.rstrip(".")
-    exact = [one for one in found if one.prefix.rstrip(".") == wanted]
-    return exact or [one for one in found if wanted and one.prefix.rstrip(".").endswith(f".{wanted}")]
+    """Those under a prefix that was typed, with or without its last dot; else those with its words in theirs.
+
+    Of the latter only those with most of the network.
+    """
+    wanted = prefix.strip(".")
+    if exact := [one for one in found if one.prefix.rstrip(".") == wanted]:
+        return exact
+    having = [one for one in found if wanted and f".{wanted}." in f".{one.prefix}"]
+    return [one for one in having if len(one.named) == len(having[0].named)]
 
 
 def _spellings(keys: Mapping[str, str], network: nn.Module) -> Iterator[dict[str, str]]:

@@ -104,7 +104,7 @@ def _typed(found: list[Match], prefix: str) -> Match:
     chosen = typed(found, prefix)
     if len(chosen) == 1:
         return chosen[0]
-    there = chosen or found
+    there = chosen or [one for one in found if 2 * len(one.named) >= len(found[0].named)]
     raise SettingError(
         "weights_prefix", f"one of {_shown_prefixes(there)} for this file", prefix, _shown_prefixes(there[:1])
     )

@@ -68,7 +68,7 @@ def identity_values(config: Config) -> dict[str, Any]:
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _weights(pretrained)
     if prefix := values.get(PREFIX):
-        values[PREFIX] = prefix.rstrip(".")
+        values[PREFIX] = prefix.strip(".")
     return {
         key: "given" if key in GIVEN else value
         for key, value in sorted((values | _content(config) | _checksums(config) | own_code.versions(config)).items())

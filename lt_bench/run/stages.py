@@ -33,7 +33,7 @@ from lt_bench.evaluation.predictions import LOGITS, Predictions, load_prediction
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
-from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
+from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
@@ -56,6 +56,7 @@ class Runner:
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
+        self._identity: str | None = None  # of what is carried out
         self._threads_said: int | None = None
         self._asked: threads.Asked | None = None  # threads of a stage two whose run was begun before
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
@@ -82,6 +83,7 @@ class Runner:
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
         folder.status("running")
+        self._identity = folder.identity
         try:
             manifest, facts = folder.path / "split.json", self._manifest(folder)
             if manifest.exists():
@@ -250,6 +252,8 @@ class Runner:
     def _new_method(self) -> Method:
         """A method with its initial weights; what those of a file are is said once, and stands in the records."""
         method, loaded = new_method(self.config, self.data, self.device)
+        if loaded and self._identity and self._identity not in identities(self.config):
+            raise DataError("the file of weights changed before it was read; start it again, it is another run now")
         if loaded and "weights" not in self.circumstances.provenance:
             self.circumstances.provenance["weights"] = loaded.recorded()
             if self.processes.rank == 0:

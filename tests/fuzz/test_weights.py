@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.fuzz import trainings, weights
 
 
-@pytest.mark.parametrize(("module", "examples"), [(weights, 250), (trainings, 80)])
+@pytest.mark.parametrize(("module", "examples"), [(weights, 150), (trainings, 40)])
 def test_what_is_changed_at_random_is_read_or_refused(module, examples):
     ((name, reader),) = module.READERS.items()
     seen = []

@@ -144,8 +144,9 @@ def test_several_networks_are_a_choice_for_the_user(donor, tmp_path):
         encoder = TinyEncoder()
         assert load_pretrained(encoder, path, "tiny", prefix).prefix == "teacher.backbone."
         assert torch.equal(encoder.state_dict()["layers.0.weight"], state["layers.0.weight"] + 1)
-    assert load_pretrained(TinyEncoder(), path, "tiny", "module.backbone.").prefix == "student.module.backbone."
-    for prefix in ("backbone.", "module", ""):  # the first: both end so
+    for prefix in ("module.backbone.", "student", "module"):
+        assert load_pretrained(TinyEncoder(), path, "tiny", prefix).prefix == "student.module.backbone."
+    for prefix in ("backbone.", "modul", ""):  # the first: both end so
         with pytest.raises(SettingError, match=r"weights_prefix is one of .*teacher\.backbone\."):
             load_pretrained(TinyEncoder(), path, "tiny", prefix)
 

@@ -5,11 +5,13 @@ import torch
 from helpers.chain import execute, tiny
 
 from lt_bench.config.compose import compose
-from lt_bench.errors import UsageError
+from lt_bench.errors import DataError, UsageError
+from lt_bench.models import pretrained
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identity_values, run_id
 from lt_bench.record.record import read_record
+from lt_bench.run import build
 
 
 @pytest.fixture
@@ -83,6 +85,23 @@ def test_the_prefix_is_in_the_record_and_is_said_once(weights, tmp_path, capsys)
         f"lt_bench: note: backbone.pretrained={weights}: all 15 tensors of the encoder under the prefix "
         "state_dict.module."
     ]
+
+
+def test_weights_that_change_before_they_are_read_are_another_run(weights, tmp_path, monkeypatch):
+    read = pretrained.load_pretrained
+
+    def replaced_first(*words):
+        torch.save(another_state(weights), weights)
+        return read(*words)
+
+    monkeypatch.setattr(build, "load_pretrained", replaced_first)
+    with pytest.raises(DataError, match="the file of weights changed before it was read; start it again"):
+        execute(tiny(tmp_path / "runs", "method=ce", "stage_two=none", f'backbone.pretrained="{weights}"'))
+    assert not list((tmp_path / "runs").glob("*/checkpoint.pt"))
+
+
+def another_state(path):
+    return {key: value + 1 for key, value in torch.load(path, weights_only=True).items()}
 
 
 def test_a_prefix_that_is_typed_is_part_of_the_identity(weights):
