@@ -94,9 +94,9 @@ def _read(content: bytes, device: torch.device) -> dict[str, Any]:
     """The dictionary in the bytes of a file; ValueError, in words of our own, for one with other objects in it."""
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:  # its text advises to unpickle
+    except pickle.UnpicklingError:  # its text advises to unpickle
         found = objects_in(io.BytesIO(content))
-        raise ValueError(f"Python objects in it: {found}" if found else "PyTorch cannot read it") from error
+        raise ValueError(f"Python objects in it: {found}" if found else "PyTorch cannot read it") from None
     if not isinstance(state, dict):
         raise TypeError(f"no dictionary, but {type(state).__name__}")
     return state

@@ -155,9 +155,9 @@ def _torchvisions(name: str) -> dict[str, Any]:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
         raise OSError(f"{weights.url} cannot be fetched ({error}); set pretrained=FILE to a copy") from error
-    except Exception as error:  # the file that was fetched, now or before, is damaged
+    except Exception:  # the file that was fetched, now or before, is damaged
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise OSError(f"the copy of {weights.url} in {folder} is damaged; delete it there to fetch it anew") from error
+        raise OSError(f"the copy of {weights.url} in {folder} is damaged; delete it there to fetch it anew") from None
     return state
 
 
@@ -178,8 +178,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         why = f"not readable: {error.strerror or error}"
         raise SettingError("pretrained", _no_weights(why), str(path), "FILE") from error
-    except Exception as error:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
-        raise SettingError("pretrained", _no_weights(damage(path)), str(path), "FILE") from error
+    except Exception:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
+        raise SettingError(
+            "pretrained", _no_weights(damage(path)), str(path), "FILE"
+        ) from None  # it advises to unpickle
     if not isinstance(state, dict):
         raise SettingError(
             "pretrained", _no_weights(f"no dictionary, but {type(state).__name__}; {ALONE}"), str(path), "FILE"

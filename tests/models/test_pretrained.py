@@ -4,6 +4,7 @@ import argparse
 import json
 import pickle
 import struct
+import traceback
 
 import pytest
 import torch
@@ -279,6 +280,7 @@ def test_objects_in_a_file_are_named_and_not_read(inside, named, legacy, donor, 
         load_pretrained(TinyEncoder(), str(path), "tiny")
     said = str(caught.value).replace("__builtin__", "builtins")
     assert f"with Python objects in it ({named}" in said and "weights_only" not in said and "\n" not in said
+    assert "weights_only" not in "".join(traceback.format_exception(caught.value))  # also in the trace of a run
     assert "run" not in capsys.readouterr().out
 
 
