@@ -294,7 +294,8 @@ class Trainer:
     def _position(self, values: dict[str, Any]) -> TrainState:
         """The state of training in a checkpoint; ValueError for one that no training of this length comes to."""
         state = TrainState(**values)
-        counts = {"epoch": self.training.epochs, "step": self.steps_per_epoch, "images": math.inf}
+        steps = 0 if state.epoch == self.training.epochs else self.steps_per_epoch
+        counts = {"epoch": self.training.epochs, "step": steps, "images": math.inf}
         for name, most in counts.items():
             count = getattr(state, name)
             if type(count) is not int or not 0 <= count <= most:

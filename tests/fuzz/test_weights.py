@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lt_bench.errors import CheckpointError
 from tests.fuzz import trainings, weights
 
 
@@ -34,3 +35,10 @@ def test_what_is_not_changed_is_read(form, prefix):
     changes = [("prefix", 0, prefix)] if prefix else []
     weights.read(weights.Weights(changes, form, [], 10**6, ".pth", None, False))
     trainings.read((0, []))
+
+
+def test_a_step_after_the_last_epoch_is_no_position():
+    places = [key for _, key in trainings._places(trainings._valid()[0])]
+    change = trainings.Change(places.index("step"), "replace", 1)
+    with pytest.raises(CheckpointError, match="its step is 1, of 0"):
+        trainings.read((0, [change]))
