@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch run report engine record data preflight methods stage_two augment
+cli launch run report engine record data published preflight methods stage_two augment
 losses evaluation machine config geometry models contracts command errors files
 """.split()
 
@@ -103,7 +103,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",
      "launch.slurm.task", "record.folder", "record.record", "evaluation.predictions",
-     "augment.views", "data.splits.split", "data.__main__", "data.files.check", "data.files.packed",
+     "augment.views", "published.entries", "published.missing", "published.reproduces", "data.splits.split", "data.__main__", "data.files.check", "data.files.packed",
      "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
 )  # fmt: skip
 def test_the_front_end_and_the_report_never_import_torch(module):
@@ -196,7 +196,7 @@ def test_setup_lists_every_package():
     found |= {
         f"lt_bench.{'.'.join(path.parent.relative_to(ROOT).parts)}" for path in (ROOT / "launch").rglob("__init__.py")
     }
-    assert listed == found | {"lt_bench.conf"}
+    assert listed == found | {"lt_bench.conf", "lt_bench.published.results"}
 
 
 def test_modules_and_functions_stay_small():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("lt_bench", "conf", "launch", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("lt_bench", "conf", "launch", "results/published", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def installed(tmp_path_factory):
     source.mkdir()
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        (source / part).parent.mkdir(exist_ok=True)
         copy(ROOT / part, source / part)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True)
@@ -33,7 +34,9 @@ def installed(tmp_path_factory):
 def test_the_wheel_holds_every_config_and_every_module(installed):
     _, wheel = installed
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder, inside, pattern in (("conf", "lt_bench/conf", "*.yaml"), ("launch", "lt_bench/launch", "*.py")):
+    parts = [("conf", "lt_bench/conf", "*.yaml"), ("launch", "lt_bench/launch", "*.py")]
+    parts += [("results/published", "lt_bench/published/results", "*.yaml")]
+    for folder, inside, pattern in parts:
         for path in (ROOT / folder).rglob(pattern):
             assert f"{inside}/{path.relative_to(ROOT / folder)}" in names
     for path in (ROOT / "lt_bench").rglob("*.py"):
