@@ -37,6 +37,7 @@ simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_im
 gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 sdclr_masks sdclr_dual_bn gh_step_sdclr gh_step_sdclr_gh boosted_cl_backbones
 boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
+experts_agnostic_evaluation experts_test_distributions
 """.split()
 
 
@@ -103,7 +104,8 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",
      "launch.slurm.task", "record.folder", "record.record", "evaluation.predictions",
-     "augment.views", "published.entries", "published.missing", "published.reproduces", "data.splits.split", "data.__main__", "data.files.check", "data.files.packed",
+     "published.entries", "published.missing", "published.reproduces",
+     "augment.views", "data.splits.split", "data.__main__", "data.files.check", "data.files.packed",
      "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
 )  # fmt: skip
 def test_the_front_end_and_the_report_never_import_torch(module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any
@@ -144,7 +144,7 @@ def read(method: str, entries: Any) -> list[Published]:
     return found
 
 
-def _problems(values: Mapping[str, Any], typed: Collection[str]) -> Iterable[str]:
+def _problems(values: Mapping[str, Any], typed: Collection[str]) -> Iterator[str]:
     if "method" in typed:
         yield "its method is the name of the file; take method out"
     for name in values:

@@ -14,7 +14,7 @@ SCHEMA = 1
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # thirty times as fast where PyYAML has it
 
 
-class _EachKeyOnce(_Loader):  # type: ignore[misc]
+class _EachKeyOnce(_Loader):
     """YAML's plain values, less a key that stands twice in a mapping, of which the last would win in silence."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
