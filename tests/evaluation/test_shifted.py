@@ -37,7 +37,7 @@ def test_the_sizes_of_cifar_s_test_sets(direction, factor):
         np.testing.assert_array_equal(shifted_counts(descending(classes), most, direction, 1 / factor), golden)
 
 
-@pytest.mark.parametrize(("name", "factor"), itertools.product(CLASSES, FACTORS))
+@pytest.mark.parametrize(("name", "factor"), [*itertools.product(CLASSES, FACTORS)])
 def test_the_sizes_of_the_authors_lists(name, factor):
     classes, most = CLASSES[name]
     for direction in ("forward", "backward"):
