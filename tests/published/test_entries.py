@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from lt_bench.config.recipes import names_in
 from lt_bench.data.splits.imbalance import class_counts
@@ -75,6 +77,13 @@ def test_texts_speak_of_papers_tables_and_repositories_alone():
     for entry in by_id().values():
         text = " ".join(str(value) for value in vars(entry).values())
         assert not re.search(r"shared/|seen_via|recalled|specification|not read here|\bNone-", text), entry.id
+
+
+def test_the_entry_in_the_documentation_is_one():
+    text = (Path(__file__).parents[2] / "docs" / "published.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    (entry,) = read("proco", shown)
+    assert by_id()[entry.id] == entry
 
 
 def test_what_was_not_found_is_not_there():
