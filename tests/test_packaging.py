@@ -48,9 +48,11 @@ def test_the_wheel_holds_every_config_and_every_module(installed):
 def test_the_installed_copy_runs_from_any_folder(installed, tmp_path):
     site, _ = installed
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    where = "import lt_bench.launch.planning.plan as plan, lt_bench.conf as conf; print(plan.__file__, conf.__file__)"
+    modules = ("lt_bench.launch.planning.plan", "lt_bench.conf", "lt_bench.published.results")
+    where = f"import {', '.join(modules)}; print({', '.join(f'{name}.__file__' for name in modules)}); "
+    where += "from lt_bench.published.reproduces import reproduced; assert reproduced('recipe')"
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found.stdout.count(str(site)) == 2
+    assert found.stdout.count(str(site)) == 3 and found.returncode == 0, found.stderr
     words = ["-m", "lt_bench", "budget=smoke", "method=ce", "progress=false"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
