@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from lt_bench.config.keys import nearest
 from lt_bench.config.recipes import names_in
@@ -29,6 +29,15 @@ PATTERNS = {
     "test_distribution": r"(forward|backward)[1-9]\d*",
     "run_by": rf"authors|(rerun|quoted)_by_{_WORD}",
 }
+
+
+class Spread(NamedTuple):
+    """The spread of accuracies over runs, in percentage points; None where it is not known."""
+
+    all: float | None = None
+    many: float | None = None
+    medium: float | None = None
+    few: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,7 @@ class Published:
     medium: float | None = setting(None, **_PERCENT, help="mean accuracy of classes between many and few")
     few: float | None = setting(None, **_PERCENT, help="mean accuracy of classes with few training images")
     ece: float | None = setting(None, **_PERCENT, help="expected calibration error of 15 bins")
-    spread: Mapping[str, float] | None = setting(None, **_PERCENT, help="the spread of all, many, medium or few")
+    spread: Spread | None = setting(None, **_PERCENT, help="the spread of all, many, medium or few")
     spread_kind: str | None = setting(None, help="which spread, and of what")
     seeds: int | None = setting(None, least=1, help="how many runs it is the mean of")
     groups: str | None = setting(None, choices=tuple(RULES), help="the rule of many, medium and few")
@@ -140,7 +149,8 @@ def read(method: str, entries: Any) -> list[Published]:
     for number, entry in enumerate(entries, start=1):
         if problem := next(_problems({"method": method, **entry}, entry), None):
             raise UsageError(f"{place(method)}: entry {entry.get('id', number)}: {problem}")
-        found.append(Published(**{"method": method, **entry}))
+        spread = {"spread": Spread(**entry["spread"])} if "spread" in entry else {}
+        found.append(Published(**{"method": method, **entry, **spread}))
     return found
 
 
@@ -156,7 +166,7 @@ def _problems(values: Mapping[str, Any], typed: Collection[str]) -> Iterator[str
                 yield f"{name} is {values[name]!r}; it takes {said}"
         elif field.default is MISSING:
             yield f"{name} is missing: {setting_of(field).help}"
-    measured = {name for name in ("all", *GROUPS) if name in values}
+    measured = {name for name in Spread._fields if name in values}
     if not measured:
         yield "it has no accuracy; write all, or many, medium and few"
     if len(measured & set(GROUPS)) not in (0, len(GROUPS)):
@@ -171,9 +181,9 @@ def _wrong(name: str, value: Any) -> str | None:
     """What a field takes, where a value is none of it."""
     setting, hint = setting_of(_FIELDS[name]), str(_FIELDS[name].type).removesuffix(" | None")
     if name == "spread":
-        percents = isinstance(value, dict) and value and value.keys() <= {"all", *GROUPS}
+        percents = isinstance(value, dict) and value and value.keys() <= set(Spread._fields)
         fine = percents and all(_number(one, setting) for one in value.values())
-        return None if fine else "percent by name: all, many, medium, few"
+        return None if fine else f"percent by name: {', '.join(Spread._fields)}"
     if hint == "str":
         if name in words():
             return None if value in words()[name] else ", ".join(words()[name])

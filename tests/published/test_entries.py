@@ -13,7 +13,7 @@ from lt_bench.data.splits.imbalance import class_counts
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.shots import GROUPS, shot_groups
 from lt_bench.published import entries, lists, tables
-from lt_bench.published.entries import Published, by_id, find, methods, of_method, read
+from lt_bench.published.entries import Published, Spread, by_id, find, methods, of_method, read
 from lt_bench.published.missing import EVERYTHING, missing
 
 GOOD = {
@@ -84,6 +84,14 @@ def test_the_entry_in_the_documentation_is_one():
     shown = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
     (entry,) = read("proco", shown)
     assert by_id()[entry.id] == entry
+
+
+def test_spreads_are_those_of_the_accuracies_and_entries_cannot_be_changed():
+    spread = {"all": 0.5}
+    (one,) = read("ce", [GOOD | {"spread": spread, "spread_kind": "deviation of five runs"}])
+    assert one.spread == Spread(all=0.5) and len({*by_id().values(), one}) == len(by_id()) + 1
+    with pytest.raises(AttributeError):
+        one.all = 50.0
 
 
 def test_what_was_not_found_is_not_there():
