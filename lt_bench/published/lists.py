@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-from lt_bench.published.tables import table
+from lt_bench.errors import UsageError
+from lt_bench.published.tables import place, table
 
 
 class PublishedList(NamedTuple):
@@ -48,6 +49,9 @@ def group_sizes(dataset: str, imbalance: str) -> tuple[int, int, int] | None:
 
 @cache
 def _lists() -> list[PublishedList]:
+    for one in _table()["lists"]:
+        if unknown := one.keys() - {*PublishedList._fields, "paths_seen"}:
+            raise UsageError(f"{place('lists')}: {one['dataset']} {one['part']}: unknown key {', '.join(unknown)}")
     return [PublishedList(*(one.get(name) for name in PublishedList._fields)) for one in _table()["lists"]]
 
 

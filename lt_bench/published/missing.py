@@ -37,7 +37,8 @@ def _cells(row: Any) -> list[Missing]:
         raise UsageError(f"{place('missing')}: {row}: expected {', '.join(sorted(required))}, and stage_two or none")
     allowed: dict[str, tuple[str, ...]] = {**words(), "missing": (EVERYTHING, GROUPS_ALONE)}
     factors = row["imbalance"] if isinstance(row["imbalance"], list) else [row["imbalance"]]
-    for name, value in [*row.items(), *(("imbalance", factor) for factor in factors)]:
-        if not isinstance(value, list) and value not in allowed[name]:
+    one_by_one = [item for item in row.items() if item[0] != "imbalance"]
+    for name, value in [*one_by_one, *(("imbalance", factor) for factor in factors)]:
+        if value not in allowed[name]:
             raise UsageError(f"{place('missing')}: {row}: {name} takes {', '.join(allowed[name])}")
     return [Missing(row["method"], row.get("stage_two"), row["dataset"], one, row["missing"]) for one in factors]
