@@ -116,8 +116,8 @@ class Dataset:
     pixels: str = setting(
         "plain",
         choices=("plain", "shown"),
-        help="how image files become RGB: plain, as loaders of published data sets do (transparency dropped, EXIF turns "
-        "nothing), or as a viewer shows them (turned by EXIF, grey of 16 bits scaled, transparency on white)",
+        help="how image files become RGB: plain, as loaders of published data sets do it (transparency dropped, EXIF "
+        "turns nothing), or as a viewer shows them (turned by EXIF, grey of 16 bits scaled, transparency on white)",
     )
     packed: str | None = setting(
         None, affects_result=False, help="a packed copy of the images as they are stored; null: image files are read"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, of_source
@@ -10,6 +10,7 @@ from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.published import has_lists, what_differs
 from lt_bench.data.same_images import same_images
 from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.lists import ImageFiles
 
 SHOWN = 10
 
@@ -21,14 +22,17 @@ def remarks(config: Config, lists: ImageLists) -> Iterator[str]:
     yield from (f"{part}: {what}" for part, what in unpublished(config, lists).items())
 
 
-def known_to_be_same(config: Config, lists: ImageLists) -> list[str]:
-    """Images that are there twice, byte for byte, as far as that is known without reading them; see ``same_images``."""
+def known_to_be_same(config: Config, lists: ImageLists, parts: Mapping[str, ImageFiles]) -> list[str]:
+    """What is known of images that are there twice, byte for byte, without reading them again; see ``same_images``.
+
+    ``parts`` are those of the lists as a run uses them.
+    """
     files = look(config).files
     if files is None or files.rule != "bytes":
         return []
     sums = {name: digest.sha256 for name, digest in files.found.items() if digest.sha256 != UNREADABLE}
-    contents = {part: [sums.get(name) for name in one.names] for part, one in lists.parts().items()}
-    return list(same_images(lists, contents))
+    contents = {part: [sums.get(name) for name in one.names] for part, one in parts.items()}
+    return list(same_images(parts, contents, lists.class_name))
 
 
 def untested(lists: ImageLists) -> Iterator[str]:

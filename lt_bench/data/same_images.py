@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.lists import ImageFiles
 
 REPEATS = ("train", "probe")  # the images of the second may be those of the first
 
 
-def same_images(lists: ImageLists, contents: Mapping[str, Sequence[str | None]]) -> Iterator[str]:
+def same_images(
+    parts: Mapping[str, ImageFiles], contents: Mapping[str, Sequence[str | None]], class_name: Callable[[int], str]
+) -> Iterator[str]:
     """What to say of images of one content in two parts, and of those under two labels in one part.
 
-    ``contents`` are what every image of a part is known by, in its order, None where that is unknown; a part that is
-    not among them is not compared.
+    ``contents`` are what every image of a part is known by, in its order, None where that is unknown.
     """
-    parts = {part: files for part, files in lists.parts().items() if part in contents}
     places = {part: _first_places(contents[part]) for part in parts}
     for one, other in combinations(parts, 2):
         if (one, other) == REPEATS:
@@ -40,7 +40,7 @@ def same_images(lists: ImageLists, contents: Mapping[str, Sequence[str | None]])
         ]
         if pairs:
             first, second = pairs[0]
-            classes = " and ".join(lists.class_name(int(files.labels[place])) for place in (first, second))
+            classes = " and ".join(class_name(int(files.labels[place])) for place in (first, second))
             what = f"{_count(len(pairs))} of {part} {_are(len(pairs))} in another class too"
             yield f"{what}, the first {files.names[second]} as {files.names[first]}: {classes}"
 

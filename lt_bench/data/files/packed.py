@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def pack(
     with Unfinished(folder.parent / f".{folder.name}.unfinished", IMAGES, purpose) as copy:
         done = {entry.name for entry in copy.entries}
         left = [name for name in names if name not in done]
-        make = partial(_record, real_root(lists.root), form, follow_links)
+        read = partial(read_below, real_root(lists.root), follow_links=follow_links)
+        make = partial(_record, read, form)
         title = f"packing, {len(done):,} done before" if done else "packing"
         problems = []
         for record in in_parallel(make, left, workers, title, shown):
@@ -71,10 +73,10 @@ def pack(
     return len(names) - len(problems)
 
 
-def _record(root: str, form: StoredForm, follow_links: bool, name: str) -> tuple[Entry, bytes] | str:
+def _record(read: Callable[[str], bytes], form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
     """An image and its bytes, pixels or a JPEG file; or the problem of its file."""
     try:
-        content = read_below(root, name, follow_links)
+        content = read(name)
         image = form.shrink(decode(content, name, form.pixels))
     except BadImage as error:
         return str(error)

@@ -71,7 +71,7 @@ def dropped(image: Image.Image) -> str | None:
         return "have several pictures, of which the first is read"
     if _turn(image) is not None:
         return "are not turned as their EXIF tag says"
-    if _is_transparent(image) and _alpha(image).getextrema() != (255, 255):
+    if _is_transparent(image) and _rgba(image).getchannel("A").getextrema() != (255, 255):
         return "lose their transparency"
     return None
 
@@ -124,13 +124,9 @@ def _scaled(image: Image.Image, name: str) -> Image.Image:
 
 def _on_white(image: Image.Image, name: str) -> Image.Image:
     layer = _rgba(image)
-    if layer.getextrema()[3] == (0, 0):
+    if layer.getchannel("A").getextrema() == (0, 0):
         raise BadImage(f"{name} is transparent everywhere; save it without transparency")
     return Image.alpha_composite(Image.new("RGBA", layer.size, WHITE), layer).convert("RGB")
-
-
-def _alpha(image: Image.Image) -> Image.Image:
-    return _rgba(image).getchannel("A")
 
 
 def _rgba(image: Image.Image) -> Image.Image:

@@ -20,9 +20,7 @@ from typing import NamedTuple
 
 from lt_bench.files import open_regular
 
-IMAGES = frozenset(
-    ".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .bmp .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
-)
+IMAGES = frozenset(".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .bmp .tif .tiff .gif .ppm .pgm .pbm .pnm".split())
 NOT_READ = frozenset(
     ".heic .heif .avif .jp2 .j2k .jpx .jxl .jxr .ico .svg .svgz .tga .psd .eps .exr .hdr .pfm .dib .pcx .qoi .dds .xcf "
     ".dcm .nii .fits .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw".split()
@@ -109,7 +107,8 @@ def _images_of(folder: str, label: str, root: str | None, notes: _Notes) -> Iter
     Links out of ``root`` are problems; None: there is no such limit. Links are read last.
     """
     top = os.path.realpath(f"{folder}/{label}")
-    unread, links, read = [(label,)], list[tuple[str, ...]](), set[str]()
+    unread: list[tuple[str, ...]] = [(label,)]
+    links, read = list[tuple[str, ...]](), set[str]()
     others: dict[str, list[str]] = {}
     outside: list[str] = []
     while unread or links:

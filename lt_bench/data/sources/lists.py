@@ -68,7 +68,8 @@ class Row(NamedTuple):
 class Written(NamedTuple):
     """A list as it is written: where it is, its form, its rows, and the problems of lines that are none.
 
-    ``remarks`` are what its reader is told of it although nothing is wrong, ``empty`` folders of classes without images.
+    ``remarks`` are what its reader is told of it although nothing is wrong, ``empty`` the classes whose folders have no
+    image.
     """
 
     origin: str
