@@ -61,7 +61,7 @@ def examine(config: Config, lists: ImageLists, workers: int) -> Findings:
         remarks += _dropped(part, files, examined)
     return Findings(
         sorted(problems, key=lambda problem: (problem.origin, problem.line)),
-        [*remarks, *same_images(lists.parts(), contents, lists.class_name)],
+        [*remarks, *(f"warning: {one}" for one in same_images(lists.parts(), contents, lists.class_name))],
     )
 
 

@@ -89,7 +89,7 @@ class _Notes:
         """All that was passed over in one remark, if anything was."""
         kinds = []
         if self.hidden:
-            kinds.append(f"{len(self.hidden):,} hidden or of a tool{_first(self.hidden)}")
+            kinds.append(f"{_count(self.hidden, 'name')} hidden or of a tool{_first(self.hidden)}")
         if self.others:
             suffixes = ", ".join(f"{suffix or 'no suffix'} {count:,}" for suffix, count in self.others.most_common())
             kinds.append(f"{self.others.total():,} that are no images ({suffixes})")
