@@ -81,4 +81,5 @@ def _dropped(part: str, files: ImageFiles, examined: list[Examined]) -> Iterator
         if one.dropped is not None:
             found.setdefault(one.dropped, []).append(name)
     for what, names in found.items():
-        yield f"{part}: {len(names):,} images {what} with dataset.pixels=plain, the first {names[0]}"
+        count = f"{len(names):,} image{'' if len(names) == 1 else 's'}"
+        yield f"{part}: {count} with {what} (dataset.pixels=plain), the first {names[0]}"

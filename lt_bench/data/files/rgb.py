@@ -68,11 +68,11 @@ def to_rgb(image: Image.Image, name: str, pixels: str) -> Image.Image:
 def dropped(image: Image.Image) -> str | None:
     """What the plain rule drops of an image that the other one would show; None where both give the same."""
     if _has_several(image):
-        return "have several pictures, of which the first is read"
+        return "several pictures, of which the first is read"
     if _turn(image) is not None:
-        return "are not turned as their EXIF tag says"
+        return "an EXIF tag that turns nothing"
     if _is_transparent(image) and _rgba(image).getchannel("A").getextrema() != (255, 255):
-        return "lose their transparency"
+        return "transparency, which is dropped"
     return None
 
 

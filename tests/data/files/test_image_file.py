@@ -8,7 +8,8 @@ import pytest
 from helpers.image_trees import picture
 from PIL import Image
 
-from lt_bench.data.files.image_file import BadImage, decode, read_below, real_root
+from lt_bench.data.files.image_file import OutsideRoot, decode, read_below, real_root
+from lt_bench.data.files.rgb import BadImage
 
 
 def encoded(image, kind="JPEG", **options):
@@ -72,8 +73,10 @@ def test_a_link_out_of_the_root_is_refused(tmp_path):
     os.symlink(tmp_path, tmp_path / "root" / "folder")
     os.symlink(tmp_path / "root2", tmp_path / "root" / "beside")
     for name in ("file", "folder/secret", "beside/secret", "../secret"):
-        with pytest.raises(BadImage, match="outside the data root"):
+        with pytest.raises(OutsideRoot, match="outside the data root .*; dataset.follow_links=true reads it"):
             read_below(real_root(tmp_path / "root"), name)
+    for name in ("file", "folder/secret", "beside/secret"):
+        assert read_below(real_root(tmp_path / "root"), name, follow_links=True) == b"secret"
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
