@@ -87,6 +87,8 @@ def _prepare(config: Config) -> int:
         raise UsageError("name the folder to write the packed copy to: dataset.packed=DIR")
     lists = read_lists(config)
     lists.require_sound()
+    for remark in lists.remarks:
+        print(printable(remark))
     form = StoredForm(
         SHORT_SIDE if dataset.short_side is None else dataset.short_side, dataset.jpeg_quality, dataset.pixels
     )

@@ -214,6 +214,7 @@ NOTHING: dict[str, Thing] = {
     **{name: _beside(name) for name in ("notes.txt", "1.xml", "1.png.dvc", "README")},
     "circle up": lambda site: (site.root / site.part / site.label / "circle").symlink_to(".."),
     "circle": lambda site: (site.root / site.part / site.label / "circle").symlink_to("."),
+    "circle as a class": lambda site: (site.root / site.part / "loop").symlink_to("."),
     "empty folder": lambda site: (site.root / site.part / site.label / "empty.jpg").mkdir(),
     "untested": _untested,
 }

@@ -61,6 +61,8 @@ def read_classes(folder: Path, root: Path, follow_links: bool = False) -> ClassF
             notes.hidden.append(entry.name)
         elif _leads_nowhere(entry):
             notes.problems.append(f"{entry.name} {NOWHERE}")
+        elif entry.is_symlink() and _is_below(os.path.realpath(folder), os.path.realpath(entry.path)):
+            notes.circles.append(entry.name)
         elif entry.is_dir():
             classes.append(entry.name)
         else:

@@ -111,6 +111,13 @@ def test_links_that_lead_back_never_hang_and_count_nothing_twice(target, root):
     assert remark.startswith("passed over 2 links to folders that are read anyway (cat/")
 
 
+@pytest.mark.parametrize("target", [".", "..", "../../data/train"])
+def test_a_link_to_the_folder_of_classes_is_no_class(target, root):
+    (root / "train" / "loop").symlink_to(target)
+    remark = "passed over 1 link to folders that are read anyway (loop)"
+    assert read(root) == (BEFORE, [], [], [remark])
+
+
 def test_folders_that_link_to_each_other_end(root):
     put(root / "one" / "1.jpg")
     put(root / "two" / "2.jpg")
