@@ -103,7 +103,7 @@ class Signs:
         self._looks: dict[Files, _Look] = {}
 
     def moved(self, *paths: Path) -> bool | None:
-        """Whether some files have changed lately: False where they stood still for ``STILL_S``, None while it is open."""
+        """Whether some files have changed lately: False where they stood still for ``STILL_S``; None is open."""
         now, found, known = self._clock(), stamp(*paths), self._looks.get(paths)
         if known is None or known.stamp != found:
             known = self._looks[paths] = _Look(found, now, known is not None)

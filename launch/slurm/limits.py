@@ -64,7 +64,8 @@ def refusal(launch: Launch, known: list[Partition]) -> str:
         return ""
     others = [one.name for one in known if one not in asked and not any(_excesses(launch, one))]
     other = f", or launch.partition={others[0]}" if others else ""
-    return "; ".join(min(reasons, key=lambda wrong: len(wrong))) + other
+    fewest = min(reasons, key=len)
+    return "; ".join(fewest) + other
 
 
 def _excesses(launch: Launch, partition: Partition) -> Iterator[str]:
@@ -87,9 +88,7 @@ def _excesses(launch: Launch, partition: Partition) -> Iterator[str]:
     if launch.nodes > most:
         yield _excess("nodes", launch.nodes, most, f"jobs {at}")
     elif not alike and all(map(_reaches, (cores, memory, gpus), wanted)):
-        have = ", ".join(
-            f"{node.cores} cores with {node.gpus} GPUs and {node.memory} MB" for node in {*partition.nodes}
-        )
+        have = ", ".join(f"{has} cores with {gpus} GPUs and {mb} MB" for has, mb, gpus in sorted({*partition.nodes}))
         yield f"no node {at} has the cores, GPUs and memory together; they have {have}"
 
 

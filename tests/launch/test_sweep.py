@@ -12,11 +12,13 @@ import pytest
 from helpers.command_line import MODULE, processes_with, wait_for
 
 from lt_bench.errors import UsageError
+from lt_bench.files import write_json
 from lt_bench.launch.local.process_pool import ProcessPool
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.states import DONE, RUNNING, TO_DO, State
 from lt_bench.launch.submission import read_json
 from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
+from lt_bench.liveness import this_process
 from lt_bench.record.record import read_record
 
 PATIENCE_S = 300  # seconds; other work on the machine may slow a start down
@@ -62,7 +64,7 @@ def test_a_run_of_another_process_is_not_started(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: 1 / 0)
     (run,) = plan([f"output_dir={tmp_path}"])
     run.folder.mkdir()
-    (run.folder / "heartbeat").touch()
+    write_json(run.folder / "heartbeat", this_process())
     assert run_sweep(run.overrides) == 0
     assert capsys.readouterr().err == "runs: 1, done: 0, running: 1\n"
 
