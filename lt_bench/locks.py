@@ -73,6 +73,7 @@ class Lock:
         descriptor, self._descriptor = self._descriptor, None
         with suppress(OSError):
             os.ftruncate(descriptor, 0)  # nobody's: where the file system has no locks, this releases it
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a fork has not closed it yet
         os.close(descriptor)
 
     @property
