@@ -25,6 +25,7 @@ MOST = 2**30  # bytes of a file that is read as a whole
 SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
 UNPACKED = 20  # times the bytes of a file that may be unpacked from it
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_ALIVE = ".alive"  # in a temporary folder: locked by the process that uses it
 _END = 22  # bytes at the end of a .zip, before its comment
 
 
@@ -66,6 +67,20 @@ def sweep(folder: Path) -> None:
             with suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder in another one that goes with the block; those of that prefix that killed processes left go first."""
+    import shutil  # as tempfile, for those alone who fetch
+    import tempfile
+
+    for left in parent.glob(f"{prefix}*/{_ALIVE}"):
+        with suppress(OSError), left.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name, _locked(Path(name) / _ALIVE):
+        yield Path(name)
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:

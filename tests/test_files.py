@@ -18,6 +18,7 @@ from lt_bench.files import (
     read_bytes,
     read_json,
     sweep,
+    temporary_folder,
     write_atomic,
     write_json,
 )
@@ -66,6 +67,21 @@ def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> 
         writer.kill()
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "mine"}
+
+
+def test_a_folder_that_a_killed_process_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    code = KILLED_WRITER.replace("atomic_writer(sys.argv[1])", "temporary_folder(Path(sys.argv[1]), '.download-')")
+    code = code.replace("atomic_writer", "temporary_folder").replace("file.write(b", "(file / 'a').write_bytes(b")
+    command = [sys.executable, "-c", f"from pathlib import Path{code}", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"open\n"
+        with temporary_folder(tmp_path, ".download-"):
+            assert len(list(tmp_path.iterdir())) == 2  # that of a process that lives is kept
+        other.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    with temporary_folder(tmp_path, ".download-") as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
