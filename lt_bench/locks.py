@@ -106,7 +106,7 @@ class Lock:
         holder: dict[str, Any] = read_json(self.path)
         if not holder:
             return True
-        known = lives(holder)
+        known = False if holder in _DEAD else lives(holder)
         return self._signs.moved(self.path) if known is None else known
 
     def _take_over(self, seen: tuple[tuple[int, ...], ...]) -> None:
@@ -118,6 +118,7 @@ class Lock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if seen == stamp(self.path):
                 self.path.unlink(missing_ok=True)
+                _DEAD.append(holder)
                 said = f"{self.path} was held by process {holder.get('pid')} on {holder.get('host')}"
                 print(f"lt_bench: {said}, which is dead: taken over", file=sys.stderr)
             guard.unlink(missing_ok=True)
@@ -165,6 +166,7 @@ def _nothing() -> None:
 
 
 _HELD: WeakSet[Lock] = WeakSet()
+_DEAD: list[dict[str, Any]] = []  # holders whose locks were taken over: their others are free at once
 
 
 def _forget() -> None:

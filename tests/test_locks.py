@@ -32,7 +32,8 @@ time.sleep(600)
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_DEAD", [])
     return tmp_path / "lock"
 
 
@@ -109,6 +110,20 @@ def test_a_dead_machines_lock_is_taken_over(ahead, path, left, monkeypatch, caps
         Lock(path).acquire()
     lock.release()
     assert sorted(one.name for one in path.parent.iterdir()) == ["lock"]
+
+
+def test_other_locks_of_the_same_dead_holder_are_free_at_once(path, left, monkeypatch):
+    """A run holds its own lock and that of its stage one."""
+    clock = Clock()
+    quick(monkeypatch, clock)
+    Lock(path, clock.signs()).acquire()
+    with (path.parent / "other").open("w") as other:
+        json.dump(ELSEWHERE, other)
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        before = clock.now
+        Lock(path.parent / "other", clock.signs()).acquire()
+    assert clock.now == before
 
 
 @pytest.mark.parametrize("ahead", [-120, 0, 120])

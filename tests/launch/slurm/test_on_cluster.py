@@ -253,7 +253,7 @@ import os, time
 clock, utime = time.time, os.utime
 time.time = lambda: clock() + {shift}
 def shifted(path, times=None, **options):
-    if {stalled} and str(path).endswith("heartbeat"):
+    if {stalled} and str(path).endswith("heartbeat") and os.path.exists(path):
         return
     utime(path, times or (time.time(),) * 2, **options)
 os.utime = shifted
