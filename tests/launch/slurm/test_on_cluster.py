@@ -330,8 +330,8 @@ def test_what_a_dead_node_leaves_blocks_nothing(cluster, type_in, submit, on_nod
         assert locks
         again = []
         wait_for(lambda: again.extend(submit(*words)) or again, PATIENCE_S)
+        cluster.start_node(node)
         wait_until_gone(cluster, *again)
-    cluster.start_node(node)
     assert cluster.accounts(*again) == {again[0]: "COMPLETED"}
     assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
 
