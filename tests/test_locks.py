@@ -19,6 +19,7 @@ from lt_bench.liveness import STILL_S, this_process
 from lt_bench.locks import Held, Lock
 
 ELSEWHERE = {**this_process(), "host": "elsewhere"}
+START = time.time()
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_the_holder_gives_signs_of_life(path, holder):
 
 @pytest.mark.parametrize("ahead", [-120, 0, 120, 1e8])
 def test_a_dead_machines_lock_is_taken_over(ahead, path, left, monkeypatch, capsys):
-    os.utime(path, (time.time() + ahead,) * 2)
+    os.utime(path, (START + ahead,) * 2)
     clock = Clock()
     quick(monkeypatch, clock)
     lock = Lock(path, clock.signs())
@@ -128,7 +129,7 @@ def test_other_locks_of_the_same_dead_holder_are_free_at_once(path, left, monkey
 
 @pytest.mark.parametrize("ahead", [-120, 0, 120])
 def test_the_lock_of_a_machine_that_lives_is_not(ahead, path, left, monkeypatch):
-    clock = Clock(beating(path, time.time() + ahead))
+    clock = Clock(beating(path, START + ahead))
     quick(monkeypatch, clock)
     with pytest.raises(Held):
         Lock(path, clock.signs()).acquire()
