@@ -48,18 +48,18 @@ class Lock:
         Without ``waiting`` raises Held where the holder lives, which for one on another machine takes a while to see.
         Raises OSError where the file cannot be written.
         """
-        start, pause = time.monotonic(), POLL_S[0]
+        start, pause, said = time.monotonic(), POLL_S[0], False
         while not self._take():
             seen = stamp(self.path)
             alive = self._holder_lives()
             if alive is False:
                 self._take_over(seen)
                 continue
-            if waiting is None and alive:
+            if alive and waiting is None:
                 raise Held(str(self.path))
-            if waiting is not None and time.monotonic() - start >= grace_s:
-                waiting()
-                waiting = _nothing
+            if not said and time.monotonic() - start >= grace_s:
+                (waiting or self._say_that_it_looks)()
+                said = True
             time.sleep(pause)
             pause = min(1.5 * pause, POLL_S[1])
 
@@ -108,6 +108,9 @@ class Lock:
             return True
         known = False if holder in _DEAD else lives(holder)
         return self._signs.moved(self.path) if known is None else known
+
+    def _say_that_it_looks(self) -> None:
+        print(f"lt_bench: looking for signs of life of the process that holds {self.path}", file=sys.stderr)
 
     def _take_over(self, seen: tuple[tuple[int, ...], ...]) -> None:
         """Delete a dead holder's file, unless another process has just done so."""
@@ -159,10 +162,6 @@ def _is_file(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
         return False
-
-
-def _nothing() -> None:
-    pass
 
 
 _HELD: WeakSet[Lock] = WeakSet()
