@@ -7,12 +7,13 @@ import copy
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +35,7 @@ from lt_bench.config.recipes import (
 )
 from lt_bench.config.schema import flat
 from lt_bench.config.signatures import TargetError, parameters
+from lt_bench.config.sweeps import impossible
 from lt_bench.errors import UsageError
 
 OWN_CHOICES = (
@@ -70,6 +72,21 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
+    with references():
+        return _composed(parsed)
+
+
+@contextmanager
+def references() -> Iterator[None]:
+    """A block in which a reference that leads nowhere, or back to itself, is a UsageError that names its key."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        key, said = error.full_key, str(error).partition("\n")[0]
+        raise UsageError(f"{key}: {said}; set {key}=VALUE" if key else f"{said}; type the value itself") from error
+
+
+def _composed(parsed: Sequence[Override]) -> DictConfig:
     set_here = [override for override in parsed if _sets(override)]
     typed = [leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())]
     for key, _ in typed:  # before the files are read, so that a mistyped key is answered at once
@@ -135,13 +152,13 @@ def _parse_one(word: str) -> Override:
         override = OverridesParser.create().parse_override(word)
         if not override.key_or_group:
             raise ValueError("no key")
-        if isinstance(value := override.value(), RangeSweep) and value.step == 0:
-            raise ValueError("a step of nothing")
     except (HydraException, ValueError) as error:
         raise UsageError(
             f"cannot read {word!r}: write key=value, for example seed=1; a value with spaces or any of =,:()[]{{}} "
             """goes in two pairs of quotes, for example output_dir='"a,b"'"""
         ) from error
+    if wrong := impossible(override.value()):
+        raise UsageError(f"{word}: {wrong}")
     _check(override)
     return override
 

@@ -8,12 +8,21 @@ from importlib.resources import files
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
-from lt_bench.config.compose import groups, shown, wrong_kind
-from lt_bench.config.keys import CLASS, affects_result, beside, class_nodes, fields_of, nearest, no_single_value
+from lt_bench.config.compose import groups, references, shown, wrong_kind
+from lt_bench.config.keys import (
+    CLASS,
+    affects_result,
+    annotation_of,
+    beside,
+    class_nodes,
+    fields_of,
+    find,
+    nearest,
+    no_single_value,
+)
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.config.stages import StageName
@@ -39,19 +48,18 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     ``frozen``: it was validated before, and the files of conf/, which may have changed since, have no say any more.
     """
     if not frozen:
-        _no_useless_training(composed)
+        with references():
+            _no_useless_training(composed)
     missing = sorted(_missing(OmegaConf.to_container(composed, resolve=False)))
     if missing:
         raise UsageError("\n".join(map(_no_value, missing)))
-    try:
+    with references():
         config = OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
     if problems := list(foreign_references(composed)):
         raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    always = (_named_optimizers, _untrusted, _misplaced, out_of_range, wrong_requests)
+    always = (_wrong_kinds, _named_optimizers, _untrusted, _misplaced, out_of_range, wrong_requests)
     checks = always if frozen else (*always, incompatible)
     for find in checks:
         problems = list(find(config))
@@ -65,6 +73,16 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
 def _gather_options(rule: StageTwo, names: list[str]) -> None:
     """Keys that the schema does not know are loose attributes after OmegaConf: the parameters of a rule's class."""
     rule.options = {name: vars(rule).pop(name) for name in names if name not in fields_of(StageTwo)}
+
+
+def _wrong_kinds(config: Config) -> Iterator[str]:
+    """Values that a reference brings where the schema has another kind: OmegaConf checks what is typed alone."""
+    for key, value in flat(plain(config)).items():
+        known = find(key)
+        if known is not None and known.is_node and value is not None:
+            yield no_single_value(key)
+        elif known is not None and not known.is_node and not accepts(value, annotation_of(key)):
+            yield wrong_kind(key, value, annotation_of(key))
 
 
 def _named_optimizers(config: Config) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis.errors import HypothesisWarning
 
 from tests.fuzz.contract import Reader
 
@@ -77,6 +79,7 @@ def hunt(reader: Reader, seed: int, seconds: float = float("inf"), tries: float 
                 raise
 
     batch = 0
+    warnings.simplefilter("ignore", HypothesisWarning)  # on long strategies
     while time.process_time() < end and count < tries:
         known = {*failures}
         settings = hypothesis.settings(PROFILE, max_examples=int(min(BATCH, tries - count)))
