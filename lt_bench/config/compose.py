@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
+from lt_bench.config.conf import text_of
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
 from lt_bench.config.recipes import (
@@ -188,9 +189,10 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
     """The config of some choices of groups, never changed; raises UsageError for a file that does not fit."""
     try:
         return merged(choices)
-    except (HydraException, LayerError, OmegaConfBaseException) as error:
-        said = " ".join(f"{error} {error.__cause__ or ''}".split())
-        if key := getattr(error.__cause__, "full_key", None):
+    except LayerError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        said = " ".join(f"{error} {cause or ''}".split())
+        if key := getattr(cause, "full_key", None):
             try:
                 annotation_of(key)  # where a file has an unknown key, this names those that there are
             except UsageError as unknown:
@@ -257,7 +259,7 @@ def _takes(target: Any, parameter: str) -> bool:
 
 
 def _text(group: str, choice: str) -> str:
-    return (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8")
+    return text_of(f"{group}/{choice}")
 
 
 def _sets(override: Override) -> bool:

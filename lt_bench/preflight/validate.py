@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
 from lt_bench.config.compose import groups, references, shown, wrong_kind
+from lt_bench.config.conf import values_of
 from lt_bench.config.keys import (
     CLASS,
     affects_result,
@@ -61,8 +61,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
     always = (_wrong_kinds, _named_optimizers, _untrusted, _misplaced, out_of_range, wrong_requests)
     checks = always if frozen else (*always, incompatible)
-    for find in checks:
-        problems = list(find(config))
+    for check in checks:
+        problems = list(check(config))
         if problems:
             raise UsageError("\n".join(problems))
     if not frozen:
@@ -79,9 +79,11 @@ def _wrong_kinds(config: Config) -> Iterator[str]:
     """Values that a reference brings where the schema has another kind: OmegaConf checks what is typed alone."""
     for key, value in flat(plain(config)).items():
         known = find(key)
-        if known is not None and known.is_node and value is not None:
+        if known is None or key.endswith(f".{CLASS}"):
+            continue  # for those that look for the class
+        if known.is_node and value is not None:
             yield no_single_value(key)
-        elif known is not None and not known.is_node and not accepts(value, annotation_of(key)):
+        elif not known.is_node and not accepts(value, annotation_of(key)):
             yield wrong_kind(key, value, annotation_of(key))
 
 
@@ -105,8 +107,8 @@ def _named_optimizers(config: Config) -> Iterator[str]:
 def _name_budget(config: Config) -> None:
     """A budget that differs from the file of its name is "custom", so that no record promises what was not run."""
     if config.budget.name in groups()["budget"]:
-        text = (files("lt_bench.conf") / "budget" / f"{config.budget.name}.yaml").read_text(encoding="utf-8")
-        file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
+        values = values_of(f"budget/{config.budget.name}").get("budget")
+        file = OmegaConf.merge(OmegaConf.structured(Budget), values or {})
         usual: Any = OmegaConf.to_container(file)
         if any(usual[key] != value for key, value in asdict(config.budget).items() if affects_result(f"budget.{key}")):
             config.budget.name = "custom"
@@ -158,8 +160,9 @@ def _no_useless_training(composed: DictConfig) -> None:
     """Refuse training that is set up for a stage-two rule whose file has none: a closed form."""
     name = OmegaConf.select(composed, "stage_two.name")
     if composed.stage_two.train is not None and name in groups()["stage_two"]:
-        text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
-        if not {"train", "defaults"} & OmegaConf.create(text).keys():  # with defaults: builds on a rule that is trained
+        if (
+            not {"train", "defaults"} & values_of(f"stage_two/{name}").keys()
+        ):  # with defaults: builds on a rule that is trained
             raise UsageError(f"stage_two={name} trains nothing; leave stage_two.train out")
 
 

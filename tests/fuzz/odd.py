@@ -39,7 +39,7 @@ values = st.one_of(
     st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6
     ),
-    st.sampled_from([50, 900]).map(_nested),
+    st.sampled_from([50, 500]).map(_nested),
 )
 
 

@@ -201,7 +201,11 @@ def _fit(
     if not isinstance(header, Mapping) or not {"version", "short_side", "jpeg_quality"} <= header.keys():
         return False
     number = crc32.size
-    shapes = [(crc32, (number,)), (offsets, (number + 1,)), (sizes, (number, 2))]
+    shapes: list[tuple[NDArray[Any], tuple[int, ...]]] = [
+        (crc32, (number,)),
+        (offsets, (number + 1,)),
+        (sizes, (number, 2)),
+    ]
     shapes += [(file_sha256, (number, 32))] if file_sha256 is not None else []
     shapes += [(file_sizes, (number,))] if file_sizes is not None else []
     for array, shape in shapes:
