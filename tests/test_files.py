@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_bench.files import atomic_writer, read_array, read_arrays, read_bytes, read_json, write_atomic, write_json
+from lt_bench.files import (
+    atomic_writer,
+    parse_json,
+    read_array,
+    read_arrays,
+    read_bytes,
+    read_json,
+    write_atomic,
+    write_json,
+)
 
 
 def test_text_and_bytes_are_written_into_new_folders(tmp_path: Path) -> None:
@@ -77,3 +86,10 @@ def test_arrays_come_back_and_their_lies_are_found(tmp_path: Path) -> None:
         archive.writestr("a.npy", header)
     with pytest.raises(OSError, match="does not hold an array"):
         read_arrays(tmp_path / "lying.npz")
+
+
+@pytest.mark.parametrize("digits", [str(2**64), str(-(2**64)), "1" * 30, "9" * 10_000])
+def test_numbers_that_no_array_holds_are_no_json(digits):
+    with pytest.raises(ValueError, match="too large a number"):
+        parse_json(f'{{"a": [{digits}]}}')
+    assert parse_json(f"[{2**64 - 1}, {-(2**63)}]") == [2**64 - 1, -(2**63)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
 from lt_bench.config.compose import compose, groups, parse, references, shown
 from lt_bench.config.keys import affects_result
@@ -133,7 +133,10 @@ def _every(axes: Sequence[Override], before: int) -> Iterator[tuple[str, ...]]:
 def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
     """The grids of an experiment; a single empty one where it has none."""
     with references():
-        grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
+        sweep = compose(sources).sweep if sources else []
+        grids: Any = OmegaConf.to_container(sweep) if isinstance(sweep, ListConfig) else sweep
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise UsageError("a sweep is a list of grids, each with keys and their values: sweep=[{seed:'1,2'}]")
     return grids or [{}]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
@@ -202,6 +202,8 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
 
 def _trust(config: DictConfig, files_alone: DictConfig) -> None:
     """Add the files in the current folder that the config names to what is trusted; refuse words that are none."""
+    if not isinstance(config.trust, ListConfig):  # but what a reference brings
+        raise UsageError(wrong_kind("trust", config.trust, annotation_of("trust")))
     problems = list(trust.wrong_names(config.trust))
     if files_alone.trust:
         problems.append("trust: what is trusted is typed, and stands in no file; take it out of conf/")

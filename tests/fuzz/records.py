@@ -52,7 +52,7 @@ def folders(draw: Callable[..., Any]) -> tuple[dict[str, Content], list[str]]:
     files["runs/more.jsonl"] = b"\n".join(map(as_json, [*twice, *more]))
     files["runs/4567/record.json"] = draw(content(as_json({**record, "run_id": "4567", "seed": 1})))
     options = [[], ["--verify"], ["--ece"], ["--metric", "worst_class", "nll"], ["--evaluated-on", "validation"]]
-    options += [["--baseline", "SBCL / CB"], ["--export", "all.jsonl"], ["--readme", "README.md"]]
+    options += [["--baseline", "SBCL / CB"], ["--export", "all.jsonl"], ["--pages", "README.md"]]
     if draw(st.integers(0, 5)) == 0:
         return files, ["--baseline", draw(texts)]
     return files, draw(st.sampled_from(options))
@@ -61,7 +61,7 @@ def folders(draw: Callable[..., Any]) -> tuple[dict[str, Content], list[str]]:
 def read(given: tuple[dict[str, Content], list[str]]) -> None:
     """As ``python -m lt_bench.report`` reads a folder."""
     files, options = given
-    readme = b"<!-- table: digits_lt_if20 -->\n<!-- end -->\n"
+    readme = b"<!-- table: digits_lt_if20 -->\n<!-- /table -->\n"
     with laid({"README.md": readme, **_valid(), **files}) as folder, quiet():
         typed = [str(folder / word) if word in ("all.jsonl", "README.md") else word for word in options]
         try:

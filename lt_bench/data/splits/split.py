@@ -158,7 +158,7 @@ def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
         if not isinstance(stored, dict):
             raise ValueError("no object, but another value")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no manifest of a split ({error}); {advice}") from error
+        raise UsageError(f"{path} is no JSON file of a split ({error}); {advice}") from error
     new = json.loads(json.dumps(manifest))
     # an older manifest knows lists by their lines, and no names of classes
     left_out = {"lists_sha256"} if "content" in stored else {"content", "classes", "class_rule"}
