@@ -54,7 +54,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ["LT_BENCH_CACHE"] = cache = tempfile.mkdtemp(prefix="lt_bench-cache-")
+    cache = tempfile.mkdtemp(prefix="lt_bench-cache-")
+    os.environ |= {"LT_BENCH_CACHE": cache, "HYPOTHESIS_STORAGE_DIRECTORY": os.path.join(cache, "hypothesis")}
     try:
         sys.exit(main())
     finally:

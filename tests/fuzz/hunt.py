@@ -64,6 +64,8 @@ def hunt(reader: Reader, seed: int, seconds: float = float("inf"), tries: float 
 
     def take(value: Any) -> None:
         nonlocal count
+        if time.process_time() >= end and count:
+            return
         count += 1
         try:
             with at_most(LONGEST):

@@ -9,14 +9,14 @@ from tests.fuzz.__main__ import readers, told
 from tests.fuzz.contract import Reader
 from tests.fuzz.hunt import at_most, hunt, place_of
 
-TRIES = 30
+TRIES, FEW_SECONDS = 30, 0.7  # whichever is over first, so that all tests of a file stay cheap
 SECONDS = 20  # of CPU time
 
 
 @pytest.mark.parametrize("name", readers())
 def test_a_reader_reads_or_refuses(name):
-    found = hunt(readers()[name], seed=0, tries=TRIES)
-    assert not found.failures and found.tries >= TRIES, told(name, 0, found)
+    found = hunt(readers()[name], seed=0, tries=TRIES, seconds=FEW_SECONDS)
+    assert not found.failures and found.tries > 0, told(name, 0, found)
 
 
 @pytest.mark.slow
