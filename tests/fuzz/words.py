@@ -13,6 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from omegaconf import OmegaConf
 
 from lt_bench.cli.main import _dispatch
+from lt_bench.config import compose as parser
 from lt_bench.config.compose import compose, groups, shown
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.errors import DataError, SettingError, UsageError
@@ -112,14 +113,22 @@ one_run = st.one_of(
 several = st.lists(st.one_of(words(sweeps), words(plain_values)), min_size=1, max_size=3)
 
 
+def _in_a_new_process() -> None:
+    """Forget the words of earlier tries, which no process would have seen: thousands of long ones fill the memory."""
+    parser._parse_one.cache_clear()
+    planning._grids.cache_clear()
+
+
 def read_run(typed: Sequence[str]) -> None:
     """As ``python -m lt_bench --dry-run`` reads it, which starts nothing."""
+    _in_a_new_process()
     if not any("-sc" in word or "completion" in word for word in typed):  # it would write into the user's files
         _quietly(lambda: _dispatch(["--dry-run", *typed]))
 
 
 def read_sweep(typed: Sequence[str]) -> None:
     """As ``python -m lt_bench.launch plan`` reads it; the states of runs are for another reader."""
+    _in_a_new_process()
     if len(planning.expand(typed)) > MOST_RUNS:
         return
     planning.plan(typed)
@@ -127,6 +136,7 @@ def read_sweep(typed: Sequence[str]) -> None:
 
 def read_help(typed: Sequence[str]) -> None:
     """What ``--help KEY`` prints."""
+    _in_a_new_process()
     key, *more = typed
     _quietly(
         lambda: _dispatch([f"--help={key}", *[word for word in more if "completion" not in word and "-sc" not in word]])
