@@ -10,6 +10,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from lt_bench.command import printable
+from lt_bench.errors import UsageError
 from lt_bench.evaluation.adjustment import adjusted, choose_tau
 from lt_bench.evaluation.ensembles import MEANS, ensemble
 from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
@@ -34,7 +35,7 @@ def _tau(text: str) -> float | None:
     """A number, or None for the one that validation images choose."""
     tau = None if text == "chosen" else float(text)
     if tau is not None and not math.isfinite(tau):
-        raise ValueError(text)
+        raise UsageError(text)
     return tau
 
 
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the metrics; returns 0, raises ValueError or OSError for what cannot be used; wrong usage exits with 2."""
+    """Print the metrics; returns 0, raises UsageError or OSError for what cannot be used; wrong usage exits with 2."""
     arguments = parser().parse_args(argv)
     names = metric_names(arguments.metric, parser()) or scalars()
     labels, found = map(list, zip(*map(_read, arguments.runs), strict=True))
@@ -84,24 +85,28 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _read(run: Path) -> tuple[str, Predictions]:
-    """A run's label and predictions; ValueError with what to type where there are none."""
+    """A run's label and predictions; UsageError with what to type where there are none."""
     file = run / PREDICTIONS if run.is_dir() else run
     if not file.exists():
-        raise ValueError(f"{run}: there is no {PREDICTIONS}; name the folder of a finished run, not of a stage one")
+        raise UsageError(f"{run}: there is no {PREDICTIONS}; name the folder of a finished run, not of a stage one")
     record = file.with_name("record.json")
-    if not record.exists():
-        return str(run), load_predictions(file)
-    known = read_record(record)
+    try:
+        predictions = load_predictions(file)
+        if not record.exists():
+            return str(run), predictions
+        known = read_record(record)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     what = f"{known.method_name} / {known.stage_two_name}, {known.dataset}, seed {known.seed}"
-    return f"{what}, split seed {known.split_seed} ({known.run_id})", load_predictions(file)
+    return f"{what}, split seed {known.split_seed} ({known.run_id})", predictions
 
 
 def _adjusted(label: str, predictions: Predictions, tau: float | None) -> tuple[str, Predictions]:
     if LOGITS not in predictions.logits_by_name:
-        raise ValueError(f"{label}: its predictions are counts alone, without logits to adjust")
+        raise UsageError(f"{label}: its predictions are counts alone, without logits to adjust")
     if tau is None:
         if predictions.validation is None:
-            raise ValueError(
+            raise UsageError(
                 f"{label}: it has no predictions on validation images to choose τ by; give a number, --tau 1, or train "
                 "it with dataset.validation_per_class=20"
             )

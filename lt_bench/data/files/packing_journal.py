@@ -45,6 +45,7 @@ class Unfinished:
         self.folder = folder
         self._lock = Lock(folder / LOCK)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Held as error:
             raise DataError(f"another process is writing {folder}; wait for it, or stop it") from error
