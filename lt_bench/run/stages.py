@@ -197,7 +197,7 @@ class Runner:
         score = None
         if best:
             held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
-            score = Scorer(method, held_out, config.dataset.num_classes, config.evaluation.batch_size)
+            score = Scorer(method, held_out, self.data.num_classes, config.evaluation.batch_size)
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)
