@@ -110,6 +110,8 @@ def read(
         what = f"{len(settled.names)} names, and dataset.num_classes={count}"
         lists.problems.append(Problem(f"dataset.classes={classes}", 0, what))
     for part, files in parts.items():
+        if not files.names and not wrong[part]:
+            lists.problems.append(Problem(files.origin, 0, f"no image in this {part} list"))
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
     lists.problems.extend(_shared(parts))
     return lists
@@ -166,8 +168,7 @@ def _miscounted(
     lists: ImageLists, files: ImageFiles, images: int | None, part: str, class_sizes: list[int] | None
 ) -> Iterator[Problem]:
     """The problems of a list that its counts show."""
-    if not files.names:
-        yield Problem(files.origin, 0, "no image, so there is nothing to read")
+    if not lists.num_classes:
         return
     sizes = np.bincount(files.labels, minlength=lists.num_classes)
     if images is not None and len(files.names) != images:
