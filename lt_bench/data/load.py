@@ -155,6 +155,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     def images(files: ImageFiles, skip: bool = False) -> DiskImages:
         return DiskImages(
             open_images(config, lists.root, files.names),
+            files.names,
             torch.from_numpy(files.labels).to(device),
             partial(_view, dataset),
             dataset.image_size,

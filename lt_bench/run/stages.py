@@ -14,10 +14,12 @@ from lt_bench.command import keep_trace
 from lt_bench.config.schema import Config, Training
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
+from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.data.content import changed_since
 from lt_bench.data.load import Data, Images, load_data
+from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
 from lt_bench.engine import checkpoint, distributed, threads
@@ -67,7 +69,23 @@ class Runner:
         data = load_data(self.config, self.device)
         for remark in data.remarks if self.processes.rank == 0 else ():
             print(f"lt_bench: note: {remark}", file=sys.stderr)
+        self._read_evaluated(data)
         return data
+
+    def _read_evaluated(self, data: Data) -> None:
+        """Read what will be evaluated on once, before anything is trained for it; DataError names what cannot be."""
+        evaluation, problems = self.config.evaluation, list[str]()
+        for part in sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"}):
+            images = data.validation if part == "validation" else data.test
+            if isinstance(images, DiskImages) and self.processes.rank == 0:
+                problems += images.unreadable(f"reading {part} images", self.config.progress)
+        if distributed.from_rank0(len(problems), self.device):
+            more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
+            advice = (
+                "what is evaluated on is read before training, and never left out: mend these images or take them away; "
+                "python -m lt_bench.data check, with the same overrides, finds every problem"
+            )
+            raise DataError("\n".join([*problems[:SHOWN], *more, advice]))
 
     @property
     def held_out(self) -> Images:

@@ -155,17 +155,14 @@ def test_the_fraction_and_the_seed_are_a_part_of_the_identity(whole_root):
 
 def test_together_with_validation_and_a_tail():
     labels = np.repeat(np.arange(4), 40)
-    made = make_split(
-        labels, 4, factor=10, profile="exponential", seed=0, pool_per_class=None, validation_fraction=0.25, test_fraction=0.25
-    )  # fmt: skip
+    whole = {"profile": "exponential", "seed": 0, "pool_per_class": None}
+    made = make_split(labels, 4, factor=10, validation_fraction=0.25, test_fraction=0.25, **whole)
     assert np.bincount(labels[made.test]).tolist() == [10] * 4
     assert (np.bincount(labels[np.append(made.train, made.validation)])).tolist() == [30, 13, 6, 3]
     everything = np.concatenate([made.train, made.validation, made.test])
     assert len(np.unique(everything)) == len(everything)
     assert not set(made.balanced) & {*made.test, *made.validation}
-    plain = make_split(
-        labels, 4, factor=None, profile="exponential", seed=0, pool_per_class=None, validation_fraction=0
-    )
+    plain = make_split(labels, 4, factor=None, validation_fraction=0, **whole)
     assert len(plain.test) == 0 and len(plain.train) == 160
     assert test_part(labels, 4, 0.25, 0).tolist() == made.test.tolist()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from lt_bench.config.schema import Config
-from lt_bench.data.files.image_file import BadImage
 from lt_bench.data.files.parallel import in_parallel
-from lt_bench.data.files.pixels import PixelSource, open_images
+from lt_bench.data.files.pixels import open_images
+from lt_bench.data.files.readable import problem_of
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import Problem
@@ -31,19 +31,10 @@ def find_problems(config: Config, lists: ImageLists, workers: int) -> list[Probl
     """
     problems = list(lists.problems)
     for part, files in lists.parts().items():
-        examine = partial(_examine, open_images(config, lists.root, files.names))
+        examine = partial(problem_of, open_images(config, lists.root, files.names))
         verdicts = in_parallel(examine, range(len(files.names)), workers, f"checking {part}", config.progress)
         lines = files.lines.tolist()
         problems += [
             Problem(files.origin, line, what) for line, what in zip(lines, verdicts, strict=True) if what is not None
         ]
     return sorted(problems, key=lambda problem: (problem.origin, problem.line))
-
-
-def _examine(images: PixelSource, position: int) -> str | None:
-    """The problem of an image, if it has one."""
-    try:
-        images[position]
-    except BadImage as error:
-        return str(error)
-    return None
