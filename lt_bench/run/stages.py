@@ -82,7 +82,7 @@ class Runner:
         if distributed.from_rank0(len(problems), self.device):
             more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
             advice = (
-                "what is evaluated on is read before training, and never left out: mend these images or take them away; "
+                "what is evaluated on is read before training, and never left out: mend these or take them away; "
                 "python -m lt_bench.data check, with the same overrides, finds every problem"
             )
             raise DataError("\n".join([*problems[:SHOWN], *more, advice]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
-import io
 import os
 import posixpath
 import re
@@ -93,11 +92,11 @@ def read_rows(path: Path, root: Path) -> Written:
     try:
         if path.is_dir():
             return Written(str(path), "folder", list(_folder_rows(path, root)), problems)
-        text = _text(path)
+        lines = read_lines(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a list of images ({error})") from error
     spelling, is_csv = _Spelling(path, root, problems), path.suffix.lower() == ".csv"
-    found = _csv_rows(path, text, problems) if is_csv else _text_rows(path, root, text, problems)
+    found = _csv_rows(path, lines, problems) if is_csv else _text_rows(path, root, lines, problems)
     rows = [*spelling.of(found)]
     return Written(str(path), "csv" if is_csv else "text", rows, problems, spelling.remarks())
 
@@ -105,7 +104,7 @@ def read_rows(path: Path, root: Path) -> Written:
 def read_names(path: Path) -> list[str]:
     """The names in a file, one a line; raises DataError for one that cannot be read or names a class twice."""
     try:
-        lines = _text(path).split("\n")
+        lines = read_lines(path)
     except (OSError, ValueError) as error:
         raise DataError(f"dataset.classes={path} cannot be read as names, one a line ({error})") from error
     names = [name for line in lines if (name := line.strip(BLANKS))]
@@ -116,8 +115,8 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def _text(path: Path) -> str:
-    """The text of a list with line ends as \\n; bytes that are no UTF-8 stay what they are, as in names of files.
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list, whatever ends them; bytes that are no UTF-8 stay what they are, as in names of files.
 
     Raises OSError, and DataError for a file that is no text in UTF-8 or in an encoding that agrees on ASCII.
     """
@@ -128,7 +127,7 @@ def _text(path: Path) -> str:
         line = data[: data.index(b"\0")].count(b"\n") + 1
         raise DataError(f"{path}:{line}: a NUL byte, so this is no text, or text in UTF-16; save it as UTF-8")
     text = data.decode("utf-8", "surrogateescape")
-    return text.removeprefix(MARK).replace("\r\n", "\n").replace("\r", "\n")
+    return text.removeprefix(MARK).replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
@@ -144,9 +143,9 @@ def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
             yield Row(0, "/".join((above, name, *parts)).removeprefix("./"), name)
 
 
-def _csv_rows(path: Path, text: str, problems: list[Problem]) -> Iterator[Row]:
+def _csv_rows(path: Path, lines: list[str], problems: list[Problem]) -> Iterator[Row]:
     """Raises DataError where quotes do not fit, after which no line is sure to be one."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader((f"{line}\n" for line in lines), strict=True)
     line, header = 1, True
     try:
         for cells in reader:
@@ -176,8 +175,8 @@ def _wrong_header(cells: list[str]) -> str:
     return f"a CSV list begins with the line «path,label», not «{found[:80]}»{advice}"
 
 
-def _text_rows(path: Path, root: Path, text: str, problems: list[Problem]) -> Iterator[Row]:
-    for line, whole in enumerate(text.split("\n"), start=1):
+def _text_rows(path: Path, root: Path, lines: list[str], problems: list[Problem]) -> Iterator[Row]:
+    for line, whole in enumerate(lines, start=1):
         words = whole.strip(BLANKS)
         found = re.fullmatch(r"(.*[^ \t])[ \t]+([^ \t]+)", words, re.DOTALL)  # a path may hold spaces
         if words.startswith("#") and not (found and _is_there(root, found[1])):
