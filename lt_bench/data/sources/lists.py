@@ -178,13 +178,17 @@ def _wrong_header(cells: list[str]) -> str:
 def _text_rows(path: Path, root: Path, lines: list[str], problems: list[Problem]) -> Iterator[Row]:
     for line, whole in enumerate(lines, start=1):
         words = whole.strip(BLANKS)
-        found = re.fullmatch(r"(.*[^ \t])[ \t]+([^ \t]+)", words, re.DOTALL)  # a path may hold spaces
-        if words.startswith("#") and not (found and _is_there(root, found[1])):
+        name, _, label = (words.replace("\t", " ") if "\t" in words else words).rpartition(
+            " "
+        )  # a path may hold spaces
+        name = words[: len(name)].rstrip(BLANKS)
+        if words.startswith("#") and not (name and _is_there(root, name)):
             continue  # a comment
-        if found:
-            yield Row(line, found[1], found[2])
+        if name:
+            yield Row(line, name, label)
         elif words:
-            problems.append(Problem(str(path), line, f"{words!r} is no path and label"))
+            advice = "; lines of path,label are for a file with the suffix .csv" if "," in words else ""
+            problems.append(Problem(str(path), line, f"{words!r} is no path and label{advice}"))
 
 
 class _Spelling:
@@ -197,14 +201,17 @@ class _Spelling:
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The rows with paths as they are found below the root; those with a path that is none become problems."""
         for row in rows:
+            if row.label and not _is_odd(row.name):
+                yield row
+                continue
             name, fault = row.name, "" if row.name and row.label else "a line without a path or without a label"
             if "\\" in name and not leaves_root(name) and not _is_there(self.root, name):
                 name, self.turned = name.replace("\\", "/"), self.turned + 1
                 if self.root.is_dir() and not _is_there(self.root, name):
                     fault = f"{row.name!r} is no file below the root, with \\ or with / for it"
-            if not name.isprintable() and _is_no_text(name) and self.root.is_dir() and not _is_there(self.root, name):
+            if _is_no_text(name) and self.root.is_dir() and not _is_there(self.root, name):
                 fault = f"{row.name!r} is not written in UTF-8, and no file has this name; save the list as UTF-8"
-            if ("//" in name or "./" in f"/{name}/" or name.endswith("/")) and not leaves_root(name):
+            if name and not leaves_root(name):
                 name = posixpath.normpath(name)
             if fault:
                 self.problems.append(Problem(str(self.path), row.line, fault))
@@ -219,6 +226,12 @@ class _Spelling:
 
 def _is_there(root: Path, name: str) -> bool:
     return os.path.lexists(os.path.join(root, name))
+
+
+def _is_odd(name: str) -> bool:
+    """Whether a path has what most have not: backslashes, parts that are idle or empty, bytes that are no text."""
+    idle = not name or name[-1] in "/." or "//" in name or "./" in name
+    return idle or "\\" in name or not (name.isascii() or name.isprintable()) and _is_no_text(name)
 
 
 def _is_no_text(name: str) -> bool:
