@@ -177,10 +177,9 @@ def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A file opened for reading; OSError for pipes and devices."""
+    """A file opened for reading; OSError for pipes, devices and folders."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
-    stream = open(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "no regular file", str(path))
-    return stream
+    return open(descriptor, "rb")
