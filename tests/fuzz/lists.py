@@ -139,7 +139,7 @@ def _folder() -> tuple[tempfile.TemporaryDirectory[str], Path]:
     """A folder that lasts as long as the process, with some of the files that are named."""
     lasting = tempfile.TemporaryDirectory(prefix="lt_bench-lists-")
     root = Path(lasting.name) / "root"
-    for name in NAMES[:13]:
+    for name in [*NAMES[:13], "#2.png"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return lasting, root

@@ -218,7 +218,7 @@ def _contradictions(
 ) -> Iterator[Problem]:
     """Numbers of a list that mean another class by ``dataset.classes`` than the folders of its images say."""
     for label in sorted(label for label in told if own.get(label) != told[label]):
-        meant = names[own[label]] if label in own else "none"
+        meant = names[own[label]] if own.get(label, len(names)) < len(names) else "none"
         what = f"label {label!r} is {meant!r} by dataset.classes, and its images lie in {names[told[label]]!r}"
         yield Problem(written.origin, 0, what)
 
