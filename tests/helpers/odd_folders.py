@@ -255,17 +255,22 @@ THINGS = {**USED, **IN_FOLDERS, **IN_LISTS, **BROKEN, **REFUSED_FOLDERS, **REFUS
 HARMLESS = {*USED, *IN_FOLDERS, *IN_LISTS}
 
 
-def build(root: Path, number: int) -> Odd:
-    """The data set with a number: one odd thing after another, and up to two harmless ones beside it.
+def things_of(number: int) -> tuple[str, list[str]]:
+    """The form of the data set with a number, and the odd things in it: one after another, and up to two harmless ones.
 
     Two of three are folders, the others lists: «path label» lines or CSV files.
     """
-    form = ("folder", "folder", ("csv", "text")[number // 3 % 2])[number % 3]
-    chance, every = random.Random(number), FOLDERS if form == "folder" else LISTS
-    site = Site(root, NAMES[number % len(NAMES)] if form == "folder" else chance.choice(NAMES_IN_LISTS), chance)
+    form, chance = ("folder", "folder", ("csv", "text")[number // 3 % 2])[number % 3], random.Random(number)
+    every = FOLDERS if form == "folder" else LISTS
     first = every[(number // 3 * 2 + number % 3 if form == "folder" else number // 3) % len(every)]
     others = chance.sample([name for name in every if name in HARMLESS], chance.randint(0, 2))
-    things = sorted(dict.fromkeys((first, *others)), key=lambda thing: thing in LAST)
+    return form, sorted(dict.fromkeys((first, *others)), key=lambda thing: thing in LAST)
+
+
+def build(root: Path, number: int) -> Odd:
+    """Write the data set with a number."""
+    (form, things), chance = things_of(number), random.Random(number)
+    site = Site(root, NAMES[number % len(NAMES)] if form == "folder" else chance.choice(NAMES_IN_LISTS), chance)
     for thing in things:
         THINGS[thing](site)
         site.move()
