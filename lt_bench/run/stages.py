@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lt_bench.command import keep_trace
+from lt_bench.command import keep_trace, printable
 from lt_bench.config.schema import Config, Training
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
@@ -36,7 +36,7 @@ from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
+from lt_bench.record.record import CHECKPOINT, PREDICTIONS, SAME_IMAGES, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -67,8 +67,11 @@ class Runner:
     def data(self) -> Data:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
         data = load_data(self.config, self.device)
-        for remark in data.remarks if self.processes.rank == 0 else ():
-            print(f"lt_bench: note: {remark}", file=sys.stderr)
+        said = [*(f"note: {one}" for one in data.remarks), *(f"warning: {one}" for one in data.same_images)]
+        for remark in said if self.processes.rank == 0 else ():
+            print(f"lt_bench: {printable(remark)}", file=sys.stderr)
+        if data.same_images:
+            self.circumstances.provenance[SAME_IMAGES] = list(data.same_images)
         self._read_evaluated(data)
         return data
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import PIL
 
 from lt_bench.data.files.digests import NONE, cache_folder
-from lt_bench.data.files.image_file import BadImage
 from lt_bench.data.files.parallel import CHUNK, in_parallel
 from lt_bench.data.files.pixels import PixelSource
+from lt_bench.data.files.rgb import BadImage
 from lt_bench.files import read_bytes, write_atomic
 
 FIRST_LINE = f"lt_bench readable 1, Pillow {PIL.__version__}"  # another decoder may refuse others

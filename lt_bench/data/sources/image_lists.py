@@ -76,6 +76,7 @@ def read(
     test_images: int | None = None,
     class_sizes: list[int] | None = None,
     classes: str | None = None,
+    follow_links: bool = False,
 ) -> ImageLists:
     """The lists of a data set with all their problems; paths are relative to ``root``.
 
@@ -85,11 +86,19 @@ def read(
     largest training class. A validation or test part of known size has the same number of images in every class.
     ``classes`` is a file of names in the order of the classes, or "alphabetical"; null: see ``classes.settle``, as for
     ``num_classes`` None. With a ``test_fraction`` there is no test part yet, see ``splits.split.make_split``.
+    ``follow_links``: folders of classes may be links out of the root.
     Raises DataError for a list that is missing or cannot be read, and for a test list beside a test fraction.
     """
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
-    written = {part: read_rows(path, root) for part, path in find(root, list_dir, named, test_fraction).items()}
+    places = find(root, list_dir, named, test_fraction)
+    written = {part: read_rows(path, root, follow_links) for part, path in places.items()}
+    remarks = [f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks]
+    for part in written.keys() - {"train"}:  # these have the classes of the training part
+        known = {row.label for row in written["train"].rows}
+        unknown = [name for name in written[part].empty if name not in known]
+        remarks += [f"{part}: no image in the folder of a class {name!r}, which is none" for name in unknown]
+        written[part] = written[part]._replace(empty=())
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     settled = settle(written, num_classes, given)
     count = settled.num_classes
@@ -104,7 +113,7 @@ def read(
         *(root, parts["train"], parts.get("validation"), parts.get("test"), count, [], parts.get("probe")),
         classes=[names.get(label, str(label)) for label in range(count)],
         class_rule=settled.rule,
-        remarks=tuple(f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks),
+        remarks=tuple(remarks),
     )
     if classes is not None and len(settled.names) != count:
         what = f"{len(settled.names)} names, and dataset.num_classes={count}"
@@ -113,6 +122,8 @@ def read(
         if not files.names and not wrong[part]:
             lists.problems.append(Problem(files.origin, 0, f"no image in this {part} list"))
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
+    uncounted = [name for name in written["train"].empty if name not in settled.numbers["train"]]
+    lists.problems.extend(Problem(parts["train"].origin, 0, f"class {name!r} has no image") for name in uncounted)
     lists.problems.extend(_shared(parts))
     return lists
 

@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.sources.folders import ClassFolders, read_classes
 from lt_bench.errors import DataError
 from lt_bench.files import read_bytes
 
 MARK = "\ufeff"  # with which some programs begin a text in UTF-8
 BLANKS = f" \t\n{MARK}"  # files that were joined have marks inside
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class Problem(NamedTuple):
@@ -73,7 +73,8 @@ class Row(NamedTuple):
 class Written(NamedTuple):
     """A list as it is written: where it is, its form, its rows, and the problems of lines that are none.
 
-    ``remarks`` are what its reader is told of it although nothing is wrong.
+    ``remarks`` are what its reader is told of it although nothing is wrong, ``empty`` the classes whose folders have no
+    image.
     """
 
     origin: str
@@ -81,17 +82,19 @@ class Written(NamedTuple):
     rows: list[Row]
     problems: list[Problem]
     remarks: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
-def read_rows(path: Path, root: Path) -> Written:
+def read_rows(path: Path, root: Path, follow_links: bool = False) -> Written:
     """A text file of lines «path label», a ``.csv`` with the header «path,label», or a folder of folders of classes.
 
+    ``follow_links``: folders of classes may be links out of the root.
     Raises DataError for a list that cannot be read at all.
     """
     problems: list[Problem] = []
     try:
         if path.is_dir():
-            return Written(str(path), "folder", list(_folder_rows(path, root)), problems)
+            return _folder(path, read_classes(path, root, follow_links))
         lines = read_lines(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a list of images ({error})") from error
@@ -130,17 +133,10 @@ def read_lines(path: Path) -> list[str]:
     return text.removeprefix(MARK).replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
-    above = folder.relative_to(root).as_posix()
-    with os.scandir(folder) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir())
-    for name in classes:
-        found: list[tuple[str, ...]] = []
-        for place, _, files in os.walk(folder / name):
-            inside = Path(place).relative_to(folder / name).parts
-            found += [(*inside, file) for file in files if os.path.splitext(file)[1].lower() in SUFFIXES]
-        for parts in sorted(found):
-            yield Row(0, "/".join((above, name, *parts)).removeprefix("./"), name)
+def _folder(path: Path, found: ClassFolders) -> Written:
+    rows = [Row(0, name, label) for name, label in found.images]
+    problems = [Problem(str(path), 0, what) for what in found.problems]
+    return Written(str(path), "folder", rows, problems, tuple(found.remarks), tuple(found.empty))
 
 
 def _csv_rows(path: Path, lines: list[str], problems: list[Problem]) -> Iterator[Row]:
