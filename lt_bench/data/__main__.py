@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE, printable
+from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE, interrupt_on_signals, printable
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["check", "prepare"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
+    interrupt_on_signals()
     try:
         flags = parser.parse_args(argv)
         config = validate(compose(flags.overrides))
