@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
-from lt_bench.data.sources.lists import ImageFiles, Problem, numbered, read_names, read_rows
+from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
 USUAL = "train"  # the training list where nobody names one
@@ -94,11 +94,8 @@ def read(
     places = find(root, list_dir, named, test_fraction)
     written = {part: read_rows(path, root, follow_links) for part, path in places.items()}
     remarks = [f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks]
-    for part in written.keys() - {"train"}:  # these have the classes of the training part
-        known = {row.label for row in written["train"].rows}
-        unknown = [name for name in written[part].empty if name not in known]
-        remarks += [f"{part}: no image in the folder of a class {name!r}, which is none" for name in unknown]
-        written[part] = written[part]._replace(empty=())
+    remarks += _unknown_and_empty(written)
+    written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     settled = settle(written, num_classes, given)
     count = settled.num_classes
@@ -126,6 +123,14 @@ def read(
     lists.problems.extend(Problem(parts["train"].origin, 0, f"class {name!r} has no image") for name in uncounted)
     lists.problems.extend(_shared(parts))
     return lists
+
+
+def _unknown_and_empty(written: Mapping[str, Written]) -> Iterator[str]:
+    """What is said of folders without images beside the training part, whose classes all parts have."""
+    known = {row.label for row in written["train"].rows}
+    for part in written.keys() - {"train"}:
+        for name in (name for name in written[part].empty if name not in known):
+            yield f"{part}: no image in the folder of a class {name!r}, which is none"
 
 
 def find(
