@@ -82,8 +82,8 @@ def read(
 
     A list is looked for in ``list_dir`` (null: in ``root``); a folder of classes in ``root``. The probe list may name
     training images again; no other image may be named twice. The numbers are those of the published lists, null for
-    unknown: images of each part, and the ``class_sizes`` of the smallest and
-    largest training class. A validation or test part of known size has the same number of images in every class.
+    unknown: images of each part, and ``class_sizes`` of the smallest and largest training class. A validation or test
+    part of known size has as many images in every class.
     ``classes`` is a file of names in the order of the classes, or "alphabetical"; null: see ``classes.settle``, as for
     ``num_classes`` None. With a ``test_fraction`` there is no test part yet, see ``splits.split.make_split``.
     ``follow_links``: folders of classes may be links out of the root.
@@ -91,14 +91,12 @@ def read(
     """
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
-    places = find(root, list_dir, named, test_fraction)
-    written = {part: read_rows(path, root, follow_links) for part, path in places.items()}
-    remarks = [f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks]
-    remarks += _unknown_and_empty(written)
+    found = find(root, list_dir, named, test_fraction)
+    written = {part: read_rows(path, root, follow_links) for part, path in found.items()}
+    remarks = (*_remarks(written),)
     written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
-    settled = settle(written, num_classes, given)
-    count = settled.num_classes
+    count = (settled := settle(written, num_classes, given)).num_classes
     parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
     for part, listed in written.items():
         parts[part], problems = numbered(listed, settled.numbers[part])
@@ -110,7 +108,7 @@ def read(
         *(root, parts["train"], parts.get("validation"), parts.get("test"), count, [], parts.get("probe")),
         classes=[names.get(label, str(label)) for label in range(count)],
         class_rule=settled.rule,
-        remarks=tuple(remarks),
+        remarks=remarks,
     )
     if classes is not None and len(settled.names) != count:
         what = f"{len(settled.names)} names, and dataset.num_classes={count}"
@@ -119,14 +117,15 @@ def read(
         if not files.names and not wrong[part]:
             lists.problems.append(Problem(files.origin, 0, f"no image in this {part} list"))
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
-    uncounted = [name for name in written["train"].empty if name not in settled.numbers["train"]]
-    lists.problems.extend(Problem(parts["train"].origin, 0, f"class {name!r} has no image") for name in uncounted)
+    for name in (name for name in written["train"].empty if name not in settled.numbers["train"]):
+        lists.problems.append(Problem(parts["train"].origin, 0, f"class {name!r} has no image"))
     lists.problems.extend(_shared(parts))
     return lists
 
 
-def _unknown_and_empty(written: Mapping[str, Written]) -> Iterator[str]:
-    """What is said of folders without images beside the training part, whose classes all parts have."""
+def _remarks(written: Mapping[str, Written]) -> Iterator[str]:
+    """What is said of the lists, and of folders without images that are no classes of the training part."""
+    yield from (f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks)
     known = {row.label for row in written["train"].rows}
     for part in written.keys() - {"train"}:
         for name in (name for name in written[part].empty if name not in known):
