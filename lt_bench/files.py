@@ -242,9 +242,11 @@ def _header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """A file opened for reading; OSError for pipes and devices."""
+    """A file opened for reading; OSError for pipes, devices and folders."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file", str(path))
+        number, what = (errno.EISDIR, "Is a directory") if stat.S_ISDIR(mode) else (errno.EINVAL, "no regular file")
+        raise OSError(number, what, str(path))
     return open(descriptor, "rb")

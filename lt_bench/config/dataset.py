@@ -20,7 +20,9 @@ class Dataset:
         None, affects_result=False, help="the folder that it is in; null: the folder of its name in data_dir"
     )
     download: bool = setting(True, affects_result=False, help="whether it is downloaded where it is not there")
-    num_classes: int = setting(MISSING, least=2, help="the number of classes")
+    num_classes: int | None = setting(
+        None, least=2, help="the number of classes; null: as many as the training list of a data set of image files has"
+    )
     image_size: int = setting(MISSING, least=4, help="height and width of the images that the network sees, in pixels")
     mean: list[float] = setting(MISSING, length=3, help="what is subtracted from each colour, which is from 0 to 1")
     std: list[float] = setting(MISSING, above=0, length=3, help="what each colour is divided by afterwards")
@@ -55,6 +57,13 @@ class Dataset:
     )
     pool_per_class: int | None = setting(
         None, least=1, help="images of each class that the tail is cut from; null: all there are"
+    )
+    test_fraction: float = setting(
+        0.0,
+        least=0,
+        most=1,
+        help="part of the images of each class that is set aside for test, where a data set of image files has no test "
+        "list; split_seed draws it",
     )
     validation_fraction: float = setting(
         0.0, least=0, most=1, help="part of the long-tailed images that is set aside for validation"

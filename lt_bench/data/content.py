@@ -34,7 +34,7 @@ from lt_bench.data.source import READER, data_root, read_with_package, settings
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, UsageError
 
 LISTS = "lt_bench.data.sources.image_lists.read"
 OURS = "lt_bench."
@@ -103,6 +103,24 @@ def look(config: Config) -> Look:
     if _looks is not None:
         _looks[key] = found
     return found
+
+
+def number_of_classes(config: Config) -> int:
+    """The number of classes, read from the lists of a data set of files where it is not given.
+
+    Raises DataError where these cannot be read, and UsageError for a data set of another kind.
+    """
+    data = config.dataset
+    if data.num_classes is not None:
+        return data.num_classes
+    if data._target_ != LISTS:
+        raise UsageError(
+            "dataset.num_classes has no value, and only lists of image files tell it; set dataset.num_classes=VALUE"
+        )
+    lists = look(config).lists or read_with_package(config)
+    if lists.num_classes < 1:
+        lists.require_sound()
+    return lists.num_classes
 
 
 def changed_since(config: Config) -> bool:

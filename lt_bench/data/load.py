@@ -21,7 +21,7 @@ from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.remarks import known_to_be_same, remarks
+from lt_bench.data.remarks import known_to_be_same, of_test_part, remarks
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -60,6 +60,11 @@ class Data(NamedTuple):
     at: Callable[[NDArray[np.int64]], Images]
     remarks: tuple[str, ...] = ()
     same_images: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, C."""
+        return len(self.split.class_counts)
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -117,7 +122,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
-    split = _cut(config, arrays.train_labels)
+    split = _cut(config, arrays.train_labels, arrays.num_classes)
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> InMemoryImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
@@ -142,7 +147,8 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
 def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     dataset = config.dataset
     lists.require_sound()
-    split, pool = _cut(config, lists.train.labels), lists.train
+    split, pool = _cut(config, lists.train.labels, lists.num_classes), lists.train
+    test = lists.train.take(split.test) if lists.test is None else lists.test
     if lists.probe is not None:  # appended to the training images, even where it names some of them again
         pool = pool.followed_by(lists.probe)
         split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
@@ -151,6 +157,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     def images(files: ImageFiles, skip: bool = False) -> DiskImages:
         return DiskImages(
             open_images(config, lists.root, files.names),
+            files.names,
             torch.from_numpy(files.labels).to(device),
             partial(_view, dataset),
             dataset.image_size,
@@ -162,19 +169,19 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         return images(pool.take(positions), dataset.on_bad_image == "skip")
 
     validation = lists.validation or lists.train.take(split.validation)
-    parts = {"train": pool.take(split.train), "validation": validation, "test": lists.test}
+    parts = {"train": pool.take(split.train), "validation": validation, "test": test}
     return Data(
         at(split.train),
-        images(lists.test),  # no image is skipped: an accuracy over fewer images would be another one
+        images(test),  # no image is skipped: an accuracy over fewer images would be another one
         images(validation),
         split,
         {
-            **_facts(config, split, lists, len(lists.test.names)),
+            **_facts(config, split, lists, len(test.names)),
             "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
         },
         pool.labels,
         at,
-        tuple(remarks(config, lists)),
+        (*remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
         tuple(known_to_be_same(config, lists, parts)),
     )
 
@@ -184,24 +191,25 @@ def _view(dataset: Dataset, name: str) -> Pipeline:
         return build_view(name, dataset)
 
 
-def _cut(config: Config, labels: NDArray[np.int64]) -> Split:
+def _cut(config: Config, labels: NDArray[np.int64], num_classes: int) -> Split:
     """The split of training images with these labels: read from lists, or cut by class counts."""
     dataset = config.dataset
     tail: dict[str, Any] = {"factor": config.imbalance.factor, "profile": config.imbalance.profile}
     if dataset.split_dir is not None:
         folder = Path(dataset.split_dir).expanduser()
-        split = read_split(folder, config.split_seed, labels, dataset.num_classes, **tail)
+        split = read_split(folder, config.split_seed, labels, num_classes, **tail)
         if not len(split.validation) and wants_validation(config):
             raise UsageError(f"a validation part is asked for, but {folder} has no list validation")
         return split
     return make_split(
         labels,
-        dataset.num_classes,
+        num_classes,
         **tail,
         seed=config.split_seed,
         pool_per_class=dataset.pool_per_class,
         validation_fraction=dataset.validation_fraction,
         validation_per_class=dataset.validation_per_class,
+        test_fraction=dataset.test_fraction,
     )
 
 
@@ -217,6 +225,7 @@ def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_
             seed=config.split_seed,
             test_images=test_images,
         ),
+        **({"test_fraction": config.dataset.test_fraction} if len(split.test) else {}),
         **({"content": known} if known else {}),
         **classes,
     }

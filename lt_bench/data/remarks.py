@@ -9,14 +9,14 @@ from lt_bench.data.content import look, of_source
 from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.published import has_lists, what_differs
 from lt_bench.data.same_images import same_images
-from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.image_lists import ImageLists, describe
 from lt_bench.data.sources.lists import ImageFiles
 
 SHOWN = 10
 
 
 def remarks(config: Config, lists: ImageLists) -> Iterator[str]:
-    """What was passed over, classes that a part has no image of, and lists that are not the published ones."""
+    """What was passed over or turned, classes without an image in a part, and lists that are not the published ones."""
     yield from lists.remarks
     yield from untested(lists)
     yield from (f"{part}: {what}" for part, what in unpublished(config, lists).items())
@@ -40,6 +40,14 @@ def untested(lists: ImageLists) -> Iterator[str]:
     for part, files in lists.parts().items():
         if part != "train" and (missing := lists.without_images(files)):
             yield f"{part}: no image of {listed(missing)}"
+
+
+def of_test_part(config: Config, lists: ImageLists, test: ImageFiles) -> Iterator[str]:
+    """What is said of a test part that is cut from the training images."""
+    cut = f"dataset.test_fraction={config.dataset.test_fraction:g}, split_seed={config.split_seed}"
+    yield f"test: {describe(test, lists.num_classes)}, cut from the training images ({cut})"
+    if missing := lists.without_images(test):
+        yield f"test: no image of {listed(missing)}: their only one is trained on"
 
 
 def unpublished(config: Config, lists: ImageLists) -> dict[str, str]:

@@ -9,7 +9,7 @@ from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
 from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
-from lt_bench.config.signatures import class_attribute
+from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
@@ -21,7 +21,7 @@ from lt_bench.preflight.names import misnamed
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
-    of_run = (_tail, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
+    of_run = (_tail, _test, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
 
@@ -118,12 +118,20 @@ def _validation(config: Config) -> Iterator[str]:
         )
 
 
+def _test(config: Config) -> Iterator[str]:
+    data = config.dataset
+    if data.test_fraction == 1:
+        yield "dataset.test_fraction=1 leaves nothing to train on; set it below 1, for example 0.2"
+    if data.test_fraction and "test_fraction" not in parameters(data._target_):
+        yield f"dataset.test_fraction: dataset={data.name} has a test part of its own; set dataset.test_fraction=0"
+
+
 def _lists(config: Config) -> Iterator[str]:
     if config.dataset.split_dir is None:
         return
     if config.split_seed < 1:
         yield f"split_seed={config.split_seed}: dataset.split_dir has the splits split1, split2, ...; set split_seed=1"
-    for key in ("pool_per_class", "validation_fraction", "validation_per_class", "probe_list"):
+    for key in ("pool_per_class", "validation_fraction", "validation_per_class", "test_fraction", "probe_list"):
         if getattr(config.dataset, key):
             yield f"dataset.{key} and dataset.split_dir exclude each other: lists say which images there are; set one"
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config.own_code import OwnCode
 from lt_bench.config.schema import Config, node, schema
 from lt_bench.config.yaml_text import parse_yaml
-from lt_bench.errors import UsageError
+from lt_bench.errors import DataError, UsageError
 from lt_bench.files import SMALL, read_json, read_text, write_json
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities
@@ -141,7 +141,7 @@ def _is_of(folder: Path, config: Config) -> bool:
             values[key]["name"] = node(config, f"{key}.name")
         before = validate(OmegaConf.merge(schema(), values, {"trust": config.trust}), frozen=True)  # type: ignore[arg-type]
         return identities(_any(before))[1] == identities(_any(config))[1]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, OmegaConfBaseException):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, DataError, OmegaConfBaseException):
         return False  # no config of this version: another run
 
 

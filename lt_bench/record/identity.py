@@ -19,7 +19,7 @@ from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
-from lt_bench.data.content import look
+from lt_bench.data.content import look, looked_at_once, number_of_classes
 from lt_bench.data.files.digests import UNREADABLE, digests
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
@@ -40,6 +40,7 @@ PROBE_CONTENT, PROBE_LIST = f"{CONTENT}.probe", "dataset.probe_list"
 PROBED = (PROBE_LISTS, PROBE_CONTENT, PROBE_LIST)
 
 
+@looked_at_once()
 def identity_values(config: Config) -> dict[str, Any]:
     """Dotted keys that decide the result, with their values, less every key that has its default.
 
@@ -57,7 +58,7 @@ def identity_values(config: Config) -> dict[str, Any]:
         for name in ("lr", "epochs"):
             if defaults.get(f"{training}.schedule.{name}", REQUIRED) is REQUIRED:
                 defaults[f"{training}.schedule.{name}"] = node(config, f"{training}.{name}")
-    values = flat(plain(config))
+    values = flat(plain(config)) | {"dataset.num_classes": number_of_classes(config)}
     for key in optimizers.NODES:
         words, usual = optimizers.in_identity(node(config, key) or {})
         values = {name: value for name, value in values.items() if not _under(name, (key,))}

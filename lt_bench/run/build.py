@@ -36,7 +36,7 @@ def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method
     """The method of stage one on a device, and what was loaded into its encoder; raises UsageError."""
     _seed(config, StageName.ONE)
     encoder, loaded = new_encoder(config)
-    info = TrainInfo(data.train.labels, config.dataset.num_classes, config.train.epochs)
+    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs)
     method: Method = build(config.method, "method", encoder, info)
     if config.compile:
         for part in method.modules():  # in place, so that the names in the state do not change
@@ -78,7 +78,7 @@ def new_rule(
     with keyed("stage_two"):
         images = data.for_stage_two(rule.train_split, rule.shots, rule.shot_seed)
         training = config.stage_two.train or config.train
-        info = TrainInfo(images.labels, config.dataset.num_classes, training.epochs)
+        info = TrainInfo(images.labels, data.num_classes, training.epochs)
         method = rule.build(stage_one.evaluated_encoder(), stage_one.classifier, info)
     return rule, method.to(device), images
 

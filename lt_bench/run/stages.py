@@ -16,10 +16,12 @@ from lt_bench.command import keep_trace, printable
 from lt_bench.config.schema import Config, Training
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
+from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.data.content import changed_since
 from lt_bench.data.load import Data, Images, load_data
+from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
 from lt_bench.engine import checkpoint, distributed, threads
@@ -74,7 +76,23 @@ class Runner:
             print(f"lt_bench: {printable(remark)}", file=sys.stderr)
         if data.same_images:
             self.circumstances.provenance[SAME_IMAGES] = list(data.same_images)
+        self._read_evaluated(data)
         return data
+
+    def _read_evaluated(self, data: Data) -> None:
+        """Read what will be evaluated on once, before anything is trained for it; DataError names what cannot be."""
+        evaluation, problems = self.config.evaluation, list[str]()
+        for part in sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"}):
+            images = data.validation if part == "validation" else data.test
+            if isinstance(images, DiskImages) and self.processes.rank == 0:
+                problems += images.unreadable(f"reading {part} images", self.config.progress)
+        if distributed.from_rank0(len(problems), self.device):
+            more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
+            advice = (
+                "what is evaluated on is read before training, and never left out: mend these or take them away; "
+                "python -m lt_bench.data check, with the same overrides, finds every problem"
+            )
+            raise DataError("\n".join([*problems[:SHOWN], *more, advice]))
 
     @property
     def held_out(self) -> Images:
@@ -223,7 +241,7 @@ class Runner:
         score = None
         if best:
             held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
-            score = Scorer(method, held_out, config.dataset.num_classes, config.evaluation.batch_size)
+            score = Scorer(method, held_out, self.data.num_classes, config.evaluation.batch_size)
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)

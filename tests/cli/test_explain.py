@@ -84,7 +84,7 @@ def test_what_a_key_takes(key, said):
         (["method.warm_epochs", "train.epochs=75", "method.warm_epochs=9"], "9, from the command line"),
         (["train.drop_last"], "false, the default"),
         (["dataset.num_classes", "dataset=cifar100_lt"], "100, from conf/dataset/cifar100_lt.yaml"),
-        (["dataset.num_classes", "dataset=image_folder"], "no value yet"),
+        (["dataset.num_classes", "dataset=image_folder"], "null, the default"),
         (["imbalance.factor", "dataset=cifar100_lt"], "100.0, from conf/imbalance/if100.yaml"),
         (["method.beta"], "0.25, from conf/method/sbcl.yaml"),
         (["method.beta", "~method.beta"], "0.25, the default"),

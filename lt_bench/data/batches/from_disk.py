@@ -28,6 +28,7 @@ from lt_bench.data.batches.worker import (
     stop_signals_blocked,
 )
 from lt_bench.data.files.pixels import PixelSource
+from lt_bench.data.files.readable import unreadable
 from lt_bench.errors import DataError
 
 PREFETCH = 2  # tasks that every worker prepares ahead
@@ -50,7 +51,7 @@ class _Due(NamedTuple):
 
 
 class DiskImages:
-    """The images of a split with labels (N,) on a device, read again in every epoch by ``workers`` processes.
+    """The images of a split with names and labels (N,) on a device, read again in every epoch by ``workers`` processes.
 
     Crops are drawn here, for whole batches, and sent to the workers, so the images depend neither on the number of
     workers nor on that of processes. ``workers`` 0 reads in this process. Where ``skip``, images that cannot be read
@@ -60,19 +61,24 @@ class DiskImages:
     def __init__(
         self,
         images: PixelSource,
+        names: Sequence[str],
         labels: Tensor,
         build_view: Callable[[str], Pipeline],
         size: int,
         workers: int,
         skip: bool = False,
     ) -> None:
-        self.labels = labels
+        self.names, self.labels = names, labels
         self.skipped = torch.zeros_like(labels, dtype=torch.bool)
         self.reader = Reader(images, labels.cpu().numpy(), skip)
         self._build_view, self._size, self._workers = build_view, size, workers
         self._views: dict[str, SplitView] = {}
         self._branch_free = labels.device.type != "cpu"
         self._trainer: _Pool | None = None
+
+    def unreadable(self, title: str, shown: bool) -> list[str]:
+        """What is wrong with images that cannot be read; see ``files.readable``."""
+        return unreadable(self.reader.images, self.names, self._workers, title, shown)
 
     def view(self, name: str) -> SplitView:
         """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from lt_bench.data.files.digests import NONE, Digest
+from lt_bench.data.files.digests import NONE, Digest, stamp_of
 from lt_bench.data.files.image_file import StoredForm, decode, read_below, real_root
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
@@ -133,6 +133,15 @@ class PackedImages:
         self.offsets, self.sizes, self.crc32 = index["offsets"], index["sizes"], index["crc32"]
         self._files = (index.get("file_sha256"), index.get("file_sizes"))
         self._bytes: NDArray[np.uint8] | None = None
+
+    @property
+    def place(self) -> str:
+        """The folder of the copy."""
+        return str(self.folder.absolute())
+
+    def stamp(self, position: int) -> str:
+        """The stamp of the file of all images, as ``digests`` knows it, and where in it an image is."""
+        return f"{stamp_of(str(self.folder / IMAGES))} {self.offsets[max(self.rows[position], 0)]}"
 
     def made_of(self) -> list[Digest]:
         """The digests of the files that the images were made of, UNREADABLE for an image that is not in the copy.

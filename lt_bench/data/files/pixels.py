@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lt_bench.config.schema import Config
+from lt_bench.data.files.digests import NONE, stamp_of
 from lt_bench.data.files.image_file import StoredForm, opened, read_below, real_root
 from lt_bench.data.files.packed import PackedImages
 from lt_bench.data.files.rgb import PLAIN, dropped, to_rgb
@@ -17,6 +18,13 @@ from lt_bench.data.files.rgb import PLAIN, dropped, to_rgb
 
 class PixelSource(Protocol):
     """A sequence of decoded images."""
+
+    @property
+    def place(self) -> str:
+        """The folder that all lie in."""
+
+    def stamp(self, position: int) -> str:
+        """What an image is stored as: changes with its file, and with the form in which it is read."""
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, (H, W, 3); raises BadImage, which names it."""
@@ -30,6 +38,20 @@ class FileImages:
         # one block of memory, which processes share
         self.names = np.array([name.encode("utf-8", "surrogateescape") for name in names], dtype=np.bytes_)
 
+    @property
+    def place(self) -> str:
+        """The root."""
+        return self.root
+
+    def stamp(self, position: int) -> str:
+        """The stamp of a file, as ``digests`` knows it, and the form; that of none where there is no such file."""
+        file = stamp_of(f"{self.root}/{self._name(position)}")
+        return file if file == NONE.stamp else f"{file} {self.form} {self.follow_links}"
+
+    def _name(self, position: int) -> str:
+        name: str = self.names[position].decode("utf-8", "surrogateescape")
+        return name
+
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, decoded whole; raises BadImage, which names it."""
         return self._formed(*self._opened(position))
@@ -40,7 +62,7 @@ class FileImages:
         return self._formed(image, name), dropped(image) if self.form.pixels == PLAIN else None
 
     def _opened(self, position: int) -> tuple[Image.Image, str]:
-        name = self.names[position].decode("utf-8", "surrogateescape")
+        name = self._name(position)
         return opened(read_below(self.root, name, self.follow_links), name), name
 
     def _formed(self, image: Image.Image, name: str) -> NDArray[np.uint8]:

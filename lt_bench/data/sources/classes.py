@@ -9,6 +9,7 @@ paths in the list tell which number belongs to which folder; where they do not, 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -30,14 +31,20 @@ class Classes(NamedTuple):
     rule: str
     numbers: dict[str, dict[str, int]]
     problems: dict[str, list[Problem]]
+    num_classes: int
 
 
-def settle(parts: Mapping[str, Written], num_classes: int, order: Sequence[str] | str | None = None) -> Classes:
-    """The numbers of all labels; ``order`` are the names of classes 0, 1, ..., or "alphabetical", or not given."""
+def settle(parts: Mapping[str, Written], num_classes: int | None, order: Sequence[str] | str | None = None) -> Classes:
+    """The numbers of all labels; ``order`` are the names of classes 0, 1, ..., or "alphabetical", or not given.
+
+    ``num_classes`` None: as many as ``order`` has, or as the training part has.
+    """
     train = parts["train"]
     if order == ALPHABETICAL:
         named = next((part for part in parts.values() if not _is_numbered(part)), train)
         order = _sorted(_labels(named))
+    if num_classes is None:
+        num_classes = _count(train) if order is None else len(order)
     if order is not None:
         names, rule = list(order), "dataset.classes"
         known = {name: index for index, name in enumerate(names)}
@@ -66,10 +73,25 @@ def settle(parts: Mapping[str, Written], num_classes: int, order: Sequence[str] 
         numbers[part] = {label: index for label, index in own.items() if index < num_classes}
         problems[part] += _unmatched(written, numbers[part], known, num_classes, rule, train.origin)
         problems[part] += _one_number_twice(written, numbers[part])
+        problems[part] += _one_value_twice(written, numbers[part])
         if rule == "number" and not _is_list_of_numbers(written):
             for label, index in numbers[part].items():
                 names[index] = label
-    return Classes(names, rule, numbers, problems)
+    return Classes(names, rule, numbers, problems, num_classes)
+
+
+def _count(train: Written) -> int:
+    """How many classes the training part has.
+
+    Numbers of a list count from 0, so that the largest tells; one beyond the number of images is a mistake.
+    """
+    labels = _labels(train)
+    values = {number(label) for label in labels}
+    numbers = values - {None}
+    if not _is_list_of_numbers(train):
+        return len(labels) if None in values else len(numbers)
+    up_to = 1 + max((value for value in numbers if value is not None), default=-1)
+    return up_to if up_to <= len(train.rows) else len(numbers)
 
 
 def number(label: str) -> int | None:
@@ -196,7 +218,7 @@ def _contradictions(
 ) -> Iterator[Problem]:
     """Numbers of a list that mean another class by ``dataset.classes`` than the folders of its images say."""
     for label in sorted(label for label in told if own.get(label) != told[label]):
-        meant = names[own[label]] if label in own else "none"
+        meant = names[own[label]] if own.get(label, len(names)) < len(names) else "none"
         what = f"label {label!r} is {meant!r} by dataset.classes, and its images lie in {names[told[label]]!r}"
         yield Problem(written.origin, 0, what)
 
@@ -224,7 +246,8 @@ def _unmatched(
     left = [row for row in written.rows if row.label not in numbers]
     if rule == "number" and _is_list_of_numbers(written):
         for row in left:
-            yield Problem(written.origin, row.line, f"label {row.label!r} is not one of 0 .. {num_classes - 1}")
+            digits = "" if row.label.isascii() else ", which are written with the digits 0 to 9"
+            yield Problem(written.origin, row.line, f"label {row.label!r} is not one of 0 .. {num_classes - 1}{digits}")
         return
     if left and written.origin != train and _is_list_of_numbers(written) and not numbers:
         what = f"its labels are numbers, the classes of {train} have names, and no folders in its paths tell which"
@@ -250,6 +273,20 @@ def _one_number_twice(written: Written, numbers: Mapping[str, int]) -> Iterator[
         if value in first:
             yield Problem(written.origin, 0, f"the folders {first[value]!r} and {label!r} are one class")
         first[value] = label
+
+
+def _one_value_twice(written: Written, numbers: Mapping[str, int]) -> Iterator[Problem]:
+    """Labels of different classes that are two spellings of one number, such as 1 and +1 or a 1 of another script."""
+    first: dict[float, str] = {}
+    for label, index in numbers.items():
+        plain = unicodedata.normalize("NFKC", label)
+        if written.form != "folder" and re.fullmatch(r"[+-]?\d+(\.\d*)?", plain):
+            other = first.setdefault(float(plain), label)
+            if numbers[other] != index:
+                what = (
+                    f"the labels {other!r} and {label!r} are one number and would be two classes; write it in one way"
+                )
+                yield Problem(written.origin, 0, what)
 
 
 def named_by_folders(files: ImageFiles) -> dict[int, str]:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
-from lt_bench.data.sources.lists import ImageFiles, Problem, numbered, read_names, read_rows
+from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
+USUAL = "train"  # the training list where nobody names one
+FEWEST = 2  # classes
 SHOWN = 10  # problems in the message of an error; the check command shows all
 
 
 class ImageLists(NamedTuple):
     """The parts of a data set below one root, the problems of their lists, and the number of classes.
 
-    ``classes`` are the names of the classes by number, as far as there are any, and ``class_rule`` is what numbered
-    them: "number", "name" or "dataset.classes". ``remarks`` are what a user is told of the lists
-    although nothing is wrong.
+    Without ``test``, that part is cut from the training images. ``classes`` are the names of the classes by number, as
+    far as there are any, and ``class_rule`` is what numbered them: "number", "name" or "dataset.classes". ``remarks``
+    are what a user is told of the lists although nothing is wrong.
     """
 
     root: Path
     train: ImageFiles
     validation: ImageFiles | None
-    test: ImageFiles
+    test: ImageFiles | None
     num_classes: int
     problems: list[Problem]
     probe: ImageFiles | None = None
@@ -64,8 +67,9 @@ def read(
     list_dir: str | None,
     train_list: str,
     validation_list: str | None,
-    test_list: str,
-    num_classes: int,
+    test_list: str | None,
+    num_classes: int | None = None,
+    test_fraction: float = 0.0,
     probe_list: str | None = None,
     train_images: int | None = None,
     validation_images: int | None = None,
@@ -78,23 +82,21 @@ def read(
 
     A list is looked for in ``list_dir`` (null: in ``root``); a folder of classes in ``root``. The probe list may name
     training images again; no other image may be named twice. The numbers are those of the published lists, null for
-    unknown: images of each part, and the ``class_sizes`` of the smallest and
-    largest training class. A validation or test part of known size has the same number of images in every class.
-    ``classes`` is a file of names in the order of the classes, or "alphabetical"; null: see ``classes.settle``.
+    unknown: images of each part, and ``class_sizes`` of the smallest and largest training class. A validation or test
+    part of known size has as many images in every class.
+    ``classes`` is a file of names in the order of the classes, or "alphabetical"; null: see ``classes.settle``, as for
+    ``num_classes`` None. With a ``test_fraction`` there is no test part yet, see ``splits.split.make_split``.
     ``follow_links``: folders of classes may be links out of the root.
-    Raises DataError for a list that is missing or cannot be read.
+    Raises DataError for a list that is missing or cannot be read, and for a test list beside a test fraction.
     """
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
-    written = {part: read_rows(path, root, follow_links) for part, path in find(root, list_dir, named).items()}
-    remarks = [f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks]
-    for part in written.keys() - {"train"}:  # these have the classes of the training part
-        known = {row.label for row in written["train"].rows}
-        unknown = [name for name in written[part].empty if name not in known]
-        remarks += [f"{part}: no image in the folder of a class {name!r}, which is none" for name in unknown]
-        written[part] = written[part]._replace(empty=())
+    found = find(root, list_dir, named, test_fraction)
+    written = {part: read_rows(path, root, follow_links) for part, path in found.items()}
+    remarks = (*_remarks(written),)
+    written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
-    settled = settle(written, num_classes, given)
+    count = (settled := settle(written, num_classes, given)).num_classes
     parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
     for part, listed in written.items():
         parts[part], problems = numbered(listed, settled.numbers[part])
@@ -103,39 +105,74 @@ def read(
     folders = named_by_folders(parts["train"])
     names |= {label: name for label, name in folders.items() if names.get(label) == str(label)}
     lists = ImageLists(
-        *(root, parts["train"], parts.get("validation"), parts["test"], num_classes, [], parts.get("probe")),
-        classes=[names.get(label, str(label)) for label in range(num_classes)],
+        *(root, parts["train"], parts.get("validation"), parts.get("test"), count, [], parts.get("probe")),
+        classes=[names.get(label, str(label)) for label in range(count)],
         class_rule=settled.rule,
-        remarks=tuple(remarks),
+        remarks=remarks,
     )
-    if classes is not None and len(settled.names) != num_classes:
-        what = f"{len(settled.names)} names, and dataset.num_classes={num_classes}"
+    if classes is not None and len(settled.names) != count:
+        what = f"{len(settled.names)} names, and dataset.num_classes={count}"
         lists.problems.append(Problem(f"dataset.classes={classes}", 0, what))
     for part, files in parts.items():
+        if not files.names and not wrong[part]:
+            lists.problems.append(Problem(files.origin, 0, f"no image in this {part} list"))
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
-    uncounted = [name for name in written["train"].empty if name not in settled.numbers["train"]]
-    lists.problems.extend(Problem(parts["train"].origin, 0, f"class {name!r} has no image") for name in uncounted)
+    for name in (name for name in written["train"].empty if name not in settled.numbers["train"]):
+        lists.problems.append(Problem(parts["train"].origin, 0, f"class {name!r} has no image"))
     lists.problems.extend(_shared(parts))
     return lists
 
 
-def find(root: Path, list_dir: str | None, named: Mapping[str, str | None]) -> dict[str, Path]:
+def _remarks(written: Mapping[str, Written]) -> Iterator[str]:
+    """What is said of the lists, and of folders without images that are no classes of the training part."""
+    yield from (f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks)
+    known = {row.label for row in written["train"].rows}
+    for part in written.keys() - {"train"}:
+        for name in (name for name in written[part].empty if name not in known):
+            yield f"{part}: no image in the folder of a class {name!r}, which is none"
+
+
+def find(
+    root: Path, list_dir: str | None, named: Mapping[str, str | None], test_fraction: float = 0.0
+) -> dict[str, Path]:
     """The paths of the named lists: folders of classes below the root, or files in the folder of lists.
 
+    With a ``test_fraction`` there may be none of the test part, and the root may be a folder of classes itself.
     Raises DataError for those that are missing.
     """
     lists = _folder_of_lists(root, list_dir)
     given = {part: name for part, name in named.items() if name is not None}
-    paths = {part: root / name if (root / name).is_dir() else lists / name for part, name in given.items()}
-    missing = [part for part, path in paths.items() if not path.exists()]
-    if missing:
-        places = [f"no {part} list: {paths[part].resolve()}" for part in missing]
+    paths = {part: root / name if os.path.isdir(root / name) else lists / name for part, name in given.items()}
+    missing = [part for part, path in paths.items() if not os.path.exists(path)]
+    if test_fraction and "test" in paths:
+        if "test" not in missing:
+            raise DataError(
+                f"there is a test list, {paths['test']}, and dataset.test_fraction={test_fraction:g} is to cut a test "
+                "part from the training images; set dataset.test_list=null, or dataset.test_fraction=0"
+            )
+        missing.remove("test")
+        del paths["test"]
+    if test_fraction and missing == ["train"] and named["train"] == USUAL and os.path.isdir(root):
+        return {**paths, "train": root}
+    if missing or "test" not in paths and not test_fraction:
+        places = [f"no {part} list: {paths[part].absolute()}" for part in missing] or ["no test list is named"]
         raise DataError(
             "\n".join(places)
-            + f"\npoint to the images with dataset.root=DIR (now {root.resolve()}), to the lists with "
-            f"dataset.list_dir=DIR, or name others, files or folders of classes, with dataset.{missing[0]}_list=NAME"
+            + f"\npoint to the images with dataset.root=DIR (now {root.absolute()}), to the lists with "
+            "dataset.list_dir=DIR, or name others, files or folders of classes, with "
+            f"dataset.{(missing or ['test'])[0]}_list=NAME{_unsplit(missing, root)}"
         )
     return paths
+
+
+def _unsplit(missing: Sequence[str], root: Path) -> str:
+    """What to type for images that nobody has split, where that may be what is there."""
+    if set(missing) - {"train", "test"} or missing == ["train"] or not os.path.isdir(root):
+        return ""
+    whole = f", or the folders in {root.absolute()} are the classes" if "train" in missing else ""
+    return (
+        f"\nwhere there is no test part yet{whole}: dataset.test_fraction=0.2 cuts one from the images of every class"
+    )
 
 
 def _folder_of_lists(root: Path, list_dir: str | None) -> Path:
@@ -146,10 +183,14 @@ def _miscounted(
     lists: ImageLists, files: ImageFiles, images: int | None, part: str, class_sizes: list[int] | None
 ) -> Iterator[Problem]:
     """The problems of a list that its counts show."""
+    if not lists.num_classes:
+        return
     sizes = np.bincount(files.labels, minlength=lists.num_classes)
     if images is not None and len(files.names) != images:
         yield Problem(files.origin, 0, f"{len(files.names):,} images, expected {images:,} (dataset.{part}_images)")
     if part == "train":
+        if lists.num_classes < FEWEST:
+            yield Problem(files.origin, 0, f"{lists.num_classes} class, and a data set has {FEWEST} or more")
         for name in lists.without_images(files):
             yield Problem(files.origin, 0, f"{name} has no image (dataset.num_classes={lists.num_classes})")
         if class_sizes and [sizes.min(), sizes.max()] != class_sizes:

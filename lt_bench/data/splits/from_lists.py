@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.sources.lists import BLANKS, read_lines
 from lt_bench.data.splits.imbalance import Profile, class_counts
-from lt_bench.data.splits.list_files import LAYOUT, split_files
+from lt_bench.data.splits.list_files import LAYOUT, lists_below, split_files
 from lt_bench.data.splits.split import Split
-from lt_bench.errors import UsageError
-from lt_bench.files import read_array, read_text
+from lt_bench.errors import DataError, UsageError
+from lt_bench.files import read_array
 
 
 def read_split(
@@ -43,8 +46,11 @@ def read_split(
     for name, path in paths.items():
         try:
             lists[name] = _read(path, len(labels))
-        except (OSError, ValueError, OverflowError) as error:
+        except (OSError, ValueError, OverflowError, DataError) as error:
             problems.append(f"{path}: {error}")
+    for same in lists_below(folder).values():
+        if len(same) > 1:
+            problems.append(f"{same[0]} and {same[1].name} are two lists for one purpose; keep one of them")
     if "train" not in paths:
         there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
         fault = f"has no split{number}/train, but {there}" if folder.is_dir() else "does not exist"
@@ -69,8 +75,8 @@ def read_split(
 
 def _read(path: Path, images: int) -> NDArray[np.int64]:
     """The positions in a file, ascending."""
-    if path.suffix == ".npy":
-        numbers = read_array(path)
+    if path.suffix.lower() == ".npy":
+        numbers = _array(path)
     else:
         numbers = np.array(list(_lines(path)), dtype=np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
@@ -84,19 +90,29 @@ def _read(path: Path, images: int) -> NDArray[np.int64]:
     return positions
 
 
+def _array(path: Path) -> NDArray[Any]:
+    """The array in a file; OSError, ValueError for one that is damaged."""
+    try:
+        return read_array(path)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # NumPy evaluates a header as Python's literals, with whatever these raise
+        raise ValueError(f"no array ({type(error).__name__}: {error})") from error
+
+
 def _lines(path: Path) -> Iterator[int]:
-    for row, line in enumerate(read_text(path).splitlines(), start=1):
-        try:
-            if text := line.strip():
-                yield int(text)
-        except ValueError:
-            raise ValueError(f"expected one position per line, found {text[:40]!r} in line {row}") from None
+    for row, line in enumerate(read_lines(path), start=1):
+        text = line.strip(BLANKS)
+        if re.fullmatch(r"[+-]?[0-9]+", text):
+            yield int(text)
+        elif text:
+            raise ValueError(f"expected one position per line, found {text[:40]!r} in line {row}")
 
 
 def _wrong_shots(name: str, found: NDArray[np.int64]) -> Iterator[str]:
     """The problems of the class sizes (C,) of a few-shot list."""
     shots = int(name.rpartition("_")[2].removesuffix("shot"))
-    if found.sum() != shots * len(found):
+    if int(found.sum()) != shots * len(found):
         yield (
             f"expected {shots} images of each of {len(found)} classes, {shots * len(found)}, found {found.sum()}; name "
             "the list by its number of images per class"
@@ -112,7 +128,11 @@ def _wrong_counts(found: NDArray[np.int64], largest: int, factor: float | None, 
             yield f"class {found.argmin()} has no image; check that the list is of this data set"
         return
     sizes = np.sort(found)[::-1]
-    expected = np.array(class_counts(largest, len(found), factor, profile))
+    try:
+        expected = np.array(class_counts(largest, len(found), factor, profile))
+    except UsageError as error:
+        yield f"{largest} images of each class are not held out; {error}"
+        return
     if not np.array_equal(sizes, expected):
         rank = int((sizes != expected).argmax())
         yield (

@@ -36,9 +36,10 @@ def class_counts(largest: int, num_classes: int, factor: float, profile: Profile
     else:
         raise UsageError(f"imbalance.profile is exponential or step, not {profile!r}")
     if 0 in counts:
+        lower = f"imbalance.factor below {largest}, " if largest > 1 else ""
         raise UsageError(
             f"class {counts.index(0)} would have no image: the largest class has {largest} and imbalance.factor is "
-            f"{factor:g}; set imbalance.factor below {largest}"
+            f"{factor:g}; set {lower}imbalance=native to keep all images, or dataset.pool_per_class=null or higher"
         )
     return counts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -18,14 +19,34 @@ STAGE_ONE = ("train", "validation")  # the lists that an encoder depends on
 
 def split_files(folder: Path, number: int) -> dict[str, Path]:
     """Files of a split by their purpose; few-shot lists of all splits, as split1/probe_100shot."""
-    own = f"split{number}/"
+    own, there = f"split{number}/", lists_below(folder)
     places = {"train": [own + "train"], **{name: [own + name, name] for name in ("validation", "probe_full")}}
-    shots = sorted(
-        {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("split*/probe_*shot.*")}
-    )
-    places |= {name: [name] for name in shots if re.fullmatch(r"split\d+/probe_\d+shot", name)}
-    files = {name: [folder / (where + suffix) for where in places[name] for suffix in SUFFIXES] for name in places}
-    return {name: next(filter(Path.is_file, files[name])) for name in files if any(map(Path.is_file, files[name]))}
+    places |= {name: [name] for name in sorted(there) if re.fullmatch("split[0-9]+/probe_[0-9]+shot", name)}
+    files = {name: [path for where in places[name] for path in there.get(where, [])] for name in places}
+    return {name: found[0] for name, found in files.items() if found}
+
+
+def lists_below(folder: Path) -> dict[str, list[Path]]:
+    """The files in a folder and in those of its splits that have the suffix of a list, by place and name without it.
+
+    Capitals make no difference. What has the name is taken, also where it turns out to be no file: a list that is left
+    out would be another split.
+    """
+    found: dict[str, list[Path]] = {}
+    for place in ("", *_names(folder)):
+        for name in _names(folder / place) if not place or place.lower().startswith("split") else ():
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES:
+                found.setdefault(f"{place}/{stem}".strip("/").lower(), []).append(folder / place / name)
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none where it is no folder, or not to be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
 
 
 def checksums(folder: Path, number: int) -> dict[str, str]:

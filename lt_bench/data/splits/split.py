@@ -20,6 +20,7 @@ from lt_bench.files import parse_json, read_bytes
 _MIN_CLASS_FOR_VALIDATION = 5
 _SHOTS_STREAM = 3
 _BALANCED_STREAM = 2
+_TEST_STREAM = 4
 _VALIDATION_STREAM = 1  # not the stream of the selection, which must not depend on the validation fraction
 
 
@@ -27,7 +28,8 @@ _VALIDATION_STREAM = 1  # not the stream of the selection, which must not depend
 class Split:
     """Positions in the training images: train (M,), validation (V,), balanced (P,); class_counts (C,) of train.
 
-    ``balanced`` is every image of the pool that is not held out for validation, whether the tail's cut kept it or not.
+    ``balanced`` is every image of the pool that is not held out, whether the tail's cut kept it or not. ``test`` (T,)
+    are those that are the test part, where a data set has no other.
     ``lists`` are the lists that the split was read from, by name, and those of few-shot probes beside them.
     """
 
@@ -36,6 +38,7 @@ class Split:
     class_counts: list[int]
     balanced: NDArray[np.int64]
     lists: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    test: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def make_split(
@@ -48,9 +51,11 @@ def make_split(
     pool_per_class: int | None,
     validation_fraction: float,
     validation_per_class: int = 0,
+    test_fraction: float = 0.0,
 ) -> Split:
-    """Cut the training images with ``labels`` (N,) into a long-tailed train part and a validation part.
+    """Cut the training images with ``labels`` (N,) into a long-tailed train part, a validation and a test part.
 
+    The test part is cut first: ``test_fraction`` of every class, rounded, at least one image, and leaves at least one.
     ``factor`` None keeps all images in file order ("native"); else see ``imbalance.select``. ``pool_per_class`` first
     restricts every class to its first images in file order. The validation part takes the fraction of every class
     with 5 images or more, at least one image, and leaves at least one; it never changes which images are selected.
@@ -62,7 +67,10 @@ def make_split(
         raise UsageError(f"dataset.validation_fraction is at least 0 and below 1, not {validation_fraction:g}")
     if pool_per_class is not None and pool_per_class < 1:
         raise UsageError(f"dataset.pool_per_class is at least 1 or null, not {pool_per_class}")
-    pool = [positions[:pool_per_class] for positions in positions_by_class(labels, num_classes)]
+    test = test_part(labels, num_classes, test_fraction, seed)
+    left = np.ones(len(labels), dtype=bool)
+    left[test] = False
+    pool = [positions[left[positions]][:pool_per_class] for positions in positions_by_class(labels, num_classes)]
     sizes = [len(positions) for positions in pool]
     if 0 in sizes:
         raise UsageError(f"class {sizes.index(0)} has no training image; check the labels and dataset.num_classes")
@@ -75,7 +83,7 @@ def make_split(
     train = selected[~held_out]
     validation = np.concatenate([aside, selected[held_out]])
     counts = np.bincount(labels[train], minlength=num_classes).tolist()
-    return Split(train, validation, counts, np.setdiff1d(np.concatenate(pool), validation))
+    return Split(train, validation, counts, np.setdiff1d(np.concatenate(pool), validation), test=test)
 
 
 def draw_shots(labels: NDArray[np.integer], num_classes: int, shots: int, seed: int) -> NDArray[np.int64]:
@@ -93,6 +101,24 @@ def draw_shots(labels: NDArray[np.integer], num_classes: int, shots: int, seed: 
         )
     random = np.random.RandomState((seed, _SHOTS_STREAM))
     return np.sort(np.concatenate([random.permutation(positions)[:shots] for positions in by_class]))
+
+
+def test_part(labels: NDArray[np.integer], num_classes: int, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Positions of the test part, ascending; a class of one image has none in it, so that it can be trained on.
+
+    Raises UsageError for a fraction that leaves nothing to train on, and where no class has two images.
+    """
+    if not 0 <= fraction < 1:
+        raise UsageError(f"dataset.test_fraction is at least 0 and below 1, not {fraction:g}")
+    random = np.random.RandomState((seed, _TEST_STREAM))
+    chosen = [np.empty(0, dtype=np.int64)]
+    for positions in positions_by_class(labels, num_classes) if fraction else ():
+        wanted = min(max(1, round(len(positions) * fraction)), len(positions) - 1)
+        chosen.append(random.permutation(positions)[: max(wanted, 0)])
+    test = np.sort(np.concatenate(chosen))
+    if fraction and not len(test):
+        raise UsageError(f"dataset.test_fraction={fraction:g} cuts no image: a class needs two, one to train on")
+    return test
 
 
 def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> NDArray[np.int64]:
@@ -122,6 +148,7 @@ def manifest(
 ) -> dict[str, object]:
     """What identifies a split, as plain JSON values: settings, counts, SHA-256 of the positions as '<i8' bytes."""
     lists = {"lists": {name: _sha256(positions) for name, positions in split.lists.items()}} if split.lists else {}
+    test = {"test_sha256": _sha256(split.test)} if len(split.test) else {}
     return {
         "dataset": dataset,
         "imbalance_factor": factor,
@@ -133,6 +160,7 @@ def manifest(
         "validation_images": len(split.validation),
         "validation_sha256": _sha256(split.validation),
         "test_images": test_images,
+        **test,
         **lists,
     }
 

@@ -99,7 +99,7 @@ def test_what_a_plain_conversion_drops_is_said(root, capsys):
         (["chek"], "invalid choice: 'chek'"),
         ([], "the following arguments are required: command"),
         (["check", "dataset=no"], "unknown dataset 'no'"),
-        (["check", "dataset=image_folder"], "dataset.num_classes has no value"),
+        (["check", "dataset=digits_lt", "dataset.test_fraction=0.2"], "dataset=digits_lt has a test part of its own"),
         (["check", "dataset=digits_lt"], "dataset=digits_lt is verified whenever it is read"),
         (["check", "dataset=imagenet_lt", "dataset.workers=-1"], "dataset.workers= takes numbers from 0"),
     ],

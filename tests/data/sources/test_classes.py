@@ -204,6 +204,14 @@ def test_an_order_that_contradicts_the_folders_in_the_paths_is_refused(tmp_path)
     assert read(tmp_path, "folder", "csv_names", "dataset.classes=alphabetical").problems == []
 
 
+def test_numbers_beyond_an_order_that_is_too_short_are_refused(tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path, part, NAMES["words"])
+    (tmp_path / "order.txt").write_text("owl\ncat\nyak\n")  # yak, whose number in the lists is 11, at place 2
+    problems = [str(one) for one in read(tmp_path, "text", "text", "dataset.classes=order.txt").problems]
+    assert "3 names, and dataset.num_classes=12" in " ".join(problems)
+
+
 def test_names_are_numbered_by_the_alphabet_and_numbers_by_their_size(tmp_path):
     for names in ("words", "from 1"):
         for part in ("train", "test"):

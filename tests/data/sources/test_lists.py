@@ -1,9 +1,11 @@
 """Lists of image files in their three forms, and every kind of line that is wrong."""
 
+import os
+
 import pytest
 
 from lt_bench.data.sources.classes import settle
-from lt_bench.data.sources.lists import leaves_root, numbered, read_rows
+from lt_bench.data.sources.lists import leaves_root, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
 
@@ -65,7 +67,7 @@ def test_every_wrong_line_is_named_at_once(tmp_path):
     rows, _, problems = read(path)
     assert rows == [("ok.jpg", 0, 1)]
     assert [(problem.line, problem.what) for problem in problems] == [
-        (2, "ok.jpg is named before, in line 1"),
+        (2, "ok.jpg is named before, in line 1, with the label '0'"),
         (3, "'../up.jpg' leaves the data root"),
         (4, "'/etc/passwd' leaves the data root"),
         (5, "label '3' is not one of 0 .. 2"),
@@ -79,17 +81,120 @@ def test_every_wrong_line_is_named_at_once(tmp_path):
 def test_a_csv_file_without_header_or_with_other_cells(tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("a.jpg,0\n")
-    assert [str(problem) for problem in read(path)[2]] == [f"{path}:1: a CSV list begins with the line «path,label»"]
+    what = "a CSV list begins with the line «path,label», not «a.jpg,0»"
+    assert [str(problem) for problem in read(path)[2]] == [f"{path}:1: {what}"]
     path.write_text("path,label\na.jpg,0,0\nb.jpg,1\n")
     rows, _, problems = read(path)
     assert rows == [("b.jpg", 1, 3)] and str(problems[0]) == f"{path}:2: 3 cells, expected path,label"
 
 
 def test_a_list_that_is_no_text_or_not_there(tmp_path):
-    (tmp_path / "list.txt").write_bytes(b"a.jpg 0\n\xff\xfe\n")
-    for name in ("list.txt", "none.txt"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as a list of images"):
-            read(tmp_path / name)
+    with pytest.raises(DataError, match="none.txt cannot be read as a list of images"):
+        read(tmp_path / "none.txt")
+    for data, said in (
+        ("a.jpg 0\n".encode("utf-16"), r"list.txt is text in UTF-16, as its byte-order mark says; save it as UTF-8"),
+        ("a.jpg 0\n".encode("utf-16-le"), r"list.txt:1: a NUL byte, so this is no text, .*; save it as UTF-8"),
+        (b"a.jpg 0\nb\0.jpg 0\n", "list.txt:2: a NUL byte"),
+    ):
+        (tmp_path / "list.txt").write_bytes(data)
+        with pytest.raises(DataError, match=said):
+            read(tmp_path / "list.txt")
+
+
+FORMS = {
+    "Mac": lambda text: text.replace("\n", "\r"),
+    "Windows": lambda text: text.replace("\n", "\r\n"),
+    "mark": lambda text: "\ufeff" + text,
+    "marks of joined files": lambda text: "\ufeff" + text.replace("\n", "\n\ufeff", 1),
+    "blank lines": lambda text: "\n  \n" + text.replace("\n", " \n\n"),
+    "tabs": lambda text: text.replace(" ", "\t"),
+    "comments": lambda text: "# made by hand 3\n" + text,
+    "backslashes": lambda text: text.replace("/", "\\"),
+    "spelt": lambda text: text.replace("a/", ".//a/./"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".TXT", ".csv", ".CSV"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_in_any_spelling_is_the_same_list(form, suffix, tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.jpg", "2 é.jpg"):
+        (tmp_path / "a" / name).touch()
+    path, mark = tmp_path / f"list{suffix}", "," if "csv" in suffix.lower() else " "
+    text = f"a/1.jpg{mark}0\na/2 é.jpg{mark}2\n"
+    if mark == ",":
+        text = text if form in ("tabs", "comments") else f"Path, label\n{text}"
+        text = FORMS[form](text) if form not in ("tabs", "comments") else f"path,label\n{text}"
+    else:
+        text = FORMS[form](text).replace("2\té", "2 é")
+    path.write_bytes(text.encode())
+    rows, _, problems = read(path)
+    assert problems == [] and [row[:2] for row in rows] == [("a/1.jpg", 0), ("a/2 é.jpg", 2)]
+    said = read_rows(path, tmp_path).remarks
+    assert said == ((f"{path}: \\ is read as / in 2 paths",) if form == "backslashes" else ())
+
+
+def test_a_name_with_a_backslash_or_a_hash_is_a_name_where_a_file_has_it(tmp_path):
+    for name in ("a\\1.jpg", "#2.jpg"):
+        (tmp_path / name).touch()
+    path = tmp_path / "list.txt"
+    path.write_text("a\\1.jpg 0\n#2.jpg 0\n#3.jpg 0\nb\\1.jpg 0\n")
+    rows, _, problems = read(path)
+    assert [row[:2] for row in rows] == [("a\\1.jpg", 0), ("#2.jpg", 0)]
+    assert [str(one) for one in problems] == [
+        f"{path}:4: {'b' + chr(92) + '1.jpg'!r} is no file below the root, with \\ or with / for it"
+    ]
+
+
+def test_names_in_another_encoding_are_used_where_files_have_them_and_else_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"caf\xe9.jpg 0\nth\xe9.jpg 1\n")
+    rows, _, problems = read(path)
+    assert [os.fsencode(row[0]) for row in rows] == [b"caf\xe9.jpg"]
+    assert "'th\\udce9.jpg' is not written in UTF-8, and no file has this name; save the list as" in problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path;label\na.jpg;0\n", "not «path;label»; separate cells by commas"),
+        ("image,class\na.jpg,0\n", "begins with the line «path,label», not «image,class»"),
+        ("path,label\n,0\n", "2: a line without a path or without a label"),
+        ("path,label\na.jpg,\n", "2: a line without a path or without a label"),
+        ('path,label\na.jpg,0\n"b.jpg,1\n', "3: no line of a CSV file"),
+        ('path,label\n"a"b.jpg,0\n', "2: no line of a CSV file"),
+        ("path,label\na.jpg,1\nb.jpg,+1\n", "the labels '1' and '+1' are one number and would be two classes"),
+        ("path,label\na.jpg,1\nb.jpg,１\n", "the labels '1' and '１' are one number and would be two classes"),
+    ],
+)
+def test_a_csv_file_that_would_be_read_as_something_else(text, said, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    try:
+        words = "\n".join(str(problem) for problem in read(path)[2])
+    except DataError as error:
+        words = str(error)
+    assert said in words and words.startswith(str(path))
+
+
+@pytest.mark.parametrize("label", ["-1", "3", "+1", "１", "1.5", "1e0", "99999999999999999999", "NaN", "0x1"])
+def test_what_is_no_class_number_of_a_text_list(label, tmp_path):
+    (tmp_path / "list.txt").write_text(f"a.jpg 0\nb.jpg {label}\n", encoding="utf-8")
+    (problem,) = read(tmp_path / "list.txt")[2]
+    assert problem.what.startswith(f"label {label!r} is not one of 0 .. 2") and problem.line == 2
+    assert label.isascii() or problem.what.endswith("the digits 0 to 9")
+
+
+def test_names_of_classes_in_any_spelling(tmp_path):
+    for text in ("\ufeffcat\r\n\r\n dog \r\n", "cat\rdog", "cat\n\n\ufeffdog\n"):
+        (tmp_path / "names").write_text(text, newline="", encoding="utf-8")
+        assert read_names(tmp_path / "names") == ["cat", "dog"]
+    (tmp_path / "names").write_text("cat\u2028dog\n", encoding="utf-8")
+    assert read_names(tmp_path / "names") == ["cat\u2028dog"]
+    (tmp_path / "names").write_text("\n")
+    with pytest.raises(DataError, match="names has no line with a name"):
+        read_names(tmp_path / "names")
 
 
 def test_a_folder_of_classes_outside_the_root(tmp_path):

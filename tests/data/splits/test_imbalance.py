@@ -114,3 +114,10 @@ def test_positions_are_ascending_and_complete():
 def test_labels_outside_the_classes_are_refused(labels):
     with pytest.raises(DataError, match=r"labels lie in 0 \.\. 2, found"):
         positions_by_class(np.array(labels), 3)
+
+
+@pytest.mark.parametrize(("largest", "said"), [(1, "set imbalance=native"), (2, "set imbalance.factor below 2, imb")])
+def test_the_advice_for_an_empty_class_can_be_followed(largest, said):
+    with pytest.raises(ValueError, match=said):
+        class_counts(largest, 5, 100, "exponential")
+    assert class_counts(2, 5, 1.9, "step") == [2, 2, 1, 1, 1]
