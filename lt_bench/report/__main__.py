@@ -10,7 +10,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
-from lt_bench.command import printable
+from lt_bench.command import DONE, FAILED, exit_status, printable
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
@@ -151,6 +151,10 @@ def _write(tables: list[Table], folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
+    return exit_status(lambda: _report(argv), "lt_bench.report")
+
+
+def _report(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     more = _more_metrics(arguments.metric)
     try:
@@ -164,8 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             update(arguments.readme, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:
         print(printable(str(error)), file=sys.stderr)
-        return 1
-    return 0
+        return FAILED
+    return DONE
 
 
 if __name__ == "__main__":
