@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -38,6 +39,7 @@ def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
 
 def _status(work: Callable[[], int], name: str) -> int:
     try:
+        _refuse_deleted_folder()
         return work()
     except (UsageError, SettingError) as error:
         for line in str(error).splitlines():
@@ -57,6 +59,14 @@ def _status(work: Callable[[], int], name: str) -> int:
         said = f"{type(error).__name__}, probably a defect of {_culprit(error)}; its traceback"
         print(f"{name}: {said} {'follows' if kept is None else f'is kept in {kept}'}", file=sys.stderr)
         raise
+
+
+def _refuse_deleted_folder() -> None:
+    """Raise UsageError where the current folder is gone: libraries of PyTorch would end the process."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(f"the current folder cannot be used ({error.strerror}); change to one that is there") from error
 
 
 def printable(text: str) -> str:

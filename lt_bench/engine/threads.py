@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lt_bench.config.schema import Config
 from lt_bench.engine.context import evaluating
-from lt_bench.machine import OthersWork, given, share_of_cores
+from lt_bench.machine import THREADS, OthersWork, given, share_of_cores
 
 # Multiply-adds of a layer that are worth one more thread: some tenths of a millisecond, many times what it costs that
 # threads wait for each other; or, where the core has other work, as long as that may hold it (Linux: 3 ms).
@@ -34,11 +34,11 @@ def choose(
     """
     cores = share_of_cores(config.launch)
     fewer = f", though there {'is only 1 core' if cores == 1 else f'are only {cores} cores'} for it"
-    asked = given("OMP_NUM_THREADS")
+    asked = given(THREADS)
     for number, reason in (
         (kept, "as this stage was started with"),
         (config.threads, f"threads={config.threads}"),
-        (asked, f"OMP_NUM_THREADS={asked}"),
+        (asked, f"{THREADS}={asked}"),
     ):
         if number is not None:
             return Threads(number, reason + fewer * (number > cores))

@@ -19,7 +19,7 @@ from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
-from lt_bench.files import SMALL, read_arrays, read_bytes, read_text
+from lt_bench.files import SMALL, read_arrays, read_bytes, read_text, write_atomic, writing
 
 VERSION, READ = 2, (1, 2)  # a copy of version 1 does not say which files it was made of
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
@@ -77,7 +77,7 @@ def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str
 def _write_index(copy: Unfinished, form: StoredForm) -> None:
     """Write the position of every image, and the checksum of this index."""
     header = {"version": VERSION, **form._asdict()}
-    with (copy.folder / INDEX).open("wb") as stream:
+    with writing(copy.folder / INDEX), (copy.folder / INDEX).open("wb") as stream:
         np.savez(
             stream,
             header=_text(json.dumps(header)),
@@ -91,7 +91,7 @@ def _write_index(copy: Unfinished, form: StoredForm) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     digest = hashlib.sha256((copy.folder / INDEX).read_bytes()).hexdigest()
-    (copy.folder / CHECKSUM).write_text(f"{digest}  {INDEX}\n", encoding="utf-8")
+    write_atomic(copy.folder / CHECKSUM, f"{digest}  {INDEX}\n")
 
 
 class PackedImages:

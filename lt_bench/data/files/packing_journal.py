@@ -12,6 +12,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from lt_bench.errors import DataError
+from lt_bench.files import writing
 
 JOURNAL, LOCK = "journal.jsonl", "lock"
 
@@ -39,7 +40,8 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, images: str, purpose: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = FileLock(folder / LOCK)
         try:
@@ -51,15 +53,19 @@ class Unfinished:
         self.entries = list(self._whole(purpose))
         self._images.truncate(sum(entry.size for entry in self.entries))
         self._journal.truncate(0)
-        self._journal.write("".join(f"{line}\n" for line in (purpose, *map(json.dumps, self.entries))))
+        with writing(self._journal.name):
+            self._journal.write("".join(f"{line}\n" for line in (purpose, *map(json.dumps, self.entries))))
 
     def __enter__(self) -> Unfinished:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._images.close()
-        self._journal.close()
-        self._lock.release()
+        try:
+            for stream in (self._images, self._journal):
+                with writing(stream.name):
+                    stream.close()
+        finally:
+            self._lock.release()
 
     def _whole(self, purpose: str) -> Iterator[Entry]:
         """The entries of the journal whose images have the right checksums, up to the first that has not."""
@@ -77,15 +83,18 @@ class Unfinished:
             yield entry
 
     def append(self, entry: Entry, data: bytes) -> None:
-        """Add an image."""
-        self._images.write(data)
-        self._journal.write(f"{json.dumps(entry)}\n")
+        """Add an image; raises NotWritten."""
+        with writing(self._images.name):
+            self._images.write(data)
+        with writing(self._journal.name):
+            self._journal.write(f"{json.dumps(entry)}\n")
         self.entries.append(entry)
 
     def finish(self, folder: Path) -> None:
         """Flush everything to disk, remove the journal and the lock, and rename the copy to its final name."""
-        self._images.flush()
-        os.fsync(self._images.fileno())
+        with writing(self._images.name):
+            self._images.flush()
+            os.fsync(self._images.fileno())
         for name in (JOURNAL, LOCK):
             (self.folder / name).unlink(missing_ok=True)
         os.replace(self.folder, folder)
