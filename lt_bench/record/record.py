@@ -14,7 +14,7 @@ from lt_bench.files import SMALL, parse_json, read_bytes
 from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
-PREDICTIONS, CHECKPOINT = "predictions.npz", "checkpoint.pt"  # beside a run's record
+RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
 PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ class RunRecord:
             allowed = item.metadata.get("allowed")
             if allowed and value not in allowed and self.schema <= SCHEMA:
                 raise ValueError(f"key {item.name!r}: expected one of {', '.join(allowed)}, found {value!r}")
+        if not fits(draw := self.settings.get("stage_two.shot_seed", 0), int):
+            raise ValueError(f"key 'settings.stage_two.shot_seed': expected a whole number, found {draw!r}")
         check_metrics(self.metrics)
         object.__setattr__(self, "metrics", Metrics(self.metrics))
 

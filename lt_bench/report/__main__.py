@@ -19,7 +19,7 @@ from lt_bench.report.frame import frame
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.readme import update
 from lt_bench.report.sections import Section, all_labels, sections
-from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table
+from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
 EXAMPLES = """examples:
   python -m lt_bench.report                                    tables of all finished runs in runs/
@@ -88,10 +88,15 @@ def _more_metrics(asked: Sequence[str]) -> list[str]:
 
 
 def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
+    unchecked: list[str] = []
     try:
-        return read_records(paths, metrics, anew=anew)
+        found = read_records(paths, metrics, anew=anew, unchecked=unchecked)
     except FileNotFoundError as error:
         raise ValueError(f"{error}; {ADVICE}") from None
+    if unchecked:
+        which = f"{unchecked[0]}{f' and {len(unchecked) - 1:,} more' * (len(unchecked) > 1)}"
+        print(printable(f"not compared with predictions, which are not there: {which}"), file=sys.stderr)
+    return found
 
 
 def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
@@ -127,11 +132,11 @@ def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace
     """All tables; SystemExit with status 2 if no table has the baseline."""
     tables = [accuracy_table(part, more) for part in parts]
     labels = all_labels(parts)
-    for baseline in map(baseline_label, arguments.baseline):
+    for baseline in dict.fromkeys(map(baseline_label, arguments.baseline)):
         if baseline not in labels:
             _parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(labels)}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
-    return tables
+    return named_apart(tables)
 
 
 def _write(tables: list[Table], folder: Path) -> None:
