@@ -19,6 +19,7 @@ from lt_bench.report.conditions import word
 from lt_bench.report.escape import csv_cell, digest, folded, markdown
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
+from lt_bench.report.typed import beside_recipes
 
 LABEL = "method / stage two"
 ACCURACIES = ("many", "medium", "few", "top1")
@@ -99,7 +100,8 @@ def footnotes(section: Section) -> list[str]:
     """What a reader must know before believing the numbers."""
     flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
     unknown = any(_images_unknown(section.fields["dataset"], row.fields["settings"]) for row in section.rows)
-    return [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
+    notes = [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
+    return notes + [markdown(text) for text in [beside_recipes(section)] if text]
 
 
 def _images_unknown(dataset: str, settings: str) -> bool:

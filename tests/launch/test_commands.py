@@ -58,7 +58,7 @@ def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
     write_json(done.folder / "record.json", record(done, 1.0, 1.0).to_dict())
     assert main(["status", "--runs", str(tmp_path)]) == 0
     first, second = sorted(capsys.readouterr().out.splitlines()[1:3], key=lambda line: "failed" in line)
-    assert first.split() == [done.identity, "done", *"CE / –, digits_lt IF 20, seed 1 90.0 %".split()]
+    assert first.split() == [done.identity, "done", *"CE / –, digits_lt IF 20, seed 1 90.0 %, predictions.npz is not there".split()]
     assert second.startswith(failed.identity) and second.endswith("x" * 99 + "…")
     assert main(["status", "method=ce", "seed=2,3", f"output_dir={tmp_path}"]) == 0
     said = capsys.readouterr().out
