@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 MOST = 2**30  # bytes of a file that is read as a whole
 SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
 UNPACKED = 20  # times the bytes of a file that may be unpacked from it
-ROOM, ELSEWHERE = "make room there", "choose a folder that can be written"
 ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM),
-    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR), ELSEWHERE),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there"),
     errno.EIO: "check the disk",
 }
 _END = 22  # bytes at the end of a .zip, before its comment
@@ -35,7 +33,7 @@ class NotWritten(OSError):
     """A file that could not be written; the message has its path, the reason, and what to do."""
 
     def __str__(self) -> str:
-        advice = ADVICE.get(self.errno or 0, "see to it")
+        advice = ADVICE.get(self.errno or 0, "choose a folder that can be written")
         return f"{self.filename} cannot be written ({self.strerror}): {advice}, then start the same command again"
 
 
