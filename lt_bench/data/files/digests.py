@@ -68,7 +68,8 @@ def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
                     new |= digests_of_some
             finally:
                 if writable and new:
-                    _write(cache, known | {name: digest for name, digest in new.items() if digest.settled})
+                    rows = {name: [each.sha256, each.stamp, name] for name, each in new.items() if each.settled}
+                    _write(cache, known | rows)
             found |= new
     return [found[name] for name in names]
 
@@ -89,8 +90,7 @@ def digest_of(path: str) -> Digest:
         if len(block) != size:  # a small file is whole at once
             while block := os.read(descriptor, BLOCK):
                 found.update(block)
-        settled = status.st_ctime_ns < time.time_ns() - SETTLED_NS
-        return Digest(_stamp(status), found.hexdigest(), settled)
+        return Digest(_stamp(status), found.hexdigest(), status.st_ctime_ns < time.time_ns() - SETTLED_NS)
     except OSError:
         return NONE
     finally:
@@ -122,10 +122,10 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _kept(root: str, names: Sequence[str], known: dict[str, Digest]) -> dict[str, Digest]:
+def _kept(root: str, names: Sequence[str], known: dict[str, list[str]]) -> dict[str, Digest]:
     """The digests in the cache of files that are still those that they were computed of."""
     found = ((name, known[name]) for name in names if name in known)
-    return {name: digest for name, digest in found if stamp_of(f"{root}/{name}") == digest.stamp}
+    return {name: Digest(stamp, sha256) for name, (sha256, stamp, _) in found if stamp_of(f"{root}/{name}") == stamp}
 
 
 def _computed(root: str, names: list[str], shown: bool) -> Iterator[dict[str, Digest]]:
@@ -175,22 +175,18 @@ def _alone(cache: Path, shown: bool) -> Iterator[bool]:
         lock.release()
 
 
-def _read(cache: Path) -> dict[str, Digest]:
-    """The digests in a cache file; none where there is no such file, or one that is not whole."""
+def _read(cache: Path) -> dict[str, list[str]]:
+    """The rows of a cache file, SHA-256, stamp and name, by name; none of a file that is not there or not whole."""
     try:
         first, *lines = cache.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return {}
-    known = {}
-    for line in lines if first == FIRST_LINE else ():
-        sha256, *rest = line.split("\t", 2)
-        if len(sha256) == 64 and len(rest) == 2:
-            known[rest[1]] = Digest(rest[0], sha256)
-    return known
+    rows = [line.split("\t", 2) for line in lines] if first == FIRST_LINE else []
+    return {row[2]: row for row in rows if len(row) == 3 and len(row[0]) == 64}
 
 
-def _write(cache: Path, known: dict[str, Digest]) -> None:
-    lines = [f"{digest.sha256}\t{digest.stamp}\t{name}" for name, digest in known.items() if "\n" not in name]
+def _write(cache: Path, known: dict[str, list[str]]) -> None:
+    lines = ["\t".join(row) for name, row in known.items() if "\n" not in name]
     try:
         write_atomic(cache, "\n".join([FIRST_LINE, *lines, ""]).encode("utf-8", "surrogateescape"))
     except OSError as error:
