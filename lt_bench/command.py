@@ -66,7 +66,7 @@ def _refuse_deleted_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise UsageError(f"the current folder cannot be used ({error.strerror}); change to one that is there") from error
+        raise UsageError(f"the current folder cannot be used ({error.strerror}); go to another one") from error
 
 
 def printable(text: str) -> str:

@@ -44,7 +44,7 @@ codecs.register_error(ERRORS, _spell_rest)
 class Output(io.TextIOWrapper):
     """A stream over the bytes of another one that spells what its encoding has not, and drops what nobody takes.
 
-    ``lost`` is the error of a write, after which all is dropped. It is None where only the reader has gone (head, less).
+    ``lost`` is the error of a write, after which all is dropped; None where only the reader has gone (head, less).
     """
 
     lost: OSError | None = None

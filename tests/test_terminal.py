@@ -33,7 +33,7 @@ COMMANDS = {
     "wrong usage": ["lt_bench", "method=sbçl"],
 }
 STATUS = {"check": 1, "wrong usage": 2}
-ENCODINGS = {"ascii": "ascii", "latin-1": "latin-1", "Windows": "cp1252", "DOS": "cp437", "strict UTF-8": "utf-8:strict"}
+ENCODINGS = {"ascii": "ascii", "latin-1": "latin-1", "Windows": "cp1252", "DOS": "cp437", "UTF-8": "utf-8:strict"}
 
 
 @pytest.fixture(scope="module")

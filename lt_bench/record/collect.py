@@ -42,8 +42,9 @@ def read_records(
     A folder gives every ``record.json`` at any depth and the ``*.jsonl`` files right in it (one record a line; a run's
     ``metrics.jsonl`` is left out); a file is read as one or the other.  What is no valid record is skipped with one
     line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
-    unchanged files unless ``anew``; to ``unchecked`` are added the files that have no predictions beside them. Keys that mean nothing here are ignored, with one line for all.  ``metrics``, where
-    None: every one, are computed from the predictions beside a record that does not have them yet.
+    unchanged files unless ``anew``; files that have no predictions beside them are added to ``unchecked``. Keys that
+    mean nothing here are ignored, with one line for all.  ``metrics``, where None: every one, are computed from the
+    predictions beside a record that does not have them yet.
     Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """

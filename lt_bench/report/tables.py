@@ -61,7 +61,7 @@ class Table:
 
 
 def named_apart(tables: Sequence[Table]) -> list[Table]:
-    """The tables under names that no file system takes for each other: with a digest of the caption where they are alike.
+    """The tables under names that no file system takes for each other: where alike, with a digest of the caption.
 
     Labels of baselines may differ in what names of files do not show.
     """

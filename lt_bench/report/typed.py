@@ -18,7 +18,7 @@ from lt_bench.report.conditions import word
 from lt_bench.report.sections import Row, Section
 
 CHOSEN = ("method", "dataset", "stage_two", "backbone", "fidelity")
-NODES = ("method", "train", "stage_two")
+NODES = ("method.", "train.", "stage_two.")
 
 
 def beside_recipes(section: Section) -> str:
@@ -44,9 +44,9 @@ def _typed(row: Row) -> Iterator[tuple[str, Any]]:
     for key, value in settings.items() if recipe else ():
         stage = key.partition("train.")[0]
         moved = recipe.get(f"{stage}train.epochs") != settings.get(f"{stage}train.epochs")
-        follows = "epoch" in key or (moved and ".schedule." in key)
-        named = key.endswith(("_target_", ".name")) or f"{key}=" in row.label
-        if key.startswith(tuple(f"{name}." for name in NODES)) and not follows and not named and recipe.get(key) != value:
+        told = "epoch" in key or (moved and ".schedule." in key) or f"{key}=" in row.label
+        named = key.endswith(("_target_", ".name"))  # what older versions write otherwise
+        if key.startswith(NODES) and not told and not named and recipe.get(key) != value:
             yield key, value
 
 
@@ -56,8 +56,8 @@ def _recipe(words: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         config = compose(words)
-        for name in NODES:
-            found |= flat({name: OmegaConf.to_container(config[name], resolve=True)})
+        for prefix in NODES:
+            found |= flat(OmegaConf.to_container(config[prefix.strip(".")], resolve=True), prefix)  # type: ignore[arg-type]
     except (UsageError, HydraException, OmegaConfBaseException):  # of another version, or of somebody's own
         return {}
     return found

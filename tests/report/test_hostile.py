@@ -19,8 +19,8 @@ from lt_bench.report.frame import frame
 from lt_bench.report.sections import sections
 from lt_bench.report.tables import accuracy_table, named_apart
 
-TEXTS = ["", "x" * 400, "τ" * 400, "# a", "- a", "1. a", "a\nb", "a\r\n| - |", "a|b", "<b>&amp;", "../../etc/passwd", "..",
-         "-rf", "con", "\x1b[2J", "\ud800", "a/b", "=1+1", "`", "_a_", "$x$", "   ", "NaN", "null"]  # fmt: skip
+TEXTS = ["", "x" * 400, "τ" * 400, "# a", "- a", "1. a", "a\nb", "a\r\n| - |", "a|b", "<b>&amp;", "../../etc/passwd",
+         "..", "-rf", "con", "\x1b[2J", "\ud800", "a/b", "=1+1", "`", "_a_", "$x$", "   ", "NaN", "null"]  # fmt: skip
 VALUES: list[Any] = [*TEXTS, 2**70, -1, 1e308, [], {}, [[1]], {"a": {"b": 1}}, True, None, 0.5, ["x" * 400]]
 FIELDS = [*sample().to_dict()]
 
@@ -106,8 +106,9 @@ def files_of(records: list[RunRecord], folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "names",
-    [("Mine", "mine"), ("a/b", "a b"), ("x" * 400, "x" * 399 + "y"), ("\u00e9", "e\u0301"), ("τ" * 200, "τ" * 300), (".a", "a")],
-)
+    [("Mine", "mine"), ("a/b", "a b"), ("x" * 400, "x" * 399 + "y"), ("\u00e9", "e\u0301"), ("τ" * 200, "τ" * 300),
+     (".a", "a")],
+)  # fmt: skip
 def test_every_table_has_a_file_on_any_file_system(names, tmp_path):
     found = files_of([sample(dataset=name, setting_id=str(place)) for place, name in enumerate(names)], tmp_path)
     assert len({unicodedata.normalize("NFC", name).casefold() for name in found}) == len(names) == 2
@@ -143,7 +144,7 @@ def test_records_without_predictions_are_said_once(tmp_path, capsys):
 
 def test_metrics_of_any_size_are_read_or_refused(tmp_path, caplog):
     odd = [{"top1": 10**400}, {"train_counts": [10**400, 1]}, {"test_counts": [2**63, 1]}, {"ece": 10**400}]
-    records = [{**sample(run_id=str(place)).to_dict(), "metrics": metrics() | values} for place, values in enumerate(odd)]
+    records = [{**sample(run_id=str(place)).to_dict(), "metrics": metrics() | one} for place, one in enumerate(odd)]
     runs_folder(tmp_path, sample().to_dict(), *records)
     with caplog.at_level(logging.WARNING):
         assert read_records([tmp_path / "runs"]) == [sample()]
