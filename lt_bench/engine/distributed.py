@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -65,13 +68,26 @@ def _meet(here: Place) -> dist.Store:
     """The store over which the processes find each other, once all have arrived."""
     point = meeting_point()
     try:
-        store, _, _ = next(dist.rendezvous("env://", timeout=ARRIVAL))
+        with _ended_by_signals():
+            store, _, _ = next(dist.rendezvous("env://", timeout=ARRIVAL))
     except dist.DistError as error:
         raise UsageError(
             f"process {here.rank} has not met the others of WORLD_SIZE={here.world_size} at MASTER_ADDR:MASTER_PORT="
             f"{point} within {ARRIVAL} ({str(error).partition(chr(10))[0][:200]}); {ADVICE}"
         ) from error
     return dist.PrefixStore("default_pg", store)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A block that waits in C++, where Python's handlers would wait too: signals end the process at once."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def all_gather(rows: Tensor) -> Tensor:
