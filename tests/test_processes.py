@@ -1,11 +1,15 @@
 """Variables of a launcher: each is used, ignored with a word, or refused by its name."""
 
 import os
+import signal
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
 import torch
 from helpers.chain import tiny
+from helpers.command_line import wait_for
 
 from lt_bench.engine import distributed
 from lt_bench.errors import UsageError
@@ -116,3 +120,29 @@ def test_numbers_of_threads(monkeypatch):
     with pytest.raises(UsageError, match="OMP_NUM_THREADS=9999 in the environment: it takes numbers from 1 to 1024"):
         odd_threads()
     assert "OMP_NUM_THREADS" in os.environ
+
+
+WAITING = """
+import signal, sys, threading, time
+from pathlib import Path
+from lt_bench.engine import distributed
+
+def tell():
+    while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        time.sleep(0.05)
+    Path(sys.argv[1]).touch()
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+threading.Thread(target=tell, daemon=True).start()
+distributed.start("cpu")
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_for_the_others_can_be_ended(tmp_path):
+    environment = {**os.environ, **TWO, "RANK": "0", "MASTER_PORT": "0"}
+    command = [sys.executable, "-c", WAITING, str(tmp_path / "waits")]
+    process = subprocess.Popen(command, env=environment)
+    wait_for((tmp_path / "waits").exists)
+    process.terminate()
+    assert process.wait(30) == -signal.SIGTERM
