@@ -72,9 +72,11 @@ def _refuse_deleted_folder() -> None:
 def printable(text: str) -> str:
     """A text with its control characters written out, so that no name or message of a file acts on a terminal.
 
-    Lines and tabs stay; characters that turn the direction of writing count as control characters.
+    Lines and tabs stay; characters that turn the direction of writing count as control characters, and bytes of names
+    that are no text are written out as well.
     """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return plain.encode("utf-8", "backslashreplace").decode()
 
 
 def keep_trace(error: Exception, path: Path) -> None:

@@ -76,15 +76,15 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, in one piece."""
+    """Write bytes, or text as UTF-8, in one piece; bytes in it of names that are no text are written out."""
     with atomic_writer(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON in one piece; ValueError for NaN and infinity, which JSON does not know."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))  # names of files that are no text, as JSON's escapes
+    write_atomic(path, text)  # where names are no text, what is written out is JSON's escapes
 
 
 def read_bytes(path: str | Path, most: int = MOST) -> bytes:

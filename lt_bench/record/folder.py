@@ -154,7 +154,8 @@ def _checkout(root: Path) -> dict[str, Any]:
 
 def _added(root: Path) -> bytes:
     """The modules and config files of a checkout's package that are not tracked: paths and checksums of contents."""
-    kinds = [f"{folder}/*.{kind}" for folder in ("lt_bench", "launch", "conf") for kind in ("py", "yaml")]
+    folders = ("lt_bench", "launch", "conf", "results/published")
+    kinds = [f"{folder}/*.{kind}" for folder in folders for kind in ("py", "yaml")]
     found = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *kinds).split(b"\0")
     digests = ((path, digest_of(os.fsdecode(os.path.join(os.fsencode(root), path)))) for path in found if path)
     known = ((path, digest.sha256) for path, digest in digests if digest.sha256 != UNREADABLE)  # locks of editors

@@ -107,6 +107,17 @@ def test_validation_part_and_best_epoch(tmp_path):
     assert record.metrics["macro"] == pytest.approx(position["best"]["score"])
 
 
+def test_a_run_on_the_test_images_keeps_what_it_says_of_its_validation_images_too(tmp_path):
+    words = ("method=ce", "stage_two=none", "dataset.validation_per_class=20")
+    record, folder = execute(tiny(tmp_path / "test", *words))
+    same, other = execute(tiny(tmp_path / "validation", *words, "evaluation.split=validation"))
+    found, evaluated = (load_predictions(one / "predictions.npz") for one in (folder, other))
+    assert found.validation is not None and evaluated.validation is None
+    assert found.validation.totals.tolist() == [20] * 10 and found.totals.tolist() == record.metrics["test_counts"]
+    assert evaluate(found.validation) == same.metrics != record.metrics == evaluate(found)
+    assert evaluate(found, {"adjusted_top1"})["adjusted_top1"] is not None
+
+
 def test_without_stage_two_the_best_epoch_is_stage_ones(tmp_path):
     words = ("method=ce", "stage_two=none", "evaluation.select=best_test")
     record, _ = execute(tiny(tmp_path, *words))

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from lt_bench.data.batches.crops import Crops, Pixels
-from lt_bench.data.files.image_file import BadImage
+from lt_bench.data.files.image_file import OutsideRoot
 from lt_bench.data.files.pixels import PixelSource
+from lt_bench.data.files.rgb import BadImage
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # signals that stop a run
 
@@ -74,8 +75,8 @@ class Reader:
         """The image at a position, or the first readable one of its class after it, and its position."""
         try:
             return self.images[position], position
-        except BadImage:
-            if not self.skip:
+        except BadImage as error:
+            if not self.skip or isinstance(error, OutsideRoot):
                 raise
         skipped.append(position)
         same = np.flatnonzero(self.labels == self.labels[position])
