@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import math
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -26,6 +28,8 @@ ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there"),
     errno.EIO: "check the disk",
 }
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_ALIVE = ".alive"  # in a temporary folder: locked by the process that uses it
 _END = 22  # bytes at the end of a .zip, before its comment
 
 
@@ -56,7 +60,8 @@ def writing(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
 def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the name ``path`` only when the block ends well; folders are made as needed.
 
-    An error inside the block leaves an older file of that name as it was; raises NotWritten.
+    An error inside the block leaves an older file of that name as it was; raises NotWritten. The temporary file is
+    locked while it is written, so that ``sweep`` knows those that killed writers left.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -65,14 +70,48 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
             raise OSError(errno.EINVAL, "no regular file")  # a device, which a file would replace
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as file:
+            with _locked(temporary) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+                os.replace(temporary, path)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> BinaryIO:
+    """A new file, locked; one that was swept before it was locked is made again."""
+    while True:
+        file = path.open("xb")
+        with suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file
+        file.close()
+
+
+def sweep(folder: Path) -> None:
+    """Delete the temporary files in a folder that killed writers left; those of writers that live are locked."""
+    for path in folder.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder in another one that goes with the block; those of that prefix that killed processes left go first."""
+    import shutil  # as tempfile, for those alone who fetch
+    import tempfile
+
+    for left in parent.glob(f"{prefix}*/{_ALIVE}"):
+        with suppress(OSError), left.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name, _locked(Path(name) / _ALIVE):
+        yield Path(name)
 
 
 def write_atomic(path: str | Path, content: bytes | str) -> None:

@@ -18,7 +18,7 @@ SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch")
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
 cli launch run report engine record data published preflight methods stage_two augment
-losses evaluation machine processes config geometry models contracts command terminal errors files
+losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
 # Every golden file of the capabilities that are here; each must be read by a test.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -211,7 +212,10 @@ def test_the_contributors_example_runs_from_a_file_outside_the_package(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130)],
+)
 def test_a_run_in_its_own_process_goes_on_after_a_signal(number, status, tmp_path):
     words = ["method=sbcl", "budget.epoch_scale=0.5", "checkpoint.every_epochs=1"]
     calm = results(*execute(tiny(tmp_path / "calm", *words)))
@@ -228,6 +232,20 @@ def test_a_run_in_its_own_process_goes_on_after_a_signal(number, status, tmp_pat
         states = [json.loads(path.read_text())["state"] for path in (tmp_path / "shaken").glob("*/status.json")]
         assert "interrupted" in states
     assert_identical(results(*execute(tiny(tmp_path / "shaken", *words))), calm)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_writes_a_checkpoint(tmp_path):
+    """As when a connection breaks: its progress bar can be written nowhere any more."""
+    words = [*TINY, "method=sbcl", "budget.epoch_scale=0.5", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-m", "lt_bench", *words, "progress=true"])
+    wait_for(lambda: os.read(terminal, 4096) and list(tmp_path.glob("*/checkpoint.pt")), 300)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    states = [json.loads(path.read_text())["state"] for path in tmp_path.glob("*/status.json")]
+    assert set(states) == {"interrupted"}
 
 
 @pytest.mark.slow

@@ -214,6 +214,12 @@ def test_full_shared_memory_stops_the_run_with_what_to_do(tree, dies, monkeypatc
     assert len(epoch(load(tree, "dataset.workers=0").train)) == 5
 
 
+def test_a_worker_that_is_killed_stops_the_run_with_what_to_do(tree, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "share_memory_", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match=r"killed, perhaps for memory: set dataset.workers=0 .*launch.mem_gb"):
+        epoch(load(tree, "dataset.workers=2").train)
+
+
 def test_another_error_of_a_worker_is_not_taken_for_full_shared_memory(tree, monkeypatch):
     monkeypatch.setattr(module, "ignore_stop_signals", lambda worker: 1 / 0)
     with pytest.raises(ZeroDivisionError):
