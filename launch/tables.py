@@ -12,6 +12,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.config.yaml_text import parse_yaml
 from lt_bench.files import SMALL, read_json, read_text
 from lt_bench.record.folder import finished
+from lt_bench.record.verify import doubt
 
 from .local.progress import progress_of
 from .planning.estimate import earlier_records, estimate
@@ -79,6 +80,11 @@ def _progress(folder: Path, state: State) -> str:
     if state.name == RUNNING:
         return progress_of(folder) or state.detail
     if state.name == DONE and (done := finished(str(folder.parent), folder.name)):
-        top1 = done[0].metrics["top1"]
-        return "" if top1 is None else f"{100 * top1:.1f} %"
-    return state.detail if len(state.detail) <= LONGEST else f"{state.detail[: LONGEST - 1]}…"
+        top1, doubted = done[0].metrics["top1"], doubt(*done)
+        shown = [f"{100 * top1:.1f} %"] if top1 is not None else []
+        return _shortened(", ".join([*shown, *filter(None, [doubted])]))
+    return _shortened(state.detail)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -11,46 +11,65 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, SettingError, UsageError
 from lt_bench.files import write_atomic
+from lt_bench.terminal import terminal
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
 
 
-def exit_status(work: Callable[[], int]) -> int:
+def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
     """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it.
 
-    An error that has no owner (see ``errors``) is raised again, so that Python shows its traceback and exits with 1.
+    All that is printed meanwhile suits the terminal (see ``terminal``); FAILED where standard output could not be
+    written. An error that has no owner (see ``errors``) is raised again, so that Python shows its traceback and exits
+    with 1. Messages begin with the ``name`` of the command.
     """
     interrupt_on_signals()
+    with terminal() as lost:
+        status = _status(work, name)
+    for error in lost:
+        with suppress(OSError):
+            print(f"{name}: standard output cannot be written ({error.strerror}): a part is lost", file=sys.stderr)
+    return FAILED if lost and status == DONE else status
+
+
+def _status(work: Callable[[], int], name: str) -> int:
     try:
+        _refuse_deleted_folder()
         return work()
     except (UsageError, SettingError) as error:
         for line in str(error).splitlines():
-            print(f"lt_bench: {printable(line)}", file=sys.stderr)
+            print(f"{name}: {printable(line)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
-        print("lt_bench: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
     except Interrupted as error:
-        print(f"lt_bench: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
+        print(f"{name}: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except (DataError, CheckpointError, NonFiniteLoss, OSError) as error:
-        print(f"lt_bench: {printable(str(error))}", file=sys.stderr)
+        print(f"{name}: {printable(str(error))}", file=sys.stderr)
         return FAILED
     except Exception as error:
         kept = getattr(error, "trace_file", None)
         said = f"{type(error).__name__}, probably a defect of {_culprit(error)}; its traceback"
-        print(f"lt_bench: {said} {'follows' if kept is None else f'is kept in {kept}'}", file=sys.stderr)
+        print(f"{name}: {said} {'follows' if kept is None else f'is kept in {kept}'}", file=sys.stderr)
         raise
+
+
+def _refuse_deleted_folder() -> None:
+    """Raise UsageError where the current folder is gone: libraries of PyTorch would end the process."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(f"the current folder cannot be used ({error.strerror}); go to another one") from error
 
 
 def interrupt_on_signals() -> None:

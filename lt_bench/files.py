@@ -24,30 +24,61 @@ if TYPE_CHECKING:
 MOST = 2**30  # bytes of a file that is read as a whole
 SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
 UNPACKED = 20  # times the bytes of a file that may be unpacked from it
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there"),
+    errno.EIO: "check the disk",
+}
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _ALIVE = ".alive"  # in a temporary folder: locked by the process that uses it
 _END = 22  # bytes at the end of a .zip, before its comment
 _FOLDER = 0x10  # among the attributes of its entries
 
 
+class NotWritten(OSError):
+    """A file that could not be written; the message has its path, the reason, and what to do."""
+
+    def __str__(self) -> str:
+        advice = ADVICE.get(self.errno or 0, "choose a folder that can be written")
+        return f"{self.filename} cannot be written ({self.strerror}): {advice}, then start the same command again"
+
+
+@contextmanager
+def writing(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
+    """A block that writes a file, or a temporary one in its place: raises NotWritten for errors of writing it.
+
+    Python does not say which file a write, rather than an opening, was to. Errors that name other files stay.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = (None, *map(str, (path, temporary, *Path(path).parents)))
+        if error.errno is None or error.filename not in named:
+            raise
+        raise NotWritten(error.errno, error.strerror, str(path)) from error
+
+
 @contextmanager
 def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the name ``path`` only when the block ends well; folders are made as needed.
 
-    An error inside the block leaves an older file of that name as it was. The temporary file is locked while it is
-    written, so that ``sweep`` knows those that killed writers left.
+    An error inside the block leaves an older file of that name as it was; raises NotWritten. The temporary file is
+    locked while it is written, so that ``sweep`` knows those that killed writers left.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with _locked(temporary) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path, temporary):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, "no regular file")  # a device, which a file would replace
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _locked(temporary) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _locked(path: Path) -> BinaryIO:

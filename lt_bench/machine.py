@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lt_bench.config.schema import Launch
+from lt_bench.config.schema import MOST_THREADS, Launch
+from lt_bench.errors import UsageError
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 # A thread that waits for another spins so often, 0.1 ms or some µs, and then sleeps: at once where the other one may
@@ -18,6 +19,7 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 SOON = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
 AT_ONCE = {"GOMP_SPINCOUNT": "100", "KMP_BLOCKTIME": "0"}
 WAITING = ("OMP_WAIT_POLICY", *SOON)
+THREADS = "OMP_NUM_THREADS"
 
 
 def wait_briefly() -> None:
@@ -51,7 +53,18 @@ def usable_cores() -> int:
 def given(name: str) -> int | None:
     """A number from 1 that the environment gives, of a list of them the first; None for none or for other words."""
     words = os.environ.get(name, "").partition(",")[0].strip()
-    return int(words) or None if words.isdecimal() else None
+    return int(words) or None if words.isdecimal() and len(words) < 10 else None
+
+
+def odd_threads() -> list[str]:
+    """A line where OMP_NUM_THREADS is no number and so is ignored; raises UsageError where it is far too large.
+
+    To be called before anything computes, which would start so many.
+    """
+    words, number = os.environ.get(THREADS, "").strip(), given(THREADS)
+    if number is not None and number > MOST_THREADS:
+        raise UsageError(f"{THREADS}={number} in the environment: it takes numbers from 1 to {MOST_THREADS}; unset it")
+    return [f"{THREADS}={words[:40]} in the environment is no number from 1: ignored"] if words and not number else []
 
 
 def share_of_cores(launch: Launch) -> int:

@@ -18,7 +18,7 @@ SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch")
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
 cli launch run report engine record data published preflight methods stage_two augment
-losses evaluation machine config geometry models contracts locks liveness command errors files
+losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
 # Every golden file of the capabilities that are here; each must be read by a test.
@@ -102,6 +102,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
     ["report", "report.__main__", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
+     "terminal", "processes", "machine",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",
      "launch.slurm.task", "record.folder", "record.record", "evaluation.predictions",
      "published.entries", "published.missing", "published.reproduces",

@@ -44,7 +44,7 @@ def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], rec
     two and budget. Seconds count once per process; of a GPU that several runs share, each run counts its part.
     """
     known: dict[Any, list[RunRecord]] = defaultdict(list)
-    for record in (one for one in records if one.kind == "run" and {*SECONDS, "device"} <= one.cost.keys()):
+    for record in filter(_tells_cost, records):
         for key in (record.setting_id, _kind(record)):
             known[key].append(record)
     hours, unknown, used, counted = 0.0, 0, set[str](), set[str]()
@@ -70,6 +70,13 @@ def earlier_records(output_dir: str) -> list[RunRecord]:
     except (OSError, ValueError) as error:
         print(f"lt_bench: warning: no estimate: {error}", file=sys.stderr)
         return []
+
+
+def _tells_cost(record: RunRecord) -> bool:
+    """Whether a record is that of a whole run, with a cost as we write it: others may lack it."""
+    numbers = *map(record.cost.get, SECONDS), record.environment.get("processes", 1)
+    known = all(isinstance(number, (int, float)) for number in numbers)
+    return record.kind == "run" and known and isinstance(record.cost.get("device"), str)
 
 
 def _median(records: list[RunRecord], key: str) -> float:

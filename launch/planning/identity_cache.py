@@ -10,6 +10,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -44,7 +45,8 @@ def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities]
     known = cached_identities(output_dir)
     new = {shlex.join(overrides): identities for overrides, identities in runs.items()}
     if new.keys() - known.keys() and all(map(_depends_on_our_files_only, configs)):
-        write_json(_path(output_dir), {"files": fingerprint(), "runs": known | new})
+        with suppress(OSError):  # a cache
+            write_json(_path(output_dir), {"files": fingerprint(), "runs": known | new})
 
 
 @cache

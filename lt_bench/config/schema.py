@@ -13,7 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from lt_bench.config import epochs
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.own_code import OwnCode
-from lt_bench.config.settings import setting
+from lt_bench.config.settings import MOST_SEED, setting
 
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
@@ -240,8 +240,10 @@ class Config:
     )
     own_code: OwnCode = setting(OwnCode, help="the version of the user's own code that a run is known by")
     trust: list[str] = setting([], affects_result=False, help="modules of one's own that a _target_ may name")
-    seed: int = setting(0, least=0, help="seed of the training: initial weights, order and augmentation of the images")
-    split_seed: int = setting(0, least=0, help="seed of the choice of the long-tailed images")
+    seed: int = setting(
+        0, least=0, most=MOST_SEED, help="seed of the training: initial weights, order and augmentation of the images"
+    )
+    split_seed: int = setting(0, least=0, most=MOST_SEED, help="seed of the choice of the long-tailed images")
     device: str = setting(
         "auto", choices=("auto", "cpu", "cuda"), affects_result=False, help="where a run is computed; auto: on a GPU"
     )

@@ -7,6 +7,7 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, field
 from typing import Any
 
+MOST_SEED = 10**18  # more than 64 bits do not fit into the tables of a report
 _KEY = "setting"
 
 

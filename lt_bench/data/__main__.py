@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE, interrupt_on_signals, printable
+from lt_bench.command import DONE, FAILED, exit_status, printable
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
@@ -46,21 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["check", "prepare"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
-    interrupt_on_signals()
+    return exit_status(lambda: _dispatch(parser, argv), "lt_bench.data")
+
+
+def _dispatch(parser: _Flags, argv: Sequence[str] | None) -> int:
+    flags = parser.parse_args(argv)
+    config = validate(compose(flags.overrides))
     try:
-        flags = parser.parse_args(argv)
-        config = validate(compose(flags.overrides))
         return {"check": _check, "prepare": _prepare}[flags.command](config)
-    except UsageError as error:
-        for line in str(error).splitlines():
-            print(f"lt_bench.data: {printable(line)}", file=sys.stderr)
-        return USAGE
-    except (DataError, OSError, BrokenExecutor) as error:
-        print(f"lt_bench.data: {printable(str(error))}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("lt_bench.data: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except BrokenExecutor as error:
+        raise DataError(str(error)) from error
 
 
 @looked_at_once()

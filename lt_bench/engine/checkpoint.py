@@ -26,7 +26,10 @@ _SEAL = len(_MARK) + _DIGITS
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before it is kept under the name ``previous`` until ``forget_previous``."""
+    """Write a checkpoint; the one before it is kept under the name ``previous`` until ``forget_previous``.
+
+    Where it cannot be written, the one before it stays the last; raises NotWritten.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(-2, io.SEEK_END)
@@ -34,8 +37,13 @@ def save(path: Path, state: dict[str, Any]) -> None:
     seal = _MARK + hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
     buffer.write(seal)
     if path.exists():
-        os.replace(path, previous(path))
-    write_atomic(path, buffer.getvalue())
+        os.replace(path, previous(path))  # first, so that a disk need not have room for three
+    try:
+        write_atomic(path, buffer.getvalue())
+    except OSError:
+        if previous(path).exists():
+            reinstate_previous(path)
+        raise
 
 
 def previous(path: Path) -> Path:

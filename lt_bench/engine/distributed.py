@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -12,6 +16,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lt_bench.errors import UsageError
+from lt_bench.processes import ADVICE, Place, meeting_point, place
+
+ARRIVAL = timedelta(minutes=10)  # imports on a slow file system take some of them
+WAIT = timedelta(days=7)
 
 
 class Processes(NamedTuple):
@@ -25,19 +33,61 @@ class Processes(NamedTuple):
 def start(device: str) -> Processes:
     """Join the process group that torchrun or a launcher describes; one process without them.
 
-    Raises UsageError where CUDA is asked for and there is none.
+    Raises UsageError where CUDA is asked for and there is none, where the environment describes no group, and where
+    not all of its processes arrive.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device=cuda, but PyTorch sees no CUDA device; set device=cpu or device=auto")
+    here = place()
     cuda = device != "cpu" and torch.cuda.is_available()
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(where)
-    if world_size > 1 and not dist.is_initialized():
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    if device != "cpu" and not cuda and visible not in ("", "-1"):  # which hide all devices on purpose
+        print(f"lt_bench: note: PyTorch sees no CUDA device with CUDA_VISIBLE_DEVICES={visible}", file=sys.stderr)
+    if device == "cuda" and not cuda:
+        raise UsageError("device=cuda, but PyTorch sees no CUDA device; set device=cpu or device=auto")
+    where = _own_gpu(here) if cuda else torch.device("cpu")
+    if here.world_size > 1 and not dist.is_initialized():
+        backend = "nccl" if cuda else "gloo"
         # rank 0 may wait for hours for another process's lock; SLURM or torchrun handle a process that has exited
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(days=7))
-    return Processes(dist.get_rank() if world_size > 1 else 0, world_size, where)
+        dist.init_process_group(backend, store=_meet(here), rank=here.rank, world_size=here.world_size, timeout=WAIT)
+    return Processes(dist.get_rank() if here.world_size > 1 else 0, here.world_size, where)
+
+
+def _own_gpu(here: Place) -> torch.device:
+    count = torch.cuda.device_count()
+    if here.local_rank is None or here.local_rank >= count:
+        said = "is not in the environment" if here.local_rank is None else f"is {here.local_rank}"
+        raise UsageError(
+            f"LOCAL_RANK {said}, and PyTorch sees {count} CUDA device{'s' * (count > 1)}: LOCAL_RANK is the GPU of a "
+            "process, counted from 0; start as many processes as there are GPUs, or set device=cpu"
+        )
+    device = torch.device("cuda", here.local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _meet(here: Place) -> dist.Store:
+    """The store over which the processes find each other, once all have arrived."""
+    point = meeting_point()
+    try:
+        with _ended_by_signals():
+            store, _, _ = next(dist.rendezvous("env://", timeout=ARRIVAL))
+    except dist.DistError as error:
+        raise UsageError(
+            f"process {here.rank} has not met the others of WORLD_SIZE={here.world_size} at MASTER_ADDR:MASTER_PORT="
+            f"{point} within {ARRIVAL} ({str(error).partition(chr(10))[0][:200]}); {ADVICE}"
+        ) from error
+    return dist.PrefixStore("default_pg", store)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A block that waits in C++, where Python's handlers would wait too: signals end the process at once."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def all_gather(rows: Tensor) -> Tensor:

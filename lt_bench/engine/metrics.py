@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import NonFiniteLoss
-from lt_bench.files import read_text, write_atomic
+from lt_bench.files import read_text, write_atomic, writing
 
 
 class RunningMeans:
@@ -67,10 +67,10 @@ class MetricsFile:
             write_atomic(path, "".join(f"{json.dumps(row)}\n" for row in kept))
 
     def write(self, epoch: int, values: dict[str, float]) -> None:
-        """Append an epoch's values (only the process that writes)."""
+        """Append an epoch's values (only the process that writes); raises NotWritten."""
         if not self.writes:
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": self.stage, "epoch": epoch, **values}) + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,16 +12,22 @@ from lt_bench.config import optimizers
 from lt_bench.config.compose import shown
 from lt_bench.config.keys import find
 from lt_bench.config.schema import Config, flat, plain
-from lt_bench.config.settings import Setting
+from lt_bench.config.settings import MOST_SEED, Setting
 
 ANY = Setting("")  # parameters of classes take finite numbers
+SEED = Setting("", least=0, most=MOST_SEED)  # and those that are seeds what the schema's take
+PATHS = ("_dir", "_list", ".root", ".packed", ".pretrained")  # ends of keys
 
 
 def out_of_range(config: Config) -> Iterator[str]:
     """One line for every value outside its range or its list of words."""
     for key, value in flat(plain(config)).items():
         known = find(key)
-        if said := _takes(known.setting if known else optimizers.range_of(key) or ANY, value):
+        if known and isinstance(value, str) and (not value.strip() or "\0" in value):
+            yield f"{key}={shown(value)}: {key}= takes one line of text that is not empty"
+        elif key.endswith(PATHS) and str(value).startswith("~") and os.path.expanduser(value).startswith("~"):
+            yield f"{key}={shown(value)}: where this home folder is, is not known; write {key}= with its whole path"
+        elif said := _takes(known.setting if known else optimizers.range_of(key) or _of_parameter(key), value):
             yield f"{key}={shown(value)}: {key}= takes {said}"
     single = config.method.get("cluster_view")
     for key, views in (("views", config.method.get("views")), ("cluster_view", [single] if single else [])):
@@ -28,6 +35,11 @@ def out_of_range(config: Config) -> Iterator[str]:
             if view not in VIEWS:
                 wanted = "a list of " if key == "views" else ""
                 yield f"method.{key}: unknown view {view!r}; method.{key}= takes {wanted}{', '.join(VIEWS)}"
+
+
+def _of_parameter(key: str) -> Setting:
+    """What the parameter of a class takes, by its name."""
+    return SEED if key.rpartition(".")[2] in ("seed", "random_state") or key.endswith("_seed") else ANY
 
 
 def _takes(setting: Setting, value: Any) -> str:

@@ -16,9 +16,10 @@ from lt_bench.evaluation.metrics import evaluate, recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import MOST, SMALL, read_bytes
 from lt_bench.record.metrics import check_metrics
-from lt_bench.record.record import PREDICTIONS, RunRecord, plain_values, unknown_keys
+from lt_bench.record.record import PREDICTIONS, RECORD, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
 
+LONGEST = 400  # characters of what is said of one record
 log = logging.getLogger(__name__)
 
 
@@ -31,15 +32,20 @@ class _Found(NamedTuple):
 
 
 def read_records(
-    paths: Iterable[str | Path], metrics: Collection[str] | None = None, check: bool = True, anew: bool = False
+    paths: Iterable[str | Path],
+    metrics: Collection[str] | None = None,
+    check: bool = True,
+    anew: bool = False,
+    unchecked: list[str] | None = None,
 ) -> list[RunRecord]:
     """All records under some paths, each run once, sorted by run id.
 
     A folder gives every ``record.json`` at any depth and the ``*.jsonl`` files right in it (one record a line; a run's
     ``metrics.jsonl`` is left out); a file is read as one or the other.  What is no valid record is skipped with one
     line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
-    unchanged files unless ``anew``. Keys that mean nothing here are ignored, with one line for all.  ``metrics``, where
-    None: those of new records, are computed from the predictions beside a record that does not have them yet.
+    unchanged files unless ``anew``; files that have no predictions beside them are added to ``unchecked``. Keys that
+    mean nothing here are ignored, with one line for all.  ``metrics``, where None: those of new records, are computed
+    from the predictions beside a record that does not have them yet.
     Raises FileNotFoundError for a path that is not there, and UsageError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """
@@ -56,6 +62,8 @@ def read_records(
             continue
         ignored.update(unknown_keys(values))
         read = _Found(record, source, folder)
+        if unchecked is not None and folder is None and record.kind == "run" and source.endswith(RECORD):
+            unchecked.append(source)
         new = _compared(read, anew) if check else read
         if new is None:
             continue
@@ -125,16 +133,31 @@ def _files(path: Path) -> list[Path]:
 
 
 def _records(path: Path) -> Iterator[Path]:
-    """Every ``record.json`` in a folder and below, also behind links, which ``rglob`` leaves out; no folder twice."""
+    """Every ``record.json`` in a folder and below, also behind links, which ``rglob`` leaves out; no folder twice.
+
+    A link to a folder that holds this one, such as to ``/``, is not followed, with a line: what is meant is here.
+    """
     seen: set[tuple[int, int]] = set()
+    above = {_inode(folder) for folder in path.resolve().parents}
     for place, folders, files in os.walk(path, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:
+        found = _inode(place)
+        if found in above:
+            log.warning("not followed: %s leads to a folder that holds %s", printable(place), printable(str(path)))
+        if found is None or found in above | seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
-        if "record.json" in (*files, *folders):
-            yield Path(place, "record.json")
+        seen.add(found)
+        if RECORD in (*files, *folders):
+            yield Path(place, RECORD)
+
+
+def _inode(folder: str | Path) -> tuple[int, int] | None:
+    """What a folder is, by whatever path; None for one that has gone."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:
@@ -156,4 +179,5 @@ def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:
 
 
 def _one_line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))
+    text = printable(" ".join(str(error).split()))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

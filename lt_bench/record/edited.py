@@ -18,9 +18,10 @@ from lt_bench.files import SMALL, read_json, read_text, write_json
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities
 from lt_bench.record.own_code import OWN_CODE, all_sources, any_version, present_versions, versions
+from lt_bench.record.record import RECORD
 
 CODE = "own_code.json"  # in the folders of runs with own code
-CHECKPOINTS, RECORD = "checkpoint*.pt", "record.json"  # the last one, or the one before it
+CHECKPOINTS = "checkpoint*.pt"  # the last one, or the one before it
 NAMES = ("method", "backbone", "dataset")  # nodes that follow the name of a class since own code has versions
 
 

@@ -62,7 +62,12 @@ def _expected(metric: Metric) -> str:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value has the type of an annotation; an int may stand for a float, a bool for nothing else."""
+    """Whether a value has the type of an annotation; an int may stand for a float, a bool for nothing else.
+
+    Whole numbers of more than 64 bits fit nothing: no table could hold them.
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return False
     kinds = {get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
     kinds |= {int} if float in kinds else set()
     return isinstance(value, tuple(kinds)) and not isinstance(value, bool)

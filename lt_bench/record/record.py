@@ -15,7 +15,7 @@ from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
 SAME_IMAGES = "same_images"  # in the environment of a record, where images are in two parts of its data
-PREDICTIONS, CHECKPOINT = "predictions.npz", "checkpoint.pt"  # beside a run's record
+RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
 PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
+from lt_bench.config.stages import StageName
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import read_json, write_json
@@ -36,6 +37,19 @@ def contradiction(record: RunRecord, folder: Path, anew: bool = False) -> str | 
     with suppress(OSError):  # a folder of somebody else's is verified each time
         write_json(folder / VERDICT, {"of": stamp, "contradiction": verdict})
     return verdict
+
+
+def doubt(record: RunRecord, folder: Path) -> str:
+    """Why the numbers of a run's record may be others than those of its predictions; empty where they are not."""
+    if record.kind != StageName.TWO.kind:
+        return ""
+    if not (folder / PREDICTIONS).exists():
+        return f"{PREDICTIONS} is not there"
+    try:
+        wrong = contradiction(record, folder)
+    except (OSError, ValueError) as error:
+        return f"not compared with its predictions: {error}"
+    return f"contradicts its predictions: {wrong}" if wrong else ""
 
 
 def _compare(record: RunRecord, folder: Path) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from lt_bench.command import printable
+from lt_bench.command import DONE, FAILED, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
@@ -21,7 +21,7 @@ from lt_bench.report.frame import frame
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.sections import Section, all_labels, sections
-from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table
+from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
 EXAMPLES = """examples:
   python -m lt_bench.report                                    tables of all finished runs in runs/
@@ -77,10 +77,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
+    unchecked: list[str] = []
     try:
-        return read_records(paths, metrics, anew=anew)
+        found = read_records(paths, metrics, anew=anew, unchecked=unchecked)
     except FileNotFoundError as error:
         raise UsageError(f"{error}; {ADVICE}") from None
+    if unchecked:
+        which = f"{unchecked[0]}{f' and {len(unchecked) - 1:,} more' * (len(unchecked) > 1)}"
+        print(printable(f"not compared with predictions, which are not there: {which}"), file=sys.stderr)
+    return found
 
 
 def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
@@ -116,11 +121,11 @@ def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace
     """All tables; SystemExit with status 2 if no table has the baseline."""
     tables = [accuracy_table(part, more) for part in parts]
     labels = all_labels(parts)
-    for baseline in map(baseline_label, arguments.baseline):
+    for baseline in dict.fromkeys(map(baseline_label, arguments.baseline)):
         if baseline not in labels:
             _parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(labels)}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
-    return tables
+    return named_apart(tables)
 
 
 def _write(tables: list[Table], folder: Path) -> None:
@@ -140,7 +145,10 @@ def _write(tables: list[Table], folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
-    words = sys.argv[1:] if argv is None else [*argv]
+    return exit_status(lambda: _dispatch(sys.argv[1:] if argv is None else [*argv]), "lt_bench.report")
+
+
+def _dispatch(words: list[str]) -> int:
     if words[:1] == [evaluate.COMMAND]:
         return _done(lambda: evaluate.main(words[1:]))
     arguments = _parser().parse_args(words)
@@ -153,7 +161,7 @@ def _done(work: Callable[[], int]) -> int:
         return work()
     except (UsageError, OSError) as error:
         print(printable(str(error)), file=sys.stderr)
-        return 1
+        return FAILED
 
 
 def _make(arguments: argparse.Namespace, more: list[str]) -> int:
@@ -166,7 +174,7 @@ def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     _write(tables, arguments.out or _beside(arguments.runs[0]))
     for page in arguments.pages:
         update(page, {table.name: table.markdown() for table in tables})
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

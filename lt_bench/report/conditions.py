@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lt_bench.report.escape import shortened
+
 GROUPS = ("dataset", "backbone", "evaluation", "imbalance", "budget")
 
 
@@ -34,21 +36,23 @@ def distinguish(namesakes: Sequence[str]) -> list[Label]:
     return [
         Label(
             "".join(
-                f"_{key.rpartition('.')[2].strip('_')}-{slug(word(part[key]))}" for key in differing if key in part
+                f"_{slug(key.rpartition('.')[2].strip('_'))}-{slug(word(part[key]))}"
+                for key in differing
+                if key in part
             ),
-            [f"{key}={word(part[key]) if key in part else 'default'}" for key in differing],
+            [f"{word(key)}={word(part[key]) if key in part else 'default'}" for key in differing],
         )
         for part in parts
     ]
 
 
 def word(value: Any) -> str:
-    """A setting's value as a reader would type it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A setting's value as a reader would type it, where it is not too long for that."""
+    return shortened(value if isinstance(value, str) else json.dumps(value))
 
 
 def slug(text: str) -> str:
-    """Text as a part of a file's name."""
+    """Text as a part of a file's name (see ``file_name``)."""
     return re.sub(r"[^\w.+-]+", "-", text.strip('[]{}"'))
 
 

@@ -1,25 +1,53 @@
-"""Words of records in tables: a title is text, and no Markdown, no HTML and no formula of a spreadsheet."""
+"""Words of records in tables and in names of files: text of a bounded length, and no Markdown, HTML or formula."""
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 
 from lt_bench.command import printable
 
-_MARKDOWN = re.compile(r"[\\`*<>|~]|\](?=[(\[])|&(?=#?\w+;)")
+LONGEST, LONGEST_NAME = 120, 150  # characters of a word; bytes of a file's name, which file systems end at 143 or 255
+_MARKDOWN = re.compile(r"[\\`*<>|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&(?=#?\w+;)")
+_START = re.compile(r"^(\d*)(#{1,6}(?:\s|$)|[-+](?:\s|$)|[.)]\s|[-=]+$)")  # of a heading, a list, a line
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """A text of so many characters at most: its beginning, and a digest by which it differs from others."""
+    return text if len(text) <= most else f"{text[: most - 9]}…{digest(text)}"
+
+
+def file_name(text: str, most: int = LONGEST_NAME) -> str:
+    """A slug as the name of a file, without suffix: not hidden, no option, and of so many bytes at most."""
+    name = text.lstrip(".-") or "table"
+    kept = name.encode("utf-8", "replace")[: most - 9].decode("utf-8", "ignore")
+    return name if len(name.encode("utf-8", "replace")) <= most else f"{kept}_{digest(text)}"
+
+
+def folded(name: str) -> str:
+    """A file's name as the file systems see it that take large letters for small ones."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def digest(text: str) -> str:
+    """Eight hexadecimal digits that stand for a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def markdown(text: str) -> str:
     """A text as GitHub Markdown shows it, on one line; brackets and underscores, which do nothing alone, stay."""
-    return _MARKDOWN.sub(lambda found: _escaped(found[0]), printable(" ".join(text.split())))
+    line = _MARKDOWN.sub(lambda found: _escaped(found[0]), printable(" ".join(text.split())))
+    return _START.sub(lambda found: f"{found[1]}\\{found[2]}", line)
 
 
 def csv_cell(value: object) -> object:
     """A value for CSV: a text that a spreadsheet would take for a formula begins with an apostrophe."""
     if not isinstance(value, str):
         return value
-    return f"'{printable(value)}" if value.startswith(_FORMULA) else printable(value)
+    text = printable(" ".join(value.splitlines()))
+    return f"'{text}" if value.startswith(_FORMULA) else text
 
 
 def _escaped(sign: str) -> str:

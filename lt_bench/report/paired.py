@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.report.escape import markdown
+from lt_bench.report.escape import file_name, markdown
 from lt_bench.report.sections import SEEDS, Row, Section
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
 
@@ -73,7 +73,8 @@ def paired_table(section: Section, baseline: str) -> Table | None:
         return None
     caption = [f"{title(section)} {_explain(section, markdown(marked(base)), merged)}", *footnotes(section)]
     slug = "_".join(re.findall(r"[a-z0-9]+", baseline.lower()))
-    return Table(f"{section.name}_vs_{slug}", caption, pd.DataFrame(cells), pd.DataFrame(values))
+    name = file_name(f"{section.name}_vs_{slug}", 200)
+    return Table(name, caption, pd.DataFrame(cells), pd.DataFrame(values))
 
 
 def _texts(statistics: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.report.conditions import conditions, distinguish, slug, word
+from lt_bench.report.escape import file_name, folded, shortened
 
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
@@ -77,12 +78,15 @@ def _named_apart(parts: list[Section]) -> list[Section]:
         namesakes = [part for part in parts if part.name == name]
         labels = distinguish([part.fields["conditions"] for part in namesakes])
         named = [
-            part._replace(name=name + suffix, conditions=words)
+            part._replace(name=file_name(name + suffix), conditions=words)
             for part, (suffix, words) in zip(namesakes, labels, strict=True)
         ]
         result += sorted(named, key=lambda part: part.name)
-    names = [part.name for part in result]
-    return [part._replace(name=f"{part.name}_{_hash(part)}") if names.count(part.name) > 1 else part for part in result]
+    names = [folded(part.name) for part in result]
+    return [
+        part._replace(name=f"{part.name}_{_hash(part)}") if names.count(folded(part.name)) > 1 else part
+        for part in result
+    ]
 
 
 def _hash(section: Section) -> str:
@@ -121,7 +125,7 @@ def _rank(row: Row) -> tuple[object, ...]:
 
 def _labels(rows: list[dict[str, Any]]) -> list[str]:
     """Method and stage two, and in brackets what tells it from other rows of that name."""
-    names = [f"{row['method_name']} / {row['stage_two_name']}" for row in rows]
+    names = [f"{shortened(row['method_name'])} / {shortened(row['stage_two_name'])}" for row in rows]
     details = [{key: row[key] for key in SHARED} | json.loads(row["settings"]) for row in rows]
     labels = []
     for name, own in zip(names, details, strict=True):
@@ -139,7 +143,7 @@ def _differences(own: dict[str, Any], namesakes: list[dict[str, Any]]) -> dict[s
 
 
 def _brackets(details: dict[str, Any]) -> str:
-    words = [f"{key}={word(value)}" for key, value in details.items()]
+    words = [f"{word(key)}={word(value)}" for key, value in details.items()]
     return f" ({', '.join(words)})" if words else ""
 
 

@@ -29,8 +29,8 @@ def study(section: Section) -> str:
     settings = [json.loads(row.fields["settings"]) for row in section.rows]
     told = {text.partition("=")[0] for text in section.conditions} | set(ELSEWHERE)
     given = json.loads(section.fields["conditions"])
-    words = [f"{key.rpartition('.')[2]} {word(value)}" for key, value in given.items() if _tells(key, told)]
-    own = {str(value) for one in settings for key, value in one.items() if _is_own(key, value)}
+    words = [f"{word(key.rpartition('.')[2])} {word(value)}" for key, value in given.items() if _tells(key, told)]
+    own = {word(value) for one in settings for key, value in one.items() if _is_own(key, value)}
     named = [f"own code: {', '.join(sorted(own))}"] * bool(own)
     return "; ".join([*_images(section), *_epochs(settings), *words, *named])
 
@@ -54,6 +54,7 @@ def _epochs(settings: list[dict[str, Any]]) -> list[str]:
     return [f"{name} {_range(values)}" for name, values in found.items() if values]
 
 
-def _range(values: Iterable[float]) -> str:
-    found = sorted({int(value) for value in values})
+def _range(values: Iterable[Any]) -> str:
+    """The least and the largest number; a record may hold other words, which are none."""
+    found = sorted({int(value) for value in values if isinstance(value, (int, float))})
     return "–".join(f"{value:,}" for value in dict.fromkeys([found[0], found[-1]])) if found else ""

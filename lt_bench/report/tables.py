@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,11 @@ from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
 from lt_bench.record.identity import CONTENT
-from lt_bench.report.escape import csv_cell, markdown
+from lt_bench.report.conditions import word
+from lt_bench.report.escape import csv_cell, digest, folded, markdown
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
+from lt_bench.report.typed import beside_recipes
 
 LABEL = "method / stage two"
 ACCURACIES = ("many", "medium", "few", "top1")
@@ -57,6 +60,16 @@ class Table:
         write_atomic(folder / f"{self.name}.csv", self.csv())
 
 
+def named_apart(tables: Sequence[Table]) -> list[Table]:
+    """The tables under names that no file system takes for each other: where alike, with a digest of the caption.
+
+    Labels of baselines may differ in what names of files do not show.
+    """
+    count = Counter(folded(table.name) for table in tables)
+    suffixes = [f"_{digest(' '.join(table.caption))}" * (count[folded(table.name)] > 1) for table in tables]
+    return [replace(table, name=table.name + suffix) for table, suffix in zip(tables, suffixes, strict=True)]
+
+
 def number(value: float, form: str = ".1f") -> str:
     """A number for a cell; a dash stands for what is not known."""
     return "–" if pd.isna(value) else f"{value:{form}}"
@@ -69,7 +82,7 @@ def marked(row: Row) -> str:
 
 def leading(section: Section, row: Row) -> dict[str, str]:
     """The first cells of a row: its label, and the rules in which the section's rows differ."""
-    return {LABEL: marked(row)} | {SHARED_NAMES[key]: row.fields[key] for key in section.differing()}
+    return {LABEL: marked(row)} | {SHARED_NAMES[key]: word(row.fields[key]) for key in section.differing()}
 
 
 def rules(section: Section) -> list[str]:
@@ -80,14 +93,15 @@ def rules(section: Section) -> list[str]:
         words["group_rule"] += f" ({RULES[words['group_rule']].description})"
     several = max(int(row.runs["draws"].max()) for row in section.rows) > 1
     draws = ["draws of the shots on one model count as one run, with their mean"] * several
-    return [*draws, *(f"{SHARED_NAMES[key]}: {markdown(text)}" for key, text in words.items())]
+    return [*draws, *(f"{SHARED_NAMES[key]}: {markdown(word(text))}" for key, text in words.items())]
 
 
 def footnotes(section: Section) -> list[str]:
     """What a reader must know before believing the numbers."""
     flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
     unknown = any(_images_unknown(section.fields["dataset"], row.fields["settings"]) for row in section.rows)
-    return [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
+    notes = [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
+    return notes + [markdown(text) for text in [beside_recipes(section)] if text]
 
 
 def _images_unknown(dataset: str, settings: str) -> bool:
@@ -101,9 +115,10 @@ def title(section: Section) -> str:
     """Which runs a table is about, in words, so that it is not taken for one of another study."""
     fields = section.fields
     native = fields["imbalance"] == "native"
-    imbalance = f"imbalance factor {fields['imbalance_factor']:g} ({fields['imbalance_profile']})"
-    where = f"{fields['dataset']}, {'native imbalance' if native else imbalance}"
-    words = [f"backbone {fields['backbone']}", f"budget {fields['budget']}", f"{fields['evaluated_on']} split"]
+    imbalance = f"imbalance factor {fields['imbalance_factor']:g} ({word(fields['imbalance_profile'])})"
+    where = f"{word(fields['dataset'])}, {'native imbalance' if native else imbalance}"
+    words = [f"backbone {word(fields['backbone'])}", f"budget {word(fields['budget'])}"]
+    words.append(f"{fields['evaluated_on']} split")
     told = ", ".join([where, *words, *section.conditions])
     return markdown(". ".join([told, *filter(None, [study(section)])]) + ".")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ from lt_bench.data.content import is_made_elsewhere, looked_at_once, of_source
 from lt_bench.data.source import read_source
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.errors import UsageError
-from lt_bench.machine import OthersWork, wait_briefly
+from lt_bench.machine import OthersWork, odd_threads, wait_briefly
+from lt_bench.processes import ignored, place
 from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
@@ -32,7 +32,7 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
     ``submitted`` is the version of the code at the time of its submission, where it was submitted to a queue. PyTorch
     is imported only for a run that is not done.  Raises what ``execute`` raises.
     """
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"  # several processes must decide together
+    alone = place().world_size == 1  # several processes must decide together
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
         _refuse_contradiction(*done)
         _same_data(config, done[1])
@@ -51,8 +51,10 @@ def execute(
     ``only_stage_one`` stops before stage two, so that several stage-two rules find it done; ``submitted`` is the
     version of the code when the run was submitted, for the record. Another process may have started such a run
     meanwhile: all ranks wait for it, and then the run is done, or goes on here.
-    Raises UsageError, DataError, CheckpointError, NonFiniteLoss, Interrupted.
+    Raises UsageError, DataError, CheckpointError, NonFiniteLoss, Interrupted, and OSError for what cannot be written.
     """
+    for line in (*ignored(), *odd_threads()):
+        print(f"lt_bench: note: {line}", file=sys.stderr)
     others = OthersWork()  # while torch is imported
     wait_briefly()
     from lt_bench.engine import distributed
@@ -115,7 +117,7 @@ def _same_data(config: Config, folder: Path) -> None:
 
 
 def _print(text: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
+    if place().rank == 0:
         print(printable(text))
 
 

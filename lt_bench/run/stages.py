@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -119,12 +120,14 @@ class Runner:
                     path.unlink()
                 raise DataError("images changed while the run was reading them; start it again, it is another run now")
         except (Interrupted, KeyboardInterrupt):
-            folder.status("interrupted")
+            with suppress(OSError):  # the disk may be full: what is raised says more
+                folder.status("interrupted")
             raise
         except Exception as error:
-            folder.status("failed", error=f"{type(error).__name__}: {error}")
-            if folder.writes:
-                keep_trace(error, folder.path / "trace.txt")
+            with suppress(OSError):
+                folder.status("failed", error=f"{type(error).__name__}: {error}")
+                if folder.writes:
+                    keep_trace(error, folder.path / "trace.txt")
             raise
         if folder.writes:
             write_json(folder.path / "record.json", record.to_dict())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.engine_parts import CPU, INPUTS, LABELS, Constant, Noisy, Vectors, stage, training
 from helpers.two_processes import on_two
+from torch.distributed import HashStore
 
 from lt_bench.contracts import TrainInfo
 from lt_bench.engine.context import EngineContext
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.slow
 def test_processes_wait_for_each_other_for_days(monkeypatch):
     """The first may have to wait for the lock of another process, which trains its stage one."""
     given = []
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.distributed.rendezvous", lambda *_, **words: iter([(HashStore(), 1, 2)]))
     monkeypatch.setattr("torch.distributed.init_process_group", lambda *_, **words: given.append(words["timeout"]))
     monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
     assert start("cpu") == Processes(1, 2, CPU)

@@ -4,9 +4,13 @@ import dataclasses
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from helpers.command_line import without_torch
+from helpers.samples import predictions
 
+from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
 from lt_bench.launch import __main__ as commands
 from lt_bench.launch.__main__ import main
@@ -59,7 +63,8 @@ def test_a_status_shows_every_run_of_a_folder(tmp_path, record, capsys):
     write_json(done.folder / "record.json", record(done, 1.0, 1.0).to_dict())
     assert main(["status", "--runs", str(tmp_path)]) == 0
     first, second = sorted(capsys.readouterr().out.splitlines()[1:3], key=lambda line: "failed" in line)
-    assert first.split() == [done.identity, "done", *"CE / –, digits_lt IF 20, seed 1 90.0 %".split()]
+    what = "CE / –, digits_lt IF 20, seed 1 90.0 %, predictions.npz is not there"
+    assert first.split() == [done.identity, "done", *what.split()]
     assert second.startswith(failed.identity) and second.endswith("x" * 99 + "…")
     assert main(["status", "method=ce", "seed=2,3", f"output_dir={tmp_path}"]) == 0
     said = capsys.readouterr().out
@@ -220,3 +225,22 @@ def test_an_identity_does_not_depend_on_where_a_run_is_carried_out():
         (there,) = plan(["seed=1", *overrides])
         assert identities(there.config) == identities(here.config)
         assert dataclasses.replace(there.config, launch=here.config.launch) == here.config
+
+
+def test_a_status_says_what_speaks_against_an_accuracy(tmp_path, record, capsys):
+    (run,) = submitted(tmp_path, "method=ce", "seed=1")
+    made = predictions(np.eye(3)[[0, 1, 2, 0]], [0, 1, 2, 1], [9, 5, 1])
+    written = record(run, 1.0, 1.0).to_dict() | {"group_rule": "thirds"}
+
+    def shown(metrics):
+        write_json(run.folder / "record.json", written | {"metrics": metrics})
+        assert main(["status", "--runs", str(tmp_path)]) == 0
+        return capsys.readouterr().out.splitlines()[1]
+
+    save_predictions(run.folder / "predictions.npz", made)
+    true = evaluate(made)
+    assert shown(true).endswith("seed 1  75.0 %")
+    assert "75.0 %, contradicts" not in shown(true) and (run.folder / "verified.json").exists()
+    assert "80.0 %, contradicts its predictions: top1 is 0.8" in shown({**true, "top1": 0.8})
+    (run.folder / "predictions.npz").write_bytes(b"x")
+    assert "75.0 %, not compared with its predictions" in shown(true)

@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 from helpers.samples import metrics, sample
 
+from lt_bench.config.compose import compose
+from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import identity_values
 from lt_bench.report.frame import frame
 from lt_bench.report.sections import sections
-from lt_bench.report.tables import title
+from lt_bench.report.tables import accuracy_table, title
+from lt_bench.report.typed import beside_recipes
 
 SETTINGS = {
     "train.epochs": 200,
@@ -75,3 +79,36 @@ def test_rows_and_runs_that_differ_give_a_range() -> None:
 def test_a_record_without_counts_says_nothing_of_them() -> None:
     few = {key: value for key, value in metrics().items() if not key.endswith("_counts")}
     assert "images" not in caption(sample(metrics=few))
+
+
+def recipe_of(**choices: str) -> dict[str, Any]:
+    """What a record of these choices says of its settings."""
+    return identity_values(validate(compose([f"{key}={value}" for key, value in choices.items()])))
+
+
+CHOICES = {"method": "ce", "dataset": "digits_lt", "stage_two": "cb", "backbone": "tiny"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ({}, None),
+        ({"train.lr": "9"}, "train.lr=9.0"),
+        ({"stage_two.train.batch_size": "7"}, "stage_two.train.batch_size=7"),
+        ({"train.epochs": "60"}, None),  # which the caption says, as what follows from it
+        ({"seed": "3"}, None),
+        ({"train.optimizer.weight_decay": "0.3", "train.sampler": "class_aware"}, "class_aware"),
+    ],
+)
+def test_a_setting_that_is_not_the_recipes_is_told(typed: dict[str, str], told: str | None) -> None:
+    known = {"method": "ce", "method_name": "CE", "backbone": "tiny"}
+    plain = sample(setting_id="a", settings=recipe_of(**CHOICES) | {"method._target_": "other"}, **known)
+    other = sample(setting_id="b", settings=recipe_of(**CHOICES, **typed), **{**known, "method_name": "CE, typed"})
+    (part,) = sections(frame([plain, other]))
+    said = [line for line in accuracy_table(part).caption if line.startswith("Other than in the recipe")]
+    assert len(said) == (told is not None) and (told is None or told in said[0] and "CE, typed / CB: " in said[0])
+
+
+def test_rows_that_conf_does_not_know_say_nothing() -> None:
+    (part,) = sections(frame([sample(method="mine", settings={"train.lr": 9, "method.x": 1})]))
+    assert beside_recipes(part) == ""

@@ -34,6 +34,7 @@ class KilledAndUndisturbed:
         words += [*TRAINING, *INTERVALS]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
+            patch.setenv("RANK", str(processes.rank))
             undisturbed = execute(tiny(folder / "undisturbed", *words))
             # inside the epoch: two steps are saved, the third is lost
             deaths, killed = killed_until_done(tiny(folder / "killed", *words), patch, steps=3)
@@ -75,6 +76,7 @@ class StoppedAndUndisturbed:
         stopped, stood = [*words, "dataset.workers=2"], []
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WORLD_SIZE", str(dist.get_world_size()))
+            patch.setenv("RANK", str(processes.rank))
             patch.setattr(loop, "LOG_EVERY_STEPS", 2)  # inside an epoch, processes agree as often as the loss is read
             undisturbed = execute(tiny(folder / "undisturbed", *words))
             for _ in range(3):

@@ -100,7 +100,9 @@ def cache_folder() -> Path:
     """Where digests are kept: ``$LT_BENCH_CACHE``, else ``$XDG_CACHE_HOME/lt_bench``, else ``~/.cache/lt_bench``."""
     if own := os.environ.get("LT_BENCH_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "lt_bench"
+    home = os.path.expanduser("~")
+    known = home if home != "~" else os.sep  # of a user without a home, as containers have it
+    return Path(os.environ.get("XDG_CACHE_HOME") or f"{known}/.cache") / "lt_bench"
 
 
 def _path_of_cache(root: str) -> Path:

@@ -23,7 +23,7 @@ from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.files.rgb import BadImage
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
-from lt_bench.files import SMALL, parse_json, read_arrays, read_bytes, read_text
+from lt_bench.files import SMALL, parse_json, read_arrays, read_bytes, read_text, write_atomic, writing
 
 VERSION, READ = 2, (1, 2)  # a copy of version 1 does not say which files it was made of
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
@@ -90,7 +90,7 @@ def _record(read: Callable[[str], bytes], form: StoredForm, name: str) -> tuple[
 def _write_index(copy: Unfinished, form: StoredForm) -> None:
     """Write the position of every image, and the checksum of this index."""
     header = {"version": VERSION, **form._asdict()}
-    with (copy.folder / INDEX).open("wb") as stream:
+    with writing(copy.folder / INDEX), (copy.folder / INDEX).open("wb") as stream:
         np.savez(
             stream,
             header=_text(json.dumps(header)),
@@ -104,7 +104,7 @@ def _write_index(copy: Unfinished, form: StoredForm) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     digest = hashlib.sha256((copy.folder / INDEX).read_bytes()).hexdigest()
-    (copy.folder / CHECKSUM).write_text(f"{digest}  {INDEX}\n", encoding="utf-8")
+    write_atomic(copy.folder / CHECKSUM, f"{digest}  {INDEX}\n")
 
 
 class PackedImages:

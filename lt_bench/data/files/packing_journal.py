@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lt_bench.errors import DataError
-from lt_bench.files import parse_json, sweep
+from lt_bench.files import parse_json, sweep, writing
 from lt_bench.locks import Held, Lock
 
 JOURNAL, LOCK = "journal.jsonl", "lock"
@@ -42,10 +42,11 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, images: str, purpose: str) -> None:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = Lock(folder / LOCK)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Held as error:
             raise DataError(f"another process is writing {folder}; wait for it, or stop it") from error
@@ -61,15 +62,19 @@ class Unfinished:
         self.entries = list(self._whole(purpose))
         self._images.truncate(sum(entry.size for entry in self.entries))
         self._journal.truncate(0)
-        self._journal.write("".join(f"{line}\n" for line in (purpose, *map(json.dumps, self.entries))))
+        with writing(self._journal.name):
+            self._journal.write("".join(f"{line}\n" for line in (purpose, *map(json.dumps, self.entries))))
 
     def __enter__(self) -> Unfinished:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._images.close()
-        self._journal.close()
-        self._lock.release()
+        try:
+            for stream in (self._images, self._journal):
+                with writing(stream.name):
+                    stream.close()
+        finally:
+            self._lock.release()
 
     def _whole(self, purpose: str) -> Iterator[Entry]:
         """The entries of the journal whose images have the right checksums, up to the first that has not."""
@@ -90,15 +95,18 @@ class Unfinished:
             yield entry
 
     def append(self, entry: Entry, data: bytes) -> None:
-        """Add an image."""
-        self._images.write(data)
-        self._journal.write(f"{json.dumps(entry)}\n")
+        """Add an image; raises NotWritten."""
+        with writing(self._images.name):
+            self._images.write(data)
+        with writing(self._journal.name):
+            self._journal.write(f"{json.dumps(entry)}\n")
         self.entries.append(entry)
 
     def finish(self, folder: Path) -> None:
         """Flush everything to disk, remove the journal and the lock, and rename the copy to its final name."""
-        self._images.flush()
-        os.fsync(self._images.fileno())
+        with writing(self._images.name):
+            self._images.flush()
+            os.fsync(self._images.fileno())
         for name in (JOURNAL, LOCK):
             (self.folder / name).unlink(missing_ok=True)
         os.replace(self.folder, folder)

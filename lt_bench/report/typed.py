@@ -1,0 +1,63 @@
+"""Settings of a row that its recipe has otherwise, and that neither its label nor its caption says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lt_bench.config.compose import compose, groups
+from lt_bench.config.schema import flat
+from lt_bench.errors import UsageError
+from lt_bench.report.conditions import word
+from lt_bench.report.sections import Row, Section
+
+CHOSEN = ("method", "dataset", "stage_two", "backbone", "fidelity")
+NODES = ("method.", "train.", "stage_two.")
+
+
+def beside_recipes(section: Section) -> str:
+    """Which rows of a table have settings of their own, and which; empty for none.
+
+    They are compared with the recipes of this version; a row whose method, rule or data set conf/ does not know is left
+    out, and so is what only follows from other epochs, which the caption tells.
+    """
+    told = [(row.label, [f"{key}={word(value)}" for key, value in _typed(row)]) for row in section.rows]
+    rows = [f"{label}: {', '.join(words)}" for label, words in told if words]
+    return f"Other than in the recipe: {'; '.join(rows)}." if rows else ""
+
+
+def _typed(row: Row) -> Iterator[tuple[str, Any]]:
+    settings: dict[str, Any] = json.loads(row.fields["settings"])
+    first = row.runs.iloc[0]
+    factor = None if first["imbalance_factor"] != first["imbalance_factor"] else float(first["imbalance_factor"])
+    own = {key: value for key, value in settings.items() if key.startswith("budget.")}
+    own |= {"imbalance.factor": factor, "imbalance.profile": first["imbalance_profile"]}
+    budget = first["budget"] if first["budget"] in groups()["budget"] else "paper"
+    chosen = [f"{key}={first[key]}" for key in CHOSEN]
+    recipe = _recipe((*chosen, f"budget={budget}", *(f"{key}={json.dumps(value)}" for key, value in own.items())))
+    for key, value in settings.items() if recipe else ():
+        stage = key.partition("train.")[0]
+        moved = recipe.get(f"{stage}train.epochs") != settings.get(f"{stage}train.epochs")
+        told = "epoch" in key or (moved and ".schedule." in key) or f"{key}=" in row.label
+        named = key.endswith(("_target_", ".name"))  # what older versions write otherwise
+        if key.startswith(NODES) and not told and not named and recipe.get(key) != value:
+            yield key, value
+
+
+@cache
+def _recipe(words: tuple[str, ...]) -> dict[str, Any]:
+    """The values that some choices stand for, by dotted key; empty where this version has no such choices."""
+    found: dict[str, Any] = {}
+    try:
+        config = compose(words)
+        for prefix in NODES:
+            found |= flat(OmegaConf.to_container(config[prefix.strip(".")], resolve=True), prefix)  # type: ignore[arg-type]
+    except (UsageError, HydraException, OmegaConfBaseException):  # of another version, or of somebody's own
+        return {}
+    return found
