@@ -14,6 +14,7 @@ from lt_bench.command import printable
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import MOST, SMALL, read_bytes
+from lt_bench.record.curves import CURVES
 from lt_bench.record.metrics import check_metrics
 from lt_bench.record.record import PREDICTIONS, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
@@ -117,7 +118,7 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
 def _files(path: Path) -> list[Path]:
     """The files under a path that should hold records."""
     if path.is_dir():
-        return [*_records(path), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
+        return [*_records(path), *(file for file in path.glob("*.jsonl") if file.name != CURVES)]
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     return [path]

@@ -15,6 +15,7 @@ from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
 PREDICTIONS, CHECKPOINT = "predictions.npz", "checkpoint.pt"  # beside a run's record
+CHOSEN = "chosen"  # among a record's epochs
 PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,10 @@ class RunRecord:
     the encoder, if another one did; ``imbalance_factor`` is None for a data set's own counts; ``settings`` holds the
     dotted keys that decide the result and differ from their defaults, less the seeds of training and split; ``metrics``
     are those that were known when the run was evaluated, none for a stage one; ``epochs`` says of which stages the
-    epochs were typed, with those of the recipe, what ``moved`` with them and what was ``not_reached``; ``checkpoint``
-    has the checksum and the epoch of the one that training ended with, None where nothing was trained. Rows of tables
-    stand by the orders.
+    epochs were typed, with those of the recipe, what ``moved`` with them and what was ``not_reached``; ``chosen`` has,
+    by the key of a stage's training, the epoch (from 0) whose weights were kept, its score and what that is ``on``;
+    ``checkpoint`` has the checksum and the epoch of the one that training ended with, None where nothing was trained.
+    Rows of tables stand by the orders.
     Building a record raises ValueError for values of the wrong type or out of range; a newer schema than ``SCHEMA`` may
     have words that are not known here.
     """

@@ -28,13 +28,14 @@ from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.errors import DataError, Interrupted, NonFiniteLoss, keyed
+from lt_bench.evaluation.features import FEATURES, Features, save_features
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, PREDICTIONS, RunRecord
+from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -60,6 +61,7 @@ class Runner:
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
+        self.chosen: dict[str, Any] = {}  # the epoch that a stage's weights are of, where it is not the last
 
     @cached_property
     def data(self) -> Data:
@@ -168,9 +170,12 @@ class Runner:
             raise NonFiniteLoss(f"logits on the {config.evaluation.split} split are not finite; {NonFiniteLoss.advice}")
         predictions = folder.path / PREDICTIONS
         if folder.writes:
+            labels = self.held_out.labels.cpu().numpy()
+            if config.evaluation.save_features:
+                save_features(folder.path / FEATURES, Features(features.cpu().numpy(), labels))
             made = Predictions(
                 logits_by_name={LOGITS: logits.cpu().numpy()},
-                labels=self.held_out.labels.cpu().numpy(),
+                labels=labels,
                 train_counts=self.data.train_counts,
                 group_rule=config.dataset.group_rule,
             )
@@ -184,6 +189,7 @@ class Runner:
         below = first.cost.get("left_out_images")
         cost |= {} if below is None else {"stage_one_left_out_images": below}
         self.circumstances.provenance["stage_one_threads"] = first.environment.get("threads")
+        self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
         metrics = evaluate(load_predictions(predictions))
         return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
@@ -207,6 +213,9 @@ class Runner:
                 words = left_out_warning(missing, len(trainer.order), training, key, self.processes.world_size)
                 print(f"lt_bench: {name.value}: {words}", file=sys.stderr)
         trained = trainer.fit()
+        if found := trained.best:
+            on = "test" if config.evaluation.select == "best_test" else "validation"
+            self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on}
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 
@@ -242,7 +251,7 @@ class Runner:
         circumstances = self.circumstances
         if earlier := folder.earlier_versions():
             circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
-        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept)
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen)
 
     def _missed(self, name: StageName, images: Images) -> dict[str, int]:
         """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""

@@ -8,7 +8,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.data.remarks import listed
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.shots import RULES
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import CHOSEN, RunRecord
 
 
 def summary(record: RunRecord, folder: Path) -> str:
@@ -33,7 +33,7 @@ def summary(record: RunRecord, folder: Path) -> str:
         + "".join(f"{cell:>8}" for cell in cells)
         + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
         f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
-        f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}",
+        f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}{_chosen(record)}",
         *(
             f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
             for names in untested
@@ -51,6 +51,12 @@ def _typed(record: RunRecord) -> str:
     found = ((stage, record.epochs.get(stage.training)) for stage in StageName)
     words = [f"{stage.value} {typed['epochs']} of {typed['recipe_epochs']} epochs" for stage, typed in found if typed]
     return f" ({', '.join(words)})" if words else ""
+
+
+def _chosen(record: RunRecord) -> str:
+    """The epochs that were chosen, counted from 1."""
+    found = [f"{one['epoch'] + 1}" for one in record.epochs.get(CHOSEN, {}).values()]
+    return f" (epoch {', '.join(found)})" if found else ""
 
 
 def _untested(record: RunRecord, folder: Path) -> str:
