@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch run report engine record data preflight methods stage_two augment
+cli launch run report figures engine record data preflight methods stage_two augment
 losses evaluation machine config geometry models contracts command errors files
 """.split()
 
@@ -98,7 +98,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
 
 @pytest.mark.parametrize(
     "module",
-    ["report", "report.__main__", "config.compose", "config.annotations", "preflight.validate",
+    ["report", "report.__main__", "figures.__main__", "record.curves", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",

@@ -22,7 +22,7 @@ from lt_bench.record.verify import contradiction
 log = logging.getLogger(__name__)
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A run's record, the first place it was found in, and the folder of its predictions, if they are there."""
 
     record: RunRecord
@@ -43,7 +43,14 @@ def read_records(
     Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """
-    found: dict[str, _Found] = {}
+    return [found.record for found in read_found(paths, metrics, check, anew)]
+
+
+def read_found(
+    paths: Iterable[str | Path], metrics: Collection[str] | None = None, check: bool = True, anew: bool = False
+) -> list[Found]:
+    """As ``read_records``, with the places that the records were found in."""
+    found: dict[str, Found] = {}
     ignored: Counter[str] = Counter()
     given = [*map(Path, paths)]
     files = sorted({file for path in given for file in _files(path)})
@@ -55,7 +62,7 @@ def read_records(
             log.warning("skipped %s", _one_line(error))
             continue
         ignored.update(unknown_keys(values))
-        read = _Found(record, source, folder)
+        read = Found(record, source, folder)
         new = _compared(read, anew) if check else read
         if new is None:
             continue
@@ -63,10 +70,11 @@ def read_records(
     if ignored:
         counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
         log.warning("ignored keys of records that this version does not know: %s", printable(counted))
-    return [_filled(found[run_id], METRICS if metrics is None else metrics) for run_id in sorted(found)]
+    wanted = METRICS if metrics is None else metrics
+    return [found[run_id]._replace(record=_filled(found[run_id], wanted)) for run_id in sorted(found)]
 
 
-def _compared(found: _Found, anew: bool) -> _Found | None:
+def _compared(found: Found, anew: bool) -> Found | None:
     """A record that nothing is known against, without a folder where that cannot be known; None for one that is wrong.
 
     Says what is wrong.
@@ -84,17 +92,17 @@ def _compared(found: _Found, anew: bool) -> _Found | None:
     return None if wrong else found
 
 
-def _merged(first: _Found, second: _Found) -> _Found:
+def _merged(first: Found, second: Found) -> Found:
     """Two records of one run as one, with the metrics of both; ValueError where they contradict each other."""
     one, other = first.record, second.record
     metrics = {**other.metrics, **one.metrics}
     if metrics != {**metrics, **other.metrics} or replace(one, metrics={}) != replace(other, metrics={}):
         sources = f"{first.source} and in {second.source}"
         raise ValueError(f"run {one.run_id} has two different records, in {sources}: remove one")
-    return _Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
+    return Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
 
 
-def _filled(found: _Found, names: Collection[str]) -> RunRecord:
+def _filled(found: Found, names: Collection[str]) -> RunRecord:
     """The record with those of some metrics that it lacks, where its predictions are there."""
     record, lacking = found.record, set(names) - found.record.metrics.keys()
     if record.kind != "run" or found.folder is None or not lacking:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
-from lt_bench.report.conditions import conditions, distinguish, slug, word
+from lt_bench.record.conditions import conditions, distinguish, slug, word
 
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
