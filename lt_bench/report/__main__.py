@@ -16,8 +16,8 @@ from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
 from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
+from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
-from lt_bench.report.readme import update
 from lt_bench.report.sections import Section, all_labels, sections
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table
 
@@ -26,7 +26,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
-  python -m lt_bench.report --runs results/records --out results/tables --readme README.md   as published here
+  python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 """
@@ -63,10 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
     add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
     add(
-        "--readme",
+        "--pages",
+        nargs="+",
+        default=[],
         type=Path,
         metavar="FILE",
-        help="refresh the tables between its <!-- table: NAME --> markers",
+        help="refresh the tables between the <!-- table: NAME --> markers of these pages",
     )
     return parser
 
@@ -160,8 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _export(records, arguments.export)
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
         _write(tables, arguments.out or _beside(arguments.runs[0]))
-        if arguments.readme:
-            update(arguments.readme, {table.name: table.markdown() for table in tables})
+        for page in arguments.pages:
+            update(page, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:
         print(printable(str(error)), file=sys.stderr)
         return 1

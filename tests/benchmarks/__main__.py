@@ -1,8 +1,8 @@
 """All benchmarks, one after the other: `python -m tests.benchmarks --write results/speed.json`.
 
 Every script runs in a process of its own, so that one that fails costs the others nothing. `--only NAME` renews some
-entries of a file that was written on this machine with these versions. `--readme` writes README's table from the
-results file and measures nothing.
+entries of a file that was written on this machine with these versions. `--page` writes the table of
+docs/speed.md from the results file and measures nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lt_bench.files import write_json
 from lt_bench.launch.local.fork_server import follow_parent
 from lt_bench.record.folder import code_version, environment
 
-from .table import README, RESULTS, update
+from .table import PAGE, RESULTS, update
 
 SCRIPTS = {path.stem.removeprefix("bench_"): path for path in sorted(Path(__file__).parent.glob("bench_*.py"))}
 LEFT_OUT: dict[str, Any] = {"error": "left out", "rows": []}
@@ -41,10 +41,12 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tiny", action="store_true", help="sizes that take seconds, at which no goal is judged")
     parser.add_argument("--write", type=Path, metavar="FILE", help="store machine, versions and all comparisons")
-    parser.add_argument("--readme", action="store_true", help=f"write README's table from results/{RESULTS.name}")
+    parser.add_argument(
+        "--page", action="store_true", help=f"write the table of docs/{PAGE.name} from results/{RESULTS.name}"
+    )
     arguments = parser.parse_args(words)
-    if arguments.readme:
-        update(README, RESULTS)
+    if arguments.page:
+        update(PAGE, RESULTS)
         return 0
     scripts = {name: path for name, path in SCRIPTS.items() if name in (arguments.only or SCRIPTS)}
     place, measured = described(arguments.tiny)

@@ -22,7 +22,7 @@ Trainer._step = lambda *_: os._exit(9)
 main(sys.argv[1:])
 """
 SCALE = "import torch"
-# words, exit status, line of README's table
+# words, exit status, line of docs/speed.md
 COMMANDS = {
     SCALE: (["-c", SCALE], 0, ""),
     "--help": (["-m", "lt_bench", "--help"], 0, "`--help`"),

@@ -1,7 +1,7 @@
 """Small runs of a sweep, forked from one process against a new process each: `python tests/benchmarks/bench_sweep.py`.
 
 Both sides do the same runs one after the other on one thread of the CPU; the results must be equal. Tiny runs are
-mostly start-up; one seed of the README's digits table is mostly training, with stage ones that several rules share.
+mostly start-up; one seed of the digits table is mostly training, with stage ones that several rules share.
 """
 
 from __future__ import annotations

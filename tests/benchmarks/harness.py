@@ -65,8 +65,8 @@ class Comparison:
 
     ``unit`` is a key of ``UNITS``. The two sides ``agree`` where their results are the same or, of random ones, have
     the same distribution; ``note`` says where a baseline does other work. ``goal`` is the least ratio baseline / ours,
-    ``limit`` the greatest median of ours. Comparisons with equal ``row`` share a line of README's table, and those
-    without one are not in it.
+    ``limit`` the greatest median of ours. Comparisons with equal ``row`` share a line of the table in docs/speed.md,
+    and those without one are not in it.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""README's table of speed, from a results file of ``python -m tests.benchmarks --write``."""
+"""The table of docs/speed.md, from a results file of ``python -m tests.benchmarks --write``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lt_bench.files import write_atomic
 from .harness import shown
 
 ROOT = Path(__file__).parents[2]
-README, RESULTS = ROOT / "README.md", ROOT / "results" / "speed.json"
+PAGE, RESULTS = ROOT / "docs" / "speed.md", ROOT / "results" / "speed.json"
 OPEN, CLOSE = "<!-- speed -->", "<!-- /speed -->"
 PART = re.compile(f"{OPEN}.*?{CLOSE}", re.DOTALL)
 HEAD = "| what | takes here | takes elsewhere | tests/benchmarks |\n|---|---|---|---|"

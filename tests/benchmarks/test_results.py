@@ -1,4 +1,4 @@
-"""All benchmarks in one file, and README's table from it."""
+"""All benchmarks in one file, and the table of docs/speed.md from it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import __main__ as runner
-from benchmarks.table import README, RESULTS, filled, update
+from benchmarks.table import PAGE, RESULTS, filled, update
 from helpers.command_line import wait_for
 
 ROW = {"what": "a loss", "unit": "CPU s", "agree": True, "goal": None, "limit": None, "row": "loss", "note": ""}
@@ -105,13 +105,13 @@ def test_a_page_without_a_place_and_results_of_tiny_sizes_are_refused(tmp_path):
         filled("no marker", results())
     (tmp_path / "speed.json").write_text(json.dumps({**results(), "tiny": True}))
     with pytest.raises(ValueError, match="tiny sizes"):
-        update(README, tmp_path / "speed.json")
+        update(PAGE, tmp_path / "speed.json")
 
 
-def test_readme_has_the_table_of_the_committed_results():
-    page = README.read_text(encoding="utf-8")
+def test_the_page_of_speed_has_the_table_of_the_committed_results():
+    page = PAGE.read_text(encoding="utf-8")
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert filled(page, found) == page, "run python -m tests.benchmarks --readme"
+    assert filled(page, found) == page, "run python -m tests.benchmarks --page"
     assert not found["tiny"] and found["scripts"].keys() == {path.stem for path in runner.SCRIPTS.values()}
 
 
@@ -146,7 +146,7 @@ def test_a_benchmark_that_is_terminated_leaves_no_process_and_no_folder(tmp_path
     script.write_text(ENDLESS % str(begun))
     environment = {**os.environ, "TMPDIR": str(place), "PYTHONPATH": str(Path(runner.__file__).parent)}
     command = [sys.executable, "-c", STOPPED % str(script)]
-    process = subprocess.Popen(command, env=environment, cwd=README.parent, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, env=environment, cwd=RESULTS.parents[1], stderr=subprocess.PIPE)
     wait_for(begun.exists)
     assert len(list(place.iterdir())) == 2
     process.terminate()

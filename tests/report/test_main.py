@@ -112,7 +112,7 @@ def test_a_metric_of_ones_own_is_named_with_its_module(tmp_path: Path) -> None:
 def test_a_page_is_refreshed(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("<!-- table: digits_lt_if20 -->\n<!-- /table -->\n")
-    assert main([*folder(tmp_path, pair()), "--readme", str(page)]) == 0
+    assert main([*folder(tmp_path, pair()), "--pages", str(page)]) == 0
     assert "| CE / CB " in page.read_text(encoding="utf-8")
 
 
@@ -166,7 +166,7 @@ def test_without_usable_records_the_status_is_1(
 
 def test_contradictions_and_missing_pages_are_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = folder(tmp_path, [sample()])
-    assert main([*arguments, "--readme", str(tmp_path / "nosuch.md")]) == 1
+    assert main([*arguments, "--pages", str(tmp_path / "nosuch.md")]) == 1
     assert "nosuch.md" in capsys.readouterr().err
     write_json(tmp_path / "runs" / "copy" / "record.json", sample(metrics=metrics(top1=0.1)).to_dict())
     assert main(arguments) == 1

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_bench.report.readme import fill, update
+from lt_bench.report.pages import fill, update
 
 TABLES = {"digits_lt_if20": "| a |\n", "cifar10_lt_if100": "| b |\n"}
 
