@@ -80,8 +80,8 @@ class Study:
     @cached_property
     def train_counts(self) -> np.ndarray:
         """Training images per class, (C,) float64, mean over runs; NotPossible where the runs do not say."""
-        known = [run.record.metrics.get("train_counts") for row in self.rows for run in row.runs]
-        if not all(known) or len({len(counts) for counts in known}) != 1:
+        known = [run.record.metrics.get("train_counts") or [] for row in self.rows for run in row.runs]
+        if len({len(counts) for counts in known}) != 1 or not known[0]:
             raise NotPossible("the records do not say how many training images each class had")
         return np.mean(np.array(known, dtype=np.float64), axis=0)
 

@@ -72,9 +72,12 @@ def draw(figure: Figure, data: ClassAccuracy) -> None:
     figure.set_size_inches(figure.get_figwidth(), 5)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.6])
     place = np.arange(len(data.counts))
-    above.bar(place, np.maximum(data.counts, 0.8), width=1.0 if len(place) > NAMED else 0.8, color=GREY, linewidth=0)
+    shown = np.maximum(data.counts, 0.8)  # a class without images has a bar of its own, too
+    if few := len(place) <= NAMED:
+        above.bar(place, shown, color=GREY)
+    else:
+        above.stairs(shown, np.arange(len(place) + 1) - 0.5, fill=True, color=GREY, baseline=0.5)
     counts_axis(above)
-    few = len(place) <= NAMED
     for look, label, mean, spread in zip(looks(len(data.labels)), data.labels, data.means, data.spreads, strict=True):
         every = max(1, len(place) // 10)
         below.plot(place, mean, color=look.colour, linestyle=look.line, marker=look.marker, markersize=4,

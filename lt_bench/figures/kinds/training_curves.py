@@ -53,7 +53,8 @@ def collect(study: Study) -> Iterator[Drawing]:
         if stages:
             found = True
             on = "test" if row.runs[0].record.selection == "best_test" else "validation"
-            ordered = {stage.value: stages[stage.value] for stage in StageName if stage.value in stages}
+            names: list[str] = [stage.value for stage in StageName if stage.value in stages]
+            ordered = {name: stages[name] for name in names}
             yield Drawing(row.label, TrainingCurves(study.title, row.label, ordered, on))
     if not found:
         raise NotPossible(f"no run has {CURVES} beside its record: name the folders of the runs")
