@@ -166,7 +166,7 @@ def _rows(part: Sequence[Run]) -> list[Row]:
     settings: dict[str, list[Run]] = {}
     for run in part:
         settings.setdefault(run.record.setting_id, []).append(run)
-    groups = sorted(settings.values(), key=lambda runs: _place(runs[0].record))
+    groups = list(settings.values())
     names = [f"{runs[0].record.method_name} / {runs[0].record.stage_two_name}" for runs in groups]
     details = [_details(runs[0].record) for runs in groups]
     rows = []
@@ -177,16 +177,18 @@ def _rows(part: Sequence[Run]) -> list[Row]:
         seeds = sorted(runs, key=lambda run: (run.record.split_seed, run.record.seed, run.record.run_id))
         rows.append(Row(words(label, 70), tuple(seeds)))
     labels = [row.label for row in rows]
-    return [
+    rows = [
         Row(f"{row.label} [{row.runs[0].record.setting_id}]", row.runs) if labels.count(row.label) > 1 else row
         for row in rows
     ]
+    return sorted(rows, key=_place)
 
 
-def _place(record: RunRecord) -> tuple[Any, ...]:
+def _place(row: Row) -> tuple[Any, ...]:
+    record = row.runs[0].record
     method = order_of("method", record.method_name, record.method_order)
     rule = order_of("stage_two", record.stage_two_name, record.stage_two_order)
-    return method, record.method_name, rule, record.stage_two_name, json.dumps(record.settings, sort_keys=True)
+    return method, record.method_name, rule, record.stage_two_name, row.label
 
 
 def _details(record: RunRecord) -> dict[str, Any]:
