@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from lt_bench.augment.views import BOOSTED
 from lt_bench.config.schema import Config
 from lt_bench.contracts import Method, TrainInfo
 from lt_bench.data.batches.source import RankShare
@@ -61,8 +62,7 @@ def collect(config: Config, data: Data) -> Sheet:
     scale, shift = np.array(config.dataset.std), np.array(config.dataset.mean)
     pixels = np.stack([one.permute(0, 2, 3, 1).numpy() * scale + shift for one in by_view], axis=1)
     names = [f"{_name(data, int(labels[where]))}, {data.train_counts[labels[where]]:,} images" for where in positions]
-    full = " (full strength)" if strength is not None else ""
-    headings = [("evaluated", 1), *((f"{view}{full if 'boosted' in view else ''}", DRAWS) for view in views)]
+    headings = [("evaluated", 1), *((f"{view} (full strength)" if view in BOOSTED else view, DRAWS) for view in views)]
     return Sheet((255 * pixels).round().clip(0, 255).astype(np.uint8), names, headings)
 
 

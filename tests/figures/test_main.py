@@ -16,7 +16,8 @@ from lt_bench.figures.kinds import confused_images
 from lt_bench.figures.studies import NotPossible, read_studies
 from lt_bench.run.stages import load_data
 
-RECORDS = Path(__file__).parents[2] / "results" / "records"
+ROOT = Path(__file__).parents[2]
+RECORDS = ROOT / "results" / "records"
 
 
 def names(folder):
@@ -80,6 +81,18 @@ def test_a_wrong_kind_and_the_help_name_all_kinds_without_matplotlib():
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
         assert done.returncode == status
         assert "confused_images" in done.stdout + done.stderr and "reliability" in done.stdout + done.stderr
+
+
+def test_the_picture_of_the_docs_is_made_by_the_command_beside_it(tmp_path, monkeypatch):
+    """By the words in it, ticks and labels, because another version of matplotlib draws other lines."""
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"with `python -m lt_bench\.figures (results/[^`]*)`", page)
+    assert main([*command.split(), "--out", str(tmp_path)]) == 0
+    (made,) = tmp_path.iterdir()
+    kept = ROOT / "docs" / "images" / made.name
+    assert f"images/{made.name}" in page and kept.stat().st_size < 100_000
+    assert re.findall("<!-- .* -->", made.read_text()) == re.findall("<!-- .* -->", kept.read_text())
 
 
 def test_confused_images_are_the_surest_mistakes_as_the_network_saw_them(tmp_path):
