@@ -162,16 +162,16 @@ def test_curves_with_odd_words_in_them_are_drawn(tmp_path):
 
 
 def test_a_map_of_features_is_the_same_each_time(tmp_path):
-    given = study(rows=1, seeds=1, folder=tmp_path, classes=3, per_class=20)
+    given = study(rows=1, seeds=1, folder=tmp_path, classes=3, per_class=10)
     folder = given.rows[0].runs[0].folder
     with pytest.raises(NotPossible, match="evaluation.save_features=true"):
         list(embedding.collect(given))
-    labels = np.repeat(np.arange(3), 20)
-    features = np.random.RandomState(0).randn(60, 8) + 5 * np.eye(8)[labels]
+    labels = np.repeat(np.arange(3), 10)
+    features = np.random.RandomState(0).randn(30, 8) + 5 * np.eye(8)[labels]
     save_features(folder / FEATURES, Features(features, labels))
     data, again = one(embedding, given), one(embedding, given)
     np.testing.assert_array_equal(data.neighbours, again.neighbours)
-    assert data.components.shape == data.neighbours.shape == (60, 2) and data.names == ["0", "1", "2"]
+    assert data.components.shape == data.neighbours.shape == (30, 2) and data.names == ["0", "1", "2"]
     centres = np.stack([data.neighbours[data.which == number].mean(axis=0) for number in range(3)])
     spread = max(data.neighbours[data.which == number].std() for number in range(3))
     assert min(np.linalg.norm(centres[a] - centres[b]) for a, b in ((0, 1), (0, 2), (1, 2))) > spread
@@ -201,13 +201,12 @@ def test_extremes_are_drawn_without_a_warning(tmp_path):
     hostile = "$x_{\x1b[0m鸟" * 20
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for number, classes in enumerate((2, 3)):
-            given = study(rows=1, seeds=1, classes=classes, untested=1, folder=tmp_path / str(number))
-            given = replace(given, title=hostile, rows=(replace(given.rows[0], label=hostile),))
-            curves_of(given.rows[0].runs[0].folder, "stage two", 1)
-            for name in ("class_accuracy", "group_bars", "confusion", "reliability", "training_curves"):
-                kind = kinds()[name]
-                render(kind.draw, one(kind, given), tmp_path / name, ["svg"])
+        given = study(rows=1, seeds=1, classes=2, untested=1, folder=tmp_path)
+        given = replace(given, title=hostile, rows=(replace(given.rows[0], label=hostile),))
+        curves_of(given.rows[0].runs[0].folder, "stage two", 1)
+        for name in ("class_accuracy", "group_bars", "confusion", "reliability", "training_curves"):
+            kind = kinds()[name]
+            render(kind.draw, one(kind, given), tmp_path / name, ["svg"])
     picture = np.zeros((1, 4, 4, 3), dtype=np.uint8)
     data = ConfusedImages(hostile, hostile, picture, [hostile], [hostile], np.array([1.0]), 1, 9)
     render(kinds()["confused_images"].draw, data, tmp_path / "confused", ["png"])

@@ -5,7 +5,17 @@ import json
 
 import pytest
 import torch
-from helpers.chain import Killed, assert_identical, execute, kill_after, killed_until_done, results, rules_of, tiny
+from helpers.chain import (
+    Killed,
+    assert_identical,
+    curves,
+    execute,
+    kill_after,
+    killed_until_done,
+    results,
+    rules_of,
+    tiny,
+)
 from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import groups
@@ -109,17 +119,6 @@ def test_another_seed_gives_other_weights(tmp_path):
     first, other = (results(*execute(tiny(tmp_path, f"seed={seed}"))) for seed in (0, 1))
     name = next(name for name in first["stage one"] if name.endswith("weight"))
     assert not torch.equal(first["stage one"][name], other["stage one"][name])
-
-
-CLOCK = {"seconds", "images_per_second"}
-
-
-def curves(record, folder):
-    """The lines of both stages less what the clock said."""
-    paths = [folder.parent / record.stage_one_id / CURVES, folder / CURVES]
-    return [
-        {key: value for key, value in row.items() if key not in CLOCK} for path in paths for row in read_curves(path)
-    ]
 
 
 def test_curves_of_a_killed_run_are_those_of_an_undisturbed_one(tmp_path, monkeypatch):

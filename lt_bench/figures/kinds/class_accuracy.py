@@ -10,7 +10,7 @@ import numpy as np
 
 from lt_bench.figures.kind import Drawing
 from lt_bench.figures.studies import NotPossible, Study, mean_and_spread, told
-from lt_bench.figures.style import COLOURS, GREY, counts_axis, heading, legend_below, looks, percent
+from lt_bench.figures.style import COLOURS, GREY, counts_axis, heading, legend_below, looks, percent, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def draw(figure: Figure, data: ClassAccuracy) -> None:
         above.stairs(shown, np.arange(len(place) + 1) - 0.5, fill=True, color=GREY, baseline=0.5)
     counts_axis(above)
     for look, label, mean, spread in zip(looks(len(data.labels)), data.labels, data.means, data.spreads, strict=True):
-        every = max(1, len(place) // 10)
+        every = 1 if few else len(place) // 10
         below.plot(place, mean, color=look.colour, linestyle=look.line, marker=look.marker, markersize=4,
                    markevery=every, label=label)  # fmt: skip
         if np.isfinite(spread).any():
@@ -104,8 +104,9 @@ def draw(figure: Figure, data: ClassAccuracy) -> None:
 def _classes(axes: Axes, data: ClassAccuracy, few: bool) -> None:
     axes.set_xlabel("class, from most to fewest training images")
     if few:
-        long = max(map(len, data.names)) > 3
-        axes.set_xticks(range(len(data.names)), data.names)
+        names = [words(name, 18) for name in data.names]
+        long = max(map(len, names)) > 3
+        axes.set_xticks(range(len(names)), names)
         if long:
             axes.tick_params(axis="x", labelrotation=90)
 

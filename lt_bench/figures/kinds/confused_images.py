@@ -68,7 +68,7 @@ def draw(figure: Figure, data: ConfusedImages) -> None:
         panels, data.images, data.true, data.predicted, data.confidence, strict=False
     ):
         axes.imshow(image, interpolation="nearest")
-        names = f"{words(true, 19)}\n→ {words(predicted, 11)} ({100 * sure:.0f} %)"
+        names = f"{words(true, 18)}\n→ {words(predicted, 10)} ({100 * sure:.0f} %)"
         axes.set_title(names, fontsize=7.5, loc="center", pad=3)
     what = f"The {count} surest of {data.wrong:,} wrong predictions among {data.total:,}: {data.label}, one run"
     heading(figure, what, f"{data.about}: true class → predicted class, confidence")

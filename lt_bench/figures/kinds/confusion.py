@@ -11,7 +11,7 @@ import numpy as np
 from lt_bench.evaluation.predictions import Predictions
 from lt_bench.figures.kind import Drawing
 from lt_bench.figures.studies import Study
-from lt_bench.figures.style import GREY, PALE, heading
+from lt_bench.figures.style import GREY, PALE, heading, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,8 +114,9 @@ def _ticks(axes: Axes, data: Confusion) -> None:
     axes.set_xlabel("predicted class, from most to fewest training images")
     axes.set_ylabel("true class, from most to fewest training images")
     if data.names and len(data.names) <= NAMED:
-        axes.set_xticks(range(len(data.names)), data.names, rotation=90 if max(map(len, data.names)) > 3 else 0)
-        axes.set_yticks(range(len(data.names)), data.names)
+        names = [words(name, 18) for name in data.names]
+        axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0, labelsize=8)
     else:
         axes.set_xticks([])
