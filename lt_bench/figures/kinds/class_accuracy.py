@@ -1,4 +1,4 @@
-"""Training images and accuracy of every class, from head to tail, of several methods."""
+"""Training images and accuracy of the classes from head to tail, several methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The most confused images of every setting: the surest wrong predictions of one run, with both classes' names."""
+"""The surest wrong predictions of every setting, with both classes' names."""
 
 from __future__ import annotations
 

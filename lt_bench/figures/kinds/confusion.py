@@ -1,4 +1,4 @@
-"""Confusion matrix of every setting, classes from head to tail; of more than 200 classes, blocks of classes."""
+"""Confusion matrix of every setting, from head to tail; of many classes, blocks of them."""
 
 from __future__ import annotations
 

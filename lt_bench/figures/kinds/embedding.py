@@ -1,4 +1,4 @@
-"""Map of the saved features of every setting: principal components and t-SNE, colours by class or by group."""
+"""Map of every setting's saved features: principal components and t-SNE."""
 
 from __future__ import annotations
 

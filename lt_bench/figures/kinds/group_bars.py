@@ -1,4 +1,4 @@
-"""Many, medium, few and all: bars of every method, with the deviation over its runs."""
+"""Many, medium, few and all of every setting, with the deviation over its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reliability diagram of every setting: accuracy over confidence in 15 bins, with the calibration error."""
+"""Reliability diagram of every setting: accuracy over confidence, calibration error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training curves of every setting: loss, score and chosen epoch, learning rate, images per second."""
+"""Loss, score, chosen epoch, learning rate and speed of every setting's stages."""
 
 from __future__ import annotations
 
