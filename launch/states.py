@@ -1,29 +1,31 @@
-"""The states of runs: read from their folders first, then from the cluster's queue and accounts."""
+"""The states of runs: read from their folders first, then from the cluster's queue and accounts.
+
+No time stamp is compared with a clock (see ``liveness``). A job's scheduler knows whether it runs; where there is none,
+or it does not hear of the job's node, signs of life are looked at until they have moved, or have stood still.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-import time
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from lt_bench.files import read_json
-from lt_bench.record.folder import finished
+from lt_bench.liveness import STILL_S, Signs, lives
+from lt_bench.record.folder import LOCK, finished
 
-from .slurm.cluster import Cluster, Queued
-from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs
+from .slurm.cluster import KILLED, RUNNING_JOB, Cluster, Queued
+from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs, more_memory
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
 BUSY = (RUNNING, QUEUED)
-HEARTBEAT_TIMEOUT_S = 45  # four heartbeats are missing
 
 
 class State(NamedTuple):
     """A run's state, a short explanation, and the cluster's job that carries it out or did.
 
-    ``lost``: the job is in the queue as running, but its run has no recent heartbeat.
+    ``lost``: the job is in the queue as running, but its run gives no sign of life, and its node does not answer.
     """
 
     name: str
@@ -32,15 +34,23 @@ class State(NamedTuple):
     lost: bool = False
 
 
-def states(folders: Iterable[Path], cluster: Cluster | None = None) -> dict[Path, State]:
+class _Open(NamedTuple):
+    """A state that is open until the run's signs of life have been looked at."""
+
+    moving: State
+    still: State
+
+
+def states(folders: Iterable[Path], cluster: Cluster | None = None, signs: Signs | None = None) -> dict[Path, State]:
     """The state of every run folder; a run whose process exited without a status has failed.
 
     A stage one that a job of the cluster trains as a part of a run has the state of that run while that run is running
-    or queued.
+    or queued. ``signs`` are those of an earlier look. Where signs of life have to be looked at, it says so and takes up
+    to ``STILL_S``.
     """
     folders = list(folders)
     within = {folder: folder.with_name(name) for folder in folders if (name := _word(folder, "run"))}
-    found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster())
+    found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster(), signs or Signs())
     for folder, run in within.items():
         if found[folder].name != DONE and found[run].name in BUSY and found[run].job:
             found[folder] = found[run]
@@ -53,106 +63,126 @@ def _word(folder: Path, key: str) -> str | None:
     return found if isinstance(found, str) and found == Path(found).name else None
 
 
-def _each_by_itself(folders: Iterable[Path], cluster: Cluster) -> dict[Path, State]:
+def _each_by_itself(folders: Iterable[Path], cluster: Cluster, signs: Signs) -> dict[Path, State]:
     found: dict[Path, State] = {}
-    unexplained: dict[Path, str] = {}
+    looked_at: dict[Path, _Open] = {}
+    ended: dict[Path, str] = {}
     for folder in folders:
-        job = _word(folder, "job")
-        if finished(str(folder.parent), folder.name):
-            found[folder] = State(DONE, job=job)
-        elif job and cluster.queued is not None and job not in cluster.queued:
-            found[folder] = _without_job(folder, had_one=True)._replace(job=job)
-            if found[folder].name == TO_DO:
-                unexplained[folder] = job
-        elif job:
-            found[folder] = _with_job(folder, (cluster.queued or {}).get(job))._replace(job=job)
-        else:
-            found[folder] = _without_job(folder, had_one=False)
-    ended = cluster.ended(unexplained.values())
-    for folder, job in unexplained.items():
-        found[folder] = _after_job(ended.get(job, ""), job, has_log=bool(job_logs(folder)))
-    return found
+        state, job = _at_first_sight(folder, cluster), _word(folder, "job")
+        if isinstance(state, _Open):
+            looked_at[folder] = _Open(*(each._replace(job=job) for each in state))
+            continue
+        found[folder] = state._replace(job=job)
+        if job and cluster.queued is not None and job not in cluster.queued:
+            if state.name == TO_DO or (state.name == FAILED and read_json(folder / "status.json").get("killed")):
+                ended[folder] = job
+    accounts = cluster.ended(ended.values())
+    for folder, job in ended.items():
+        if found[folder].name == TO_DO or is_for_memory(accounts.get(job, "")):
+            found[folder] = _after_job(folder, accounts.get(job, ""), job)
+    return found | _looked_at(looked_at, signs)
 
 
-def _with_job(folder: Path, queued: Queued | None) -> State:
+def _at_first_sight(folder: Path, cluster: Cluster) -> State | _Open:
+    job = _word(folder, "job")
+    if finished(str(folder.parent), folder.name):
+        return State(DONE)
+    if job and (cluster.queued is None or job in cluster.queued):
+        return _with_job(folder, (cluster.queued or {}).get(job))
+    return _without_job(folder, had_one=job is not None)
+
+
+def _looked_at(folders: Mapping[Path, _Open], signs: Signs) -> dict[Path, State]:
+    """The states of runs whose signs of life have to be looked at: all at the same time."""
+
+    def told() -> None:
+        runs = f"{len(folders)} run{'s' * (len(folders) > 1)}"
+        print(f"lt_bench: looking for signs of life of {runs}, for {STILL_S} s at most", file=sys.stderr)
+
+    files = {folder: (folder / HEARTBEAT, folder / LOCK) for folder in folders}
+    moving = signs.moving(files.values(), told)
+    return {folder: state.moving if files[folder] in moving else state.still for folder, state in folders.items()}
+
+
+def _with_job(folder: Path, queued: Queued | None) -> State | _Open:
     """The state of a run whose job is in the queue, or whose queue cannot be read from here."""
-    status, age = read_json(folder / "status.json"), _heartbeat_age(folder)
+    status = read_json(folder / "status.json")
     if status.get("state") == "failed":
         return State(FAILED, str(status.get("error", "")))
-    if queued and queued.state != "RUNNING":
+    if queued and queued.state != RUNNING_JOB:
         return State(QUEUED, f"{queued.state.lower()}, {queued.reason}")
-    # an old heartbeat in a job that has just started was left before the job was requeued
-    if age is None or (queued and queued.just_started and age >= HEARTBEAT_TIMEOUT_S):
-        return State(QUEUED, "pending" if queued else "the cluster's queue cannot be read from here")
-    if age < HEARTBEAT_TIMEOUT_S:
+    pending = State(QUEUED, "pending" if queued else "the cluster's queue cannot be read from here")
+    if not _givers(folder):
+        return pending
+    if queued and queued.answers:
         return _active(status)
-    return State(FAILED, _no_heartbeat(age), lost=queued is not None)
+    # one in a job that has just started was left before the job was requeued
+    still = pending if queued and queued.just_started else State(FAILED, NO_HEARTBEAT, lost=queued is not None)
+    return _Open(_active(status), still)
 
 
-def _without_job(folder: Path, had_one: bool) -> State:
+def _without_job(folder: Path, had_one: bool) -> State | _Open:
     """The state of a run without a job in the queue, from its folder alone.
 
     ``had_one``: its job has left the queue. The state is then "to do" where only the accounts can explain it.
     """
-    status, age = read_json(folder / "status.json"), _heartbeat_age(folder)
-    state, host, pid = status.get("state"), status.get("host"), status.get("pid")
+    status = read_json(folder / "status.json")
+    state, alive = status.get("state"), lives(status)
     if state == "failed":
         return State(FAILED, str(status.get("error", "")))
-    here = host == socket.gethostname()
-    if state == "running" and here and _is_running(pid):
+    if state == "running" and alive:
         return State(RUNNING)
     if had_one:
         return State(TO_DO)
-    if state == "interrupted":  # however old its heartbeat is
+    if state == "interrupted":  # whatever it left
         return State(STOPPED, "goes on where it stopped")
-    if age is not None:
-        return _active(status) if age < HEARTBEAT_TIMEOUT_S else State(FAILED, _no_heartbeat(age))
-    if state == "running" and here:
+    givers = _givers(folder)
+    if True in givers:
+        return _active(status)
+    if state == "running" and alive is False:
         return State(FAILED, "its process exited without a status")
+    if givers:
+        still = State(FAILED, NO_HEARTBEAT)
+        return _Open(_active(status), still) if None in givers else still
     if state == "running":
-        return State(RUNNING, f"on {host}, whose processes cannot be checked from here")
+        return State(RUNNING, f"on {status.get('host')}, whose processes cannot be checked from here")
     return State(TO_DO)
 
 
+def _givers(folder: Path) -> list[bool | None]:
+    """Whether the processes live that gave the signs of life in a folder: whoever starts the run, and the run itself.
+
+    None for one that cannot be known from here.
+    """
+    run = read_json(folder / LOCK)  # empty when the lock was released
+    starter = [lives(read_json(folder / HEARTBEAT))] if (folder / HEARTBEAT).exists() else []
+    return starter + ([lives(run)] if run else [])
+
+
 def _active(status: Mapping[str, object]) -> State:
-    """The state of a run with a recent heartbeat: pending until its status is "running"."""
+    """The state of a run that gives signs of life: pending until its status is "running"."""
     pending = status.get("state") in ("submitted", "interrupted")
     return State(QUEUED, "pending") if pending else State(RUNNING)
 
 
-def _after_job(state: str, job: str, has_log: bool) -> State:
+def is_for_memory(state: str) -> bool:
+    """Whether the state of a job in the accounts says that it, or a part of it, was killed for memory."""
+    return state.startswith("OUT_OF_ME")
+
+
+def _after_job(folder: Path, state: str, job: str) -> State:
     """The state of a run without a record or an error, whose job has ended in the given state."""
     if state.startswith("CANCELLED"):
         return State(STOPPED, f"job {job} was cancelled", job)
-    known = f" ({state})" if state not in ("", "RUNNING", "PENDING") else ""  # accounts are updated after the queue
-    see = "; logs shows what the job printed" if has_log else ""
+    if is_for_memory(state) or state == KILLED:
+        why = "killed for memory" if is_for_memory(state) else "killed, perhaps for memory"
+        return State(FAILED, f"job {job} was {why}; {more_memory(folder)}", job)
+    known = f" ({state})" if state not in ("", RUNNING_JOB, "PENDING") else ""  # accounts are updated after the queue
+    see = "; logs shows what the job printed" if job_logs(folder) else ""
     return State(FAILED, f"job {job} exited without a status{known}{see}", job)
 
 
-def _heartbeat_age(folder: Path) -> float | None:
-    """Seconds since the last heartbeat; None where there was none, or the run has ended."""
-    try:
-        return max(0.0, time.time() - (folder / HEARTBEAT).stat().st_mtime)
-    except OSError:
-        return None
-
-
-def _no_heartbeat(seconds: float) -> str:
-    return f"no heartbeat for {seconds:.0f} s"
-
-
-def _is_running(pid: object) -> bool:
-    """Whether a process of this machine exists and, where that can be read, is one of ours."""
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-        command = Path(f"/proc/{pid}/cmdline")
-        return not command.parent.exists() or b"lt_bench" in command.read_bytes()
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
+NO_HEARTBEAT = f"no heartbeat for {STILL_S} s"
 
 
 def run_folders(output_dir: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +20,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.config.trust import SETUP
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json, write_json
+from lt_bench.liveness import this_process
 from lt_bench.machine import share_of_cores
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import own_group_rule, run_id, stage_one_id
@@ -69,6 +72,24 @@ def freeze(submission: Submission, identity: str) -> Path:
         reason = error.strerror or error
         raise UsageError(f"cannot write into {folder} ({reason}); choose another folder with output_dir=DIR") from error
     return folder
+
+
+def give_sign(folder: Path) -> None:
+    """Renew the sign of life of a run that runs or waits; it names the process that will carry the run out."""
+    path = folder / HEARTBEAT
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        path.write_text(json.dumps(this_process()), encoding="utf-8")
+
+
+def more_memory(folder: Path) -> str:
+    """What to set where the job of a run was killed for memory: twice what it had, where that is known."""
+    launch = (read_json(folder / SUBMISSION).get("config") or {}).get("launch")
+    had = launch.get("mem_gb") if isinstance(launch, dict) else None
+    if isinstance(had, (int, float)):
+        return f"set launch.mem_gb={2 * had:g} (it had {had:g})"
+    return "set launch.mem_gb=GB, above what the cluster gives where it is not set"
 
 
 def own_threads(launch: Launch) -> dict[str, str]:

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lt_bench import command
 from lt_bench.command import printable
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
+from lt_bench.files import sweep
+from lt_bench.locks import Lock
 from lt_bench.preflight.epochs import remarks
 from lt_bench.record.edited import refuse_edited
-from lt_bench.record.folder import code_version
+from lt_bench.record.folder import LOCK, code_version
 from lt_bench.record.own_code import described
 
 from .local.process_pool import Job, ProcessPool
@@ -28,7 +28,7 @@ from .planning.plan import PlannedRun, plan
 from .planning.run_groups import RunGroup, run_groups, submit
 from .slurm.cluster import Cluster
 from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
-from .submission import HEARTBEAT, label, own_threads
+from .submission import give_sign, label, own_threads
 
 OPEN = (TO_DO, STOPPED, FAILED)
 REMARKS = 10  # lines on the epochs of a sweep's runs
@@ -85,7 +85,7 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
             _queue(for_cluster, code, cluster)
         jobs = [(group, submit(group, code)) for group in groups if group.launch.executor == "local"]
         for job in (job for _, each in jobs for job in each):
-            (job.folder / HEARTBEAT).touch()  # queued from here on: another sweep does not start them
+            give_sign(job.folder)  # queued from here on: another sweep does not start them
         return jobs
 
 
@@ -122,12 +122,13 @@ def one_at_a_time(output_dir: Path) -> Iterator[None]:
         raise UsageError(
             f"cannot write into {folder} ({error.strerror}); choose another folder with output_dir=DIR"
         ) from error
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = Lock(folder / LOCK)
+
+    def waiting() -> None:
         print(f"lt_bench: waiting for another sweep that is being submitted in {output_dir}", file=sys.stderr)
-        lock.acquire()
+
+    lock.acquire(waiting)
+    sweep(folder)
     try:
         yield
     finally:
@@ -140,7 +141,7 @@ def _queue(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) ->
     if code["git_dirty"]:
         print("lt_bench: warning: tracked files differ from the commit; this is recorded", file=sys.stderr)
     output_dir = groups[0].runs[0].output_dir
-    for job, jobs, runs in queue_groups(groups, code, cluster.max_array_size):
+    for job, jobs, runs in queue_groups(groups, code, cluster):
         print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
     print(f"  python -m lt_bench.launch status --runs {shlex.quote(output_dir)} --watch    # or retry, cancel, logs")
 

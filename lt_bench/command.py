@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
+import stat
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, SettingError, UsageError
 from lt_bench.files import write_atomic
@@ -24,7 +27,7 @@ def exit_status(work: Callable[[], int]) -> int:
 
     An error that has no owner (see ``errors``) is raised again, so that Python shows its traceback and exits with 1.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
+    interrupt_on_signals()
     try:
         return work()
     except (UsageError, SettingError) as error:
@@ -50,12 +53,49 @@ def exit_status(work: Callable[[], int]) -> int:
         raise
 
 
+def interrupt_on_signals() -> None:
+    """Let a termination, and a terminal that is closed, be an interruption like Ctrl-C.
+
+    What nohup, or whoever starts a process, lets it ignore stays ignored.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not is_ignored(signal.SIGHUP):
+        signal.signal(signal.SIGHUP, _interrupt_once)
+
+
+def is_ignored(number: int) -> bool:
+    """Whether this process ignores a signal."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """A closed terminal is told twice, by the system and by the shell: the second time nothing more is to stop."""
+    signal.signal(number, signal.SIG_IGN)
+    leave_closed_terminal()
+    raise KeyboardInterrupt
+
+
+def leave_closed_terminal() -> None:
+    """After a terminal was closed, what is printed to it is dropped, where it would be an error."""
+    for descriptor in (1, 2):
+        try:
+            is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
+        except OSError:
+            continue
+        looked = select.poll()
+        looked.register(descriptor, 0)
+        if is_device and looked.poll(0):  # hung up
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 def printable(text: str) -> str:
     """A text with its control characters written out, so that no name or message of a file acts on a terminal.
 
-    Lines and tabs stay; characters that turn the direction of writing count as control characters.
+    Lines and tabs stay; characters that turn the direction of writing count as control characters, and bytes of names
+    that are no text are written out as well.
     """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return plain.encode("utf-8", "backslashreplace").decode()
 
 
 def keep_trace(error: Exception, path: Path) -> None:

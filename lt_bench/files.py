@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import math
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 MOST = 2**30  # bytes of a file that is read as a whole
 SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
 UNPACKED = 20  # times the bytes of a file that may be unpacked from it
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_ALIVE = ".alive"  # in a temporary folder: locked by the process that uses it
 _END = 22  # bytes at the end of a .zip, before its comment
 
 
@@ -29,31 +33,66 @@ _END = 22  # bytes at the end of a .zip, before its comment
 def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the name ``path`` only when the block ends well; folders are made as needed.
 
-    An error inside the block leaves an older file of that name as it was.
+    An error inside the block leaves an older file of that name as it was. The temporary file is locked while it is
+    written, so that ``sweep`` knows those that killed writers left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with _locked(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _locked(path: Path) -> BinaryIO:
+    """A new file, locked; one that was swept before it was locked is made again."""
+    while True:
+        file = path.open("xb")
+        with suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file
+        file.close()
+
+
+def sweep(folder: Path) -> None:
+    """Delete the temporary files in a folder that killed writers left; those of writers that live are locked."""
+    for path in folder.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder in another one that goes with the block; those of that prefix that killed processes left go first."""
+    import shutil  # as tempfile, for those alone who fetch
+    import tempfile
+
+    for left in parent.glob(f"{prefix}*/{_ALIVE}"):
+        with suppress(OSError), left.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name, _locked(Path(name) / _ALIVE):
+        yield Path(name)
+
+
 def write_atomic(path: str | Path, content: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, in one piece."""
+    """Write bytes, or text as UTF-8, in one piece; bytes in it of names that are no text are written out."""
     with atomic_writer(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON in one piece; ValueError for NaN and infinity, which JSON does not know."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))  # names of files that are no text, as JSON's escapes
+    write_atomic(path, text)  # where names are no text, what is written out is JSON's escapes
 
 
 def read_bytes(path: str | Path, most: int = MOST) -> bytes:

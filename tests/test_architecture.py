@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch run report figures engine record data preflight methods stage_two augment
-losses evaluation machine config geometry models contracts command errors files
+cli launch run report figures engine record data published preflight methods stage_two augment
+losses evaluation machine config geometry models contracts locks liveness command errors files
 """.split()
 
 # Every golden file of the capabilities that are here; each must be read by a test.
@@ -37,6 +37,7 @@ simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_im
 gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 sdclr_masks sdclr_dual_bn gh_step_sdclr gh_step_sdclr_gh boosted_cl_backbones
 boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
+experts_agnostic_evaluation experts_test_distributions
 """.split()
 
 
@@ -103,6 +104,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",
      "launch.slurm.task", "record.folder", "record.record", "evaluation.predictions",
+     "published.entries", "published.missing", "published.reproduces",
      "augment.views", "data.splits.split", "data.__main__", "data.files.check", "data.files.packed",
      "data.sources.cifar", "data.sources.fashion_mnist", "engine.schedules"],
 )  # fmt: skip
@@ -196,7 +198,7 @@ def test_setup_lists_every_package():
     found |= {
         f"lt_bench.{'.'.join(path.parent.relative_to(ROOT).parts)}" for path in (ROOT / "launch").rglob("__init__.py")
     }
-    assert listed == found | {"lt_bench.conf"}
+    assert listed == found | {"lt_bench.conf", "lt_bench.published.results"}
 
 
 def test_modules_and_functions_stay_small():

@@ -1,13 +1,27 @@
+import fcntl
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lt_bench.files import atomic_writer, read_array, read_arrays, read_bytes, read_json, write_atomic, write_json
+from lt_bench.files import (
+    atomic_writer,
+    read_array,
+    read_arrays,
+    read_bytes,
+    read_json,
+    sweep,
+    temporary_folder,
+    write_atomic,
+    write_json,
+)
 
 
 def test_text_and_bytes_are_written_into_new_folders(tmp_path: Path) -> None:
@@ -24,6 +38,65 @@ def test_an_interrupted_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
         file.write(b"new")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+KILLED_WRITER = """
+import sys, time
+from lt_bench.files import atomic_writer
+with atomic_writer(sys.argv[1]) as file:
+    file.write(b"half")
+    print("open", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    others = [".a.tmp", ".0123abcd.tmp", "a.0123abcd.tmp", ".a.0123abcg.tmp", ".a.0123abcd.tmp2"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".old.0123abcd.tmp").touch()  # of a version that did not lock them
+    (tmp_path / ".folder.0123abcd.tmp").mkdir()
+    (tmp_path / ".link.0123abcd.tmp").symlink_to(tmp_path / ".a.tmp")
+    kept = {*others, ".folder.0123abcd.tmp", ".link.0123abcd.tmp"}
+    command = [sys.executable, "-c", KILLED_WRITER, tmp_path / "record.json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"open\n"
+        with atomic_writer(tmp_path / "mine"):
+            sweep(tmp_path)
+            assert len({path.name for path in tmp_path.iterdir()} - kept) == 2  # of writers that live
+        writer.kill()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "mine"}
+
+
+def test_a_folder_that_a_killed_process_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    code = KILLED_WRITER.replace("atomic_writer(sys.argv[1])", "temporary_folder(Path(sys.argv[1]), '.download-')")
+    code = code.replace("atomic_writer", "temporary_folder").replace("file.write(b", "(file / 'a').write_bytes(b")
+    command = [sys.executable, "-c", f"from pathlib import Path{code}", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"open\n"
+        with temporary_folder(tmp_path, ".download-"):
+            assert len(list(tmp_path.iterdir())) == 2  # that of a process that lives is kept
+        other.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    with temporary_folder(tmp_path, ".download-") as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, swept = fcntl.flock, []
+
+    def late(file: Any, operation: int) -> None:
+        if not swept:
+            swept.extend(path.unlink() for path in tmp_path.glob(".*.tmp"))
+        flock(file, operation)
+
+    monkeypatch.setattr("lt_bench.files.fcntl.flock", late)
+    write_atomic(tmp_path / "a", "text")
+    assert swept and (tmp_path / "a").read_text() == "text" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_json_round_trip_and_no_nan(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("lt_bench", "conf", "launch", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("lt_bench", "conf", "launch", "results/published", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def installed(tmp_path_factory):
     source.mkdir()
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        (source / part).parent.mkdir(exist_ok=True)
         copy(ROOT / part, source / part)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True)
@@ -33,7 +34,9 @@ def installed(tmp_path_factory):
 def test_the_wheel_holds_every_config_and_every_module(installed):
     _, wheel = installed
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder, inside, pattern in (("conf", "lt_bench/conf", "*.yaml"), ("launch", "lt_bench/launch", "*.py")):
+    parts = [("conf", "lt_bench/conf", "*.yaml"), ("launch", "lt_bench/launch", "*.py")]
+    parts += [("results/published", "lt_bench/published/results", "*.yaml")]
+    for folder, inside, pattern in parts:
         for path in (ROOT / folder).rglob(pattern):
             assert f"{inside}/{path.relative_to(ROOT / folder)}" in names
     for path in (ROOT / "lt_bench").rglob("*.py"):
@@ -45,9 +48,11 @@ def test_the_wheel_holds_every_config_and_every_module(installed):
 def test_the_installed_copy_runs_from_any_folder(installed, tmp_path):
     site, _ = installed
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    where = "import lt_bench.launch.planning.plan as plan, lt_bench.conf as conf; print(plan.__file__, conf.__file__)"
+    modules = ("lt_bench.launch.planning.plan", "lt_bench.conf", "lt_bench.published.results")
+    where = f"import {', '.join(modules)}; print({', '.join(f'{name}.__file__' for name in modules)}); "
+    where += "from lt_bench.published.reproduces import reproduced; assert reproduced('recipe')"
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found.stdout.count(str(site)) == 2
+    assert found.stdout.count(str(site)) == 3 and found.returncode == 0, found.stderr
     words = ["-m", "lt_bench", "budget=smoke", "method=ce", "progress=false"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -14,12 +14,14 @@ from typing import IO, NamedTuple
 
 from lt_bench.command import DONE, FAILED, INTERRUPTED, printable
 from lt_bench.files import read_bytes, read_json, write_json
+from lt_bench.liveness import BEAT_S
 
-from ..submission import HEARTBEAT, LOG
+from ..submission import HEARTBEAT, LOG, give_sign, more_memory
 from .fork_server import ForkedProcess, ForkServer, follow_parent
 
 POLL_S = 0.05
-HEARTBEAT_S = 10  # a run whose heartbeat is much older has exited without a status
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter is what a shell makes of it
+ENDED_EARLY = (INTERRUPTED, -signal.SIGTERM, -signal.SIGHUP)  # the signals before the run handles them
 
 
 class Job(NamedTuple):
@@ -151,11 +153,12 @@ class ProcessPool:
             self._remove_heartbeat(job)
             if status == DONE:
                 self.ended(job, status, "done")
-            elif self.stopping or status in (INTERRUPTED, -signal.SIGTERM):  # the latter before the run handles it
+            elif self.stopping or status in ENDED_EARLY:
                 self.interrupted.append(job.folder)
                 self.ended(job, INTERRUPTED, "interrupted")
             else:
-                message = f"failed ({_reason(status)}): {_last_line(self._log(job))}"
+                last = _last_line(self._log(job))
+                message = f"failed ({self._reason(job, status)}): {last}"
                 self._fail(job, status, message, process.popen.pid)
 
     def _fail(self, job: Job, status: int, message: str, pid: int | None = None) -> None:
@@ -169,18 +172,29 @@ class ProcessPool:
         runs_elsewhere = known.get("state") == "running" and known.get("pid") != pid
         if known.get("state") != "failed" and not runs_elsewhere:
             with suppress(OSError):
-                write_json(job.folder / "status.json", {**known, "state": "failed", "error": message})
+                killed = {"killed": True} if status in KILLED else {}
+                write_json(job.folder / "status.json", {**known, "state": "failed", "error": message, **killed})
+
+    def _reason(self, job: Job, status: int) -> str:
+        """What an exit status says; a kill that nobody asked for is most often the system's, which lacks memory."""
+        if status not in KILLED:
+            return f"exit {status}" if status >= 0 else f"killed by signal {-status}"
+        advice = more_memory(job.folder) if "SLURM_JOB_ID" in self.environment else "lower launch.parallel_runs"
+        said = f"killed by signal 9, perhaps for memory; {advice}"
+        with suppress(OSError), self._log(job).open("a", encoding="utf-8") as log:
+            log.write(f"lt_bench: {said}\n")
+        return said
 
     def _log(self, job: Job) -> Path:
         return job.folder / (f"log.{self.rank}.txt" if self.rank else LOG)
 
     def _touch_heartbeats(self) -> None:
-        """Renew the time of change of the heartbeat file of every running and waiting job."""
+        """Renew the heartbeat file of every running and waiting job."""
         if self.rank == 0 and time.monotonic() >= self._next_heartbeat:
-            self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+            self._next_heartbeat = time.monotonic() + BEAT_S
             for job in (*(process.job for process in self.running), *self.waiting):
                 with suppress(OSError):
-                    (job.folder / HEARTBEAT).touch()
+                    give_sign(job.folder)
 
     def _remove_heartbeat(self, job: Job) -> None:
         if self.rank == 0:
@@ -201,10 +215,6 @@ class ProcessPool:
                 self._remove_heartbeat(job)
             if self._server is not None:
                 self._server.close()
-
-
-def _reason(status: int) -> str:
-    return f"exit {status}" if status >= 0 else f"killed by signal {-status}"
 
 
 def _last_line(log: Path) -> str:

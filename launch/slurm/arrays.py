@@ -25,19 +25,19 @@ from lt_bench.files import write_json
 from ..planning.run_groups import RunGroup, submit
 from ..submission import JOB, own_threads
 from . import blocked_signals
-from .cluster import JOB_NAME
+from .cluster import JOB_NAME, Cluster
+from .limits import partitions, refusal
 from .task import Task
 
 HERE_ONLY = ("executor", "parallel_runs")
 
 
-def queue_groups(
-    groups: list[RunGroup], code: Mapping[str, Any], max_array_size: int
-) -> Iterator[tuple[str, int, int]]:
+def queue_groups(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) -> Iterator[tuple[str, int, int]]:
     """Submit groups of runs; for every array its job id, its number of tasks and of runs, as soon as it is queued.
 
     One array per distinct request of resources, split where it has more tasks than the cluster allows. Raises
-    UsageError with SLURM's message where SLURM refuses; arrays that were queued before stay queued.
+    UsageError where no node can ever serve a request, and then nothing is queued; also with SLURM's message where
+    SLURM refuses: arrays that were queued before stay queued.
     """
     for command in ("srun", "sbatch"):
         if shutil.which(command) is None:
@@ -46,11 +46,14 @@ def queue_groups(
     for group in groups:
         settings = {key: value for key, value in asdict(group.launch).items() if key not in HERE_ONLY}
         requests.setdefault(f"{settings} {group.after_job}", []).append(group)
+    known = partitions(cluster.chooses_partitions)
+    if never := dict.fromkeys(filter(None, (refusal(alike[0].launch, known) for alike in requests.values()))):
+        raise UsageError("\n".join(f"nothing was queued, as it would wait for ever: {why}" for why in never))
     for alike in requests.values():
         size = alike[0].launch.runs_per_gpu
         per_task = [alike[start : start + size] for start in range(0, len(alike), size)]
-        for start in range(0, len(per_task), max_array_size):
-            yield _queue_array(per_task[start : start + max_array_size], code)
+        for start in range(0, len(per_task), most := cluster.max_array_size):
+            yield _queue_array(per_task[start : start + most], code)
 
 
 def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple[str, int, int]:
@@ -72,7 +75,7 @@ def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tup
                 queued = executor.submit_array(tasks)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise UsageError(f"sbatch refused: {' '.join(str(error).split())}") from error
+        raise UsageError(f"sbatch refused: {' '.join(str(error).split())}{_known(launch)}") from error
     except RuntimeError as error:
         raise UsageError(f"the array could not be queued: {' '.join(str(error).split())}") from error
     for job, each in zip(queued, jobs, strict=True):
@@ -83,6 +86,14 @@ def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tup
         if group.trains_stage_one:
             write_json(group.runs[0].stage_one_folder / JOB, {"run": group.runs[0].identity})
     return queued[0].job_id.partition("_")[0], len(queued), sum(len(group.runs) for group in groups)
+
+
+def _known(launch: Launch) -> str:
+    """The partitions that there are, where a request named one that there is not."""
+    names = [partition.name for partition in partitions()]
+    if not names or launch.partition is None or {*launch.partition.split(",")} <= {*names}:
+        return ""
+    return f"; set launch.partition to one of {', '.join(names)}"
 
 
 def sbatch_parameters(launch: Launch, after_job: str | None = None) -> dict[str, Any]:

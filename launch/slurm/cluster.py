@@ -12,15 +12,20 @@ from lt_bench.errors import UsageError
 
 JOB_NAME = "lt_bench"
 MAX_ARRAY_SIZE = 1001  # SLURM's own default
+RUNNING_JOB, KILLED = "RUNNING", "KILLED"  # the latter is a word of ours
 TIMEOUT_S = 60  # of a command of SLURM
 
 
 class Queued(NamedTuple):
-    """A job in the queue: its state, why it is pending, and whether it has run for less than a minute."""
+    """A job in the queue: its state, why it is pending, and whether it has run for less than a minute.
+
+    ``answers``: whether SLURM hears of all nodes of a running job; None where it does not say.
+    """
 
     state: str
     reason: str
     just_started: bool
+    answers: bool | None = None
 
 
 class Cluster:
@@ -32,17 +37,34 @@ class Cluster:
         output = query("squeue", "--me", "--noheader", "--array", f"--name={JOB_NAME}", "--format=%i|%T|%M|%r")
         if output is None:
             return None
-        lines = (line.split("|", 3) for line in output.splitlines() if line.count("|") >= 3)
-        return {job: Queued(state, reason, elapsed.startswith("0:")) for job, state, elapsed, reason in lines}
+        lines = [line.split("|", 3) for line in output.splitlines() if line.count("|") >= 3]
+        silent = self._on_silent_nodes() if any(state == RUNNING_JOB for _, state, *_ in lines) else None
+        return {
+            job: Queued(state, reason, elapsed.startswith("0:"), None if silent is None else job not in silent)
+            for job, state, elapsed, reason in lines
+        }
+
+    def _on_silent_nodes(self) -> set[str] | None:
+        """Our jobs on nodes that do not answer SLURM, which gives them up minutes later; None where it is not said."""
+        nodes = query("sinfo", "--noheader", "--dead", "--Node", "--format=%N")
+        if not nodes or nodes.isspace():
+            return None if nodes is None else set()
+        silent = ",".join(sorted(set(nodes.split())))
+        output = query("squeue", "--me", "--noheader", "--array", f"--nodelist={silent}", "--format=%i")
+        return None if output is None else set(output.split())
 
     def ended(self, jobs: Collection[str]) -> dict[str, str]:
-        """States of jobs that have left the queue, by job id; empty where there is no accounting."""
+        """States of jobs that have left the queue, by job id; empty where there is no accounting.
+
+        One that failed because a signal 9 ended it is KILLED.
+        """
         wanted = ",".join(sorted(set(jobs)))
         output = query(
-            "sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", f"--jobs={wanted}"
+            "sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,ExitCode", f"--jobs={wanted}"
         )
         lines = (output or "").splitlines() if wanted else []
-        found = {job: state.split()[0] for job, _, state in (line.partition("|") for line in lines) if state}
+        entries = ((job, *rest.split("|")) for job, _, rest in (line.partition("|") for line in lines) if rest)
+        found = {job: _state(state.split()[0], *code[:1]) for job, state, *code in entries if state}
         # tasks that were cancelled before they started are one entry, as 12_[3-7]
         together = {job.partition("_")[0]: state for job, state in found.items() if "[" in job}
         return {job: state for job in jobs if (state := found.get(job) or together.get(job.partition("_")[0]))}
@@ -50,15 +72,29 @@ class Cluster:
     @cached_property
     def max_array_size(self) -> int:
         """How many tasks an array may have."""
-        lines = (query("scontrol", "show", "config") or "").splitlines()
-        sizes = [line.partition("=")[2].strip() for line in lines if line.startswith("MaxArraySize")]
-        return int(sizes[0]) if sizes and sizes[0].isdigit() else MAX_ARRAY_SIZE
+        size = self._settings.get("MaxArraySize", "")
+        return int(size) if size.isdigit() else MAX_ARRAY_SIZE
+
+    @property
+    def chooses_partitions(self) -> bool:
+        """Whether a plugin of the cluster may give a job that names no partition another one than the default."""
+        return self._settings.get("JobSubmitPlugins", "(null)") != "(null)"
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        lines = (line.partition("=") for line in (query("scontrol", "show", "config") or "").splitlines())
+        return {name.strip(): value.strip() for name, _, value in lines}
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """Cancel jobs by their ids; raises UsageError with SLURM's message where it refuses."""
         done = subprocess.run(["scancel", *sorted(set(jobs))], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise UsageError(f"scancel: {done.stderr.strip()}")
+
+
+def _state(state: str, exit_code: str = "") -> str:
+    """The state of a job that has ended, whose exit code is that of its script and of a signal: 137:0 for signal 9."""
+    return KILLED if state == "FAILED" and exit_code in ("137:0", "0:9", "9:0") else state
 
 
 def query(*command: str) -> str | None:

@@ -68,6 +68,11 @@ class Dataset:
     list_dir: str | None = setting(
         None, affects_result=False, help="the folder of the lists of a data set of image files; null: its root"
     )
+    follow_links: bool = setting(
+        False,
+        affects_result=False,
+        help="whether links that lead out of root are read, as tools that keep versions of data make them",
+    )
     train_list: str | None = setting(None, help="list of the training images of a data set of image files")
     validation_list: str | None = setting(None, help="list of its validation images; null: it has none")
     test_list: str | None = setting(None, help="list of its test images")
@@ -107,6 +112,12 @@ class Dataset:
     )
     jpeg_quality: int | None = setting(
         None, least=1, most=100, help="JPEG quality of images as they are stored; null: as they are"
+    )
+    pixels: str = setting(
+        "plain",
+        choices=("plain", "shown"),
+        help="how image files become RGB: plain, as loaders of published data sets do it (transparency dropped, EXIF "
+        "turns nothing), or as a viewer shows them (turned by EXIF, grey of 16 bits scaled, transparency on white)",
     )
     packed: str | None = setting(
         None, affects_result=False, help="a packed copy of the images as they are stored; null: image files are read"

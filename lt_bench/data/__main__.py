@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE, printable
+from lt_bench.command import DONE, FAILED, INTERRUPTED, USAGE, interrupt_on_signals, printable
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
-from lt_bench.data.files.check import find_problems, read_lists
+from lt_bench.data.files.check import examine, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
 from lt_bench.data.remarks import known_by, listed, untested
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["check", "prepare", "browse"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a termination is an interruption like Ctrl-C
+    interrupt_on_signals()
     try:
         flags = parser.parse_args(argv)
         config = validate(compose(flags.overrides))
@@ -67,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 @looked_at_once()
 def _check(config: Config) -> int:
     lists = look(config).lists or read_lists(config)
-    problems = find_problems(config, lists, _workers(config))
+    problems, remarks = examine(config, lists, _workers(config))
     for problem in problems:
         print(printable(str(problem)))
     for part, files in lists.parts().items():
@@ -76,7 +75,7 @@ def _check(config: Config) -> int:
         print(printable(f"{part}: {what}"))
     if lists.classes is not None:
         print(printable(f"classes by {lists.class_rule}: {listed(lists.classes)}"))
-    for remark in untested(lists):
+    for remark in (*lists.remarks, *untested(lists), *remarks):
         print(printable(remark))
     print(f"{len(problems):,} problem{'' if len(problems) == 1 else 's'} found in {config.dataset.title}")
     return FAILED if problems else DONE
@@ -88,9 +87,13 @@ def _prepare(config: Config) -> int:
         raise UsageError("name the folder to write the packed copy to: dataset.packed=DIR")
     lists = read_lists(config)
     lists.require_sound()
-    form = StoredForm(SHORT_SIDE if dataset.short_side is None else dataset.short_side, dataset.jpeg_quality)
+    for remark in lists.remarks:
+        print(printable(remark))
+    form = StoredForm(
+        SHORT_SIDE if dataset.short_side is None else dataset.short_side, dataset.jpeg_quality, dataset.pixels
+    )
     folder, skip = Path(dataset.packed).expanduser(), dataset.on_bad_image == "skip"
-    count = pack(lists, folder, form, _workers(config), skip, config.progress)
+    count = pack(lists, folder, form, _workers(config), skip, config.progress, dataset.follow_links)
     size = (folder / IMAGES).stat().st_size / 2**30
     print(f"{folder}: {count:,} images, {size:,.2f} GiB; train on it with dataset.packed={folder} {form.overrides()}")
     return DONE

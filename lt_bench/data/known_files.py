@@ -24,12 +24,16 @@ class Named(NamedTuple):
 
 
 class KnownFiles(NamedTuple):
-    """The rule, the digest of every part by it, and the files that were read, by their paths below a root."""
+    """The rule, the digest of every part by it, and the files that were read, by their paths below a root.
+
+    ``found`` are the digests that the parts are known by: of these files, or of those that a packed copy was made of.
+    """
 
     rule: str
     parts: dict[str, str]
     root: str
     read: dict[str, Digest]
+    found: dict[str, Digest]
 
     def untouched(self) -> bool:
         """Whether all files that were read are as they were."""
@@ -64,7 +68,7 @@ def known_files(config: Config, root: Path, parts: Mapping[str, Named]) -> Known
             rows = (f"{word} {size} {name}" for name, word, size in zip(names, words, sizes, strict=True))
         sampled = [] if rule == "bytes" else [found[name].sha256 for name in names[:: every[part]]]
         known[part] = digest_of_rows([*rows, *sampled])
-    return KnownFiles(rule, known, below, now)
+    return KnownFiles(rule, known, below, now, found)
 
 
 def digest_of_rows(rows: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.remarks import remarks
+from lt_bench.data.remarks import known_to_be_same, remarks
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -47,7 +47,8 @@ class Data(NamedTuple):
 
     ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
-    other run keeps them in memory. ``remarks`` are what the user is told of the data.
+    other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
+    results doubtful: images in two parts, or under two labels.
     """
 
     train: Images
@@ -58,6 +59,7 @@ class Data(NamedTuple):
     labels: NDArray[np.int64]
     at: Callable[[NDArray[np.int64]], Images]
     remarks: tuple[str, ...] = ()
+    same_images: tuple[str, ...] = ()
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
@@ -159,10 +161,12 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     def at(positions: NDArray[np.int64]) -> DiskImages:
         return images(pool.take(positions), dataset.on_bad_image == "skip")
 
+    validation = lists.validation or lists.train.take(split.validation)
+    parts = {"train": pool.take(split.train), "validation": validation, "test": lists.test}
     return Data(
         at(split.train),
         images(lists.test),  # no image is skipped: an accuracy over fewer images would be another one
-        images(lists.validation or lists.train.take(split.validation)),
+        images(validation),
         split,
         {
             **_facts(config, split, lists, len(lists.test.names)),
@@ -171,6 +175,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         pool.labels,
         at,
         tuple(remarks(config, lists)),
+        tuple(known_to_be_same(config, lists, parts)),
     )
 
 

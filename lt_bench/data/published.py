@@ -8,30 +8,19 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
 from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.files import read_bytes
+from lt_bench.published.lists import counted, prefixes, published_lists
 
 SHOWN = 12  # digits of a checksum in a message
 
 
-class PublishedList(NamedTuple):
-    """A list as it is published: its data set and part, git blob id, and where it was read: folder, images, SHA-256."""
-
-    dataset: str
-    part: str
-    blob: str
-    prefix: str | None
-    images: int | None
-    normalised_sha256: str | None
-
-
 def is_published(dataset: str) -> bool:
     """Whether a data set has published lists or counts."""
-    return dataset in _counted() or has_lists(dataset)
+    return dataset in counted() or has_lists(dataset)
 
 
 def has_lists(dataset: str) -> bool:
@@ -46,7 +35,7 @@ def published_part(dataset: str, files: ImageFiles) -> str | None:
     in its paths, or where its sorted lines «file name label» have the published SHA-256. A data set without lists is
     known by its counts.
     """
-    if dataset in _counted():
+    if dataset in counted():
         return "counts" if len(files.names) in published_counts(dataset).values() else None
     known = published_lists(dataset)
     blobs, sums = {one.blob: one.part for one in known}, {one.normalised_sha256: one.part for one in known}
@@ -55,7 +44,7 @@ def published_part(dataset: str, files: ImageFiles) -> str | None:
     if part := next((blobs[found] for found in map(blob, _as_written(Path(files.origin))) if found in blobs), None):
         return part
     return sums.get(normalised(files)) or next(
-        (blobs[found] for found in map(blob, _respelt(files, _prefixes())) if found in blobs), None
+        (blobs[found] for found in map(blob, _respelt(files, prefixes())) if found in blobs), None
     )
 
 
@@ -86,13 +75,6 @@ def published_counts(dataset: str) -> dict[str, int]:
     values = OmegaConf.create(text).dataset
     counts = {part: values.get(f"{part}_images") for part in ("train", "validation", "test")}
     return {part: count for part, count in counts.items() if count is not None}
-
-
-@cache
-def published_lists(dataset: str) -> list[PublishedList]:
-    """The published lists of a data set that are known."""
-    known = [PublishedList(*(one.get(name) for name in PublishedList._fields)) for one in _table()["lists"]]
-    return [one for one in known if one.dataset == dataset]
 
 
 def blob(content: bytes) -> str:
@@ -129,20 +111,3 @@ def _respelt(files: ImageFiles, prefixes: set[str]) -> Iterator[bytes]:
     for prefix in sorted(prefixes):
         content = "".join(f"{prefix}{row}\n" for row in rows).encode("utf-8", "surrogateescape")
         yield from (content, content.rstrip(b"\n"))
-
-
-@cache
-def _prefixes() -> set[str]:
-    return {one["prefix"] for one in _table()["lists"] if one.get("prefix")} | {""}
-
-
-def _counted() -> list[str]:
-    counted: list[str] = _table()["counted"]
-    return counted
-
-
-@cache
-def _table() -> dict[str, Any]:
-    text = (package_files("lt_bench.data") / "published.yaml").read_text(encoding="utf-8")
-    table: Any = OmegaConf.to_container(OmegaConf.create(text))
-    return dict(table)

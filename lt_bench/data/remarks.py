@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lt_bench.config.schema import Config
-from lt_bench.data.content import of_source
+from lt_bench.data.content import look, of_source
+from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.published import has_lists, what_differs
+from lt_bench.data.same_images import same_images
 from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.lists import ImageFiles
 
 SHOWN = 10
 
 
 def remarks(config: Config, lists: ImageLists) -> Iterator[str]:
-    """Classes that a part has no image of, and lists of a published data set that are not the published ones."""
+    """What was passed over, classes that a part has no image of, and lists that are not the published ones."""
+    yield from lists.remarks
     yield from untested(lists)
     yield from (f"{part}: {what}" for part, what in unpublished(config, lists).items())
+
+
+def known_to_be_same(config: Config, lists: ImageLists, parts: Mapping[str, ImageFiles]) -> list[str]:
+    """What is known of images that are there twice, byte for byte, without reading them again; see ``same_images``.
+
+    ``parts`` are those of the lists as a run uses them.
+    """
+    files = look(config).files
+    if files is None or files.rule != "bytes":
+        return []
+    sums = {name: digest.sha256 for name, digest in files.found.items() if digest.sha256 != UNREADABLE}
+    contents = {part: [sums.get(name) for name in one.names] for part, one in parts.items()}
+    return list(same_images(parts, contents, lists.class_name))
 
 
 def untested(lists: ImageLists) -> Iterator[str]:

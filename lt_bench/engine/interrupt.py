@@ -10,13 +10,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lt_bench.command import is_ignored, leave_closed_terminal
 from lt_bench.engine.context import EngineContext
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Context: a first SIGINT, SIGTERM or SIGUSR2 (a cluster's warning) is recorded; a second SIGINT stops at once."""
+    """Context: a first signal to stop is recorded; a second SIGINT stops at once.
+
+    They are SIGINT, SIGTERM, SIGUSR2 (a cluster's warning) and SIGHUP (a terminal that was closed), but for nohup.
+    """
 
     signals = SIGNALS
 
@@ -26,7 +30,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._record_signal) for number in self.signals}
+            heard = [number for number in self.signals if number != signal.SIGHUP or not is_ignored(number)]
+            self._previous = {number: signal.signal(number, self._record_signal) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,6 +41,9 @@ class StopRequest:
     def _record_signal(self, number: int, frame: FrameType | None) -> None:
         if self.reason and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGHUP:  # often sent twice: the second one may come while the run exits
+            self._previous[signal.SIGHUP] = signal.SIG_IGN
+            leave_closed_terminal()
         self.reason = signal.Signals(number).name
 
     def agreed(self, context: EngineContext, due: bool = True) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+from lt_bench.evaluation.selective import without_ties
 
 
 def confidences(logits: np.ndarray) -> np.ndarray:
@@ -11,15 +15,56 @@ def confidences(logits: np.ndarray) -> np.ndarray:
     return 1.0 / np.exp(shifted, out=shifted).sum(axis=1, dtype=np.float64)
 
 
+class Reliability(NamedTuple):
+    """The bars of a reliability diagram, (B,) each: edges (B + 1,), images, mean confidence and accuracy.
+
+    Bins are (low, high]; confidence and accuracy are NaN where a bin has no image.
+    """
+
+    edges: np.ndarray
+    images: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Reliability:
+    """Confidence beside accuracy in equal-width bins.
+
+    Shapes: confidence (M,) in (0, 1], correct (M,) bool.
+    Source: Guo et al., ICML 2017, figure 1 and section 2.  Deviation: none.
+    """
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    bin_ids = _bin_ids(confidence, bins)
+    images = np.bincount(bin_ids, minlength=bins)
+    sure, right = (np.bincount(bin_ids, weights=values, minlength=bins) for values in (confidence, correct))
+    with np.errstate(invalid="ignore"):
+        return Reliability(edges, images, sure / images, right / images)
+
+
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
     """Mean gap between confidence and accuracy over equal-width bins (low, high], weighted by the bins' sizes.
 
     Shapes: confidence (M,) in (0, 1], correct (M,) bool; returns a fraction in [0, 1].
     Source: Guo et al., ICML 2017, eq. (3).  Deviation: none.
     """
-    bin_ids = np.digitize(confidence, np.linspace(0.0, 1.0, bins + 1)[1:-1], right=True)
-    gaps = np.bincount(bin_ids, weights=confidence - correct, minlength=bins)
+    gaps = np.bincount(_bin_ids(confidence, bins), weights=confidence - correct, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def adaptive_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """``expected_calibration_error`` over bins of equally many images, which differ by one at most.
+
+    Source: Nguyen and O'Connor, EMNLP 2015, section 4.  Deviation: equal confidences share their mean accuracy, so
+    that the order of images decides nothing.
+    """
+    ordered, right = np.sort(confidence)[::-1], without_ties(confidence, correct)
+    parts = zip(np.array_split(ordered, bins), np.array_split(right, bins), strict=True)
+    return float(sum(abs((sure - accuracy).sum()) for sure, accuracy in parts) / len(confidence))
+
+
+def _bin_ids(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The equal-width bin (low, high] of every confidence, (M,)."""
+    return np.digitize(confidence, np.linspace(0.0, 1.0, bins + 1)[1:-1], right=True)
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, rows: int = 4096) -> float:

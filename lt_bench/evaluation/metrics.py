@@ -11,8 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lt_bench.evaluation.calibration import confidences, expected_calibration_error, negative_log_likelihood
+from lt_bench.evaluation import shifted
+from lt_bench.evaluation.adjustment import adjusted_as_chosen
+from lt_bench.evaluation.calibration import (
+    adaptive_calibration_error,
+    confidences,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 from lt_bench.evaluation.predictions import LOGITS, Predictions
+from lt_bench.evaluation.selective import area_under_risk_coverage, selective_accuracy
 from lt_bench.evaluation.shots import GROUPS, shot_groups
 
 Function = Callable[[Predictions], Any]
@@ -25,7 +33,8 @@ class Metric(NamedTuple):
     ``column``: its title in tables; ``unit``: "%" for fractions in [0, 1], otherwise a word; ``better``: "higher",
     "lower", or "" where neither is. ``needs`` names sets of logits without which it is not known; ``task`` is the only
     one that it is for, if there is one. One that is ``per_class`` is a list indexed by class id. An ``optional`` value,
-    or entry of a list, may be None although what it needs is there: the accuracy of a class without test images.
+    or entry of a list, may be None although what it needs is there: the accuracy of a class without test images. One
+    that is not ``recorded`` is computed where it is asked for, and stands in no record.
     """
 
     function: Function
@@ -36,6 +45,7 @@ class Metric(NamedTuple):
     needs: tuple[str, ...] = ()
     optional: bool = False
     per_class: bool = False
+    recorded: bool = True
 
 
 METRICS: dict[str, Metric] = {}
@@ -64,8 +74,13 @@ def scalars() -> list[str]:
     return [name for name, one in METRICS.items() if not one.per_class]
 
 
+def recorded() -> list[str]:
+    """The names of the metrics that new records have."""
+    return [name for name, one in METRICS.items() if one.recorded]
+
+
 def evaluate(predictions: Predictions, names: Collection[str] | None = None) -> dict[str, Any]:
-    """The metrics of predictions, ready for JSON: all of their task, or those of some names.
+    """The metrics of predictions, ready for JSON: those that are recorded, or those of some names, of their task.
 
     What cannot be known, because the predictions lack what it needs, is left out.
     Raises ValueError for an unknown group rule.
@@ -73,7 +88,7 @@ def evaluate(predictions: Predictions, names: Collection[str] | None = None) -> 
     return {
         name: one.function(predictions)
         for name, one in METRICS.items()
-        if (names is None or name in names)
+        if name in (recorded() if names is None else names)
         and one.task in (None, predictions.task)
         and predictions.logits_by_name.keys() >= set(one.needs)
     }
@@ -154,8 +169,7 @@ def std(predictions: Predictions) -> float | None:
 @metric("ece", column="ECE", better="lower", needs=(LOGITS,))
 def ece(predictions: Predictions) -> float:
     """``expected_calibration_error`` of the largest softmax probabilities."""
-    correct = predictions.predicted == predictions.labels
-    return expected_calibration_error(confidences(predictions.logits), correct)
+    return expected_calibration_error(confidences(predictions.logits), predictions.correct)
 
 
 @metric("per_class_accuracy", optional=True, per_class=True)
@@ -202,3 +216,59 @@ def nll(predictions: Predictions) -> float:
 def balanced_error(predictions: Predictions) -> float:
     """Mean error of the tested classes, 1 - macro.  Source: Menon et al., ICLR 2021, section 2.  Deviation: none."""
     return 1 - macro(predictions)
+
+
+@metric("geometric_mean", column="geometric mean", recorded=False)
+def geometric_mean(predictions: Predictions) -> float:
+    """The n-th root of the product of the n tested classes' accuracies; 0 where one of them is 0.
+
+    Source: Kubat et al., Machine Learning 1998, for two classes.  Deviation: n classes, as usual.
+    """
+    tested = predictions.tested
+    return float(np.exp(np.log(tested).mean())) if tested.all() else 0.0
+
+
+@metric("adaptive_ece", column="adaptive ECE", better="lower", needs=(LOGITS,), recorded=False)
+def adaptive_ece(predictions: Predictions) -> float:
+    """``adaptive_calibration_error`` of the largest softmax probabilities."""
+    return adaptive_calibration_error(confidences(predictions.logits), predictions.correct)
+
+
+@metric("aurc", column="AURC", better="lower", needs=(LOGITS,), recorded=False)
+def aurc(predictions: Predictions) -> float:
+    """``area_under_risk_coverage`` by the largest softmax probabilities."""
+    return area_under_risk_coverage(confidences(predictions.logits), predictions.correct)
+
+
+@metric("top1_at_80", column="at 80 % coverage", needs=(LOGITS,), recorded=False)
+def top1_at_80(predictions: Predictions) -> float:
+    """``selective_accuracy`` of the 80 % of images with the largest softmax probabilities."""
+    return selective_accuracy(confidences(predictions.logits), predictions.correct, 0.8)
+
+
+@metric("adjusted_top1", column="adjusted", needs=(LOGITS,), optional=True, recorded=False)
+def adjusted_top1(predictions: Predictions) -> float | None:
+    """``top1`` after ``adjusted_as_chosen``; None where there are no predictions on validation images."""
+    changed = adjusted_as_chosen(predictions)
+    return None if changed is None else top1(changed)
+
+
+@metric("adjusted_few", column="adjusted few", needs=(LOGITS,), optional=True, recorded=False)
+def adjusted_few(predictions: Predictions) -> float | None:
+    """``few`` after ``adjusted_as_chosen``; None where there are no predictions on validation images."""
+    changed = adjusted_as_chosen(predictions)
+    return None if changed is None else few(changed)
+
+
+def _shifted_top1(direction: str, factor: int) -> Function:
+    def expected(predictions: Predictions) -> float | None:
+        """``shifted_top1`` on a long-tailed test set."""
+        return shifted.shifted_top1(predictions, direction, factor)
+
+    return expected
+
+
+for _direction in shifted.DIRECTIONS:
+    for _factor in shifted.FACTORS:
+        _name, _column = f"{_direction}{_factor}", f"{_direction} {_factor}"
+        metric(_name, column=_column, optional=True, recorded=False)(_shifted_top1(_direction, _factor))

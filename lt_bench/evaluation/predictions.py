@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lt_bench.files import atomic_writer, read_arrays
 
 LOGITS = "logits"  # the set of logits that is evaluated; NAME of a further one is the array logits.NAME of the file
 CONFUSION = "confusion"
+VALIDATION = "validation."  # in the file, before the names of the arrays of held-out training images
 
 
 def _no_labels() -> np.ndarray:
@@ -25,7 +27,8 @@ class Predictions:
 
     ``logits_by_name``: (M, C) float32 each, "logits" is the one that is evaluated, others are for metrics that need
     them; ``labels`` (M,) int64. Where images are too many to keep (pixels), ``confusion`` (C, C) int64 stands for both:
-    the number per (true class, predicted class). ``train_counts`` (C,) int64; ``class_names`` C words or None.
+    the number per (true class, predicted class). ``train_counts`` (C,) int64; ``class_names`` C words or None;
+    ``validation`` are the predictions of the same run on its validation images, where it has some.
     Building one casts the arrays, and raises ValueError for what is not finite or does not fit together.
     """
 
@@ -35,6 +38,7 @@ class Predictions:
     group_rule: str
     class_names: tuple[str, ...] | None = None
     confusion: np.ndarray | None = None
+    validation: Predictions | None = None
 
     def __post_init__(self) -> None:
         counts = np.asarray(self.train_counts)
@@ -54,6 +58,8 @@ class Predictions:
             raise ValueError(f"expected {len(counts)} class names, found {len(self.class_names)}")
         object.__setattr__(self, "logits_by_name", cast)
         object.__setattr__(self, "train_counts", counts.astype(np.int64))
+        if self.validation is not None and not np.array_equal(self.validation.train_counts, self.train_counts):
+            raise ValueError("predictions on validation images are of the same run: its train_counts differ")
 
     @property
     def task(self) -> str:
@@ -69,6 +75,19 @@ class Predictions:
     def predicted(self) -> np.ndarray:
         """The class of the largest logit of every image, (M,) int64; of equal ones the first."""
         return self.logits.argmax(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each image is predicted right, (M,) bool."""
+        found: np.ndarray = self.predicted == self.labels
+        return found
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        """Number of images per (true class, predicted class), (C, C) int64."""
+        if self.confusion is not None:
+            return self.confusion
+        return confusion_matrix(self.labels, self.predicted, len(self.train_counts))
 
     @cached_property
     def totals(self) -> np.ndarray:
@@ -118,14 +137,12 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 def save_predictions(path: str | Path, predictions: Predictions) -> None:
     """Write a predictions file (.npz without pickles) in one piece."""
-    arrays = {_array(name): logits for name, logits in predictions.logits_by_name.items()}
-    if predictions.confusion is None:
-        arrays["labels"] = predictions.labels
-    else:
-        arrays[CONFUSION] = predictions.confusion
+    arrays = _measured(predictions)
     arrays |= {"train_counts": predictions.train_counts, "group_rule": np.array(predictions.group_rule)}
     if predictions.class_names is not None:
         arrays["class_names"] = np.array(predictions.class_names, dtype=np.str_)
+    if predictions.validation is not None:
+        arrays |= {VALIDATION + name: array for name, array in _measured(predictions.validation).items()}
     with atomic_writer(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the arrays for its allow_pickle
 
@@ -134,22 +151,33 @@ def load_predictions(path: str | Path) -> Predictions:
     """Read a predictions file; ValueError naming the file if it is damaged or lacks an array."""
     try:
         arrays = read_arrays(path)
-        counts_alone = CONFUSION in arrays
         names = arrays["class_names"].tolist() if "class_names" in arrays else None
-        further = [name for name in arrays if name.startswith(f"{LOGITS}.")]
-        logits = {} if counts_alone else {LOGITS: arrays[LOGITS]}
-        return Predictions(
-            logits_by_name=logits | {name.removeprefix(f"{LOGITS}."): arrays[name] for name in further},
-            labels=_no_labels() if counts_alone else arrays["labels"],
-            train_counts=arrays["train_counts"],
-            group_rule=str(arrays["group_rule"]),
-            class_names=None if names is None else tuple(names),
-            confusion=arrays[CONFUSION] if counts_alone else None,
-        )
+        of_run = {"train_counts": arrays["train_counts"], "group_rule": str(arrays["group_rule"])}
+        of_run["class_names"] = None if names is None else tuple(names)
+        held_out = {name.removeprefix(VALIDATION): one for name, one in arrays.items() if name.startswith(VALIDATION)}
+        validation = _read(held_out, of_run) if held_out else None
+        return _read(arrays, of_run | {"validation": validation})
     except (OSError, MemoryError):
         raise
     except Exception as error:  # NumPy, zipfile and zlib have a dozen kinds for a damaged file
         raise ValueError(f"{path} is not a predictions file: {error}") from error
+
+
+def _measured(predictions: Predictions) -> dict[str, np.ndarray]:
+    """The arrays that hold what was said of the images of one part."""
+    if predictions.confusion is not None:
+        return {CONFUSION: predictions.confusion}
+    logits = {_array(name): logits for name, logits in predictions.logits_by_name.items()}
+    return {**logits, "labels": predictions.labels}
+
+
+def _read(arrays: Mapping[str, np.ndarray], of_run: Mapping[str, Any]) -> Predictions:
+    """The predictions of one part, from the arrays that ``_measured`` gave it."""
+    if CONFUSION in arrays:
+        return Predictions(confusion=arrays[CONFUSION], **of_run)
+    further = [name for name in arrays if name.startswith(f"{LOGITS}.")]
+    logits = {LOGITS: arrays[LOGITS]} | {name.removeprefix(f"{LOGITS}."): arrays[name] for name in further}
+    return Predictions(logits_by_name=logits, labels=arrays["labels"], **of_run)
 
 
 def _array(name: str) -> str:

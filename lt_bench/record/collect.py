@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lt_bench.command import printable
-from lt_bench.evaluation.metrics import METRICS, evaluate
+from lt_bench.evaluation.metrics import evaluate, recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import MOST, SMALL, read_bytes
 from lt_bench.record.curves import CURVES
@@ -39,7 +39,7 @@ def read_records(
     ``metrics.jsonl`` is left out); a file is read as one or the other.  What is no valid record is skipped with one
     line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
     unchanged files unless ``anew``. Keys that mean nothing here are ignored, with one line for all.  ``metrics``, where
-    None: every one, are computed from the predictions beside a record that does not have them yet.
+    None: those of new records, are computed from the predictions beside a record that does not have them yet.
     Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """
@@ -70,7 +70,7 @@ def read_found(
     if ignored:
         counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
         log.warning("ignored keys of records that this version does not know: %s", printable(counted))
-    wanted = METRICS if metrics is None else metrics
+    wanted = recorded() if metrics is None else metrics
     return [found[run_id]._replace(record=_filled(found[run_id], wanted)) for run_id in sorted(found)]
 
 

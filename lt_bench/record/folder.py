@@ -5,28 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import socket
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from filelock import FileLock, Timeout
 
 from lt_bench.config.schema import Config, plain
 from lt_bench.config.stages import StageName
 from lt_bench.data.files.digests import UNREADABLE, digest_of
 from lt_bench.errors import UsageError
-from lt_bench.files import read_json, write_atomic, write_json
+from lt_bench.files import read_json, sweep, write_atomic, write_json
+from lt_bench.liveness import this_process
+from lt_bench.locks import Held, Lock
 from lt_bench.record.edited import note_own_code
 from lt_bench.record.identity import run_id
 from lt_bench.record.record import RunRecord, read_record
 
+LOCK = "lock"
 ENVIRONMENT, EARLIER = "environment.json", "earlier"  # versions that a run was trained under before those of today
 PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
 
@@ -44,7 +45,7 @@ class RunFolder:
     ) -> None:
         self.path = Path(config.output_dir).expanduser() / identity
         self.config, self.identity, self.writes, self.wait = config, identity, writes, wait
-        self._lock = FileLock(self.path / "lock")
+        self._lock = Lock(self.path / LOCK)
 
     def __enter__(self) -> RunFolder:
         if not self.writes:
@@ -52,6 +53,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._acquire()
+            sweep(self.path)
             if not finished(self.config.output_dir, self.identity):  # the files of a finished run are kept
                 write_atomic(self.path / "config.yaml", _yaml(plain(self.config)))
                 self._write_environment()
@@ -68,10 +70,13 @@ class RunFolder:
         self._lock.release()
 
     def status(self, state: str, **details: Any) -> None:
-        """Write status.json: running, done, failed or interrupted, with process, host and time."""
-        if self.writes:
+        """Write status.json: running, done, failed or interrupted, with process, host and time.
+
+        A process whose lock was taken over writes nothing: the run is another one's.
+        """
+        if self.writes and not self._lock.lost:
             stage = StageName.TWO if self.identity == run_id(self.config) else StageName.ONE
-            origin = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+            origin = {**this_process(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             write_json(self.path / "status.json", {"state": state, "kind": stage.kind, **origin, **details})
 
     def earlier_versions(self) -> list[dict[str, Any]]:
@@ -97,16 +102,14 @@ class RunFolder:
         write_json(path, now)
 
     def _acquire(self) -> None:
+        waiting = None if self.wait is None else partial(self.wait, self.identity)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            if self.wait is None:
-                raise UsageError(
-                    f"another process is working on run {self.identity} (see {self.path / 'status.json'}); "
-                    "wait for it, or choose another folder with output_dir=DIR"
-                ) from None
-            self.wait(self.identity)
-            self._lock.acquire()
+            self._lock.acquire(waiting)
+        except Held:
+            raise UsageError(
+                f"another process is working on run {self.identity} (see {self.path / 'status.json'}); "
+                "wait for it, or choose another folder with output_dir=DIR"
+            ) from None
 
 
 def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
@@ -154,7 +157,8 @@ def _checkout(root: Path) -> dict[str, Any]:
 
 def _added(root: Path) -> bytes:
     """The modules and config files of a checkout's package that are not tracked: paths and checksums of contents."""
-    kinds = [f"{folder}/*.{kind}" for folder in ("lt_bench", "launch", "conf") for kind in ("py", "yaml")]
+    folders = ("lt_bench", "launch", "conf", "results/published")
+    kinds = [f"{folder}/*.{kind}" for folder in folders for kind in ("py", "yaml")]
     found = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *kinds).split(b"\0")
     digests = ((path, digest_of(os.fsdecode(os.path.join(os.fsencode(root), path)))) for path in found if path)
     known = ((path, digest.sha256) for path, digest in digests if digest.sha256 != UNREADABLE)  # locks of editors

@@ -14,6 +14,7 @@ from lt_bench.files import SMALL, parse_json, read_bytes
 from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
+SAME_IMAGES = "same_images"  # in the environment of a record, where images are in two parts of its data
 PREDICTIONS, CHECKPOINT = "predictions.npz", "checkpoint.pt"  # beside a run's record
 CHOSEN = "chosen"  # among a record's epochs
 PROBES = ("linear_probe", "few_shot_probe")

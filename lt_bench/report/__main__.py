@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Collection, Sequence
-from importlib import import_module
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
 
 from lt_bench.command import printable
-from lt_bench.evaluation.metrics import scalars
+from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
 from lt_bench.record.record import RunRecord
+from lt_bench.report import evaluate
+from lt_bench.report.asked import metric_names
 from lt_bench.report.frame import frame
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
+  python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
   python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
@@ -71,22 +73,6 @@ def _parser() -> argparse.ArgumentParser:
         help="refresh the tables between the <!-- table: NAME --> markers of these pages",
     )
     return parser
-
-
-def _more_metrics(asked: Sequence[str]) -> list[str]:
-    """The names of metrics that are asked for; MODULE.NAME imports the module, whose metrics enter the table."""
-    for one in asked:
-        module = one.rpartition(".")[0]
-        try:
-            if module:
-                import_module(module)
-        except ImportError as error:
-            _parser().error(f"--metric {one}: {error}")
-    names = [one.rpartition(".")[2] for one in asked]
-    for name in names:
-        if name not in scalars():
-            _parser().error(f"--metric: no metric {name!r}; expected one of: {', '.join(scalars())}")
-    return names
 
 
 def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
@@ -153,20 +139,32 @@ def _write(tables: list[Table], folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
-    arguments = _parser().parse_args(argv)
-    more = _more_metrics(arguments.metric)
+    words = sys.argv[1:] if argv is None else [*argv]
+    if words[:1] == [evaluate.COMMAND]:
+        return _done(lambda: evaluate.main(words[1:]))
+    arguments = _parser().parse_args(words)
+    return _done(lambda: _make(arguments, metric_names(arguments.metric, _parser())))
+
+
+def _done(work: Callable[[], int]) -> int:
+    """What the work returns; 1, and one line, for what it cannot use."""
     try:
-        # what is passed on goes without its predictions, so it takes every metric along
-        records = _read(arguments.runs, None if arguments.export else {*MEASURED, BALANCE, *more}, arguments.verify)
-        if arguments.export and records:
-            _export(records, arguments.export)
-        tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
-        _write(tables, arguments.out or _beside(arguments.runs[0]))
-        for page in arguments.pages:
-            update(page, {table.name: table.markdown() for table in tables})
+        return work()
     except (ValueError, OSError) as error:
         print(printable(str(error)), file=sys.stderr)
         return 1
+
+
+def _make(arguments: argparse.Namespace, more: list[str]) -> int:
+    # what is passed on goes without its predictions, so it takes all metrics along that records have
+    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
+    records = _read(arguments.runs, asked, arguments.verify)
+    if arguments.export and records:
+        _export(records, arguments.export)
+    tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
+    _write(tables, arguments.out or _beside(arguments.runs[0]))
+    for page in arguments.pages:
+        update(page, {table.name: table.markdown() for table in tables})
     return 0
 
 

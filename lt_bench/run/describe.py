@@ -24,7 +24,8 @@ NAMES = ("method.name", "dataset.name", "backbone.name", "stage_two.name")  # fi
 class Circumstances(NamedTuple):
     """How a run is computed: its processes, the precision of its stages, and what it came from.
 
-    ``provenance`` has the code that it was submitted with and, of stage two, the threads of its stage one.
+    ``provenance`` has the code that it was submitted with, images that are in two of its parts and, of stage two, the
+    threads of its stage one.
     """
 
     processes: Processes

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from lt_bench.command import keep_trace
+from lt_bench.command import keep_trace, printable
 from lt_bench.config.schema import Config, Training
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
@@ -35,7 +37,7 @@ from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, RunRecord
+from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, SAME_IMAGES, RunRecord
 from lt_bench.run.build import build, new_method, new_rule
 from lt_bench.run.describe import Circumstances, describe
 
@@ -67,8 +69,11 @@ class Runner:
     def data(self) -> Data:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
         data = load_data(self.config, self.device)
-        for remark in data.remarks if self.processes.rank == 0 else ():
-            print(f"lt_bench: note: {remark}", file=sys.stderr)
+        said = [*(f"note: {one}" for one in data.remarks), *(f"warning: {one}" for one in data.same_images)]
+        for remark in said if self.processes.rank == 0 else ():
+            print(f"lt_bench: {printable(remark)}", file=sys.stderr)
+        if data.same_images:
+            self.circumstances.provenance[SAME_IMAGES] = list(data.same_images)
         return data
 
     @property
@@ -164,21 +169,9 @@ class Runner:
         if training is not None:
             best = config.evaluation.select != "last"
             seconds = self._train(folder, method, source, training, StageName.TWO, best).seconds
-        features = embed_plain(method.encoder, self.held_out, config.evaluation.batch_size)
-        logits = classify(rule.finish(method, context), features)
-        if not bool(torch.isfinite(logits).all()):
-            raise NonFiniteLoss(f"logits on the {config.evaluation.split} split are not finite; {NonFiniteLoss.advice}")
         predictions = folder.path / PREDICTIONS
+        made = self._predictions(folder, method.encoder, rule.finish(method, context))
         if folder.writes:
-            labels = self.held_out.labels.cpu().numpy()
-            if config.evaluation.save_features:
-                save_features(folder.path / FEATURES, Features(features.cpu().numpy(), labels))
-            made = Predictions(
-                logits_by_name={LOGITS: logits.cpu().numpy()},
-                labels=labels,
-                train_counts=self.data.train_counts,
-                group_rule=config.dataset.group_rule,
-            )
             save_predictions(predictions, made)
         distributed.barrier()
         cost = {
@@ -192,6 +185,32 @@ class Runner:
         self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
         metrics = evaluate(load_predictions(predictions))
         return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
+
+    def _predictions(self, folder: RunFolder, encoder: nn.Module, classifier: nn.Module) -> Predictions:
+        """What is said of the images that are evaluated on and, where these are the test images, of validation images.
+
+        The latter are for what is chosen after training, such as the strength of a logit adjustment. The features
+        of the former are kept where that is asked for.
+        """
+        parts, split = {self.config.evaluation.split: self.held_out}, self.config.evaluation.split
+        if split == "test" and len(self.data.validation.labels):
+            parts["validation"] = self.data.validation
+        made = dict[str, Predictions]()
+        for part, images in parts.items():
+            features = embed_plain(encoder, images, self.config.evaluation.batch_size)
+            logits = classify(classifier, features)
+            if not bool(torch.isfinite(logits).all()):
+                raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
+            labels = images.labels.cpu().numpy()
+            if part == split and folder.writes and self.config.evaluation.save_features:
+                save_features(folder.path / FEATURES, Features(features.cpu().numpy(), labels))
+            made[part] = Predictions(
+                logits_by_name={LOGITS: logits.cpu().numpy()},
+                labels=labels,
+                train_counts=self.data.train_counts,
+                group_rule=self.config.dataset.group_rule,
+            )
+        return replace(made.pop(split), validation=made.get("validation"))
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName, best: bool

@@ -8,7 +8,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.data.remarks import listed
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.shots import RULES
-from lt_bench.record.record import CHOSEN, RunRecord
+from lt_bench.record.record import CHOSEN, SAME_IMAGES, RunRecord
 
 
 def summary(record: RunRecord, folder: Path) -> str:
@@ -38,6 +38,7 @@ def summary(record: RunRecord, folder: Path) -> str:
             f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
             for names in untested
         ),
+        *(f"  {what}" for what in record.environment.get(SAME_IMAGES, ())),
         f"  {folder / 'record.json'}",
     ]
     if record.budget == "smoke":

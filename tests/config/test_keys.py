@@ -29,7 +29,7 @@ IRRELEVANT = (
     "dataset.own_group_rule", "dataset.title", "method.title", "method.order", "stage_two.title",
     "stage_two.order", "evaluation.batch_size", "budget.rescale", "budget.moved", "train.recipe_epochs",
     "stage_two.train.recipe_epochs",
-    "dataset.classes", "dataset.content_rule",  # what comes of them does, as dataset.content.*
+    "dataset.classes", "dataset.content_rule", "dataset.follow_links",  # what comes of them does, as dataset.content.*
 )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from helpers import image_trees
 
 import lt_bench.data.published as module
 from lt_bench.config.compose import groups
-from lt_bench.data.published import PublishedList, blob, has_lists, is_published, published_part, what_differs
+from lt_bench.data.published import blob, has_lists, is_published, published_part, what_differs
 from lt_bench.data.sources.lists import numbered, read_rows
+from lt_bench.published.lists import PublishedList
 
 
 def files_of(path):

@@ -96,3 +96,20 @@ def test_missing_arrays_and_pickles_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", logits=LOGITS, labels=LABELS, train_counts=COUNTS, class_names=names)
     with pytest.raises(ValueError, match=r"pickled\.npz.*allow_pickle=False"):
         load_predictions(tmp_path / "pickled.npz")
+
+
+def test_predictions_on_validation_images_stand_beside_and_change_no_other_array(tmp_path: Path) -> None:
+    held_out = made(logits_by_name={"logits": LOGITS[:20, ::-1], "expert": LOGITS[:20]}, labels=LABELS[:20])
+    save_predictions(tmp_path / "p.npz", made(class_names=NAMES, validation=held_out))
+    save_predictions(tmp_path / "without.npz", made(class_names=NAMES))
+    loaded = load_predictions(tmp_path / "p.npz")
+    assert loaded.validation is not None and evaluate(loaded) == evaluate(made())
+    assert list(loaded.validation.logits_by_name) == ["logits", "expert"] and list(loaded.logits_by_name) == ["logits"]
+    np.testing.assert_array_equal(loaded.validation.logits, held_out.logits)
+    np.testing.assert_array_equal(loaded.validation.labels, held_out.labels)
+    with np.load(tmp_path / "p.npz") as arrays, np.load(tmp_path / "without.npz") as others:
+        assert set(arrays) - set(others) == {"validation.logits", "validation.logits.expert", "validation.labels"}
+        for name in others:
+            np.testing.assert_array_equal(arrays[name], others[name])
+    with pytest.raises(ValueError, match="of the same run: its train_counts differ"):
+        made(validation=made(train_counts=COUNTS + 1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.samples import predictions
 
-from lt_bench.evaluation.metrics import METRICS, evaluate, metric, scalars
+from lt_bench.evaluation.metrics import METRICS, evaluate, metric, recorded, scalars
 from lt_bench.evaluation.predictions import Predictions
 
 LISTS = ["per_class_accuracy", "test_counts", "train_counts"]
@@ -23,7 +23,16 @@ def test_every_metric_says_how_it_is_shown() -> None:
         "ece": ("%", "lower"),
         "nll": ("nats", "lower"),
         "balanced_error": ("%", "lower"),
+        "adaptive_ece": ("%", "lower"),
+        "aurc": ("%", "lower"),
     }
+
+
+def test_records_have_the_metrics_that_they_always_had_and_others_are_computed_where_they_are_asked_for() -> None:
+    small = [*"top1 top5 macro many medium few group_std ece worst_class harmonic_mean nll balanced_error".split()]
+    assert sorted(recorded()) == sorted([*small, *LISTS]) and set(evaluate(MADE)) == set(recorded())
+    asked = set(scalars()) - set(recorded())
+    assert set(evaluate(MADE, asked)) == asked and {"geometric_mean", "aurc", "forward50", "backward2"} < asked
 
 
 def test_a_metric_is_one_line_beside_its_function(monkeypatch: pytest.MonkeyPatch) -> None:

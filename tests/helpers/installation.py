@@ -18,9 +18,13 @@ class Installation:
         self.conf, self.work, self._site = folder / "site" / "lt_bench" / "conf", folder / "work", folder / "site"
         self.work.mkdir(parents=True)
         shutil.copytree(ROOT / "conf", self.conf)
-        for path in (ROOT / "lt_bench").iterdir():
-            (self.conf.parent / path.name).symlink_to(path)
-        (self.conf.parent / "launch").symlink_to(ROOT / "launch")
+        package, published = self.conf.parent, self.conf.parent / "published"
+        published.mkdir()
+        links = {package / path.name: path for path in (ROOT / "lt_bench").iterdir() if path.name != published.name}
+        links |= {published / path.name: path for path in (ROOT / "lt_bench" / "published").iterdir()}
+        links |= {package / "launch": ROOT / "launch", published / "results": ROOT / "results" / "published"}
+        for link, path in links.items():
+            link.symlink_to(path)
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Python in the working folder, where this installation is the one that is imported."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from helpers.command_line import processes_with
 
 NODES = ("ltnode1", "ltnode2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "mariadb-install-db", "sbatch", "sacct")
@@ -142,6 +145,19 @@ class SlurmCluster:
         environment = {**os.environ, **self.environment}
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
 
+    def lose_power(self, name: str, job: str) -> None:
+        """A node dies with the processes of a job: nobody is left to tell SLURM of it."""
+        daemon = self.daemons[f"slurmd{name}"]
+        daemon.kill()
+        daemon.wait()
+        for words in (("slurmstepd:", f"[{job}."), (f"/job{job.zfill(5)}/slurm_script",)):
+            for pid in processes_with(*words):
+                os.kill(pid, signal.SIGKILL)
+
+    def start_node(self, name: str) -> None:
+        """Start the daemon of a node, also of one that died."""
+        self._daemon("slurmd", "-D", "-N", name)
+
     def accounts(self, *jobs: str) -> dict[str, str]:
         """States of jobs by id, from the accounts."""
         words = ["sacct", "-n", "-P", "-X", "-o", "JobID,State", "-j", ",".join(jobs)]
@@ -194,7 +210,7 @@ class SlurmCluster:
         self._daemon("slurmctld", "-D")
         _until(lambda: self._works("sinfo", "-h"), "the controller starts")
         for name in NODES:
-            self._daemon("slurmd", "-D", "-N", name)
+            self.start_node(name)
         count = len(NODES)
         _until(
             lambda: self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%t").split() == ["idle"] * count, "idle nodes"

@@ -13,6 +13,7 @@ from lt_bench.launch.__main__ import main
 from lt_bench.launch.planning.identity_cache import cached_identities
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze
+from lt_bench.liveness import this_process
 from lt_bench.record.folder import RunFolder
 from lt_bench.record.identity import identities
 
@@ -70,7 +71,7 @@ def test_a_run_by_hand_and_the_progress_of_a_run(tmp_path, record, capsys):
     (by_hand,) = plan(["method=ce", f"output_dir={tmp_path}"])
     write_json(by_hand.folder / "record.json", record(by_hand, 1.0, 1.0).to_dict())
     (running,) = submitted(tmp_path, "method=ce", "seed=1")
-    (running.folder / "heartbeat").touch()
+    write_json(running.folder / "heartbeat", this_process())
     write_json(running.folder / "status.json", {"state": "running", "host": "elsewhere", "pid": 1})
     (running.folder / "metrics.jsonl").write_text('{"stage": "stage two", "epoch": 3, "loss": 0.12345}\n')
     main(["status", "--runs", str(tmp_path)])
@@ -102,7 +103,7 @@ def test_a_submission_that_cannot_be_read_is_said(text, tmp_path, capsys):
 
 def test_watching_ends_when_nothing_is_running_or_queued(tmp_path, capsys, monkeypatch):
     (run,) = submitted(tmp_path, "method=ce")
-    (run.folder / "heartbeat").touch()
+    write_json(run.folder / "heartbeat", this_process())
     naps, sleep = [], commands.time.sleep
 
     def nap(seconds):

@@ -6,13 +6,13 @@ import subprocess
 import time
 
 import pytest
+from helpers.clocks import Clock, beating
 
 from lt_bench.files import write_json
 from lt_bench.launch.slurm.cluster import Queued
 from lt_bench.launch.states import (
     DONE,
     FAILED,
-    HEARTBEAT_TIMEOUT_S,
     QUEUED,
     RUNNING,
     STOPPED,
@@ -20,7 +20,9 @@ from lt_bench.launch.states import (
     run_folders,
     states,
 )
+from lt_bench.liveness import STILL_S, this_process
 
+MORE = "set launch.mem_gb=GB, above what the cluster gives where it is not set"
 HERE = socket.gethostname()
 NAME = "0123456789ab"
 
@@ -41,15 +43,19 @@ def folder(tmp_path):
     return tmp_path / NAME
 
 
-def state(folder, status=None, job=None, age=None, cluster=None):
+def state(folder, status=None, job=None, beats=None, cluster=None, ahead=0.0, clock=None):
+    """The state of a run; ``beats``: whether its heartbeat moves or stands still, by a clock so many seconds ahead."""
     if status:
         write_json(folder / "status.json", status)
     if job:
         write_json(folder / "job.json", {"job": job})
-    if age is not None:
+    clock = clock or Clock()
+    if beats is not None:
+        start = time.time() + ahead
         (folder / "heartbeat").touch()
-        os.utime(folder / "heartbeat", (time.time() - age,) * 2)
-    return states([folder], cluster or Cluster())[folder]
+        os.utime(folder / "heartbeat", (start, start))
+        clock.meanwhile = beating(folder / "heartbeat", start) if beats else clock.meanwhile
+    return states([folder], cluster or Cluster(), clock.signs())[folder]
 
 
 def ended_process():
@@ -98,40 +104,98 @@ def test_a_process_of_ours_on_this_machine_is_seen(command, expected, folder):
         process.wait()
 
 
-def test_heartbeats(folder):
-    assert HEARTBEAT_TIMEOUT_S <= 50  # a killed run is seen within a minute
-    running = {"state": "running", "host": "elsewhere", "pid": 1}
-    assert state(folder, running, age=1).name == RUNNING
-    found = state(folder, running, age=HEARTBEAT_TIMEOUT_S + 1)
-    assert found.name == FAILED and found.detail.startswith("no heartbeat for 4")
+ELSEWHERE = {"state": "running", "host": "elsewhere", "pid": 1}
+STILL = f"no heartbeat for {STILL_S} s"
+
+
+@pytest.mark.parametrize("ahead", [0, -60, 120, -1e6, 1e8])
+def test_a_sign_of_life_counts_by_its_change_whatever_its_clock_says(ahead, folder):
+    assert STILL_S <= 50  # a killed run is seen within a minute
+    clock = Clock()
+    assert state(folder, ELSEWHERE, beats=True, ahead=ahead, clock=clock)[:2] == (RUNNING, "") and clock.now <= 11
+    clock = Clock()
+    assert state(folder, ELSEWHERE, beats=False, ahead=ahead, clock=clock)[:2] == (FAILED, STILL)
+    assert STILL_S <= clock.now <= STILL_S + 2
+
+
+def test_all_runs_are_looked_at_at_the_same_time_and_it_is_said_once(tmp_path, capsys):
+    folders = [tmp_path / f"{number:012x}" for number in range(20)]
+    for folder in folders:
+        write_json(folder / "status.json", ELSEWHERE)
+        (folder / "heartbeat").touch()
+    clock = Clock(beating(folders[3] / "heartbeat", 0))
+    found = states(folders, Cluster(), clock.signs())
+    assert [state.name for state in found.values()].count(RUNNING) == 1 and found[folders[3]].name == RUNNING
+    assert clock.now <= STILL_S + 2
+    assert capsys.readouterr().err == "lt_bench: looking for signs of life of 20 runs, for 45 s at most\n"
+
+
+def test_what_was_seen_is_kept_for_the_next_look(folder):
+    """status --watch looks every ten seconds: a run that gives signs is known at once, and one that stops is found."""
+    write_json(folder / "status.json", ELSEWHERE)
+    (folder / "heartbeat").touch()
+    clock = Clock(beating(folder / "heartbeat", 0))
+    signs = clock.signs()
+    for _ in range(6):
+        assert states([folder], Cluster(), signs)[folder].name == RUNNING
+        before = clock.now
+        assert states([folder], Cluster(), signs)[folder].name == RUNNING and clock.now == before
+        clock.sleep(10)
+    clock.meanwhile = lambda seconds: None
+    states([folder], Cluster(), signs)
+    clock.sleep(STILL_S)
+    before = clock.now
+    assert states([folder], Cluster(), signs)[folder].name == FAILED and clock.now == before
+
+
+def test_a_run_by_hand_elsewhere_gives_signs_by_its_lock(folder):
+    write_json(folder / "lock", {**this_process(), "host": "elsewhere"})
+    assert state(folder, ELSEWHERE, clock=Clock(beating(folder / "lock", 1e9)))[:2] == (RUNNING, "")
+    assert state(folder, ELSEWHERE)[:2] == (FAILED, STILL)
+    (folder / "lock").write_text("")  # released
+    assert state(folder, {"state": "interrupted"}).name == STOPPED
+
+
+@pytest.mark.parametrize(("ended", "expected"), [(False, (QUEUED, "pending")), (True, (FAILED, STILL))])
+def test_where_the_process_that_starts_a_run_is_here_nothing_is_waited_for(ended, expected, folder):
+    starter = {**this_process(), "pid": ended_process()} if ended else this_process()
+    write_json(folder / "heartbeat", starter)
+    clock = Clock()
+    assert state(folder, {"state": "submitted"}, clock=clock)[:2] == expected and clock.now == 0
 
 
 def test_an_interrupted_run_has_not_failed(folder):
-    assert state(folder, {"state": "interrupted"}, age=HEARTBEAT_TIMEOUT_S + 1)[:2] == (
-        STOPPED,
-        "goes on where it stopped",
-    )
+    found = state(folder, {"state": "interrupted", "host": "elsewhere"}, beats=False)
+    assert found[:2] == (STOPPED, "goes on where it stopped")
 
 
 def test_a_run_that_waits_in_a_sweep_is_queued(folder):
-    assert state(folder, {"state": "submitted"}, age=1)[:2] == (QUEUED, "pending")
+    assert state(folder, {"state": "submitted"}, beats=True)[:2] == (QUEUED, "pending")
 
 
 @pytest.mark.parametrize(
-    ("queued", "age", "expected"),
+    ("queued", "beats", "expected"),
     [
         (Queued("PENDING", "Resources", False), None, (QUEUED, "pending, Resources")),
-        (Queued("PENDING", "BeginTime", False), 999, (QUEUED, "pending, BeginTime")),  # requeued after its node failed
-        (Queued("COMPLETING", "None", False), 5, (QUEUED, "completing, None")),
+        (Queued("PENDING", "BeginTime", False), False, (QUEUED, "pending, BeginTime")),  # requeued, its node failed
+        (Queued("COMPLETING", "None", False), True, (QUEUED, "completing, None")),
         (Queued("RUNNING", "None", False), None, (QUEUED, "pending")),
-        (Queued("RUNNING", "None", False), 5, (RUNNING, "")),
-        (Queued("RUNNING", "None", True), 999, (QUEUED, "pending")),
-        (Queued("RUNNING", "None", False), 999, (FAILED, "no heartbeat for 999 s")),
+        (Queued("RUNNING", "None", False), True, (RUNNING, "")),
+        (Queued("RUNNING", "None", True), False, (QUEUED, "pending")),
+        (Queued("RUNNING", "None", False), False, (FAILED, STILL)),
+        (Queued("RUNNING", "None", False, True), None, (QUEUED, "pending")),
+        (Queued("RUNNING", "None", False, True), False, (RUNNING, "")),  # its file stands still, its node answers
+        (Queued("RUNNING", "None", False, True), True, (RUNNING, "")),
+        (Queued("RUNNING", "None", False, False), True, (RUNNING, "")),  # its node is slow to answer
+        (Queued("RUNNING", "None", False, False), False, (FAILED, STILL)),
     ],
 )
-def test_runs_with_a_job_in_the_queue(queued, age, expected, folder):
-    found = state(folder, {"state": "running", "host": "x", "pid": 1}, "7_3", age, Cluster({"7_3": queued}))
+@pytest.mark.parametrize("ahead", [-120, 120])
+def test_runs_with_a_job_in_the_queue(ahead, queued, beats, expected, folder):
+    clock, status = Clock(), {"state": "running", "host": "x", "pid": 1}
+    found = state(folder, status, "7_3", beats, Cluster({"7_3": queued}), ahead, clock)
     assert found[:3] == (*expected, "7_3") and found.lost == (found.name == FAILED)
+    assert not queued.answers or clock.now == 0  # the scheduler knows
 
 
 def test_a_failure_is_seen_while_the_job_goes_on_with_others(folder):
@@ -143,7 +207,8 @@ def test_a_failure_is_seen_while_the_job_goes_on_with_others(folder):
     ("ended", "expected"),
     [
         ("CANCELLED", (STOPPED, "job 7 was cancelled")),
-        ("OUT_OF_MEMORY", (FAILED, "job 7 exited without a status (OUT_OF_MEMORY)")),
+        ("OUT_OF_MEMORY", (FAILED, f"job 7 was killed for memory; {MORE}")),
+        ("KILLED", (FAILED, f"job 7 was killed, perhaps for memory; {MORE}")),
         ("NODE_FAIL", (FAILED, "job 7 exited without a status (NODE_FAIL)")),
         ("RUNNING", (FAILED, "job 7 exited without a status")),
         ("", (FAILED, "job 7 exited without a status")),
@@ -159,8 +224,20 @@ def test_runs_whose_job_has_left_the_queue(status, ended, expected, folder):
 
 def test_where_the_queue_cannot_be_read_heartbeats_count(folder):
     assert state(folder, job="7").detail == "the cluster's queue cannot be read from here"
-    assert state(folder, job="7", age=3).name == RUNNING
-    assert state(folder, job="7", age=999)[:2] == (FAILED, "no heartbeat for 999 s")
+    assert state(folder, job="7", beats=True).name == RUNNING
+    assert state(folder, job="7", beats=False)[:2] == (FAILED, STILL)
+
+
+def test_a_run_that_was_killed_in_a_job_without_memory_says_how_much_to_ask_for(folder):
+    """The kernel kills the run, the job notes it as any failure, and the accounts know why."""
+    write_json(folder / "submission.json", {"config": {"launch": {"mem_gb": 8}}})
+    killed = {"state": "failed", "error": "failed (killed by signal 9)", "killed": True}
+    of_memory = Cluster({}, {"7": "OUT_OF_MEMORY"})
+    said = "job 7 was killed for memory; set launch.mem_gb=16 (it had 8)"
+    assert state(folder, killed, "7", cluster=of_memory)[:2] == (FAILED, said)
+    assert state(folder, killed, "7", cluster=Cluster({}, {"7": "FAILED"})).detail == killed["error"]
+    other = {"state": "failed", "error": "KeyError: 3"}  # of another run in the same job
+    assert state(folder, other, "7", cluster=of_memory).detail == "KeyError: 3"
 
 
 def test_folders_of_runs_are_told_from_those_of_stage_ones(tmp_path):
@@ -180,4 +257,4 @@ def test_folders_of_runs_are_told_from_those_of_stage_ones(tmp_path):
 
 def test_a_run_with_a_valid_record_is_done(folder, monkeypatch):
     monkeypatch.setattr("lt_bench.launch.states.finished", lambda *_: True)
-    assert state(folder, {"state": "failed"}, "7", 999, Cluster({})) == (DONE, "", "7", False)
+    assert state(folder, {"state": "failed"}, "7", False, Cluster({})) == (DONE, "", "7", False)

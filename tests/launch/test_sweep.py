@@ -12,11 +12,13 @@ import pytest
 from helpers.command_line import MODULE, processes_with, wait_for
 
 from lt_bench.errors import UsageError
+from lt_bench.files import write_json
 from lt_bench.launch.local.process_pool import ProcessPool
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.states import DONE, RUNNING, TO_DO, State
 from lt_bench.launch.submission import read_json
 from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
+from lt_bench.liveness import this_process
 from lt_bench.record.record import read_record
 
 PATIENCE_S = 300  # seconds; other work on the machine may slow a start down
@@ -62,7 +64,7 @@ def test_a_run_of_another_process_is_not_started(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lt_bench.launch.sweep.ProcessPool.work", lambda pool, _: 1 / 0)
     (run,) = plan([f"output_dir={tmp_path}"])
     run.folder.mkdir()
-    (run.folder / "heartbeat").touch()
+    write_json(run.folder / "heartbeat", this_process())
     assert run_sweep(run.overrides) == 0
     assert capsys.readouterr().err == "runs: 1, done: 0, running: 1\n"
 
@@ -170,7 +172,10 @@ def test_a_stage_one_that_a_second_sweep_starts_meanwhile_is_waited_for(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
-@pytest.mark.parametrize(("number", "sign"), [(signal.SIGTERM, "log.txt"), (signal.SIGINT, "checkpoint.pt")])
+@pytest.mark.parametrize(
+    ("number", "sign"),
+    [(signal.SIGTERM, "log.txt"), (signal.SIGINT, "checkpoint.pt"), (signal.SIGHUP, "checkpoint.pt")],
+)
 def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     """While its runs are still starting, and while they train."""
     overrides = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
@@ -179,7 +184,9 @@ def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None)
     wait_for(lambda: len(processes_with(str(tmp_path))) >= 2)
     time.sleep(0.2)
-    os.kill(process.pid, number)
+    for _ in range(2 if number == signal.SIGHUP else 1):  # which a closed terminal often sends twice
+        os.kill(process.pid, number)
+        time.sleep(0.1)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on where it stopped" in message
     wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started ends last

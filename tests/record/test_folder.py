@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from helpers.clocks import Clock
 from helpers.command_line import without_torch
 from helpers.samples import sample
 
@@ -15,7 +16,8 @@ from lt_bench.__main__ import main
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
-from lt_bench.files import write_json
+from lt_bench.files import atomic_writer, write_json
+from lt_bench.liveness import STILL_S
 from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import RunFolder, _checkout, code_version, environment, finished
 from lt_bench.record.identity import run_id
@@ -155,6 +157,31 @@ def test_the_lock_of_a_killed_process_is_free(config, held):
     held.wait()
     with RunFolder(config, run_id(config)) as folder:
         assert folder.path.is_dir()
+
+
+def test_what_killed_writers_left_is_deleted_when_a_run_begins(config):
+    with RunFolder(config, "an_id") as folder:
+        left = folder.path / ".checkpoint.pt.0123abcd.tmp"
+        left.write_bytes(b"half")
+    with RunFolder(config, "an_id"), atomic_writer(folder.path / "log") as file:
+        file.write(b"text")
+        assert not left.exists() and len(list(folder.path.glob(".*.tmp"))) == 1
+
+
+def test_a_dead_machines_lock_is_taken_over_and_its_process_writes_no_status_any_more(config, monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr("lt_bench.locks.time.sleep", lambda seconds: clock.sleep(1))
+    with RunFolder(config, "an_id") as dead:
+        dead.status("running")
+        name = {**json.loads((dead.path / "lock").read_text()), "host": "elsewhere"}
+        (dead.path / "lock").write_text(json.dumps(name))
+        folder = RunFolder(config, "an_id")
+        folder._lock._signs = clock.signs()
+        with folder:
+            assert clock.now >= STILL_S and "taken over" in capsys.readouterr().err
+            folder.status("running", by="the second")
+            dead.status("interrupted")  # it was not dead after all
+            assert json.loads((dead.path / "status.json").read_text())["by"] == "the second"
 
 
 def test_waiting_for_the_other_process(config, held):

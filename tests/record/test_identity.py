@@ -58,6 +58,7 @@ def test_identities_that_runs_on_disk_have():
         "stage_two.train.microbatch=null",
         "tf32=null",
         "dataset.pool_per_class=null",
+        "dataset.pixels=plain",
         "train.schedule.decay_rate=0.1",
         "~method.temperature_law",
     ],
@@ -74,6 +75,7 @@ def test_a_default_that_is_typed_changes_nothing(word):
         "dataset.root=elsewhere",
         "dataset.download=false",
         "dataset.title=X",
+        "dataset.follow_links=true",
         "method.title=X",
         "stage_two.title=X",
         "method.order=3",
@@ -122,6 +124,7 @@ def test_where_and_how_a_run_is_done_changes_nothing(word):
         "train.schedule.lr=0.123",
         "dataset.crop_padding=2",
         "dataset.pool_per_class=50",
+        "dataset.pixels=shown",
         "dataset.validation_fraction=0.2",
     ],
 )

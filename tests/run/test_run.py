@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -107,6 +108,17 @@ def test_validation_part_and_best_epoch(tmp_path):
     assert record.metrics["macro"] == pytest.approx(position["best"]["score"])
 
 
+def test_a_run_on_the_test_images_keeps_what_it_says_of_its_validation_images_too(tmp_path):
+    words = ("method=ce", "stage_two=none", "dataset.validation_per_class=20")
+    record, folder = execute(tiny(tmp_path / "test", *words))
+    same, other = execute(tiny(tmp_path / "validation", *words, "evaluation.split=validation"))
+    found, evaluated = (load_predictions(one / "predictions.npz") for one in (folder, other))
+    assert found.validation is not None and evaluated.validation is None
+    assert found.validation.totals.tolist() == [20] * 10 and found.totals.tolist() == record.metrics["test_counts"]
+    assert evaluate(found.validation) == same.metrics != record.metrics == evaluate(found)
+    assert evaluate(found, {"adjusted_top1"})["adjusted_top1"] is not None
+
+
 def test_without_stage_two_the_best_epoch_is_stage_ones(tmp_path):
     words = ("method=ce", "stage_two=none", "evaluation.select=best_test")
     record, _ = execute(tiny(tmp_path, *words))
@@ -200,7 +212,10 @@ def test_the_contributors_example_runs_from_a_file_outside_the_package(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130)],
+)
 def test_a_run_in_its_own_process_goes_on_after_a_signal(number, status, tmp_path):
     words = ["method=sbcl", "budget.epoch_scale=0.5", "checkpoint.every_epochs=1"]
     calm = results(*execute(tiny(tmp_path / "calm", *words)))
@@ -217,6 +232,20 @@ def test_a_run_in_its_own_process_goes_on_after_a_signal(number, status, tmp_pat
         states = [json.loads(path.read_text())["state"] for path in (tmp_path / "shaken").glob("*/status.json")]
         assert "interrupted" in states
     assert_identical(results(*execute(tiny(tmp_path / "shaken", *words))), calm)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_writes_a_checkpoint(tmp_path):
+    """As when a connection breaks: its progress bar can be written nowhere any more."""
+    words = [*TINY, "method=sbcl", "budget.epoch_scale=0.5", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-m", "lt_bench", *words, "progress=true"])
+    wait_for(lambda: os.read(terminal, 4096) and list(tmp_path.glob("*/checkpoint.pt")), 300)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    states = [json.loads(path.read_text())["state"] for path in tmp_path.glob("*/status.json")]
+    assert set(states) == {"interrupted"}
 
 
 @pytest.mark.slow

@@ -35,6 +35,10 @@ NO_ROOM = (
     "shared memory (/dev/shm), which workers write images into, is full: set dataset.workers=0 or fewer workers, or "
     "give a container more (docker run --shm-size=16g, or --ipc=host)"
 )
+NO_MEMORY = (
+    "a process that reads images was killed, perhaps for memory: set dataset.workers=0 or fewer workers, or ask a "
+    "cluster for more with launch.mem_gb=GB"
+)
 
 
 class _Due(NamedTuple):
@@ -209,7 +213,7 @@ class _Pool:
     def run(self, tasks: Iterable[_Due]) -> Iterator[tuple[_Due, Loaded]]:
         """Every task with its result, in order; results of an earlier, unfinished run are dropped.
 
-        Raises DataError where shared memory is full.
+        Raises DataError where shared memory is full, and where a worker was killed.
         """
         self._sampler.tasks, self._sampler.taken = tasks, deque()
         try:
@@ -218,6 +222,8 @@ class _Pool:
             for loaded in results:
                 yield self._sampler.taken.popleft(), loaded
         except RuntimeError as error:  # a worker's own, or DataLoader's where one died of it
+            if _any_died_of(signal.SIGKILL, self._loader):
+                raise DataError(NO_MEMORY) from error
             if not isinstance(error, NoSharedMemory) and not _any_died_of(signal.SIGBUS, self._loader):
                 raise
             raise DataError(NO_ROOM) from error

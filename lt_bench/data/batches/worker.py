@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from lt_bench.data.batches.crops import Crops, Pixels
-from lt_bench.data.files.image_file import BadImage
+from lt_bench.data.files.image_file import OutsideRoot
 from lt_bench.data.files.pixels import PixelSource
+from lt_bench.data.files.rgb import BadImage
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)  # signals that stop a run
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)  # signals that stop a run
 
 
 class Task(NamedTuple):
@@ -74,8 +75,8 @@ class Reader:
         """The image at a position, or the first readable one of its class after it, and its position."""
         try:
             return self.images[position], position
-        except BadImage:
-            if not self.skip:
+        except BadImage as error:
+            if not self.skip or isinstance(error, OutsideRoot):
                 raise
         skipped.append(position)
         same = np.flatnonzero(self.labels == self.labels[position])
@@ -116,10 +117,12 @@ def stop_signals_blocked() -> Iterator[None]:
 def ignore_stop_signals(worker: int) -> None:
     """In a worker, ignore the signals that stop a run: its parent shuts it down after the last step.
 
-    A terminal sends Ctrl-C to all its processes, a scheduler its warning (SIGUSR2) and SIGTERM to all processes of a
-    job. Only the first SIGTERM is ignored: a second one, such as the parent's to a worker that hangs, ends the worker.
+    A terminal sends Ctrl-C, or SIGHUP where it is closed, to all its processes, a scheduler its warning (SIGUSR2) and
+    SIGTERM to all processes of a job. Only the first SIGTERM is ignored: a second one, such as the parent's to a worker
+    that hangs, ends the worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _ignore_once)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)

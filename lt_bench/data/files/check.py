@@ -1,17 +1,36 @@
-"""All problems of a data set of image files, found before a run fails on one."""
+"""All that is to be said of a data set of image files before a run fails on it."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 from lt_bench.config.schema import Config
-from lt_bench.data.files.image_file import BadImage
 from lt_bench.data.files.parallel import in_parallel
-from lt_bench.data.files.pixels import PixelSource, open_images
+from lt_bench.data.files.pixels import FileImages, PixelSource, open_images
+from lt_bench.data.files.rgb import BadImage
+from lt_bench.data.same_images import same_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import ImageLists
-from lt_bench.data.sources.lists import Problem
+from lt_bench.data.sources.lists import ImageFiles, Problem
 from lt_bench.errors import UsageError
+
+
+class Findings(NamedTuple):
+    """Problems, sorted by list and line, and what is to be said of images that can be used."""
+
+    problems: list[Problem]
+    remarks: list[str]
+
+
+class Examined(NamedTuple):
+    """An image: its problem, if it has one, what its pixels are known by, and what their conversion drops of it."""
+
+    problem: str | None = None
+    pixels: str | None = None
+    dropped: str | None = None
 
 
 def read_lists(config: Config) -> ImageLists:
@@ -24,26 +43,43 @@ def read_lists(config: Config) -> ImageLists:
     return found
 
 
-def find_problems(config: Config, lists: ImageLists, workers: int) -> list[Problem]:
-    """The problems of the lists and of every image they name, sorted by list and line; shows its progress.
+def examine(config: Config, lists: ImageLists, workers: int) -> Findings:
+    """The problems of the lists and of every image they name, and what of them is there twice; shows its progress.
 
     Images are read where a run would read them: from their files, or from the packed copy.
     """
-    problems = list(lists.problems)
+    problems, remarks, contents = list(lists.problems), list[str](), dict[str, list[str | None]]()
     for part, files in lists.parts().items():
-        examine = partial(_examine, open_images(config, lists.root, files.names))
-        verdicts = in_parallel(examine, range(len(files.names)), workers, f"checking {part}", config.progress)
-        lines = files.lines.tolist()
+        each = partial(_examine, open_images(config, lists.root, files.names))
+        examined = list(in_parallel(each, range(len(files.names)), workers, f"checking {part}", config.progress))
         problems += [
-            Problem(files.origin, line, what) for line, what in zip(lines, verdicts, strict=True) if what is not None
+            Problem(files.origin, line, one.problem)
+            for line, one in zip(files.lines.tolist(), examined, strict=True)
+            if one.problem is not None
         ]
-    return sorted(problems, key=lambda problem: (problem.origin, problem.line))
+        contents[part] = [one.pixels for one in examined]
+        remarks += _dropped(part, files, examined)
+    return Findings(
+        sorted(problems, key=lambda problem: (problem.origin, problem.line)),
+        [*remarks, *(f"warning: {one}" for one in same_images(lists.parts(), contents, lists.class_name))],
+    )
 
 
-def _examine(images: PixelSource, position: int) -> str | None:
-    """The problem of an image, if it has one."""
+def _examine(images: PixelSource, position: int) -> Examined:
     try:
-        images[position]
+        pixels, dropped = images.examine(position) if isinstance(images, FileImages) else (images[position], None)
     except BadImage as error:
-        return str(error)
-    return None
+        return Examined(problem=str(error))
+    known = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
+    known.update(pixels.tobytes())
+    return Examined(pixels=known.hexdigest(), dropped=dropped)
+
+
+def _dropped(part: str, files: ImageFiles, examined: list[Examined]) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    for name, one in zip(files.names, examined, strict=True):
+        if one.dropped is not None:
+            found.setdefault(one.dropped, []).append(name)
+    for what, names in found.items():
+        count = f"{len(names):,} image{'' if len(names) == 1 else 's'}"
+        yield f"{part}: {count} with {what} (dataset.pixels=plain), the first {names[0]}"

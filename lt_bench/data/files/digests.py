@@ -13,9 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
-
-from lt_bench.files import write_atomic
+from lt_bench.files import sweep, write_atomic
+from lt_bench.locks import Lock
 
 UNREADABLE = "-"  # stands for the digest of what is no file that can be read
 CHUNK = 256
@@ -152,15 +151,16 @@ def _computed(root: str, names: list[str], shown: bool) -> Iterator[dict[str, Di
 @contextmanager
 def _alone(cache: Path, shown: bool) -> Iterator[bool]:
     """A block in which no other process reads the same files; whether the cache can be written."""
-    lock = FileLock(cache.with_suffix(".lock"))
+    lock = Lock(cache.with_suffix(".lock"))
+
+    def waiting() -> None:
+        if shown:
+            print("lt_bench: waiting for another process that reads the same images", file=sys.stderr)
+
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0.5)
-        except TimeoutError:
-            if shown:
-                print("lt_bench: waiting for another process that reads the same images", file=sys.stderr)
-            lock.acquire()
+        lock.acquire(waiting, grace_s=0.5)
+        sweep(cache.parent)
     except OSError as error:
         _warn(
             f"{cache.parent} cannot be written ({error.strerror or error}), so that every command reads all images anew"

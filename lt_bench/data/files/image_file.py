@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from lt_bench.data.files.rgb import PLAIN, BadImage, to_rgb
 from lt_bench.files import read_bytes
 
 # the formats of a data set; Pillow's many other decoders are not used. Its JPEG decoder also reads MPO files.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
 # An image is decoded whole by every worker: larger ones, which a file of few bytes may announce, are refused.
 LARGEST = 2**28  # bytes of a file
 MOST_PIXELS = 2**26  # of an image
 
 
-class BadImage(ValueError):
-    """A file that cannot be used; the message says why."""
+class OutsideRoot(BadImage):
+    """A link out of the data root: never followed unasked, and never left out like an image that is broken."""
 
 
-def read_below(root: str, name: str) -> bytes:
+def read_below(root: str, name: str, follow_links: bool = False) -> bytes:
     """The content of a file; ``root`` is a real path, without links.
 
-    Raises BadImage where there is no such file, or a link leads it out of the root.
+    Raises BadImage where there is no such file, OutsideRoot where a link leads it out of the root and ``follow_links``
+    does not allow it.
     """
     path = os.path.realpath(os.path.join(root, name))
-    if os.path.commonpath((root, path)) != root:
-        raise BadImage(f"{name} is a link to {path}, which is outside the data root {root}")
+    if not follow_links and os.path.commonpath((root, path)) != root:
+        raise OutsideRoot(
+            f"{name} is a link to {path}, which is outside the data root {root}; dataset.follow_links=true reads it"
+        )
     try:
         return read_bytes(path, LARGEST)
     except OSError as error:
@@ -44,27 +46,38 @@ def real_root(root: Path) -> str:
     return os.path.realpath(root)
 
 
-def decode(data: bytes, name: str) -> Image.Image:
-    """The image in RGB, every pixel decoded; raises BadImage, which names it, for what is damaged or cut off."""
+def opened(data: bytes, name: str) -> Image.Image:
+    """The image as it is stored, every pixel decoded; raises BadImage, which names it, for what is damaged or cut."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
             raise BadImage(f"{name} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
         image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
+    except BadImage:
+        raise
     except UnidentifiedImageError as error:
         raise BadImage(
             f"{name} is not a complete image (neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]})"
         ) from error
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except Exception as error:  # what Pillow raises for a damaged file is not listed anywhere
         raise BadImage(f"{name} is not a complete image ({error})".replace(" <_io.BytesIO object>", "")) from error
+    return image
+
+
+def decode(data: bytes, name: str, pixels: str = PLAIN) -> Image.Image:
+    """The image in RGB by a rule of ``rgb.to_rgb``; raises BadImage, which names it."""
+    return to_rgb(opened(data, name), name, pixels)
 
 
 class StoredForm(NamedTuple):
-    """The form in which images are stored: resized to a short side, and compressed as JPEG; None: neither."""
+    """The form in which images are stored: resized to a short side, and compressed as JPEG; None: neither.
+
+    ``pixels`` is the rule by which they become RGB, see ``rgb.to_rgb``.
+    """
 
     short_side: int | None = None
     jpeg_quality: int | None = None
+    pixels: str = PLAIN
 
     def shrink(self, image: Image.Image) -> Image.Image:
         """The image with at most ``short_side`` pixels on its short side; none is enlarged.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.data.files.digests import NONE, Digest
-from lt_bench.data.files.image_file import BadImage, StoredForm, decode, read_below, real_root
+from lt_bench.data.files.image_file import StoredForm, decode, read_below, real_root
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
+from lt_bench.data.files.rgb import BadImage
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
 from lt_bench.files import SMALL, read_arrays, read_bytes, read_text
@@ -25,7 +27,15 @@ VERSION, READ = 2, (1, 2)  # a copy of version 1 does not say which files it was
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
 
 
-def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: bool, shown: bool) -> int:
+def pack(
+    lists: ImageLists,
+    folder: Path,
+    form: StoredForm,
+    workers: int,
+    skip: bool,
+    shown: bool,
+    follow_links: bool = False,
+) -> int:
     """Write a packed copy of all parts to a new folder; the number of its images.
 
     The folder appears when it is complete; until then the images are in ``.NAME.unfinished`` beside it, where an
@@ -46,7 +56,8 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
     with Unfinished(folder.parent / f".{folder.name}.unfinished", IMAGES, purpose) as copy:
         done = {entry.name for entry in copy.entries}
         left = [name for name in names if name not in done]
-        make = partial(_record, real_root(lists.root), form)
+        read = partial(read_below, real_root(lists.root), follow_links=follow_links)
+        make = partial(_record, read, form)
         title = f"packing, {len(done):,} done before" if done else "packing"
         problems = []
         for record in in_parallel(make, left, workers, title, shown):
@@ -62,11 +73,11 @@ def pack(lists: ImageLists, folder: Path, form: StoredForm, workers: int, skip: 
     return len(names) - len(problems)
 
 
-def _record(root: str, form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
+def _record(read: Callable[[str], bytes], form: StoredForm, name: str) -> tuple[Entry, bytes] | str:
     """An image and its bytes, pixels or a JPEG file; or the problem of its file."""
     try:
-        content = read_below(root, name)
-        image = form.shrink(decode(content, name))
+        content = read(name)
+        image = form.shrink(decode(content, name, form.pixels))
     except BadImage as error:
         return str(error)
     data = image.tobytes() if form.jpeg_quality is None else form.encode(image)
@@ -107,7 +118,8 @@ class PackedImages:
             form,
         )
         index = _read_index(folder)
-        stored = StoredForm(index["header"]["short_side"], index["header"]["jpeg_quality"])
+        header = index["header"]  # an older one does not name the rule for its pixels, which was the usual one
+        stored = StoredForm(**{key: header[key] for key in StoredForm._fields if key in header})
         if stored != form:
             raise UsageError(
                 f"the packed copy {folder} holds another form of the images than files read with "

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from lt_bench.errors import DataError
+from lt_bench.files import sweep
+from lt_bench.locks import Held, Lock
 
 JOURNAL, LOCK = "journal.jsonl", "lock"
 
@@ -41,11 +41,12 @@ class Unfinished:
     def __init__(self, folder: Path, images: str, purpose: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._lock = FileLock(folder / LOCK)
+        self._lock = Lock(folder / LOCK)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
+            self._lock.acquire()
+        except Held as error:
             raise DataError(f"another process is writing {folder}; wait for it, or stop it") from error
+        sweep(folder)
         self._images = (folder / images).open("a+b")
         self._journal = (folder / JOURNAL).open("a+", encoding="utf-8")
         self.entries = list(self._whole(purpose))

@@ -7,10 +7,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lt_bench.config.schema import Config
-from lt_bench.data.files.image_file import StoredForm, decode, read_below, real_root
+from lt_bench.data.files.image_file import StoredForm, opened, read_below, real_root
 from lt_bench.data.files.packed import PackedImages
+from lt_bench.data.files.rgb import PLAIN, dropped, to_rgb
 
 
 class PixelSource(Protocol):
@@ -21,23 +23,34 @@ class PixelSource(Protocol):
 
 
 class FileImages:
-    """Images in files below a root, brought into a form."""
+    """Images in files below a root, brought into a form; ``follow_links``: also where links lead out of it."""
 
-    def __init__(self, root: Path, names: list[str], form: StoredForm) -> None:
-        self.root, self.form = real_root(root), form
+    def __init__(self, root: Path, names: list[str], form: StoredForm, follow_links: bool = False) -> None:
+        self.root, self.form, self.follow_links = real_root(root), form, follow_links
         # one block of memory, which processes share
         self.names = np.array([name.encode("utf-8", "surrogateescape") for name in names], dtype=np.bytes_)
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, decoded whole; raises BadImage, which names it."""
+        return self._formed(*self._opened(position))
+
+    def examine(self, position: int) -> tuple[NDArray[np.uint8], str | None]:
+        """The image at a position, and what its plain conversion drops, see ``rgb.dropped``; raises BadImage."""
+        image, name = self._opened(position)
+        return self._formed(image, name), dropped(image) if self.form.pixels == PLAIN else None
+
+    def _opened(self, position: int) -> tuple[Image.Image, str]:
         name = self.names[position].decode("utf-8", "surrogateescape")
-        return np.asarray(self.form.apply(decode(read_below(self.root, name), name)))
+        return opened(read_below(self.root, name, self.follow_links), name), name
+
+    def _formed(self, image: Image.Image, name: str) -> NDArray[np.uint8]:
+        return np.asarray(self.form.apply(to_rgb(image, name, self.form.pixels)))
 
 
 def open_images(config: Config, root: Path, names: list[str]) -> PixelSource:
     """The named images of a data set; raises DataError, UsageError as ``PackedImages`` does."""
     dataset = config.dataset
-    form = StoredForm(dataset.short_side, dataset.jpeg_quality)
+    form = StoredForm(dataset.short_side, dataset.jpeg_quality, dataset.pixels)
     if dataset.packed is None:
-        return FileImages(root, names, form)
+        return FileImages(root, names, form, dataset.follow_links)
     return PackedImages(Path(dataset.packed).expanduser(), names, form)

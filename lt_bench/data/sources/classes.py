@@ -78,7 +78,7 @@ def number(label: str) -> int | None:
 
 
 def _labels(written: Written) -> list[str]:
-    return list(dict.fromkeys(row.label for row in written.rows))
+    return list(dict.fromkeys([*(row.label for row in written.rows), *written.empty]))
 
 
 def _sorted(labels: Collection[str]) -> list[str]:

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import os
-import tempfile
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.errors import DataError
+from lt_bench.files import temporary_folder
 
 
 class ImageArrays(NamedTuple):
@@ -51,9 +51,9 @@ def fetch(url: str, path: Path, md5: str) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
-            download_url(url, folder, path.name, md5)
-            os.replace(Path(folder) / path.name, path)
+        with temporary_folder(path.parent, ".download-") as folder:
+            download_url(url, str(folder), path.name, md5)
+            os.replace(folder / path.name, path)
     except (OSError, RuntimeError, HTTPException) as error:
         raise data_error(f"{path.name} could not be downloaded ({error})", url, path) from error
 

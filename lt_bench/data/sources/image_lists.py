@@ -19,7 +19,8 @@ class ImageLists(NamedTuple):
     """The parts of a data set below one root, the problems of their lists, and the number of classes.
 
     ``classes`` are the names of the classes by number, as far as there are any, and ``class_rule`` is what numbered
-    them: "number", "name" or "dataset.classes".
+    them: "number", "name" or "dataset.classes". ``remarks`` are what a user is told of the lists
+    although nothing is wrong.
     """
 
     root: Path
@@ -31,6 +32,7 @@ class ImageLists(NamedTuple):
     probe: ImageFiles | None = None
     classes: list[str] | None = None
     class_rule: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def class_name(self, label: int) -> str:
         """The class as it is told of: its name, where it has one beside its number."""
@@ -70,6 +72,7 @@ def read(
     test_images: int | None = None,
     class_sizes: list[int] | None = None,
     classes: str | None = None,
+    follow_links: bool = False,
 ) -> ImageLists:
     """The lists of a data set with all their problems; paths are relative to ``root``.
 
@@ -78,11 +81,18 @@ def read(
     unknown: images of each part, and the ``class_sizes`` of the smallest and
     largest training class. A validation or test part of known size has the same number of images in every class.
     ``classes`` is a file of names in the order of the classes, or "alphabetical"; null: see ``classes.settle``.
+    ``follow_links``: folders of classes may be links out of the root.
     Raises DataError for a list that is missing or cannot be read.
     """
     named = {"train": train_list, "validation": validation_list, "test": test_list, "probe": probe_list}
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
-    written = {part: read_rows(path, root) for part, path in find(root, list_dir, named).items()}
+    written = {part: read_rows(path, root, follow_links) for part, path in find(root, list_dir, named).items()}
+    remarks = [f"{part}: {remark}" for part, listed in written.items() for remark in listed.remarks]
+    for part in written.keys() - {"train"}:  # these have the classes of the training part
+        known = {row.label for row in written["train"].rows}
+        unknown = [name for name in written[part].empty if name not in known]
+        remarks += [f"{part}: no image in the folder of a class {name!r}, which is none" for name in unknown]
+        written[part] = written[part]._replace(empty=())
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     settled = settle(written, num_classes, given)
     parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
@@ -96,12 +106,15 @@ def read(
         *(root, parts["train"], parts.get("validation"), parts["test"], num_classes, [], parts.get("probe")),
         classes=[names.get(label, str(label)) for label in range(num_classes)],
         class_rule=settled.rule,
+        remarks=tuple(remarks),
     )
     if classes is not None and len(settled.names) != num_classes:
         what = f"{len(settled.names)} names, and dataset.num_classes={num_classes}"
         lists.problems.append(Problem(f"dataset.classes={classes}", 0, what))
     for part, files in parts.items():
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
+    uncounted = [name for name in written["train"].empty if name not in settled.numbers["train"]]
+    lists.problems.extend(Problem(parts["train"].origin, 0, f"class {name!r} has no image") for name in uncounted)
     lists.problems.extend(_shared(parts))
     return lists
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,11 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.sources.folders import ClassFolders, read_classes
 from lt_bench.errors import DataError
 from lt_bench.files import read_bytes, read_text
 
 MARK = "\ufeff"  # with which some programs begin a text in UTF-8
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class Problem(NamedTuple):
@@ -67,23 +66,30 @@ class Row(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A list as it is written: where it is, its form, its rows, and the problems of lines that are none."""
+    """A list as it is written: where it is, its form, its rows, and the problems of lines that are none.
+
+    ``remarks`` are what its reader is told of it although nothing is wrong, ``empty`` the classes whose folders have no
+    image.
+    """
 
     origin: str
     form: Literal["folder", "csv", "text"]
     rows: list[Row]
     problems: list[Problem]
+    remarks: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
-def read_rows(path: Path, root: Path) -> Written:
+def read_rows(path: Path, root: Path, follow_links: bool = False) -> Written:
     """A text file of lines «path label», a ``.csv`` with the header «path,label», or a folder of folders of classes.
 
+    ``follow_links``: folders of classes may be links out of the root.
     Raises DataError for a list that cannot be read at all.
     """
     problems: list[Problem] = []
     try:
         if path.is_dir():
-            return Written(str(path), "folder", list(_folder_rows(path, root)), problems)
+            return _folder(path, read_classes(path, root, follow_links))
         if path.suffix == ".csv":
             return Written(str(path), "csv", list(_csv_rows(path, problems)), problems)
         return Written(str(path), "text", list(_text_rows(path, problems)), problems)
@@ -103,17 +109,10 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def _folder_rows(folder: Path, root: Path) -> Iterator[Row]:
-    above = folder.relative_to(root).as_posix()
-    with os.scandir(folder) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir())
-    for name in classes:
-        found: list[tuple[str, ...]] = []
-        for place, _, files in os.walk(folder / name):
-            inside = Path(place).relative_to(folder / name).parts
-            found += [(*inside, file) for file in files if os.path.splitext(file)[1].lower() in SUFFIXES]
-        for parts in sorted(found):
-            yield Row(0, "/".join((above, name, *parts)).removeprefix("./"), name)
+def _folder(path: Path, found: ClassFolders) -> Written:
+    rows = [Row(0, name, label) for name, label in found.images]
+    problems = [Problem(str(path), 0, what) for what in found.problems]
+    return Written(str(path), "folder", rows, problems, tuple(found.remarks), tuple(found.empty))
 
 
 def _csv_rows(path: Path, problems: list[Problem]) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_bench.evaluation.calibration import confidences
+from lt_bench.evaluation.calibration import confidences, reliability
 from lt_bench.figures.kind import Drawing
 from lt_bench.figures.studies import NotPossible, Study
 from lt_bench.figures.style import COLOURS, GREY, heading, legend_below, percent
@@ -40,7 +40,7 @@ def collect(study: Study) -> Iterator[Drawing]:
             predictions = run.predictions()
             if predictions.task != "classification":
                 raise NotPossible("there are no logits, only confusion counts")
-            bins = _bins(confidences(predictions.logits), predictions.predicted == predictions.labels)
+            bins = _sums(confidences(predictions.logits), predictions.predicted == predictions.labels)
             parts.append(bins)
             errors.append(float(np.abs(bins[1] - bins[2]).sum() / bins[0].sum()))
         found = True
@@ -50,14 +50,10 @@ def collect(study: Study) -> Iterator[Drawing]:
         raise NotPossible("there is no row")
 
 
-def _bins(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """Images, sum of confidences and right ones of the equal-width bins (low, high], (3, 15) float64.
-
-    Source: Guo et al., ICML 2017, eq. (3), as ``expected_calibration_error``.
-    """
-    which = np.digitize(confidence, np.linspace(0.0, 1.0, BINS + 1)[1:-1], right=True)
-    sums = [np.bincount(which, weights=weights, minlength=BINS) for weights in (confidence, correct)]
-    return np.stack([np.bincount(which, minlength=BINS), *sums])
+def _sums(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Images, sum of confidences and right ones of every bin, (3, 15) float64."""
+    bins = reliability(confidence, correct, BINS)
+    return np.stack([bins.images, *(np.nan_to_num(mean) * bins.images for mean in (bins.confidence, bins.accuracy))])
 
 
 def draw(figure: Figure, data: Reliability) -> None:

@@ -155,6 +155,19 @@ def test_a_class_without_a_readable_image_stops_the_run(broken):
         epoch(source)
 
 
+def test_a_link_out_of_the_root_is_never_left_out(broken):
+    """It is no broken image: whether it is read decides dataset.follow_links alone."""
+    path = broken / "train/n0002/n0002_3.JPEG"
+    outside = broken.parent / f"{broken.name} outside.JPEG"
+    shutil.copyfile(broken / "train/n0002/n0002_4.JPEG", outside)
+    path.unlink()
+    path.symlink_to(outside)
+    with pytest.raises(DataError, match="n0002_3.JPEG is a link to .*; dataset.follow_links=true reads it"):
+        epoch(load(broken, "dataset.on_bad_image=skip").train)
+    source = load(broken, "dataset.on_bad_image=skip", "dataset.follow_links=true").train
+    assert len(epoch(source)) and not source.skipped.any()
+
+
 def test_an_evaluation_never_skips(broken):
     (broken / "val/n0000/n0000_1004.JPEG").write_bytes(b"")
     test = load(broken, "dataset.on_bad_image=skip").test
@@ -199,6 +212,12 @@ def test_full_shared_memory_stops_the_run_with_what_to_do(tree, dies, monkeypatc
     with pytest.raises(DataError, match=r"/dev/shm.* is full: set dataset.workers=0 .*--shm-size"):
         epoch(load(tree, "dataset.workers=2").train)
     assert len(epoch(load(tree, "dataset.workers=0").train)) == 5
+
+
+def test_a_worker_that_is_killed_stops_the_run_with_what_to_do(tree, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "share_memory_", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match=r"killed, perhaps for memory: set dataset.workers=0 .*launch.mem_gb"):
+        epoch(load(tree, "dataset.workers=2").train)
 
 
 def test_another_error_of_a_worker_is_not_taken_for_full_shared_memory(tree, monkeypatch):

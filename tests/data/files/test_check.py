@@ -8,6 +8,7 @@ import sys
 import pytest
 from helpers import image_trees
 from helpers.command_line import without_torch
+from helpers.odd_folders import encoded, turned
 
 from lt_bench.data.__main__ import main
 
@@ -72,6 +73,24 @@ def test_nothing_wrong(root, capsys):
         "classes by number: n0000, n0001, n0002, n0003, n0004, n0005, n0006, n0007",
         "0 problems found in ImageNet-LT",
     ]
+
+
+def test_what_a_plain_conversion_drops_is_said(root, capsys):
+    names = [line.split()[0] for line in (root / "lists" / "ImageNet_LT_train.txt").read_text().splitlines()]
+    clear = image_trees.picture(1, 1).convert("RGBA")
+    clear.putalpha(9)
+    odd = (turned(clear.convert("RGB"), 3), turned(clear.convert("RGB"), 6), encoded(clear))
+    for name, content in zip(names, odd, strict=False):
+        (root / name).write_bytes(content)
+    words = [*image_trees.overrides(root), "progress=false"]
+    assert main(["check", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "dataset.pixels" in line] == [
+        "train: 2 images with an EXIF tag that turns nothing (dataset.pixels=plain), the first " + names[0],
+        "train: 1 image with transparency, which is dropped (dataset.pixels=plain), the first " + names[2],
+    ]
+    assert main(["check", *words, "dataset.pixels=shown"]) == 0
+    assert "dataset.pixels" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The packed copy: the pixels of the files in the same form, found damage, and never a half-written copy."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from filelock import FileLock
 from helpers import image_trees
 from helpers.chain import assert_identical, execute, results, tiny
 from helpers.command_line import wait_for
+from helpers.odd_folders import deep, encoded, turned
 
 from lt_bench.config.compose import compose
 from lt_bench.data.__main__ import main
-from lt_bench.data.files.image_file import BadImage
 from lt_bench.data.files.packed import IMAGES, INDEX, PackedImages
 from lt_bench.data.files.pixels import FileImages, open_images
+from lt_bench.data.files.rgb import BadImage
 from lt_bench.errors import DataError, UsageError
 from lt_bench.preflight.validate import validate
 
@@ -66,6 +68,50 @@ def test_images_that_are_small_already_stay_as_they_are(tree):
     copy = opened(tree, "dataset.short_side=1000", f"dataset.packed={tree.parent / 'packed'}")
     plain = opened(tree)
     np.testing.assert_array_equal(copy[7], plain[7])
+
+
+def odd_images(tree):
+    """Images of the list that the two rules for pixels read in another way."""
+    values = np.linspace(0, 65535, 30 * 40).astype(np.uint16).reshape(30, 40)
+    layer = image_trees.picture(0, 1).convert("RGBA")
+    layer.putalpha(100)
+    odd = {0: turned(image_trees.picture(0, 0), 6), 1: encoded(layer), 2: deep(values)}
+    for position, content in odd.items():
+        (tree / names(tree)[position]).write_bytes(content)
+    return odd.keys()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_packed_copy_has_the_pixels_that_are_shown(form, tree, capsys):
+    odd_images(tree)
+    words = (*FORMS[form], "dataset.pixels=shown")
+    status, packed = prepare(tree, *words)
+    assert status == 0 and "dataset.pixels=shown\n" in capsys.readouterr().out
+    files, copy = opened(tree, *words), opened(tree, *words, f"dataset.packed={packed}")
+    for position in range(8):
+        np.testing.assert_array_equal(copy[position], files[position])
+    assert (
+        copy[0].shape[:2] == tuple(files[0].shape[:2]) and len({tuple(pixel) for pixel in copy[2].reshape(-1, 3)}) > 9
+    )
+    with pytest.raises(UsageError, match="another form .* dataset.pixels=plain; set .* dataset.pixels=shown"):
+        opened(tree, *FORMS[form], f"dataset.packed={packed}")
+
+
+def test_a_copy_that_does_not_name_its_rule_for_pixels_is_plain(tree, monkeypatch):
+    from lt_bench.data.files import packed as module
+
+    real = json.dumps
+
+    def older(header):
+        return real({key: value for key, value in header.items() if key != "pixels"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.json, "dumps", lambda value: older(value) if isinstance(value, dict) else real(value))
+        _, packed = prepare(tree, *FORMS["raw"])
+    words = (*FORMS["raw"], f"dataset.packed={packed}")
+    assert opened(tree, *words).form.pixels == "plain"
+    with pytest.raises(UsageError, match="dataset.pixels=shown; set .* dataset.pixels=plain"):
+        opened(tree, *words, "dataset.pixels=shown")
 
 
 def test_the_default_short_side_is_256(tree, capsys):

@@ -39,6 +39,22 @@ def test_folders_of_classes(dataset, folder, tmp_path):
     assert lists.train.names[0] == "train/n0000/n0000_0.JPEG" and lists.test.labels.tolist() == sorted([*range(8)] * 2)
 
 
+def test_folders_without_images_are_named(tmp_path):
+    root = image_trees.tree(tmp_path, "image_folder")
+    (root / "test" / "n0003b").mkdir()
+    lists = read(*image_trees.overrides(root, "image_folder"))
+    assert lists.problems == []
+    assert lists.remarks == ("test: no image in the folder of a class 'n0003b', which is none",)
+    for path in (root / "train" / "n0003").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    said = [str(problem) for problem in read(*image_trees.overrides(root, "image_folder")).problems]
+    assert said[0].startswith(f"{root / 'train'}: class 'n0003': 9 images with the suffix .heic (n0003/n0003_0.heic, ")
+    assert said[1:] == [f"{root / 'train'}: class 3 (n0003) has no image (dataset.num_classes=8)"]
+    (root / "train" / "n0009").mkdir()
+    lists = read(*image_trees.overrides(root, "image_folder"))
+    assert [problem.what for problem in lists.problems][-1] == "class 'n0009' has no image"
+
+
 def test_csv_lists_whose_classes_have_names(tmp_path):
     image_trees.write_classes(tmp_path / "all", (3, 2))
     (tmp_path / "train.csv").write_text(

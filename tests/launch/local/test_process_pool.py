@@ -10,8 +10,9 @@ import pytest
 from helpers.command_line import processes_with, wait_for
 
 from lt_bench.files import write_json
-from lt_bench.launch.local.process_pool import HEARTBEAT_S, Job, ProcessPool
+from lt_bench.launch.local.process_pool import Job, ProcessPool
 from lt_bench.launch.submission import HEARTBEAT, read_json
+from lt_bench.liveness import BEAT_S
 
 # Stands for ``python -m lt_bench.launch.job FOLDER``: logs when it starts and ends, sleeps, and exits with the status
 # in its folder.
@@ -126,7 +127,9 @@ def test_the_status_of_another_process_is_not_overwritten(notes, job):
 def test_a_killed_process_is_a_failure(notes, job):
     Path(notes.path).with_name("fake").write_text("#!/bin/sh\nkill -9 $$\n")
     _, ended = worked(job("a"))
-    assert ended == [("a", -9, "failed (killed by signal 9): no output")]
+    assert ended == [
+        ("a", -9, "failed (killed by signal 9, perhaps for memory; lower launch.parallel_runs): no output")
+    ]
 
 
 def test_a_process_that_is_terminated_before_it_handles_the_signal_is_no_failure(notes, job):
@@ -173,9 +176,9 @@ def test_a_running_job_has_a_heartbeat_until_it_ends(notes, job, monkeypatch):
         if pool.running:
             seen.append((one.folder / HEARTBEAT).stat().st_mtime_ns)
 
-    monkeypatch.setattr("lt_bench.launch.local.process_pool.HEARTBEAT_S", 0.1)
+    monkeypatch.setattr("lt_bench.launch.local.process_pool.BEAT_S", 0.1)
     pool.work(meanwhile)
-    assert len(set(seen)) >= 3 and not (one.folder / HEARTBEAT).exists() and HEARTBEAT_S <= 10
+    assert len(set(seen)) >= 3 and not (one.folder / HEARTBEAT).exists() and BEAT_S <= 10
 
 
 def test_a_waiting_job_has_a_heartbeat(notes, job):

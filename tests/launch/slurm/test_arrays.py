@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from helpers.clocks import Clock
 
 from lt_bench.config.schema import Launch
 from lt_bench.errors import UsageError
@@ -25,6 +26,11 @@ cp "$1" {folder}/script.$n; env >{folder}/environment.$n
 echo Submitted batch job $n
 """
 
+# a running job on a node that SLURM does not hear of
+DEAD_NODE = """#!/bin/sh
+case "$*" in *--nodelist=node7*) echo 101_0;; *) echo '101_0|RUNNING|5:00|None\n101_1|PENDING|0:00|Priority';; esac
+"""
+
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
@@ -32,7 +38,7 @@ def slurm(tmp_path, monkeypatch):
     commands = tmp_path / "commands"
     commands.mkdir()
     texts = {"sbatch": SBATCH.format(folder=commands), "scontrol": "#!/bin/sh\necho MaxArraySize = 3\n"}
-    for name in ("sbatch", "scontrol", "srun", "squeue", "sacct", "scancel"):
+    for name in ("sbatch", "scontrol", "srun", "squeue", "sacct", "scancel", "sinfo"):
         (commands / name).write_text(texts.get(name, f'#!/bin/sh\necho "$@" >>{commands}/{name}.calls\n'))
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
@@ -217,7 +223,7 @@ def test_retry_takes_each_run_to_where_it_failed(slurm, tmp_path, monkeypatch):
     assert list(tasks(tmp_path).values()) == [[(run.identity, None)]]
 
 
-def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(slurm, tmp_path, capsys):
+def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(slurm, tmp_path, capsys, monkeypatch):
     submit(tmp_path, "seed=1,2")
     (slurm / "squeue").write_text("#!/bin/sh\necho '101_0|RUNNING|5:00|None\n101_1|PENDING|0:00|Priority'\n")
     capsys.readouterr()
@@ -227,7 +233,12 @@ def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(sl
         run.folder for run in plan(["method=ce", "stage_two=none", "seed=1,2", f"output_dir={tmp_path}/runs"])
     )
     (first / "heartbeat").touch()
-    os.utime(first / "heartbeat", (1, 1))  # its node is down, which SLURM has not noticed yet
+    os.utime(first / "heartbeat", (1, 1))
+    submit(tmp_path, "seed=1,2")  # its node answers SLURM, so that only the file stands still
+    assert not (slurm / "scancel.calls").exists() and not (slurm / "script.102").exists()
+    (slurm / "sinfo").write_text('#!/bin/sh\ncase "$*" in *--dead*) echo node7;; esac\n')
+    (slurm / "squeue").write_text(DEAD_NODE)
+    monkeypatch.setattr("lt_bench.launch.states.Signs", Clock().signs)
     submit(tmp_path, "seed=1,2")
     assert (slurm / "scancel.calls").read_text() == "101_0\n"
     assert "array" not in script(slurm, 102)[0] and json.loads((first / "job.json").read_text())["job"] == "102"

@@ -57,3 +57,29 @@ def test_the_message_of_scancel_is_in_the_error(command):
     command("scancel", "", 1)
     with pytest.raises(UsageError, match="scancel"):
         Cluster().cancel({"8"})
+
+
+def test_whether_the_node_of_a_running_job_answers(command):
+    queue = "7_3|RUNNING|5:00|None\n7_4|PENDING|0:00|Resources\n8|RUNNING|5:00|None\n"
+    command("squeue", queue)
+    command("sinfo", "", 1)
+    assert [job.answers for job in Cluster().queued.values()] == [None] * 3
+    command("sinfo", "")
+    assert [job.answers for job in Cluster().queued.values()] == [True] * 3
+    calls = command("squeue", f"{queue}")
+    command("sinfo", "node7\nnode7\nnode9\n")
+    command("squeue", "8\n")  # of those nodes alone
+    assert Cluster()._on_silent_nodes() == {"8"} and "--nodelist=node7,node9" in calls()[-1]
+
+
+def test_a_job_that_signal_9_ended(command):
+    command("sacct", "7|FAILED|137:0\n8|FAILED|0:9\n9|FAILED|1:0\n10|OUT_OF_MEMORY|0:125\n11|COMPLETED|0:0\n")
+    states = {"7": "KILLED", "8": "KILLED", "9": "FAILED", "10": "OUT_OF_MEMORY", "11": "COMPLETED"}
+    assert Cluster().ended(list(states)) == states
+
+
+def test_whether_the_cluster_chooses_partitions(command):
+    command("scontrol", "JobSubmitPlugins        = (null)\n")
+    assert not Cluster().chooses_partitions
+    command("scontrol", "JobSubmitPlugins        = lua\n")
+    assert Cluster().chooses_partitions

@@ -1,5 +1,6 @@
 """Sweeps on a real SLURM cluster: arrays, shared GPUs, several nodes, preemption, kills, retry, cancel."""
 
+import fcntl
 import json
 import os
 import random
@@ -8,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 from helpers.chain import assert_identical, results
 from helpers.command_line import call, processes_with, wait_for
 from helpers.slurm_cluster import SlurmCluster, why_not
 
+from lt_bench.liveness import STILL_S
 from lt_bench.record.record import read_record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -244,9 +247,111 @@ def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
     assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
 
 
+# On the node, whatever gives signs of life does so by a clock that is wrong, or does not reach the file system.
+OTHER_CLOCK = """
+import os, time
+clock, utime = time.time, os.utime
+time.time = lambda: clock() + {shift}
+def shifted(path, times=None, **options):
+    if {stalled} and str(path).endswith("heartbeat") and os.path.exists(path):
+        return
+    utime(path, times or (time.time(),) * 2, **options)
+os.utime = shifted
+"""
+
+
+@pytest.fixture
+def on_node(tmp_path):
+    """The override by which the processes of a job have another clock."""
+
+    def made(shift=0, stalled=False):
+        (tmp_path / "node").mkdir()
+        (tmp_path / "node" / "sitecustomize.py").write_text(OTHER_CLOCK.format(shift=shift, stalled=stalled))
+        return f"launch.setup=['export PYTHONPATH={tmp_path / 'node'}']"
+
+    return made
+
+
+@pytest.fixture
+def without_sinfo(tmp_path, monkeypatch):
+    """Change alone says whether a run lives, where SLURM does not say whether nodes answer."""
+
+    def made():
+        (tmp_path / "sinfo").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "sinfo").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return made
+
+
+@pytest.mark.parametrize("shift", [-120, 120])
+def test_a_healthy_job_on_a_node_with_a_wrong_clock_is_left_alone(
+    shift, cluster, type_in, submit, on_node, without_sinfo, tmp_path
+):
+    words = (*LONG, "train.epochs=800", on_node(shift))
+    (job,) = submit(*words)
+    wait_for_training(tmp_path / "runs", 20)
+    (sign,) = (tmp_path / "runs").glob("*/heartbeat")
+    wait_for(lambda: abs(sign.stat().st_mtime - time.time() - shift) < 30)
+    assert submit(*words) == [] and set(states_of(type_in, tmp_path / "runs").values()) == {"running"}
+    without_sinfo()
+    assert submit(*words) == [] and set(states_of(type_in, tmp_path / "runs").values()) == {"running"}
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "COMPLETED"} and restarts(cluster, job) == 0
+
+
+def test_a_healthy_job_whose_sign_of_life_stands_still_is_left_alone(cluster, type_in, submit, on_node, tmp_path):
+    words = (*LONG, "train.epochs=1500", on_node(stalled=True))
+    (job,) = submit(*words)
+    wait_for_training(tmp_path / "runs", 20)
+    (sign,) = (tmp_path / "runs").glob("*/heartbeat")
+    first = sign.stat().st_mtime_ns
+    time.sleep(STILL_S + 2)
+    assert is_running(cluster, job) and sign.stat().st_mtime_ns == first
+    assert submit(*words) == [] and set(states_of(type_in, tmp_path / "runs").values()) == {"running"}
+    wait_until_gone(cluster, job)
+    assert cluster.accounts(job) == {job: "COMPLETED"} and restarts(cluster, job) == 0
+
+
+def test_what_a_dead_node_leaves_blocks_nothing(cluster, type_in, submit, on_node, tmp_path):
+    """Its clock is two minutes ahead; its job stays in the queue as running, its lock in the file system."""
+    words = (*LONG, "checkpoint.every_epochs=5", on_node(120))
+    (job,) = submit(*words)
+    wait_for_training(tmp_path / "runs", 20)
+    node = cluster.run("squeue", "-h", "-o", "%N", f"--jobs={job}").strip()
+    cluster.lose_power(node, job)
+    for pid in processes_with(str(tmp_path)):
+        os.kill(pid, signal.SIGKILL)
+    locks = [path for path in (tmp_path / "runs").glob("*/lock") if path.read_text()]
+    with ExitStack() as kept:
+        for path in locks:  # as a file system may keep them
+            path.write_text(json.dumps({**json.loads(path.read_text()), "host": node}))
+            fcntl.flock(kept.enter_context(path.open()), fcntl.LOCK_EX)
+        assert locks
+        again = []
+        wait_for(lambda: again.extend(submit(*words)) or again, PATIENCE_S)
+        cluster.start_node(node)
+        wait_until_gone(cluster, *again)
+    assert cluster.accounts(*again) == {again[0]: "COMPLETED"}
+    assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
+
+
+@pytest.mark.parametrize(
+    ("wants", "largest"),
+    [("time_min=61", "time_min=60"), ("cpus_per_task=3", "cpus_per_task=2"), ("mem_gb=9", "mem_gb=8"),
+     ("gpus_per_node=3", "gpus_per_node=2"), ("nodes=3", "nodes=2")],
+)  # fmt: skip
+def test_what_no_node_can_serve_is_refused_with_the_largest_that_can_be_had(wants, largest, cluster, type_in, tmp_path):
+    arguments = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce"]
+    said = type_in(*arguments, f"launch.{wants}", status=2).stderr.splitlines()[-1]
+    assert f"launch.{wants} is more than" in said and f"in partition main can have; set launch.{largest}" in said
+    assert not cluster.run("squeue", "-h").strip()
+
+
 def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
     arguments = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
     said = type_in(*arguments, status=2).stderr
     assert "sbatch refused" in said and "nowhere" in said
+    assert said.splitlines()[-1].endswith("; set launch.partition to one of main, low, high")
     assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
     assert set(states_of(type_in, tmp_path).values()) == {"to"}

@@ -1,0 +1,28 @@
+"""The metrics that a command line asks for, those of one's own modules among them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+from lt_bench.evaluation.metrics import scalars
+
+
+def metric_names(asked: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """The names of metrics that are asked for; MODULE.NAME imports the module, whose metrics enter the table.
+
+    Wrong ones end the command with status 2.
+    """
+    for one in asked:
+        module = one.rpartition(".")[0]
+        try:
+            if module:
+                import_module(module)
+        except ImportError as error:
+            parser.error(f"--metric {one}: {error}")
+    names = [one.rpartition(".")[2] for one in asked]
+    for name in names:
+        if name not in scalars():
+            parser.error(f"--metric: no metric {name!r}; expected one of: {', '.join(scalars())}")
+    return names

@@ -1,0 +1,114 @@
+"""`python -m lt_bench.report eval`: metrics of finished runs from their predictions, as they are or changed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from lt_bench.command import printable
+from lt_bench.evaluation.adjustment import adjusted, choose_tau
+from lt_bench.evaluation.ensembles import MEANS, ensemble
+from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
+from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
+from lt_bench.record.record import PREDICTIONS, read_record
+from lt_bench.report.asked import metric_names
+from lt_bench.report.tables import shown_unit
+
+COMMAND = "eval"
+ONLY = "only these (every one that is a number); MODULE.NAME for one of your own"
+ABREAST = 6  # columns of a table, which fit into a hundred characters
+EXAMPLES = """examples:
+  python -m lt_bench.report eval runs/1a2b3c4d5e6f                                  every metric of a run
+  python -m lt_bench.report eval RUN RUN RUN --ensemble probabilities               and of three runs together
+  python -m lt_bench.report eval RUN --metric top1 few forward50 --tau chosen       with adjusted logits
+
+exit status: 0 done, 1 predictions that cannot be used, 2 wrong usage
+"""
+
+
+def _tau(text: str) -> float | None:
+    """A number, or None for the one that validation images choose."""
+    tau = None if text == "chosen" else float(text)
+    if tau is not None and not math.isfinite(tau):
+        raise ValueError(text)
+    return tau
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m lt_bench.report {COMMAND}",
+        description="Metrics of finished runs from their stored predictions, without training.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or predictions files")
+    made.add_argument("--metric", nargs="+", action="extend", default=[], metavar="NAME", help=ONLY)
+    made.add_argument(
+        "--tau",
+        type=_tau,
+        default=0.0,
+        metavar="τ",
+        help="adjust the logits by the training prior with this strength; chosen: by the validation images of each run",
+    )
+    made.add_argument("--ensemble", choices=MEANS, help="also the mean of all runs")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the metrics; returns 0, raises ValueError or OSError for what cannot be used; wrong usage exits with 2."""
+    arguments = parser().parse_args(argv)
+    names = metric_names(arguments.metric, parser()) or scalars()
+    labels, found = map(list, zip(*map(_read, arguments.runs), strict=True))
+    if arguments.ensemble:
+        labels.append(f"mean of their {arguments.ensemble}")
+        found.append(ensemble(found, arguments.ensemble))
+    if arguments.tau != 0.0:
+        changed = [_adjusted(label, one, arguments.tau) for label, one in zip(labels, found, strict=True)]
+        labels, found = map(list, zip(*changed, strict=True))
+    values = [evaluate(one, names) for one in found]
+    for number, label in enumerate(labels, start=1):
+        print(printable(f"{number}: {label}"))
+    for start in range(0, len(values), ABREAST):
+        part = values[start : start + ABREAST]
+        rows = [
+            [METRICS[name].column, METRICS[name].unit, *(_cell(name, one.get(name)) for one in part)] for name in names
+        ]
+        heads = ["metric", "unit", *map(str, range(start + 1, start + len(part) + 1))]
+        print(f"\n{tabulate(rows, heads, disable_numparse=True, colalign=['left', 'left', *['right'] * len(part)])}")
+    return 0
+
+
+def _read(run: Path) -> tuple[str, Predictions]:
+    """A run's label and predictions; ValueError with what to type where there are none."""
+    file = run / PREDICTIONS if run.is_dir() else run
+    if not file.exists():
+        raise ValueError(f"{run}: there is no {PREDICTIONS}; name the folder of a finished run, not of a stage one")
+    record = file.with_name("record.json")
+    if not record.exists():
+        return str(run), load_predictions(file)
+    known = read_record(record)
+    what = f"{known.method_name} / {known.stage_two_name}, {known.dataset}, seed {known.seed}"
+    return f"{what}, split seed {known.split_seed} ({known.run_id})", load_predictions(file)
+
+
+def _adjusted(label: str, predictions: Predictions, tau: float | None) -> tuple[str, Predictions]:
+    if LOGITS not in predictions.logits_by_name:
+        raise ValueError(f"{label}: its predictions are counts alone, without logits to adjust")
+    if tau is None:
+        if predictions.validation is None:
+            raise ValueError(
+                f"{label}: it has no predictions on validation images to choose τ by; give a number, --tau 1, or train "
+                "it with dataset.validation_per_class=20"
+            )
+        tau = choose_tau(predictions.validation)
+    return f"{label}, τ = {tau:g}", adjusted(predictions, tau)
+
+
+def _cell(name: str, value: float | None) -> str:
+    factor, form = shown_unit(name)
+    return "–" if value is None else f"{value * factor:{form}}"

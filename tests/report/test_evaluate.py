@@ -1,0 +1,129 @@
+"""`report eval`: metrics of finished runs from what they stored, as they are, adjusted and together."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.samples import predictions, sample
+
+from lt_bench.evaluation.adjustment import adjusted, choose_tau
+from lt_bench.evaluation.ensembles import ensemble
+from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
+from lt_bench.evaluation.predictions import Predictions, load_predictions, save_predictions
+from lt_bench.files import write_json
+from lt_bench.report.__main__ import main as report
+
+COUNTS = [90, 40, 20, 10, 5, 2]
+
+
+def drawn(seed: int, validation: bool = True) -> Predictions:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(360) % 6
+    lean = np.log(np.array(COUNTS) / sum(COUNTS))
+    made = predictions(rng.normal(size=(360, 6)) + 2 * np.eye(6)[labels] + lean, labels, COUNTS)
+    return Predictions(
+        logits_by_name=made.logits_by_name,
+        labels=labels,
+        train_counts=made.train_counts,
+        group_rule="thirds",
+        validation=drawn(seed + 100, False) if validation else None,
+    )
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> list[str]:
+    """Three runs, the last without validation images and without a record."""
+    for seed in range(3):
+        made = drawn(seed, seed < 2)
+        save_predictions(tmp_path / str(seed) / "predictions.npz", made)
+        if seed < 2:
+            write_json(tmp_path / str(seed) / "record.json", sample(seed=seed, metrics=evaluate(made)).to_dict())
+    return [str(tmp_path / str(seed)) for seed in range(3)]
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The labels of the columns, and the cells by metric."""
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    labels = [line.partition(": ")[2] for line in lines if line[:1].isdigit()]
+    columns = {METRICS[name].column: name for name in scalars()}
+    rows = [re.split(r"  +", line) for line in lines]
+    return labels, {columns[row[0]]: row[2:] for row in rows if row[0] in columns}
+
+
+def shown(value: float | None, name: str) -> str:
+    return "–" if value is None else f"{value * 100:.1f}" if METRICS[name].unit == "%" else f"{value:.3f}"
+
+
+def test_every_metric_of_some_runs(stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(["eval", *stored]) == 0
+    labels, cells = printed(capsys)
+    assert labels[0] == "SBCL / CB, digits_lt, seed 0, split seed 0 (sbcl_cb-0-0)" and labels[2] == stored[2]
+    assert set(cells) == set(scalars())
+    made = [evaluate(load_predictions(Path(run) / "predictions.npz"), scalars()) for run in stored]
+    for name in ("top1", "few", "nll", "forward50", "geometric_mean", "adjusted_top1"):
+        assert cells[name] == [shown(one[name], name) for one in made]
+    assert cells["adjusted_top1"][2] == "–" and cells["adjusted_top1"][0] != "–"
+
+
+def test_together_and_adjusted(stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    made = [load_predictions(Path(run) / "predictions.npz") for run in stored[:2]]
+    words = ["eval", *stored[:2], "--metric", "top1", "few"]
+    assert report([*words, "--ensemble", "logits"]) == 0
+    labels, cells = printed(capsys)
+    together = ensemble(made, "logits")
+    assert labels[2] == "mean of their logits" and set(cells) == {"top1", "few"}
+    assert cells["few"] == [shown(evaluate(one)["few"], "few") for one in [*made, together]]
+    assert report([*words, "--ensemble", "logits", "--tau", "chosen"]) == 0
+    labels, cells = printed(capsys)
+    taus = [choose_tau(one.validation) for one in [*made, together] if one.validation]
+    assert [label.rpartition("τ = ")[2] for label in labels] == [f"{tau:g}" for tau in taus]
+    changed = [adjusted(one, tau) for one, tau in zip([*made, together], taus, strict=True)]
+    assert cells["few"] == [shown(evaluate(one)["few"], "few") for one in changed]
+    assert report([*words, "--tau", "1"]) == 0
+    assert printed(capsys)[1]["few"] == [shown(evaluate(adjusted(one, 1))["few"], "few") for one in made]
+
+
+def test_many_runs_stand_in_tables_of_their_own_below_each_other(
+    stored: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(["eval", *stored[:2] * 5, "--metric", "top1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("all ")]
+    assert [len(line.split()) - 2 for line in lines] == [6, 4]
+
+
+def test_what_cannot_be_used_is_one_line(stored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = drawn(0)
+    moved = predictions(other.logits[::-1], other.labels[::-1], COUNTS)
+    save_predictions(tmp_path / "moved.npz", moved)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    for words, said in (
+        ([str(tmp_path / "empty")], "there is no predictions.npz; name the folder of a finished run"),
+        ([str(tmp_path / "none")], "there is no predictions.npz"),
+        ([str(tmp_path / "broken.npz")], "broken.npz is not a predictions file"),
+        ([stored[2], "--tau", "chosen"], "it has no predictions on validation images to choose τ by; give a number"),
+        ([stored[0], str(tmp_path / "moved.npz"), "--ensemble", "logits"], "member 2 is of other test images"),
+    ):
+        assert report(["eval", *words]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
+@pytest.mark.parametrize(
+    "words", [["--metric", "topp1"], ["--metric", "per_class_accuracy"], ["--tau", "nan"], ["--tau", "x"]]
+)
+def test_wrong_usage(words: list[str], stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        report(["eval", stored[0], *words])
+    assert left.value.code == 2 and words[0] in capsys.readouterr().err
+
+
+def test_an_export_takes_a_metric_along_that_no_record_has(stored: list[str], tmp_path: Path) -> None:
+    words = ["--runs", stored[0], "--out", str(tmp_path / "out"), "--export", str(tmp_path / "all.jsonl")]
+    assert report([*words, "--metric", "forward50"]) == 0
+    (line,) = (tmp_path / "all.jsonl").read_text().splitlines()
+    found = json.loads(line)["metrics"]
+    assert found["forward50"] == evaluate(drawn(0), {"forward50"})["forward50"] and "aurc" not in found

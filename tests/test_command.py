@@ -1,0 +1,50 @@
+"""Signals that interrupt a command: a termination, and a terminal that is closed, but for nohup."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+CODE = """
+import os, signal, sys, time
+from lt_bench.command import exit_status
+
+def work():
+    print("ready", flush=True)
+    try:
+        time.sleep(60 if len(sys.argv) == 1 else 0.3)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGHUP)  # the second time
+        raise
+    return 0
+
+sys.exit(exit_status(work))
+"""
+
+
+def test_a_closed_terminal_interrupts_once():
+    command = [sys.executable, "-c", CODE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        _, said = process.communicate()
+    assert process.returncode == 130 and said.count("the same command goes on where it stopped") == 1
+
+
+def test_nohup_is_heard():
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", CODE, "short"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 0
+
+
+def test_a_closed_terminal_is_no_error():
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-c", CODE])
+    while b"ready" not in os.read(terminal, 1024):
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
