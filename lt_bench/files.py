@@ -27,6 +27,7 @@ UNPACKED = 20  # times the bytes of a file that may be unpacked from it
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _ALIVE = ".alive"  # in a temporary folder: locked by the process that uses it
 _END = 22  # bytes at the end of a .zip, before its comment
+_FOLDER = 0x10  # among the attributes of its entries
 
 
 @contextmanager
@@ -142,8 +143,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         _refuse_lost_entries(archive, stream)
         for entry in archive.infolist():
             with archive.open(entry) as member:
-                shape, _, dtype = _header(member)
-                if not dtype.hasobject and math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
+                shape, _, dtype = _header(member, entry.filename)
+                if math.prod(shape) * dtype.itemsize + member.tell() != entry.file_size:
                     raise OSError(errno.EINVAL, f"{entry.filename} does not hold an array of {shape}", str(path))
             with archive.open(entry) as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
@@ -161,6 +162,17 @@ def check_archive(path: str | Path) -> None:
     with open_regular(path) as stream:
         with suppress(zipfile.BadZipFile, ValueError), _damage_said(), zipfile.ZipFile(stream) as archive:
             _refuse_bomb(archive, os.fstat(stream.fileno()).st_size)
+
+
+def check_entries(stream: BinaryIO) -> None:
+    """Compare every entry of a .zip with its checksum; ValueError or BadZipFile, in one line, where one is another."""
+    import zipfile
+
+    with _damage_said(), zipfile.ZipFile(stream) as archive:
+        if folders := [entry.filename for entry in archive.infolist() if entry.external_attr & _FOLDER]:
+            raise ValueError(f"{folders[0]} is said to be a folder")  # PyTorch would read nothing, and return anything
+        if name := archive.testzip():
+            raise ValueError(f"the checksum of {name} is another")
 
 
 def _refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
@@ -196,30 +208,37 @@ def read_array(path: str | Path) -> np.ndarray:
     import numpy as np
 
     with open_regular(path) as stream:
-        shape, _, dtype = _header(stream)
+        shape, _, dtype = _header(stream, "it")
         size = os.fstat(stream.fileno()).st_size
-        if not dtype.hasobject and math.prod(shape) * dtype.itemsize + stream.tell() != size:
+        if math.prod(shape) * dtype.itemsize + stream.tell() != size:
             raise OSError(errno.EINVAL, f"its {size:,} bytes do not hold an array of {shape}", str(path))
         stream.seek(0)
         array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
         return array
 
 
-def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and type of the array in an .npy stream, which is then at its first value; raises ValueError."""
+def _header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the array in an .npy stream, which is then at its first value.
+
+    Raises ValueError for a damaged one and for one of Python objects, in words of our own: NumPy's advise to unpickle.
+    """
     import numpy as np
 
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    found: tuple[tuple[int, ...], bool, np.dtype] = read(stream)
+    try:
+        found: tuple[tuple[int, ...], bool, np.dtype] = read(stream)
+    except ValueError:
+        raise ValueError(f"{name} has a damaged header, or one that is too long") from None
+    if found[2].hasobject:
+        raise ValueError(f"{name} holds Python objects, which are not read; save it as an array of numbers or texts")
     return found
 
 
 def open_regular(path: str | Path) -> BinaryIO:
     """A file opened for reading; OSError for pipes and devices."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would block
-    stream = open(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "no regular file", str(path))
-    return stream
+    return open(descriptor, "rb")

@@ -150,3 +150,13 @@ def test_arrays_come_back_and_their_lies_are_found(tmp_path: Path) -> None:
         archive.writestr("a.npy", header)
     with pytest.raises(OSError, match="does not hold an array"):
         read_arrays(tmp_path / "lying.npz")
+
+
+def test_a_header_too_long_is_refused_without_advice_to_unpickle(tmp_path: Path) -> None:
+    numbers = np.zeros(1, dtype=[(f"column {number}", "f4") for number in range(2000)])
+    np.save(tmp_path / "wide.npy", numbers)
+    np.savez(tmp_path / "wide.npz", numbers)
+    for read, name in ((read_array, "wide.npy"), (read_arrays, "wide.npz")):
+        with pytest.raises(ValueError, match="has a damaged header, or one that is too long") as caught:
+            read(tmp_path / name)
+        assert "pickle" not in str(caught.value)

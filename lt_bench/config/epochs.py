@@ -14,6 +14,7 @@ from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config.stages import StageName, stage_of
+from lt_bench.errors import UsageError
 
 RESOLVERS = ("epochs", "quirk_epochs", "longer_part")
 REFERENCE = re.compile(r"\$\{epochs: *([\d.]+)\}")
@@ -64,7 +65,8 @@ def lengths(config: DictConfig) -> dict[StageName, int | None]:
 def stretch(config: DictConfig, recipes: dict[StageName, int | None], typed: Iterable[str]) -> None:
     """Write into a config of which stages the epochs are typed, and which keys move with them.
 
-    ``recipes`` are the ``lengths`` before anything was typed, ``typed`` the keys that were.
+    ``recipes`` are the ``lengths`` before anything was typed, ``typed`` the keys that were. Raises UsageError where
+    the length of a recipe alone is typed.
     """
     typed, moved = set(typed), list[str]()
     for stage, recipe in recipes.items():
@@ -72,6 +74,14 @@ def stretch(config: DictConfig, recipes: dict[StageName, int | None], typed: Ite
         named = [name for name in ("epochs", "recipe_epochs") if f"{stage.training}.{name}" in typed]
         if recipe is None or not named:
             continue
+        if "epochs" not in named:
+            if training.recipe_epochs is None:
+                continue
+            key = f"{stage.training}.recipe_epochs"
+            raise UsageError(
+                f"{key} says how long the recipe is where other epochs are typed, and none are; add "
+                f"{stage.training}.epochs=N, or leave it out"
+            )
         try:
             usual = training.epochs == _rounded(recipe * config.budget.epoch_scale)
         except OmegaConfBaseException:  # no value, or a reference to nothing: the preflight says so

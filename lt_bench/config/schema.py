@@ -45,6 +45,14 @@ class Backbone(Target):
     name: str = setting(MISSING, help="its name, as in records and file names")
     input_pool: int = setting(1, least=1, help="images are averaged over squares of this many pixels first")
     pretrained: str | None = setting(None, help="a file of weights to start from, or torchvision; null: random ones")
+    weights_prefix: str | None = setting(
+        None,
+        help="what stands before the names of the encoder's tensors in a file of weights of several networks, such as "
+        "teacher.backbone; null: whatever does, and not what belongs to a network that follows another",
+    )
+    weights_partial: bool = setting(
+        False, help="whether a file of weights may lack tensors of the encoder or have others, which is said then"
+    )
     trainable_convolutions: list[str] | None = setting(
         None, help="convolutions that are trained, all others keep the weights they start from; null: all are trained"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import CheckpointError
-from lt_bench.files import check_archive, read_bytes, write_atomic
+from lt_bench.files import check_archive, check_entries, read_bytes, write_atomic
+from lt_bench.models.weight_files import objects_in
 from lt_bench.record.record import CHECKPOINT, RunRecord
 
 LARGEST = 2**40  # bytes
 _MARK, _DIGITS = b"sha256:", 64
 _SEAL = len(_MARK) + _DIGITS
-_FOLDER = 0x10  # among the attributes of an entry of an archive
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -72,7 +72,6 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
     Raises CheckpointError, with the ``advice``, if it cannot be read or is damaged, and what PyTorch raises where there
     is no memory for a sound one.
     """
-    sound = False
     try:
         check_archive(path)
         content = read_bytes(path, LARGEST)
@@ -80,16 +79,26 @@ def load(path: Path, device: torch.device, advice: str = "delete it to start ane
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {advice}") from error
     try:
         _check(content)
-        sound = _seal(content) is not None
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        if not isinstance(state, dict):
-            raise TypeError(f"no dictionary, but {type(state).__name__}")
-    except Exception as error:  # what is raised for a damaged file is not listed anywhere
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if full or (sound and isinstance(error, RuntimeError)):  # nothing is wrong with the file
+        return _read(content, device)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # nothing is wrong with the file
+    except RuntimeError as error:
+        if _seal(content) is not None:  # it is sound, so that it is the memory of which PyTorch has too little
             raise
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged ({reason}); {advice}") from error
+        raise CheckpointError(f"{path} is damaged (PyTorch cannot read it); {advice}") from error
+    except Exception as error:  # what is raised for a damaged file is not listed anywhere
+        raise CheckpointError(f"{path} is damaged ({str(error) or type(error).__name__}); {advice}") from error
+
+
+def _read(content: bytes, device: torch.device) -> dict[str, Any]:
+    """The dictionary in the bytes of a file; ValueError, in words of our own, for one with other objects in it."""
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # its text advises to unpickle
+        found = objects_in(io.BytesIO(content))
+        raise ValueError(f"Python objects in it: {found}" if found else "PyTorch cannot read it") from None
+    if not isinstance(state, dict):
+        raise TypeError(f"no dictionary, but {type(state).__name__}")
     return state
 
 
@@ -115,8 +124,10 @@ def load_last_good(path: Path, device: torch.device) -> tuple[dict[str, Any] | N
     return None, None
 
 
-def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.device) -> dict[str, Any]:
-    """The checkpoint that the training of ``epochs`` behind a record ended with; CheckpointError where it is another.
+def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.device) -> dict[str, Tensor]:
+    """The weights in the checkpoint that the training of ``epochs`` behind a record ended with.
+
+    Raises CheckpointError where it is another one, or none of a training.
 
     A record of an older version names no checkpoint; then it is the epoch that is compared.
     """
@@ -131,15 +142,23 @@ def load_recorded(folder: Path, record: RunRecord, epochs: int, device: torch.de
             f"{path} (after epoch {found['epoch']}, checksum {found['sha256']}) is not the checkpoint that the record "
             f"beside it names (after epoch {expected['epoch']}, checksum {expected.get('sha256')}); {advice}"
         )
-    return state
+    try:
+        return result(state)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} has no weights of a training ({one_line(error)}); {advice}") from error
 
 
 def threads(path: Path) -> int | None:
     """The number of threads that the training of a checkpoint began with; None where it is not there or not known."""
     state, _ = load_last_good(path, torch.device("cpu"))
     number = state and state.get("threads")
-    assert number is None or isinstance(number, int)
-    return number
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, however many lines it takes, with its kind."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said if len(said) < 300 else f'{said[:300]}...'}"
 
 
 def result(state: dict[str, Any]) -> dict[str, Tensor]:
@@ -161,8 +180,4 @@ def _check(content: bytes) -> None:
         if hashlib.sha256(memoryview(content)[:-_SEAL]).hexdigest() != expected:
             raise ValueError("its checksum is another")
         return
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if folders := [entry.filename for entry in archive.infolist() if entry.external_attr & _FOLDER]:
-            raise ValueError(f"{folders[0]} is said to be a folder")  # PyTorch would read nothing, and return anything
-        if name := archive.testzip():
-            raise ValueError(f"the checksum of {name} is another")
+    check_entries(io.BytesIO(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -291,17 +292,37 @@ class Trainer:
         try:
             if other:
                 raise ValueError(f"it is of {' and '.join(other)}")
-            self.state = TrainState(**state["position"])
+            self.state = self._position(state["position"])
             self.method.load_state_dict(state["model"])
             if self.average is not None:
                 self.average.restore(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.means.restore(state["means"])
             self.precision.restore(state["precision"])
+            if state["skipped"].dtype != torch.bool or state["skipped"].dim() != 1:
+                raise ValueError("its skipped images are no list of truth values")
             self.source.skipped = state["skipped"]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            what = f"{self.stage.checkpoint} does not fit this run ({type(error).__name__}: {error})"
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            what = f"{self.stage.checkpoint} does not fit this run ({checkpoint.one_line(error)})"
             raise CheckpointError(f"{what}; {checkpoint.to_start_anew(self.stage.checkpoint)}") from error
+
+    def _position(self, values: dict[str, Any]) -> TrainState:
+        """The state of training in a checkpoint; ValueError for one that no training of this length comes to."""
+        state = TrainState(**values)
+        steps = 0 if state.epoch == self.training.epochs else self.steps_per_epoch
+        counts = {"epoch": self.training.epochs, "step": steps, "images": math.inf, "epoch_images": math.inf}
+        for name, most in counts.items():
+            count = getattr(state, name)
+            if type(count) is not int or not 0 <= count <= most:
+                raise ValueError(f"its {name} is {count!r}, of {most}")
+        for seconds in (state.seconds, state.epoch_seconds):
+            if not (isinstance(seconds, (int, float)) and seconds >= 0 and math.isfinite(seconds)):
+                raise ValueError(f"its seconds are {seconds!r}")
+        if not isinstance(state.best, dict) or state.best and state.best.keys() != {"score", "epoch", "model"}:
+            raise ValueError("its best epoch is none")
+        return state
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()

@@ -46,5 +46,8 @@ class RunningMeans:
         return {"totals": self.totals, "steps": self.steps}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from ``state()``."""
-        self.totals, self.steps = dict(state["totals"]), int(state["steps"])
+        """Continue from ``state()``; raises KeyError, TypeError or ValueError for what is none."""
+        totals, steps = dict(state["totals"]), int(state["steps"])
+        if not all(isinstance(total, Tensor) and not total.dim() for total in totals.values()) or steps < 0:
+            raise ValueError("its means are no sums of numbers")
+        self.totals, self.steps = totals, steps

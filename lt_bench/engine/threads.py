@@ -24,22 +24,38 @@ class Threads(NamedTuple):
     reason: str
 
 
+class Asked(NamedTuple):
+    """A number of threads that is asked for, None where none is, and by what."""
+
+    number: int | None
+    reason: str
+
+
+def asked_for(config: Config) -> Asked:
+    """What the config, or else the environment, asks for."""
+    if config.threads is not None:
+        return Asked(config.threads, f"threads={config.threads}")
+    number = given("OMP_NUM_THREADS")
+    return Asked(number, f"OMP_NUM_THREADS={number}")
+
+
 def choose(
-    config: Config, encoder: nn.Module, images: int, device: torch.device, others: OthersWork, kept: int | None
+    config: Config,
+    encoder: nn.Module,
+    images: int,
+    device: torch.device,
+    others: OthersWork,
+    kept: int | None,
+    asked: Asked | None = None,
 ) -> Threads:
     """The threads of a stage that takes ``images`` at a time; ``kept`` is the number that its checkpoint was made with.
 
-    A number that the checkpoint, the config or the environment gives is obeyed, in this order: results depend on it in
+    That number, or else one that is ``asked`` for (None: what ``asked_for`` finds), is obeyed: results depend on it in
     their last bits, so that a resumed stage keeps its own.
     """
     cores = share_of_cores(config.launch)
     fewer = f", though there {'is only 1 core' if cores == 1 else f'are only {cores} cores'} for it"
-    asked = given("OMP_NUM_THREADS")
-    for number, reason in (
-        (kept, "as this stage was started with"),
-        (config.threads, f"threads={config.threads}"),
-        (asked, f"OMP_NUM_THREADS={asked}"),
-    ):
+    for number, reason in (Asked(kept, "as this stage was started with"), asked or asked_for(config)):
         if number is not None:
             return Threads(number, reason + fewer * (number > cores))
     if device.type != "cpu":

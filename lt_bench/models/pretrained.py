@@ -2,58 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
-from lt_bench.files import check_archive
+from lt_bench.files import check_archive, check_entries, open_regular
+from lt_bench.models.prefixes import Match, matches, needed, obvious, tensors_in, typed
+from lt_bench.models.weight_files import ALONE, ZIP, damage, is_safetensors, located, refusal, shown_names
 
-SHOWN = 5  # names in a message
-COUNTER = ".num_batches_tracked"
+
+class Loaded(NamedTuple):
+    """What was taken from a file of weights: under which prefix, how many of how many tensors, and what was not.
+
+    ``random`` are tensors of the encoder that stay as they were, ``left_out`` parts of the file with the number of
+    their tensors, ``others`` further prefixes with a whole encoder.
+    """
+
+    prefix: str
+    tensors: int
+    of: int
+    random: list[str]
+    left_out: dict[str, int]
+    others: list[str]
+
+    def recorded(self) -> dict[str, Any]:
+        """The same for a record."""
+        return {key: value for key, value in self._asdict().items() if key in ("prefix", "tensors", "of") or value}
+
+    def __str__(self) -> str:
+        number = f"all {self.of}" if self.tensors == self.of else f"{self.tensors} of {self.of}"
+        said = [f"{number} tensors of the encoder {_under(self.prefix)}"]
+        if self.random:
+            said.append(f"not there, so that they start as the seed says: {shown_names(self.random)}")
+        if self.left_out:
+            said.append(f"left out: {shown_names([f'{part} ({n})' for part, n in self.left_out.items()])}")
+        return "; ".join(said)
 
 
-def load_pretrained(encoder: nn.Module, source: str, name: str) -> None:
+def load_pretrained(
+    encoder: nn.Module, source: str, name: str, prefix: str | None = None, partial: bool = False
+) -> Loaded:
     """Load weights into an encoder, in place: ``torchvision`` for the network of that name, else a file.
 
-    A file is a state dictionary as ``.safetensors`` or saved by PyTorch, alone or under ``state_dict`` or ``model``;
-    ``module.`` before its names is ignored, and so is a linear layer ``fc``; of a whole method, such as a checkpoint
-    of a run, what is under ``encoder.`` counts. Raises SettingError that says what does not fit, OSError for a file
-    that cannot be read or fetched.
+    A file is a state dictionary as ``.safetensors`` or saved by PyTorch, alone or inside other dictionaries. The
+    encoder's tensors are found by their names, whatever stands before them; a ``prefix`` says which are meant where
+    several networks are there. Heads and other parts that the encoder does not have are left out. With ``partial`` a
+    file may lack some of the encoder's tensors, or have others.
+    Raises SettingError that says what the file is, or what does not fit; OSError where nothing can be fetched.
     """
-    state = _torchvisions(name) if source == "torchvision" else _read(Path(source).expanduser())
-    state = encoder_state(state)
-    # counters of batch norms, which older files lack, are filled in by load_state_dict
-    wanted = {key: value for key, value in encoder.state_dict().items() if not key.endswith(COUNTER) or key in state}
-    shapes = [
-        f"{key} {tuple(state[key].shape)} for {tuple(tensor.shape)}"
-        for key, tensor in wanted.items()
-        if key in state and state[key].shape != tensor.shape
-    ]
+    state = _torchvisions(name) if source == "torchvision" else _read(located(source))
+    found, own = matches(state, encoder), encoder.state_dict()
+    wanted = needed(own)
+    if not (found and wanted):
+        there = f"it has {len(state)} others, such as {shown_names([*state], 2)}" if state else "it has no tensors"
+        raise _unfit(name, f"none of its {len(wanted)} tensors ({shown_names(wanted, 1)}) is in it; {there}", source)
+    match, others = _choose(found, wanted, partial, source) if prefix is None else (_typed(found, prefix), [])
+    fitting = [key for key in wanted if key in match.fitting]
     problems = {
-        "missing": sorted(wanted.keys() - state.keys()),
-        "not in the encoder": sorted(state.keys() - wanted.keys()),
-        "of another shape": shapes,
+        "missing": match.missing(own),
+        "of another shape": match.misshapen(own),
+        "not in the encoder": match.surplus(state),
     }
-    wrong = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
-    if wrong:
-        raise SettingError("pretrained", f"weights that fit {name} ({'; '.join(wrong)})", source, "FILE")
-    encoder.load_state_dict(state)
+    wrong = [f"{len(names)} {what}: {shown_names(names)}" for what, names in problems.items() if names]
+    if wrong and not (partial and fitting):
+        also = f"; weights_partial=true takes the {len(fitting)} of {len(wanted)} that fit" if fitting else ""
+        raise _unfit(name, f"{_under(match.prefix)}: {'; '.join(wrong)}{also}", source)
+    known = source == "torchvision"  # by a checksum
+    if bad := [key for key in fitting if not known and not _is_finite(match.fitting[key], own[key])]:
+        raise SettingError(
+            "pretrained", f"weights that are finite numbers (not so: {shown_names(bad)})", source, "FILE"
+        )
+    encoder.load_state_dict(match.fitting, strict=False)
+    random = [key for key in wanted if key not in match.fitting]
+    return Loaded(match.prefix, len(fitting), len(wanted), random, match.left_out(state), others)
 
 
-def encoder_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The encoder's part of a state dictionary under its own names; see ``load_pretrained``."""
-    for key in ("state_dict", "model"):
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-    plain = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
-    if any(key.startswith("encoder.") for key in plain):
-        plain = {key.removeprefix("encoder."): v for key, v in plain.items() if key.startswith("encoder.")}
-    return {key: value for key, value in plain.items() if not key.startswith("fc.")}
+def _choose(found: list[Match], wanted: list[str], partial: bool, source: str) -> tuple[Match, list[str]]:
+    """The match that is meant where no prefix is typed, and the prefixes of others that have as much."""
+
+    def size(one: Match) -> int:
+        return sum(key in one.fitting for key in wanted)
+
+    most = max(map(size, found))
+    if most < len(wanted) and not partial:
+        return found[0], []
+    alike = [one for one in found if size(one) == most]
+    if match := obvious(alike):
+        return match, [one.prefix for one in alike if one is not match]
+    several = _shown_prefixes(alike)
+    raise SettingError(
+        "weights_prefix", f"one of {several}, as {source} has several networks", None, _shown_prefixes(alike[:1])
+    )
+
+
+def _typed(found: list[Match], prefix: str) -> Match:
+    chosen = typed(found, prefix)
+    if len(chosen) == 1:
+        return chosen[0]
+    there = chosen or [one for one in found if 2 * len(one.named) >= len(found[0].named)]
+    raise SettingError(
+        "weights_prefix", f"one of {_shown_prefixes(there)} for this file", prefix, _shown_prefixes(there[:1])
+    )
+
+
+def _unfit(name: str, why: str, source: str) -> SettingError:
+    return SettingError("pretrained", f"weights that fit {name} ({why})", source, "FILE")
+
+
+def _is_finite(tensor: Tensor, own: Tensor) -> bool:
+    """Whether a tensor is finite in the number format of the encoder's own."""
+    return bool(torch.isfinite(tensor.to(own.dtype)).all())
+
+
+def _shown_prefixes(found: list[Match]) -> str:
+    return shown_names([one.prefix or "''" for one in found])
+
+
+def _under(prefix: str) -> str:
+    return f"under the prefix {shown_names([prefix])}" if prefix else "under their own names"
 
 
 def freeze_convolutions(encoder: nn.Module, trainable: Sequence[str]) -> None:
@@ -65,7 +136,7 @@ def freeze_convolutions(encoder: nn.Module, trainable: Sequence[str]) -> None:
     convolutions = {key: part for key, part in encoder.named_modules() if isinstance(part, nn.Conv2d)}
     for prefix in trainable:
         if not any(_below(key, prefix) for key in convolutions):
-            above = _some(sorted({key.rpartition(".")[0] or key for key in convolutions}), 20)
+            above = shown_names(sorted({key.rpartition(".")[0] or key for key in convolutions}), 20)
             raise SettingError("trainable_convolutions", f"a list of modules with convolutions ({above})", prefix)
     for key, convolution in convolutions.items():
         convolution.requires_grad_(any(_below(key, prefix) for prefix in trainable))
@@ -84,25 +155,42 @@ def _torchvisions(name: str) -> dict[str, Any]:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
         raise OSError(f"{weights.url} cannot be fetched ({error}); set pretrained=FILE to a copy") from error
+    except Exception:  # the file that was fetched, now or before, is damaged
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise OSError(f"the copy of {weights.url} in {folder} is damaged; delete it there to fetch it anew") from None
     return state
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Tensor]:
+    """All tensors in a file, by dotted names."""
+    if why := refusal(path):
+        raise SettingError("pretrained", _no_weights(why), str(path), "FILE")
     try:
         check_archive(path)
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             return load_file(path)
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise TypeError(f"no dictionary, but {type(state).__name__}")
-        return state
-    except OSError:
+        with open_regular(path) as stream:
+            if stream.read(len(ZIP)) == ZIP:
+                check_entries(stream)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
         raise
-    except Exception as error:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
-        said = str(error).splitlines()[0]
-        raise SettingError("pretrained", f"a file of weights ({said})", str(path), "FILE") from error
+    except OSError as error:
+        why = f"not readable: {error.strerror or error}"
+        raise SettingError("pretrained", _no_weights(why), str(path), "FILE") from error
+    except Exception:  # what PyTorch raises for a damaged file or one with code in it is not listed anywhere
+        raise SettingError(
+            "pretrained", _no_weights(damage(path)), str(path), "FILE"
+        ) from None  # it advises to unpickle
+    if not isinstance(state, dict):
+        raise SettingError(
+            "pretrained", _no_weights(f"no dictionary, but {type(state).__name__}; {ALONE}"), str(path), "FILE"
+        )
+    try:
+        return tensors_in(state)
+    except ValueError as error:
+        raise SettingError("pretrained", _no_weights(str(error)), str(path), "FILE") from error
 
 
-def _some(names: Iterable[str], most: int = SHOWN) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def _no_weights(why: str) -> str:
+    return f"a file of weights (this one: {why})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from lt_bench.errors import SettingError
 from lt_bench.models.resnet import resnet50
 
+# What other code calls parts of these networks, with either word for the shortcut.
+_LAYERS = {"stem.0.": "conv1.", "stem.1.": "bn1.", **{f"stages.{n}.": f"layer{n + 1}." for n in range(4)}}
+OTHER_NAMES = (_LAYERS, {**_LAYERS, ".shortcut.": ".downsample."})
 Initialisation = Literal["kaiming_fan_in", "kaiming_fan_out", "default"]
 Shortcut = Literal["padding", "projection"]
 
@@ -59,6 +62,8 @@ class CifarResNet(nn.Module):
     ``blocks`` and ``widths`` have one entry per stage; every stage but the first halves the resolution. Convolutions
     start from ``initialisation`` (Kaiming normal for ReLU, or PyTorch's default), batch-norm from weight 1, bias 0.
     """
+
+    other_names: ClassVar[tuple[dict[str, str], ...]] = OTHER_NAMES
 
     def __init__(
         self, blocks: Sequence[int], widths: Sequence[int], shortcut: Shortcut, initialisation: Initialisation

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
@@ -16,6 +15,7 @@ from lt_bench.config.signatures import class_attribute
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
+from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
 
@@ -140,14 +140,19 @@ def _input_pool(config: Config) -> Iterator[str]:
 
 
 def _pretrained(config: Config) -> Iterator[str]:
-    name, pretrained = config.backbone["name"], config.backbone.get("pretrained")
+    backbone = config.backbone
+    name, pretrained = backbone["name"], backbone.get("pretrained")
     if pretrained == "torchvision" and name not in TORCHVISION:
         yield (
             f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
             "backbone.pretrained=FILE"
         )
-    elif pretrained is not None and pretrained != "torchvision" and not Path(pretrained).expanduser().is_file():
-        yield f"backbone.pretrained={pretrained}: no such file; set it to a file of weights, or to torchvision"
+    elif pretrained not in (None, "torchvision") and (why := refusal(located(pretrained))):
+        yield f"backbone.pretrained={pretrained}: {why}; set backbone.pretrained=FILE"
+    if pretrained in (None, "torchvision"):
+        for key in ("weights_prefix", "weights_partial"):
+            if backbone.get(key):
+                yield f"backbone.{key} is for a file of weights, and there is none; set backbone.pretrained=FILE"
 
 
 def _optimizers(config: Config) -> Iterator[str]:

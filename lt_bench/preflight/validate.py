@@ -51,8 +51,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     if problems := list(foreign_references(composed)):
         raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    always = (_named_optimizers, _untrusted, _misplaced, out_of_range, wrong_requests)
-    checks = always if frozen else (*always, incompatible)
+    first, then = (_named_optimizers, _untrusted), (_misplaced, out_of_range, wrong_requests)
+    checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible)
     for find in checks:
         problems = list(find(config))
         if problems:
@@ -110,6 +110,34 @@ def _no_value(key: str) -> str:
 def _untrusted(config: Config) -> Iterator[str]:
     """Classes and functions that nobody has asked to run, before anything else is said of them."""
     yield from untrusted(flat(plain(config)), config.trust)
+
+
+def _quirks_of_other_classes(config: Config) -> Iterator[str]:
+    """Keys that the official form of a method sets and that the classes here, those of another recipe, do not take."""
+    name = str(config.method.get("name"))
+    bare, official = name.removesuffix("_gh") if config.method.get("harmonization") else name, groups()["quirks"]
+    if config.fidelity != "official" or f"{bare}_official" not in official:
+        return
+    text = (files("lt_bench.conf") / "quirks" / f"{bare}_official.yaml").read_text(encoding="utf-8")
+    tree: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    strange, classes = [], dict[str, None]()
+    for key in flat(tree):
+        place, _, parameter = key.rpartition(".")
+        values = node(config, place)
+        target = values.get("_target_") if place in TARGETS and isinstance(values, dict) else None
+        try:
+            if isinstance(target, str) and parameter in values and parameter not in _keys_of_class(place, target):
+                strange.append(key)
+                classes[target.rpartition(".")[2]] = None
+        except TargetError:
+            continue  # said with all that is wrong with it
+    if strange:
+        forms = (choice.removesuffix("_official") for choice in official)
+        or_else = "".join(f", or method={other}, which has its own" for other in forms if other.startswith(f"{bare}_"))
+        yield (
+            f"fidelity=official: what the authors' code of method={name} does with {', '.join(strange)} is not for "
+            f"{', '.join(classes)}, which dataset={config.dataset.name} has here; set fidelity=clean{or_else}"
+        )
 
 
 def _misplaced(config: Config) -> Iterator[str]:

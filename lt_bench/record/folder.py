@@ -8,8 +8,9 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
@@ -29,7 +30,10 @@ from lt_bench.record.record import RunRecord, read_record
 
 LOCK = "lock"
 ENVIRONMENT, EARLIER = "environment.json", "earlier"  # versions that a run was trained under before those of today
-PACKAGES = ("torch", "numpy", "scikit-learn", "hydra-core", "omegaconf")
+# What decides pixels, initial weights and values of a config; of the last, networks of those alone who have it.
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "hydra-core", "omegaconf")
+NETWORKS = "timm"
+BEGUN = "begun_with"  # in environment.json: what was asked for when the run began
 
 
 class RunFolder:
@@ -84,12 +88,24 @@ class RunFolder:
         earlier = read_json(self.path / ENVIRONMENT).get(EARLIER)
         return earlier if isinstance(earlier, list) else []
 
+    def begun_with(self, name: str, value: int | None, goes_on: bool) -> int | None:
+        """What stood for ``name`` when the run began: ``value``, unless it ``goes_on`` and had another one then."""
+        values = read_json(self.path / ENVIRONMENT)
+        begun = values.get(BEGUN)
+        if goes_on and isinstance(begun, dict) and isinstance(before := begun.get(name, ""), (int, type(None))):
+            return before
+        if self.writes:
+            write_json(self.path / ENVIRONMENT, {**values, BEGUN: {name: value}})
+        return value
+
     def _write_environment(self) -> None:
         """Write environment.json; a checkpoint that other versions left is said, and they are kept in it."""
         now, path = environment(), self.path / ENVIRONMENT
+        begun = read_json(path).get(BEGUN)
         if any(self.path.glob("checkpoint*.pt")):
             before, earlier = read_json(path), self.earlier_versions()
-            before.pop(EARLIER, None)
+            for key in (EARLIER, BEGUN):
+                before.pop(key, None)
             if changed := [key for key in now if key in before and before[key] != now[key]]:
                 words = ", ".join(f"{key} {before[key]} -> {now[key]}" for key in changed)
                 print(
@@ -99,7 +115,7 @@ class RunFolder:
                 )
                 earlier = [*earlier, before]
             now |= {EARLIER: earlier} if earlier else {}
-        write_json(path, now)
+        write_json(path, now | ({} if begun is None else {BEGUN: begun}))
 
     def _acquire(self) -> None:
         waiting = None if self.wait is None else partial(self.wait, self.identity)
@@ -125,6 +141,8 @@ def finished(output_dir: str, identity: str) -> tuple[RunRecord, Path] | None:
 def environment() -> dict[str, Any]:
     """Versions, machine and, for a checkout, the commit and a hash of the changes to it."""
     found: dict[str, Any] = {name: _version(name) for name in PACKAGES}
+    with suppress(PackageNotFoundError):
+        found[NETWORKS] = _version(NETWORKS)
     found |= {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     return {**found, **code_version()}
 

@@ -23,10 +23,11 @@ from lt_bench.data.content import look
 from lt_bench.data.files.digests import UNREADABLE, digests
 from lt_bench.data.splits.list_files import STAGE_ONE, checksums, probe_list
 from lt_bench.errors import UsageError
+from lt_bench.models.weight_files import located
 from lt_bench.preflight.validate import TARGETS
 from lt_bench.record import own_code
 
-PRETRAINED = "backbone.pretrained"
+PRETRAINED, PREFIX = "backbone.pretrained", "backbone.weights_prefix"
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
@@ -66,6 +67,8 @@ def identity_values(config: Config) -> dict[str, Any]:
         del values[PROBE_LIST]
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _weights(pretrained)
+    if prefix := values.get(PREFIX):
+        values[PREFIX] = prefix.strip(".")
     return {
         key: "given" if key in GIVEN else value
         for key, value in sorted((values | _content(config) | _checksums(config) | own_code.versions(config)).items())
@@ -83,7 +86,7 @@ def _weights(pretrained: str) -> str:
     """Which weights: a file counts by what is in it, wherever it lies."""
     if pretrained == "torchvision":
         return pretrained
-    path = Path(pretrained).expanduser().absolute()
+    path = located(pretrained).absolute()
     (found,) = digests(str(path.parent), [path.name], shown=False)
     if found.sha256 == UNREADABLE:
         raise UsageError(f"{PRETRAINED}={pretrained} cannot be read; set {PRETRAINED}=FILE")

@@ -13,34 +13,45 @@ from lt_bench.engine.random import derived_seed
 from lt_bench.errors import keyed
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.pool import build_encoder
-from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
+from lt_bench.models.pretrained import Loaded, freeze_convolutions, load_pretrained
 from lt_bench.preflight.build import build
 
 
-def new_method(config: Config, data: Data, device: torch.device) -> Method:
-    """The method of stage one on a device; raises UsageError."""
+def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method, Loaded | None]:
+    """The method of stage one on a device, and what was loaded into its encoder; raises UsageError."""
     _seed(config, StageName.ONE)
-    encoder = new_encoder(config)
+    encoder, loaded = new_encoder(config)
     info = TrainInfo(data.train.labels, config.dataset.num_classes, config.train.epochs)
     method: Method = build(config.method, "method", encoder, info)
     if config.compile:
         for part in method.modules():  # in place, so that the names in the state do not change
             if part is method.encoder or isinstance(part, MomentumEncoder):
                 part.compile()
-    return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method.to(device, memory_format=torch.channels_last), loaded  # type: ignore[call-overload]
 
 
-def new_encoder(config: Config) -> nn.Module:
-    """The backbone with its pretrained and frozen weights, behind the pooling of its input; raises UsageError."""
-    backbone = config.backbone
+def new_encoder(config: Config) -> tuple[nn.Module, Loaded | None]:
+    """The backbone with its pretrained and frozen weights, behind the pooling of its input, and what was loaded.
+
+    Raises UsageError.
+    """
+    backbone, loaded = config.backbone, None
     encoder: nn.Module = build(backbone, "backbone")
     pretrained, trainable = backbone.get("pretrained"), backbone.get("trainable_convolutions")
     with keyed("backbone"):
         if pretrained is not None:
-            load_pretrained(encoder, pretrained, backbone["name"])
+            how = backbone.get("weights_prefix"), backbone.get("weights_partial", False)
+            loaded = load_pretrained(encoder, pretrained, backbone["name"], *how)
         if trainable is not None:
             freeze_convolutions(encoder, trainable)
-        return build_encoder(encoder, backbone.get("input_pool", 1))
+        return build_encoder(encoder, backbone.get("input_pool", 1)), loaded
+
+
+def remark_on_weights(config: Config, loaded: Loaded) -> str:
+    """A line on what was loaded, with what to type where another network of the file is meant."""
+    others = [f"backbone.weights_prefix={prefix}" for prefix in loaded.others]
+    also = f"; others in it are taken with {' or '.join(others)}" if others else ""
+    return f"backbone.pretrained={config.backbone['pretrained']}: {loaded}{also}"
 
 
 def new_rule(

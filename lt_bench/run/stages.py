@@ -29,16 +29,16 @@ from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
-from lt_bench.errors import DataError, Interrupted, NonFiniteLoss, keyed
+from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.features import FEATURES, Features, save_features
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
-from lt_bench.record.identity import is_probe, probe_lists, stage_one_id
+from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, SAME_IMAGES, RunRecord
-from lt_bench.run.build import build, new_method, new_rule
+from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 
 
@@ -59,7 +59,9 @@ class Runner:
         provenance = (
             {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         )
+        self._identity: str | None = None  # of what is carried out
         self._threads_said: int | None = None
+        self._asked: threads.Asked | None = None  # threads of a stage two whose run was begun before
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
@@ -88,6 +90,7 @@ class Runner:
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
         folder.status("running")
+        self._identity = folder.identity
         try:
             manifest, facts = folder.path / "split.json", self._manifest(folder)
             if manifest.exists():
@@ -132,6 +135,8 @@ class Runner:
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)
+            goes_on = bool(done) or any(stage_one_folder.path.glob("checkpoint*.pt"))
+            self._asked = self._asked_first(folder, goes_on)
             first = done[0] if done else self.run_stage(stage_one_folder, self.stage_one)
         return self.stage_two(folder, stage_one_folder.path, first)
 
@@ -154,8 +159,14 @@ class Runner:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
         config = self.config
         stage_one = self._new_method()
-        state = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
-        stage_one.load_state_dict(checkpoint.result(state))
+        weights = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
+        try:
+            stage_one.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:  # other names and shapes, or none
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            what = f"{stage_one_folder / CHECKPOINT} does not fit this run ({checkpoint.one_line(error)})"
+            raise CheckpointError(f"{what}; delete {stage_one_folder} to train stage one anew") from error
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
         self._set_threads(folder, StageName.TWO, stage_one, training or config.train)
@@ -247,11 +258,18 @@ class Runner:
         if self.processes.rank == 0:
             kept = checkpoint.threads(folder.path / CHECKPOINT)
             images //= self.processes.world_size
-            chosen, why = threads.choose(self.config, method.encoder, images, self.device, self.others, kept)
+            asked = self._asked if name is StageName.TWO else None
+            chosen, why = threads.choose(self.config, method.encoder, images, self.device, self.others, kept, asked)
             if chosen != self._threads_said:
                 print(f"{name.value}: threads {chosen} ({why}); {waiting()}")
                 self._threads_said = chosen
         torch.set_num_threads(distributed.from_rank0(chosen, self.device))
+
+    def _asked_first(self, folder: RunFolder, goes_on: bool) -> threads.Asked | None:
+        """The threads that were asked for when the run began, where it was killed and goes on; None where it begins."""
+        now = threads.asked_for(self.config)
+        first = folder.begun_with("threads_asked", now.number, goes_on)
+        return None if first == now.number else threads.Asked(first, "as this run was started with")
 
     def _context(self, stream: str, source: ImageSource, method: Method) -> EngineContext:
         seed = derived_seed(self.config.seed, stream)
@@ -260,7 +278,15 @@ class Runner:
         return context
 
     def _new_method(self) -> Method:
-        return new_method(self.config, self.data, self.device)
+        """A method with its initial weights; what those of a file are is said once, and stands in the records."""
+        method, loaded = new_method(self.config, self.data, self.device)
+        if loaded and self._identity and self._identity not in identities(self.config):
+            raise DataError("the file of weights changed before it was read; start it again, it is another run now")
+        if loaded and "weights" not in self.circumstances.provenance:
+            self.circumstances.provenance["weights"] = loaded.recorded()
+            if self.processes.rank == 0:
+                print(f"lt_bench: note: {printable(remark_on_weights(self.config, loaded))}", file=sys.stderr)
+        return method
 
     def _describe(
         self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]

@@ -92,6 +92,18 @@ def test_epochs_in_an_experiment_are_the_recipes():
     assert lengths(config)["milestones"] == [90, 95] and config.train.recipe_epochs == 400
 
 
+@pytest.mark.parametrize("training", ["train", "stage_two.train"])
+def test_the_length_of_a_recipe_alone_says_nothing(training):
+    with pytest.raises(UsageError) as caught:
+        settled(*LDAM, "stage_two=cb", f"{training}.recipe_epochs=100")
+    assert str(caught.value) == (
+        f"{training}.recipe_epochs says how long the recipe is where other epochs are typed, and none are; add "
+        f"{training}.epochs=N, or leave it out"
+    )
+    same = settled(*LDAM, "stage_two=cb", f"{training}.recipe_epochs=null")
+    assert (same.budget.moved, same.train.recipe_epochs) == ([], None)
+
+
 @pytest.mark.parametrize(
     "experiment",
     ["fashion_controls", *(pytest.param(name, marks=pytest.mark.slow) for name in ("crt_large", "sbcl_imagenet"))],

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import re
+import traceback
 import zipfile
 
 import pytest
@@ -41,8 +42,10 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, capsys):
     torch.save({"model": Evil()}, tmp_path / "c.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Evil()))
     for name in ("c.pt", "raw.pt"):
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError, match="is damaged") as caught:
             checkpoint.load(tmp_path / name, CPU)
+        said = "".join(traceback.format_exception(caught.value))
+        assert "weights_only" not in said and ("Python objects in it: " in said) == (name == "c.pt")
     assert "executed" not in capsys.readouterr().out
 
 

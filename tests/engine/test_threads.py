@@ -78,7 +78,7 @@ def test_what_is_given_is_obeyed(tmp_path, monkeypatch):
 
 
 def test_a_resumed_stage_keeps_its_threads(tmp_path, monkeypatch, capsys):
-    """Whatever is asked for then; a stage that begins has what is asked for. Both stand in the record."""
+    """Whatever is asked for then; so does the stage after it. Both stand in the record."""
     words = ("method=ce", "stage_two=cb", "checkpoint.every_steps=1", "budget.max_steps_per_epoch=3")
     expected = results(*execute(tiny(tmp_path / "undisturbed", *words, "threads=2")))
     with monkeypatch.context() as patch, pytest.raises(Killed, match="stage one"):
@@ -86,19 +86,49 @@ def test_a_resumed_stage_keeps_its_threads(tmp_path, monkeypatch, capsys):
         execute(tiny(tmp_path / "killed", *words, "threads=2"))
     assert f"stage one: threads 2 (threads=2); {waiting()}\n" in capsys.readouterr().out
     record, folder = execute(tiny(tmp_path / "killed", *words, "threads=1"))
-    assert_identical(results(record, folder)["stage one"], expected["stage one"])
+    assert_identical(results(record, folder), expected)
     said = capsys.readouterr().out.splitlines()
-    assert [line.partition(";")[0] for line in said] == [
-        "stage one: threads 2 (as this stage was started with)", "stage two: threads 1 (threads=1)",
-    ]  # fmt: skip
-    assert (record.environment["threads"], record.environment["stage_one_threads"]) == (1, 2)
+    assert [line.partition(";")[0] for line in said] == ["stage one: threads 2 (as this stage was started with)"]
+    assert (record.environment["threads"], record.environment["stage_one_threads"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "after"), [("threads=2", "stage one"), (None, "stage one"), ("threads=2", "the first step")]
+)
+def test_a_stage_two_that_begins_after_a_kill_has_the_threads_that_its_run_began_with(
+    first, after, tmp_path, monkeypatch, capsys
+):
+    """Also where stage one was done when it was killed; not where nothing was left of it, and another run asks anew."""
+    words = ["method=ce", "checkpoint.every_steps=1", "budget.max_steps_per_epoch=3"]
+    begun = [*words, "stage_two=cb", *([first] if first else [])]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        if after == "stage one":
+            patch.setattr(Runner, "stage_two", killed)
+        else:
+            kill_after(patch, 1)
+        execute(tiny(tmp_path, *begun))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    capsys.readouterr()
+    record, _ = execute(tiny(tmp_path, *words, "stage_two=cb", "threads=3"))
+    lines = [line.partition(";")[0] for line in capsys.readouterr().out.splitlines()]
+    if after == "the first step":  # before it was saved
+        assert lines == ["stage one: threads 3 (threads=3)"]
+    else:
+        kept = "threads 2 (as this run was started with)" if first else "threads 1 (tiny network)"
+        assert lines == [f"stage two: {kept}"]
+    execute(tiny(tmp_path, *words, "stage_two=lws", "threads=4"))
+    assert "stage two: threads 4 (threads=4)" in capsys.readouterr().out
+
+
+def killed(*words):
+    raise Killed
 
 
 def test_work_during_stage_one_is_not_that_of_others_in_stage_two(tmp_path, monkeypatch):
     """Where images are read by processes of the run's own, they would be taken for others'."""
     seen, train = [], Runner._train
 
-    def choosing(config, encoder, images, device, others, kept):
+    def choosing(config, encoder, images, device, others, kept, asked):
         seen.append(others._start.wall)
         return threads.Threads(1, "")
 

@@ -94,7 +94,9 @@ def test_missing_arrays_and_pickles_are_refused(tmp_path: Path) -> None:
         load_predictions(tmp_path / "lacking.npz")
     names = np.array([{"a": 1}], dtype=object)
     np.savez(tmp_path / "pickled.npz", logits=LOGITS, labels=LABELS, train_counts=COUNTS, class_names=names)
-    with pytest.raises(ValueError, match=r"pickled\.npz.*allow_pickle=False"):
+    with pytest.raises(
+        ValueError, match=r"pickled\.npz.*class_names\.npy holds Python objects, which are not read; save"
+    ):
         load_predictions(tmp_path / "pickled.npz")
 
 

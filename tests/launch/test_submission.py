@@ -22,6 +22,7 @@ from lt_bench.files import write_json
 from lt_bench.launch import job
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze, label, read_json, thaw
+from lt_bench.models.weight_files import PICKLE
 from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import RunFolder, code_version
 from lt_bench.record.identity import stage_one_id
@@ -77,7 +78,7 @@ def test_paths_do_not_depend_on_where_the_job_starts(tmp_path, monkeypatch):
 
 def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights.pth").write_bytes(b"weights")
+    (tmp_path / "weights.pth").write_bytes(PICKLE)  # as weights begin
     overrides = ["dataset=imagenet_lt", "dataset.list_dir=lists", "dataset.packed=copy", "output_dir=here"]
     for weights, expected in (("weights.pth", str(tmp_path / "weights.pth")), ("torchvision", "torchvision")):
         (run,) = plan([*overrides, "backbone=resnet50", f"backbone.pretrained={weights}"])

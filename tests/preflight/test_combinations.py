@@ -112,6 +112,16 @@ def test_the_edge_of_a_range_is_in_it(word):
             ["method=simclr", "dataset=imagenet_lt", "fidelity=official"],
             "fidelity=official is what the authors' code of method=simclr does on CIFAR, and dataset=imagenet_lt is of",
         ),
+        (
+            ["method=sbcl", "dataset=imagenet_lt", "fidelity=official"],
+            "fidelity=official: what the authors' code of method=sbcl does with train.schedule.warmup_mode, "
+            "train.schedule.late_epochs is not for Cosine, which dataset=imagenet_lt has here; set fidelity=clean, or "
+            "method=sbcl_moco, which has its own",
+        ),
+        (
+            ["method=supcon", "dataset=inat18", "fidelity=official"],
+            "is not for Cosine, which dataset=inat18 has here; set fidelity=clean",
+        ),
         (["imbalance=native", "imbalance.profile=step"], "imbalance.profile=step shapes nothing without a factor"),
         (
             ["evaluation.split=validation"],

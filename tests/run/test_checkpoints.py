@@ -130,12 +130,13 @@ def test_another_runs_checkpoint_does_not_go_on(tmp_path, monkeypatch):
         execute(config)
 
 
-def test_other_versions_are_said_and_recorded(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("package", ["torch", "torchvision", "pillow"])  # weights, networks, pixels
+def test_other_versions_are_said_and_recorded(package, tmp_path, monkeypatch, capsys):
     config, path = killed(tmp_path, monkeypatch)
     now = record_folder.environment()
-    monkeypatch.setattr(record_folder, "environment", lambda: {**now, "torch": "99.0"})
+    monkeypatch.setattr(record_folder, "environment", lambda: {**now, package: "99.0"})
     record, _ = execute(config)
     said = capsys.readouterr().err
-    assert f"torch {now['torch']} -> 99.0" in said and f"delete {path.parent} and start anew" in said
+    assert f"{package} {now[package]} -> 99.0" in said and f"delete {path.parent} and start anew" in said
     (before,) = read_record(path.parent / "record.json").environment["earlier"]
     assert before == json.loads(json.dumps(now)) and "earlier" not in record.environment

@@ -119,7 +119,7 @@ def test_pickled_arrays_are_refused(tmp_path):
     write(tmp_path, lists())
     (tmp_path / "split1" / "train.txt").unlink()
     np.save(tmp_path / "split1" / "train.npy", np.array([1, None]), allow_pickle=True)
-    assert "train.npy: Object arrays cannot be loaded" in said(tmp_path)
+    assert "train.npy: it holds Python objects, which are not read" in said(tmp_path)
 
 
 def test_all_problems_are_said_at_once(tmp_path):

@@ -6,6 +6,7 @@ from lt_bench.files import read_json, write_json
 from lt_bench.launch.planning import identity_cache
 from lt_bench.launch.planning.identity_cache import cache_identities, cached_identities, fingerprint
 from lt_bench.launch.planning.plan import plan
+from lt_bench.models.weight_files import PICKLE
 
 OVERRIDES = ["method=ce,sbcl", "stage_two=cb", "seed=1,2"]
 
@@ -68,7 +69,7 @@ def test_runs_with_classes_of_the_user_are_not_cached(tmp_path, monkeypatch):
 
 
 def test_runs_that_depend_on_files_of_the_user_are_not_cached(tmp_path):
-    (tmp_path / "weights.pth").write_bytes(b"weights")
+    (tmp_path / "weights.pth").write_bytes(PICKLE)  # as weights begin
     cached(tmp_path, "method=ce", f"backbone.pretrained={tmp_path / 'weights.pth'}", "backbone=resnet18")
     assert not (tmp_path / "launch").exists()
 
