@@ -111,11 +111,17 @@ def read_text(path: str | Path, most: int = MOST) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A value from JSON; ValueError where it is none, also for one that is nested too deeply."""
+    """A value from JSON; ValueError where it is none, is nested too deeply, or has whole numbers of over 64 bits."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > 20 or (number := int(digits)).bit_length() > 64:  # no array, table or seed could hold it
+        raise ValueError(f"{digits[:20]}... is too large a number")
+    return number
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ pytest_plugins = ["helpers.golden_count"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 wait_briefly()
+# what hypothesis keeps stays out of the checkout
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gettempdir(), "lt_bench-hypothesis"))
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["LT_BENCH_CACHE"] = tempfile.mkdtemp(prefix="lt_bench-cache-")
     atexit.register(shutil.rmtree, os.environ["LT_BENCH_CACHE"], ignore_errors=True)

@@ -148,9 +148,11 @@ def test_parts_name_their_parameters_and_no_keys_of_a_config(room):
 # Where a ValueError becomes an error with an owner, because what raises it is known: a parser of a user's own words,
 # or a format of files. Anywhere else it would hide a defect.
 MENDED = {
+    "lt_bench.config.conf": "YAML, on a file of conf/",
     "lt_bench.config.compose": "Hydra's parser of an override, and values of another kind",
     "lt_bench.config.signatures": "Python's parser, on a module that a config names",
     "lt_bench.data.files.image_file": "Pillow, on a file",
+    "lt_bench.data.files.packed": "the index of a packed copy",
     "lt_bench.data.sources.cifar": "the parts of an archive",
     "lt_bench.data.sources.fashion_mnist": "an idx file",
     "lt_bench.data.sources.lists": "a list of images",

@@ -13,6 +13,7 @@ import pytest
 
 from lt_bench.files import (
     atomic_writer,
+    parse_json,
     read_array,
     read_arrays,
     read_bytes,
@@ -160,3 +161,10 @@ def test_a_header_too_long_is_refused_without_advice_to_unpickle(tmp_path: Path)
         with pytest.raises(ValueError, match="has a damaged header, or one that is too long") as caught:
             read(tmp_path / name)
         assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("digits", [str(2**64), str(-(2**64)), "1" * 30, "9" * 10_000])
+def test_numbers_that_no_array_holds_are_no_json(digits):
+    with pytest.raises(ValueError, match="too large a number"):
+        parse_json(f'{{"a": [{digits}]}}')
+    assert parse_json(f"[{2**64 - 1}, {-(2**63)}]") == [2**64 - 1, -(2**63)]

@@ -16,6 +16,8 @@ from lt_bench.record.record import RunRecord
 
 from .plan import PlannedRun
 
+SECONDS = ("seconds", "stage_one_seconds")
+
 
 class Estimate(NamedTuple):
     """GPU-hours (CPU-hours where no GPU is used) of the runs with similar records, and how many runs have none."""
@@ -42,7 +44,7 @@ def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], rec
     two and budget. Seconds count once per process; of a GPU that several runs share, each run counts its part.
     """
     known: dict[Any, list[RunRecord]] = defaultdict(list)
-    for record in (one for one in records if one.kind == "run"):
+    for record in (one for one in records if one.kind == "run" and {*SECONDS, "device"} <= one.cost.keys()):
         for key in (record.setting_id, _kind(record)):
             known[key].append(record)
     hours, unknown, used, counted = 0.0, 0, set[str](), set[str]()
@@ -52,10 +54,10 @@ def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], rec
             unknown += 1
             continue
         used |= {record.run_id for record in similar}
-        hours += _share(run.config.launch) * _median(similar, "seconds") / 3600
+        hours += _share(run.config.launch) * _median(similar, SECONDS[0]) / 3600
         if not stage_one_done[run.stage_one] and run.stage_one not in counted:
             counted.add(run.stage_one)
-            hours += _share(run.config.launch) * _median(similar, "stage_one_seconds") / 3600
+            hours += _share(run.config.launch) * _median(similar, SECONDS[1]) / 3600
     devices = {record.cost["device"] for record in records if record.run_id in used}
     return Estimate(hours, len(used), unknown, ", ".join(sorted(devices)))
 

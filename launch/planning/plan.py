@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
-from lt_bench.config.compose import compose, groups, parse, shown
+from lt_bench.config.compose import compose, groups, parse, references, shown
 from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config
+from lt_bench.config.sweeps import MOST_RUNS
 from lt_bench.data.content import looked_at_once
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
@@ -105,22 +107,36 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     """
     typed = parse(overrides)
     keys = [override.key_or_group for override in typed]
-    combinations = []
-    for texts in itertools.product(*map(_values, typed)):
+    combinations: list[list[str]] = []
+    for texts in _every(typed, 0):
         one_run = [text for key, text in zip(keys, texts, strict=True) if key != "sweep"]
         sources = [text for key, text in zip(keys, texts, strict=True) if key in ("experiment", "sweep")]
         for grid in _grids(tuple(sources)):
             axes = parse(f"{key}={shown(value)}" for key, value in grid.items() if key not in keys)
             # the overrides of one run contain no grid, even where its experiment has some
             end = [*one_run, "sweep=[]"] if grid or "sweep" in keys else one_run
-            combinations += [[*values, *end] for values in itertools.product(*map(_values, axes))]
+            combinations += [[*values, *end] for values in _every(axes, len(combinations))]
     return combinations
+
+
+def _every(axes: Sequence[Override], before: int) -> Iterator[tuple[str, ...]]:
+    """Every combination of values; raises UsageError where they are too many, with those ``before`` them."""
+    values = list(map(_values, axes))
+    if before + (count := math.prod(map(len, values))) > MOST_RUNS:
+        raise UsageError(
+            f"the sweep names {before + count:,} runs or more, and takes {MOST_RUNS:,}; give shorter lists"
+        )
+    return itertools.product(*values)
 
 
 @cache
 def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
     """The grids of an experiment; a single empty one where it has none."""
-    grids: Any = OmegaConf.to_container(compose(sources).sweep) if sources else []
+    with references():
+        sweep = compose(sources).sweep if sources else []
+        grids: Any = OmegaConf.to_container(sweep) if isinstance(sweep, ListConfig) else sweep
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise UsageError("a sweep is a list of grids, each with keys and their values: sweep=[{seed:'1,2'}]")
     return grids or [{}]
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from importlib.resources import files
-
-from omegaconf import OmegaConf
 
 from lt_bench.config.compose import about, groups
+from lt_bench.config.conf import values_of
 
 HEAD = """\
 lt_bench: long-tailed visual recognition, one command per run
@@ -73,7 +71,7 @@ def help_text() -> str:
 def _default(group: str) -> str:
     if group in SUGGESTED:
         return f"as the {SUGGESTED[group]} suggests"
-    listed = OmegaConf.create((files("lt_bench.conf") / "config.yaml").read_text(encoding="utf-8")).defaults
+    listed = values_of("config")["defaults"]
     return "default " + next(entry[group] for entry in listed if group in entry)
 
 

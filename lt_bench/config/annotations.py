@@ -5,7 +5,13 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word"}
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a word",
+    "dict": "keys with their values",
+}
 LISTS = ("Sequence", "list", "tuple", "List", "Tuple")
 
 

@@ -7,18 +7,20 @@ import copy
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
+from lt_bench.config.conf import text_of
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
 from lt_bench.config.recipes import (
@@ -34,6 +36,7 @@ from lt_bench.config.recipes import (
 )
 from lt_bench.config.schema import flat
 from lt_bench.config.signatures import TargetError, parameters
+from lt_bench.config.sweeps import impossible
 from lt_bench.errors import UsageError
 
 OWN_CHOICES = (
@@ -70,6 +73,21 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override():
             raise UsageError(f"{override.input_line} names several runs; add -m for a sweep")
+    with references():
+        return _composed(parsed)
+
+
+@contextmanager
+def references() -> Iterator[None]:
+    """A block in which a reference that leads nowhere, or back to itself, is a UsageError that names its key."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        key, said = error.full_key, str(error).partition("\n")[0]
+        raise UsageError(f"{key}: {said}; set {key}=VALUE" if key else f"{said}; type the value itself") from error
+
+
+def _composed(parsed: Sequence[Override]) -> DictConfig:
     set_here = [override for override in parsed if _sets(override)]
     typed = [leaf for one in set_here for leaf in leaves(one.key_or_group, one.value())]
     for key, _ in typed:  # before the files are read, so that a mistyped key is answered at once
@@ -135,13 +153,13 @@ def _parse_one(word: str) -> Override:
         override = OverridesParser.create().parse_override(word)
         if not override.key_or_group:
             raise ValueError("no key")
-        if isinstance(value := override.value(), RangeSweep) and value.step == 0:
-            raise ValueError("a step of nothing")
     except (HydraException, ValueError) as error:
         raise UsageError(
             f"cannot read {word!r}: write key=value, for example seed=1; a value with spaces or any of =,:()[]{{}} "
             """goes in two pairs of quotes, for example output_dir='"a,b"'"""
         ) from error
+    if wrong := impossible(override.value()):
+        raise UsageError(f"{word}: {wrong}")
     _check(override)
     return override
 
@@ -171,9 +189,10 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
     """The config of some choices of groups, never changed; raises UsageError for a file that does not fit."""
     try:
         return merged(choices)
-    except (HydraException, LayerError, OmegaConfBaseException) as error:
-        said = " ".join(f"{error} {error.__cause__ or ''}".split())
-        if key := getattr(error.__cause__, "full_key", None):
+    except LayerError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        said = " ".join(f"{error} {cause or ''}".split())
+        if key := getattr(cause, "full_key", None):
             try:
                 annotation_of(key)  # where a file has an unknown key, this names those that there are
             except UsageError as unknown:
@@ -183,6 +202,8 @@ def _merged(choices: tuple[str, ...]) -> DictConfig:
 
 def _trust(config: DictConfig, files_alone: DictConfig) -> None:
     """Add the files in the current folder that the config names to what is trusted; refuse words that are none."""
+    if not isinstance(config.trust, ListConfig):  # but what a reference brings
+        raise UsageError(wrong_kind("trust", config.trust, annotation_of("trust")))
     problems = list(trust.wrong_names(config.trust))
     if files_alone.trust:
         problems.append("trust: what is trusted is typed, and stands in no file; take it out of conf/")
@@ -240,7 +261,7 @@ def _takes(target: Any, parameter: str) -> bool:
 
 
 def _text(group: str, choice: str) -> str:
-    return (files("lt_bench.conf") / group / f"{choice}.yaml").read_text(encoding="utf-8")
+    return text_of(f"{group}/{choice}")
 
 
 def _sets(override: Override) -> bool:

@@ -6,6 +6,7 @@ counted in epochs is multiplied by typed / recipe's epochs, unless it is typed a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -38,7 +39,7 @@ def epochs(count: float, *, _node_: Node, _root_: DictConfig) -> int:
     stage = stage_of(key)
     training = OmegaConf.select(_root_, stage.training)
     if key == f"{stage.training}.epochs" or training is None:
-        return _rounded(count * _root_.budget.epoch_scale)
+        return _rounded(count * _scale(_root_))
     moved, of = _rounded(_scaled(count, training, _root_)), _recipe_epochs(training)
     inside = _root_.budget.rescale and of is not None and count < of
     return min(moved, max(1, training.epochs - 1)) if inside else moved
@@ -83,7 +84,7 @@ def stretch(config: DictConfig, recipes: dict[StageName, int | None], typed: Ite
                 f"{stage.training}.epochs=N, or leave it out"
             )
         try:
-            usual = training.epochs == _rounded(recipe * config.budget.epoch_scale)
+            usual = training.epochs == _rounded(recipe * _scale(config))
         except OmegaConfBaseException:  # no value, or a reference to nothing: the preflight says so
             continue
         if not usual or "recipe_epochs" in named:
@@ -110,10 +111,15 @@ def _references(node: Any, key: str) -> Iterator[str]:
 
 def _scaled(count: float, training: DictConfig | None, root: DictConfig) -> float:
     if training is None or training.recipe_epochs is None or not root.budget.rescale:
-        scale: float = root.budget.epoch_scale
-        return count * scale
+        return count * _scale(root)
     typed: int = training.epochs
     return count * typed / training.recipe_epochs
+
+
+def _scale(root: DictConfig) -> float:
+    """The factor of the budget; 1 for what is no number, which the preflight refuses under its own key."""
+    scale: float = root.budget.epoch_scale
+    return scale if math.isfinite(scale) else 1.0
 
 
 def _recipe_epochs(training: DictConfig) -> int | None:

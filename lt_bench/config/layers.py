@@ -6,9 +6,9 @@ import copy
 import re
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
+import yaml  # type: ignore[import-untyped]
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -17,9 +17,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
+from lt_bench.config.conf import check_all, is_file, text_of, values_of
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
-from lt_bench.config.yaml_text import check_size
+from lt_bench.config.yaml_text import TooManyValues, check_size
+from lt_bench.errors import UsageError
 
 # In a file, what the files before it gave the same key: a component adds to the name of its method.
 FORMER = "${former:}"
@@ -32,7 +34,7 @@ class Layer(NamedTuple):
     values: Any
 
 
-class LayerError(ValueError):
+class LayerError(UsageError):
     """A file that does not fit those before it."""
 
 
@@ -40,7 +42,7 @@ class LayerError(ValueError):
 def merged(choices: tuple[str, ...]) -> DictConfig:
     """The config of some choices of groups (group=choice), without single values; never changed, because it is kept.
 
-    Raises LayerError, with OmegaConf's error as its cause, for a file that does not fit the schema; HydraException.
+    Raises LayerError, with OmegaConf's error as its cause, for a file that does not fit the schema.
     """
     config = OmegaConf.create()
     for layer in layers(choices):
@@ -59,31 +61,40 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
 
 @cache
 def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
-    """The schema and the files of some choices, the weakest first; raises HydraException."""
+    """The schema and the files of some choices, the weakest first; raises LayerError for files that do not fit."""
     register()
     _check_sizes(choices)
-    with initialize_config_module("lt_bench.conf", version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        found = loader.compute_defaults_list("config", list(choices), RunMode.RUN).defaults
+    try:
+        with initialize_config_module("lt_bench.conf", version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            found = loader.compute_defaults_list("config", list(choices), RunMode.RUN).defaults
+    except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
+        check_all()
+        raise LayerError(" ".join(str(error).split())) from error
     ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
     return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
 
 
 def _check_sizes(choices: Iterable[str]) -> None:
     for name in (word.replace("=", "/", 1) for word in choices):
-        file = files("lt_bench.conf") / f"{name}.yaml"
         try:
-            if file.is_file():
-                check_size(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            if is_file(name):
+                check_size(text_of(name))
+        except TooManyValues as error:
             raise LayerError(f"In '{name}': {error}") from None
+        except yaml.YAMLError:
+            values_of(name)
+            raise
 
 
 @cache
 def default_choices() -> dict[str, str]:
     """The choice of every group that has one for all runs, as conf/config.yaml lists them."""
-    text = (files("lt_bench.conf") / "config.yaml").read_text(encoding="utf-8")
-    return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))
+    found = dict(re.findall(r"^  - (\w+): (\w+)", text_of("config"), re.MULTILINE))
+    for group in ("method", "dataset"):
+        if group not in found:
+            raise LayerError(f"conf/config.yaml: its defaults name no {group}; write - {group}: NAME")
+    return found
 
 
 def _choose_optimizer(config: DictConfig, key: str, values: Any) -> None:
@@ -125,11 +136,10 @@ def renew(config: DictConfig, key: str, target: Any) -> set[str]:
 @cache
 def _values(name: str, package: str) -> Any:
     """What a file sets, under the package it is meant for; the schema as it is."""
-    file = files("lt_bench.conf") / f"{name}.yaml"
-    if not file.is_file():
+    if not is_file(name):
         node = ConfigStore.instance().load(f"{name}.yaml").node
         return node if OmegaConf.get_type(node) is not dict else OmegaConf.to_container(node)
-    values: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    values = values_of(name)
     values.pop("defaults", None)
     for part in reversed(package.split(".") if package else []):
         values = {part: values}

@@ -7,8 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from lt_bench.config.conf import values_of
 from lt_bench.config.settings import Setting
 
 SGD, ADAM = "torch.optim.SGD", "torch.optim.Adam"
@@ -60,10 +59,7 @@ def of_name(name: Any) -> dict[str, Any]:
     """The class and the values in the file of a name; empty for a name that has none."""
     if name not in names():
         return {}
-    text = (files("lt_bench.conf") / "optimizer" / f"{name}.yaml").read_text(encoding="utf-8")
-    values = OmegaConf.to_container(OmegaConf.create(text))
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return values_of(f"optimizer/{name}")
 
 
 def resolved(node: Mapping[str, Any]) -> dict[str, Any]:

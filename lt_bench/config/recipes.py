@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from lt_bench.config.conf import is_file, text_of
 from lt_bench.errors import UsageError
 
 # Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
@@ -27,13 +28,13 @@ class TakenFrom(NamedTuple):
 @cache
 def taken_from() -> dict[str, TakenFrom]:
     """The recipes without a file of their own, by name; raises UsageError for a line that is none of them."""
-    text = (files("lt_bench.conf") / "recipes.yaml").read_text(encoding="utf-8")
+    text = text_of("recipes")
     found: dict[str, TakenFrom] = {}
     for line in re.findall(r"^\w.*(?:\n  # .+)*", text, re.MULTILINE):
         read = re.fullmatch(r"(\w+): +([\w/]+) +# *(.+)", line.replace("\n  #", ""))
         if not read or read[1] in found or read[1] in names_in("recipe"):
             raise UsageError(f"conf/recipes.yaml: {line!r} is not a new name, a recipe and why: NAME: RECIPE  # why")
-        if not (files("lt_bench.conf") / "recipe" / f"{read[2]}.yaml").is_file():
+        if not is_file(f"recipe/{read[2]}"):
             raise UsageError(f"conf/recipes.yaml: {read[1]}: there is no conf/recipe/{read[2]}.yaml")
         found[read[1]] = TakenFrom(read[2], read[3])
     return found
@@ -42,8 +43,7 @@ def taken_from() -> dict[str, TakenFrom]:
 @cache
 def short_for(method: str) -> dict[str, str]:
     """The choices, by group, that a method's file stands for if it is no more than a short name; else nothing."""
-    file = files("lt_bench.conf") / "method" / f"{method}.yaml"
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    text = text_of(f"method/{method}") if is_file(f"method/{method}") else ""
     found = re.search(r"^short_for: *\{(.+)\} *(?:#.*)?$", text, re.MULTILINE)
     return dict(re.findall(r"(\w+): (\w+)", found[1])) if found else {}
 

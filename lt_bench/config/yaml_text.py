@@ -13,24 +13,32 @@ MOST_VALUES = 100_000  # in a text, with those of a part that is repeated by nam
 _MAYBE_ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*\S", re.MULTILINE)
 
 
+class TooManyValues(ValueError):
+    """A YAML text whose values, with those that it repeats by name, are more than anybody writes."""
+
+
 def parse_yaml(text: str) -> Any:
     """The values in a YAML text, references as they stand; ValueError where it is none or ``check_size`` refuses it."""
     try:
         check_size(text)
         return OmegaConf.to_container(OmegaConf.create(text))
-    except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
-        raise ValueError(f"no YAML ({str(error).splitlines()[0]})") from error
+    except TooManyValues:
+        raise
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError, AssertionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        said = f"line {mark.line + 1}: {error.problem}" if mark else str(error).partition("\n")[0] or "nothing in it"  # type: ignore[union-attr]
+        raise ValueError(f"no YAML ({said})") from error
 
 
 def check_size(text: str) -> None:
-    """Raise ValueError for a YAML text of too many values, ``yaml.YAMLError`` for none.
+    """Raise TooManyValues for a YAML text of too many values, ``yaml.YAMLError`` for none.
 
     Parts that are repeated by name (``&a``, ``*a``) inside such parts make ten lines too large for any memory.
     """
     if _MAYBE_ALIAS.search(text):
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and _values(node, {}) > MOST_VALUES:
-            raise ValueError(f"it repeats parts of it (*NAME) to more than {MOST_VALUES:,} values")
+            raise TooManyValues(f"it repeats parts of it (*NAME) to more than {MOST_VALUES:,} values")
 
 
 def _values(node: Any, known: dict[int, float]) -> float:

@@ -54,9 +54,6 @@ def _make(arguments: argparse.Namespace) -> int:
         studies = read_studies(arguments.runs, arguments.rows)
     except FileNotFoundError as error:
         raise UsageError(f"{error}; name a run folder, a folder of runs or a .jsonl file of records") from error
-    except ValueError as error:  # two records of one run that contradict each other
-        print(printable(f"lt_bench: {error}"), file=sys.stderr)
-        return FAILED
     if not studies:
         wanted = f" whose label has one of {arguments.rows} in it" if arguments.rows else ""
         raise UsageError(f"no finished run{wanted} in {', '.join(map(str, arguments.runs))}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.resources import files
-
-from omegaconf import OmegaConf
 
 from lt_bench.augment.views import BOOSTED
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
+from lt_bench.config.conf import values_of
 from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute
 from lt_bench.config.stages import StageName
@@ -80,9 +78,7 @@ def _harmonization(config: Config) -> Iterator[str]:
 
 
 def _uses_classifier(rule: str) -> bool:
-    text = (files("lt_bench.conf") / "stage_two" / f"{rule}.yaml").read_text(encoding="utf-8")
-    target = OmegaConf.select(OmegaConf.create(text), "_target_")
-    return class_attribute(target, "uses_classifier", False) is True
+    return class_attribute(values_of(f"stage_two/{rule}").get("_target_"), "uses_classifier", False) is True
 
 
 def _fidelity(config: Config) -> Iterator[str]:

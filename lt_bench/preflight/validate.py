@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.annotations import accepts, coerce
-from lt_bench.config.compose import groups, shown, wrong_kind
-from lt_bench.config.keys import CLASS, affects_result, beside, class_nodes, fields_of, nearest, no_single_value
+from lt_bench.config.compose import groups, references, shown, wrong_kind
+from lt_bench.config.conf import values_of
+from lt_bench.config.keys import (
+    CLASS,
+    affects_result,
+    annotation_of,
+    beside,
+    class_nodes,
+    fields_of,
+    find,
+    nearest,
+    no_single_value,
+)
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
 from lt_bench.config.stages import StageName
@@ -39,22 +48,21 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     ``frozen``: it was validated before, and the files of conf/, which may have changed since, have no say any more.
     """
     if not frozen:
-        _no_useless_training(composed)
+        with references():
+            _no_useless_training(composed)
     missing = sorted(_missing(OmegaConf.to_container(composed, resolve=False)))
     if missing:
         raise UsageError("\n".join(map(_no_value, missing)))
-    try:
+    with references():
         config = OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:
-        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}; set {error.full_key}=VALUE") from error
     assert isinstance(config, Config)
     if problems := list(foreign_references(composed)):
         raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    first, then = (_named_optimizers, _untrusted), (_misplaced, out_of_range, wrong_requests)
+    first, then = (_wrong_kinds, _named_optimizers, _untrusted), (_misplaced, out_of_range, wrong_requests)
     checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible)
-    for find in checks:
-        problems = list(find(config))
+    for check in checks:
+        problems = list(check(config))
         if problems:
             raise UsageError("\n".join(problems))
     if not frozen:
@@ -65,6 +73,18 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
 def _gather_options(rule: StageTwo, names: list[str]) -> None:
     """Keys that the schema does not know are loose attributes after OmegaConf: the parameters of a rule's class."""
     rule.options = {name: vars(rule).pop(name) for name in names if name not in fields_of(StageTwo)}
+
+
+def _wrong_kinds(config: Config) -> Iterator[str]:
+    """Values that a reference brings where the schema has another kind: OmegaConf checks what is typed alone."""
+    for key, value in flat(plain(config)).items():
+        known = find(key)
+        if known is None or key.endswith(f".{CLASS}"):
+            continue  # for those that look for the class
+        if known.is_node and value is not None:
+            yield no_single_value(key)
+        elif not known.is_node and not accepts(value, annotation_of(key)):
+            yield wrong_kind(key, value, annotation_of(key))
 
 
 def _named_optimizers(config: Config) -> Iterator[str]:
@@ -87,8 +107,8 @@ def _named_optimizers(config: Config) -> Iterator[str]:
 def _name_budget(config: Config) -> None:
     """A budget that differs from the file of its name is "custom", so that no record promises what was not run."""
     if config.budget.name in groups()["budget"]:
-        text = (files("lt_bench.conf") / "budget" / f"{config.budget.name}.yaml").read_text(encoding="utf-8")
-        file = OmegaConf.merge(OmegaConf.structured(Budget), OmegaConf.select(OmegaConf.create(text), "budget"))
+        values = values_of(f"budget/{config.budget.name}").get("budget")
+        file = OmegaConf.merge(OmegaConf.structured(Budget), values or {})
         usual: Any = OmegaConf.to_container(file)
         if any(usual[key] != value for key, value in asdict(config.budget).items() if affects_result(f"budget.{key}")):
             config.budget.name = "custom"
@@ -118,10 +138,8 @@ def _quirks_of_other_classes(config: Config) -> Iterator[str]:
     bare, official = name.removesuffix("_gh") if config.method.get("harmonization") else name, groups()["quirks"]
     if config.fidelity != "official" or f"{bare}_official" not in official:
         return
-    text = (files("lt_bench.conf") / "quirks" / f"{bare}_official.yaml").read_text(encoding="utf-8")
-    tree: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     strange, classes = [], dict[str, None]()
-    for key in flat(tree):
+    for key in flat(values_of(f"quirks/{bare}_official")):
         place, _, parameter = key.rpartition(".")
         values = node(config, place)
         target = values.get("_target_") if place in TARGETS and isinstance(values, dict) else None
@@ -168,8 +186,9 @@ def _no_useless_training(composed: DictConfig) -> None:
     """Refuse training that is set up for a stage-two rule whose file has none: a closed form."""
     name = OmegaConf.select(composed, "stage_two.name")
     if composed.stage_two.train is not None and name in groups()["stage_two"]:
-        text = (files("lt_bench.conf") / "stage_two" / f"{name}.yaml").read_text(encoding="utf-8")
-        if not {"train", "defaults"} & OmegaConf.create(text).keys():  # with defaults: builds on a rule that is trained
+        if (
+            not {"train", "defaults"} & values_of(f"stage_two/{name}").keys()
+        ):  # with defaults: builds on a rule that is trained
             raise UsageError(f"stage_two={name} trains nothing; leave stage_two.train out")
 
 

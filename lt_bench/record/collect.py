@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lt_bench.command import printable
+from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import evaluate, recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import MOST, SMALL, read_bytes
@@ -40,7 +41,7 @@ def read_records(
     line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
     unchanged files unless ``anew``. Keys that mean nothing here are ignored, with one line for all.  ``metrics``, where
     None: those of new records, are computed from the predictions beside a record that does not have them yet.
-    Raises FileNotFoundError for a path that is not there, and ValueError naming both sources where two records of one
+    Raises FileNotFoundError for a path that is not there, and UsageError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """
     return [found.record for found in read_found(paths, metrics, check, anew)]
@@ -93,12 +94,12 @@ def _compared(found: Found, anew: bool) -> Found | None:
 
 
 def _merged(first: Found, second: Found) -> Found:
-    """Two records of one run as one, with the metrics of both; ValueError where they contradict each other."""
+    """Two records of one run as one, with the metrics of both; UsageError where they contradict each other."""
     one, other = first.record, second.record
     metrics = {**other.metrics, **one.metrics}
     if metrics != {**metrics, **other.metrics} or replace(one, metrics={}) != replace(other, metrics={}):
         sources = f"{first.source} and in {second.source}"
-        raise ValueError(f"run {one.run_id} has two different records, in {sources}: remove one")
+        raise UsageError(f"run {one.run_id} has two different records, in {sources}: remove one")
     return Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
 
 

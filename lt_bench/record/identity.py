@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups
+from lt_bench.config.conf import values_of
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config, StageTwo, flat, node, plain
@@ -167,8 +167,8 @@ def own_group_rule(dataset: Dataset) -> str:
 def _group_rule_in_file(dataset: str) -> str:
     if dataset not in groups()["dataset"]:
         return Dataset.group_rule
-    text = (files("lt_bench.conf") / "dataset" / f"{dataset}.yaml").read_text(encoding="utf-8")
-    rule: str = OmegaConf.select(OmegaConf.create(text), "dataset.group_rule", default=Dataset.group_rule)
+    values = OmegaConf.create(values_of(f"dataset/{dataset}"))
+    rule: str = OmegaConf.select(values, "dataset.group_rule", default=Dataset.group_rule)
     return rule
 
 

@@ -8,6 +8,8 @@ from math import inf
 
 from omegaconf import OmegaConf
 
+from lt_bench.config.conf import values_of
+
 VARIANT = "+"  # a method with a component stands right after the method: SimCLR, SimCLR+GH
 
 
@@ -28,7 +30,7 @@ def _orders(group: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for file in (files("lt_bench.conf") / group).iterdir():
         if file.name.endswith(".yaml"):
-            tree = OmegaConf.create(file.read_text(encoding="utf-8"))
+            tree = OmegaConf.create(values_of(f"{group}/{file.name.removesuffix('.yaml')}"))
             prefix = f"{group}." if group in tree else ""  # a method's file also sets how it is trained
             title, order = (
                 OmegaConf.select(tree, f"{prefix}{key}", throw_on_resolution_failure=False)

@@ -21,6 +21,22 @@ PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 
 
+# What is read of the parts of a record that may hold anything else as well: where it is there, it is of this kind.
+_PARTS: dict[str, Any] = {
+    "settings": {"stage_two.shot_seed": int, **{f"{stage.training}.epochs": int for stage in StageName}},
+    "epochs": {
+        **{stage.training: {"epochs": int, "recipe_epochs": int} for stage in StageName},
+        CHOSEN: {stage.training: {"epoch": int, "score": float, "on": str} for stage in StageName},
+        "not_reached": list,
+    },
+    "cost": {
+        **dict.fromkeys(("seconds", "stage_one_seconds", "images_per_second", "peak_memory_mb"), float),
+        "device": str,
+    },
+    "environment": {"processes": int},
+}
+
+
 def _one_of(*allowed: str) -> Any:
     return field(metadata={"allowed": allowed})
 
@@ -79,6 +95,7 @@ class RunRecord:
             allowed = item.metadata.get("allowed")
             if allowed and value not in allowed and self.schema <= SCHEMA:
                 raise ValueError(f"key {item.name!r}: expected one of {', '.join(allowed)}, found {value!r}")
+        _check_parts(vars(self), _PARTS)
         check_metrics(self.metrics)
         object.__setattr__(self, "metrics", Metrics(self.metrics))
 
@@ -118,6 +135,17 @@ class RunRecord:
             return cls(**known | {"schema": max(schema, SCHEMA)})
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
+
+
+def _check_parts(values: Mapping[str, Any], hints: Mapping[str, Any], above: str = "") -> None:
+    """ValueError naming the key of the first value that is of another kind than ``hints`` says."""
+    for name, hint in hints.items():
+        value, inside = values.get(name), isinstance(hint, Mapping)
+        if name in values and not fits(value, dict if inside else hint):
+            kind = "an object" if inside else hint.__name__
+            raise ValueError(f"key '{above}{name}': expected {kind}, found {value!r}")
+        if inside and name in values:
+            _check_parts(values[name], hint, f"{above}{name}.")
 
 
 def unknown_keys(values: Any) -> set[str]:

@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from lt_bench.command import printable
+from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
@@ -79,18 +80,18 @@ def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> lis
     try:
         return read_records(paths, metrics, anew=anew)
     except FileNotFoundError as error:
-        raise ValueError(f"{error}; {ADVICE}") from None
+        raise UsageError(f"{error}; {ADVICE}") from None
 
 
 def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
-    """The records that belong in tables; ValueError with what to type if there are none."""
+    """The records that belong in tables; UsageError with what to type if there are none."""
     runs = [record for record in records if record.kind == "run"]
     wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
     if not runs:
-        raise ValueError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
+        raise UsageError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
     if not wanted:
         other = runs[0].evaluated_on
-        raise ValueError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
+        raise UsageError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
     return wanted
 
 
@@ -123,7 +124,7 @@ def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace
 
 
 def _write(tables: list[Table], folder: Path) -> None:
-    """Write the tables and print them, also where the folder takes none: ValueError with what to type instead."""
+    """Write the tables and print them, also where the folder takes none: UsageError with what to type instead."""
     refused: OSError | None = None
     for table in tables:
         try:
@@ -132,7 +133,7 @@ def _write(tables: list[Table], folder: Path) -> None:
             refused = error
         print(printable(table.markdown()))
     if refused:
-        raise ValueError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
+        raise UsageError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
     word = "table is" if len(tables) == 1 else "tables are"
     print(f"lt_bench: {len(tables)} {word} in {folder}", file=sys.stderr)
 
@@ -150,7 +151,7 @@ def _done(work: Callable[[], int]) -> int:
     """What the work returns; 1, and one line, for what it cannot use."""
     try:
         return work()
-    except (ValueError, OSError) as error:
+    except (UsageError, OSError) as error:
         print(printable(str(error)), file=sys.stderr)
         return 1
 

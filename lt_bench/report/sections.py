@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.conditions import conditions, distinguish, slug, word
 
@@ -52,7 +53,7 @@ def sections(runs: pd.DataFrame) -> list[Section]:
     Probes have tables of their own, because their classifier is fitted on other labels than all others.
     A name is data set and imbalance factor, then profile and backbone where that pair has several, "probe" for probes,
     then the budget unless it is "paper", the split unless it is "test", and the conditions in which sections of that
-    name differ.  Raises ValueError if two runs of one setting have the same seeds.
+    name differ.  Raises UsageError if two runs of one setting have the same seeds.
     """
     result = []
     runs = runs.assign(conditions=runs["settings"].map(conditions))
@@ -92,7 +93,7 @@ def _rows(part: pd.DataFrame) -> list[Row]:
     groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
     for fields, runs in groups:
         if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
-            raise ValueError(
+            raise UsageError(
                 f"setting {fields['setting_id']} has several runs with the same seeds: {', '.join(twins['run_id'])}; "
                 "leave all but one out of --runs"
             )

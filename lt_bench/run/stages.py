@@ -185,13 +185,12 @@ class Runner:
         if folder.writes:
             save_predictions(predictions, made)
         distributed.barrier()
-        cost = {
-            "seconds": round(seconds, 3),
-            "stage_one_seconds": first.cost["seconds"],
-            "images_per_second": first.cost["images_per_second"],
+        below = {
+            "seconds": "stage_one_seconds",
+            "images_per_second": "images_per_second",
+            "left_out_images": "stage_one_left_out_images",
         }
-        below = first.cost.get("left_out_images")
-        cost |= {} if below is None else {"stage_one_left_out_images": below}
+        cost = {"seconds": round(seconds, 3), **{to: first.cost[key] for key, to in below.items() if key in first.cost}}
         self.circumstances.provenance["stage_one_threads"] = first.environment.get("threads")
         self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
         metrics = evaluate(load_predictions(predictions))

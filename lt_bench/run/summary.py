@@ -16,7 +16,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     factor = "native counts" if record.imbalance_factor is None else f"imbalance {record.imbalance_factor:g}"
     head = f"{record.method_name} on {record.dataset}, {factor}, seed {record.seed}, split seed {record.split_seed}"
     if record.kind == StageName.ONE.kind:
-        return f"{head}: stage one done in {record.cost['seconds']:.1f} s\n{folder / 'record.json'}"
+        return f"{head}: stage one done in {_number(record, 'seconds')} s\n{folder / 'record.json'}"
     metrics = record.metrics
     shown = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}
     shown |= {"std": "group_std"} if record.is_probe else {}  # over the groups
@@ -24,16 +24,16 @@ def summary(record: RunRecord, folder: Path) -> str:
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
     images = sum(metrics["train_counts"] or [])
     how = f"{images} training images; {record.fidelity}, budget {record.budget}{_typed(record)}"
+    rule = record.group_rule  # of a newer version, maybe
+    described = RULES[rule].description if rule in RULES else rule
     ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"
     untested = filter(None, [_untested(record, folder)])
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in shown),
-        "  "
-        + "".join(f"{cell:>8}" for cell in cells)
-        + f"   % on {record.evaluated_on} ({RULES[record.group_rule].description})",
-        f"  stage one {record.cost['stage_one_seconds']:.1f} s at {record.cost['images_per_second']:.0f} images/s, "
-        f"stage two {record.cost['seconds']:.1f} s, ECE {ece}, epoch chosen: {record.selection}{_chosen(record)}",
+        "  " + "".join(f"{cell:>8}" for cell in cells) + f"   % on {record.evaluated_on} ({described})",
+        f"  stage one {_number(record, 'stage_one_seconds')} s at {_number(record, 'images_per_second', 0)} images/s, "
+        f"stage two {_number(record, 'seconds')} s, ECE {ece}, epoch chosen: {record.selection}{_chosen(record)}",
         *(
             f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
             for names in untested
@@ -47,21 +47,30 @@ def summary(record: RunRecord, folder: Path) -> str:
     return "\n".join(lines)
 
 
+def _number(record: RunRecord, key: str, digits: int = 1) -> str:
+    """A part of the cost; a dash where a record of another version does not have it."""
+    return f"{record.cost[key]:.{digits}f}" if key in record.cost else "–"
+
+
 def _typed(record: RunRecord) -> str:
     """The epochs of the stages whose epochs were typed, beside those of the recipe."""
     found = ((stage, record.epochs.get(stage.training)) for stage in StageName)
-    words = [f"{stage.value} {typed['epochs']} of {typed['recipe_epochs']} epochs" for stage, typed in found if typed]
+    words = [
+        f"{stage.value} {typed.get('epochs')} of {typed.get('recipe_epochs')} epochs" for stage, typed in found if typed
+    ]
     return f" ({', '.join(words)})" if words else ""
 
 
 def _chosen(record: RunRecord) -> str:
     """The epochs that were chosen, counted from 1."""
-    found = [f"{one['epoch'] + 1}" for one in record.epochs.get(CHOSEN, {}).values()]
+    chosen = (record.epochs.get(CHOSEN, {}).get(stage.training, {}) for stage in StageName)
+    found = [f"{one['epoch'] + 1}" for one in chosen if "epoch" in one]
     return f" (epoch {', '.join(found)})" if found else ""
 
 
 def _untested(record: RunRecord, folder: Path) -> str:
     """The classes that the metrics say nothing of, by the names in the run's split; empty where there are none."""
     missing = [label for label, count in enumerate(record.metrics["test_counts"] or []) if count == 0]
-    names = read_manifest(folder / "split.json").get("classes") or []
-    return listed([names[label] if label < len(names) else f"class {label}" for label in missing])
+    found = read_manifest(folder / "split.json").get("classes")
+    names = found if isinstance(found, list) else []
+    return listed([str(names[label]) if label < len(names) else f"class {label}" for label in missing])

@@ -128,7 +128,8 @@ def test_a_line_of_the_table_that_means_nothing_is_refused(line, said, tmp_path,
     conf = Path(shutil.copytree(Path(__file__).parents[2] / "conf", tmp_path / "conf"))
     with (conf / "recipes.yaml").open("a") as table:
         table.write(f"{line}\n")
-    monkeypatch.setattr("lt_bench.config.recipes.files", lambda package: conf)
+    for module in ("recipes", "conf"):
+        monkeypatch.setattr(f"lt_bench.config.{module}.files", lambda package: conf)
     monkeypatch.setattr("lt_bench.config.recipes.names_in", names_in.__wrapped__)
     with pytest.raises(UsageError, match=re.escape(said)):
         taken_from.__wrapped__()

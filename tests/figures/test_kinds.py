@@ -153,7 +153,9 @@ def test_curves_of_both_stages_with_the_chosen_epoch(tmp_path):
 
 
 def test_curves_with_odd_words_in_them_are_drawn(tmp_path):
-    given = study(rows=1, seeds=1, folder=tmp_path, epochs={"chosen": {"train": "x"}}, stage_one_id="../elsewhere")
+    given = study(
+        rows=1, seeds=1, folder=tmp_path, epochs={"chosen": {"stage_two.train": {}}}, stage_one_id="../elsewhere"
+    )
     line = {"stage": "stage two", "epoch": 0, "loss": "x", "lr": 0.1}
     (given.rows[0].runs[0].folder / CURVES).write_text(json.dumps(line) + "\n" + json.dumps(line | {"epoch": 1}) + "\n")
     data = one(training_curves, given)

@@ -94,7 +94,7 @@ def test_lists_copies_and_weights_do_not_depend_on_it_either(tmp_path, monkeypat
 def conf(tmp_path, monkeypatch):
     """A copy of conf/ to edit, which is what the front end reads; its caches are cleared."""
     copy = Path(shutil.copytree(str(files("lt_bench.conf")), tmp_path / "conf"))
-    for name in ("config.compose", "preflight.validate", "preflight.combinations", "record.identity"):
+    for name in ("config.compose", "config.conf"):
         monkeypatch.setattr(f"lt_bench.{name}.files", lambda package: copy)
     for cached in ("lt_bench.config.compose.groups", "lt_bench.record.identity._group_rule_in_file"):
         monkeypatch.setattr(cached, get_object(cached).__wrapped__)

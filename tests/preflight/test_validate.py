@@ -195,3 +195,20 @@ def test_a_class_in_a_file_of_the_current_folder_is_checked_without_importing_it
 def test_training_of_a_closed_form_is_refused():
     with pytest.raises(UsageError, match="stage_two=tau_norm trains nothing"):
         validate(compose(["method=ce", "stage_two=tau_norm", "stage_two.train.lr=0.1"]))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("dataset.class_sizes=${epochs:10}", "dataset.class_sizes=10 is of the wrong kind"),
+        ("dataset.mean=${train.lr}", "is of the wrong kind; dataset.mean= takes a list"),
+        ("trust=${seed}", "trust"),
+        ("budget.epoch_scale=nan", "budget.epoch_scale=NaN: budget.epoch_scale= takes finite numbers"),
+        ("budget.epoch_scale=1e400", "budget.epoch_scale=Infinity: budget.epoch_scale= takes finite numbers"),
+        ("train.recipe_epochs=${nope}", "train.recipe_epochs: Interpolation key 'nope' not found"),
+        ("method._target_=${nope}", "Interpolation key 'nope' not found"),
+        ("sweep=3", "each item keys with their values"),
+    ],
+)
+def test_what_a_reference_brings_is_of_the_kind_of_its_key(word, said):
+    assert said in refusal(word)

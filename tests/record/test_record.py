@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,24 @@ def test_a_defect_of_one_metric_is_seen_and_named(tmp_path, monkeypatch):
         save_predictions(tmp_path / PREDICTIONS, made)
         with pytest.raises(RuntimeError, match=f"metric 'mine' of run {record.run_id} cannot be computed: .*{said}"):
             read_records([tmp_path], {"mine"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"cost": {"seconds": "1"}}, "cost.seconds"),
+        ({"cost": {"peak_memory_mb": [1]}}, "cost.peak_memory_mb"),
+        ({"cost": {"device": None}}, "cost.device"),
+        ({"environment": {"processes": "2"}}, "environment.processes"),
+        ({"settings": {"stage_two.shot_seed": [1]}}, "settings.stage_two.shot_seed"),
+        ({"settings": {"train.epochs": "ten"}}, "settings.train.epochs"),
+        ({"epochs": {"train": 3}}, "epochs.train"),
+        ({"epochs": {"train": {"epochs": None}}}, "epochs.train.epochs"),
+        ({"epochs": {"not_reached": "all"}}, "epochs.not_reached"),
+    ],
+)
+def test_parts_that_are_read_are_of_their_kind(changes, key):
+    with pytest.raises(ValueError, match=f"'{re.escape(key)}': expected"):
+        sample(**changes)
+    name, part = next(iter(changes.items()))
+    assert getattr(sample(**{name: {"other": part}}), name) == {"other": part}

@@ -37,3 +37,10 @@ def test_a_probe_shows_the_deviation_over_groups():
 def test_a_stage_one_has_no_accuracies():
     record = sample(kind="stage_one", stage_one_id=None, metrics={}, cost={"seconds": 1.25})
     assert "stage one done in 1.2 s" in summary(record, Path("x"))
+
+
+def test_a_record_of_another_version_is_shown_as_far_as_it_goes(tmp_path):
+    (tmp_path / "split.json").write_text('{"classes": 3}')
+    epochs = {"train": {"epochs": 3}, "not_reached": [1]}
+    text = summary(sample(cost={}, group_rule="quarters", epochs=epochs), tmp_path)
+    assert "stage one – s at – images/s" in text and "(quarters)" in text and "no test image of class 1" in text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.files.rgb import BadImage
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
-from lt_bench.files import SMALL, read_arrays, read_bytes, read_text
+from lt_bench.files import SMALL, parse_json, read_arrays, read_bytes, read_text
 
 VERSION, READ = 2, (1, 2)  # a copy of version 1 does not say which files it was made of
 IMAGES, INDEX, CHECKSUM = "images.bin", "index.npz", "index.sha256"
@@ -176,10 +178,15 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder} is not a complete packed copy ({error}); {advice}") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise DataError(f"{folder / INDEX} does not have the SHA-256 in {CHECKSUM}: damaged or changed; {advice}")
-    arrays = read_arrays(folder / INDEX)
-    index: dict[str, Any] = {key: arrays[key] for key in arrays if key not in ("header", "names")}
-    index["header"] = json.loads(arrays["header"].tobytes())
-    index["names"] = arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n")
+    try:
+        arrays = read_arrays(folder / INDEX)
+        index: dict[str, Any] = {key: arrays[key] for key in arrays if key not in ("header", "names")}
+        index["header"] = parse_json(arrays["header"].tobytes())
+        index["names"] = arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n")
+        if not _fit(**index):
+            raise ValueError("its parts do not fit together")
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise DataError(f"{folder / INDEX} is no index of a packed copy ({error}); {advice}") from error
     if len(index["names"]) != len(index["crc32"]) and len(index["crc32"]):
         raise DataError(
             f"{folder / INDEX} has names of several lines, so that images would be taken for others; {advice}"
@@ -190,6 +197,34 @@ def _read_index(folder: Path) -> dict[str, Any]:
             f"{index['offsets'][-1]} (version {VERSION}); {advice}"
         )
     return index
+
+
+def _fit(
+    header: Mapping[str, Any],
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int32],
+    crc32: NDArray[np.uint32],
+    file_sha256: NDArray[np.uint8] | None = None,
+    file_sizes: NDArray[np.int64] | None = None,
+    **_: object,
+) -> bool:
+    """Whether the parts of an index have the shapes of one; TypeError for one that lacks an array."""
+    if not isinstance(header, Mapping) or not {"version", "short_side", "jpeg_quality"} <= header.keys():
+        return False
+    number = crc32.size
+    shapes: list[tuple[NDArray[Any], tuple[int, ...]]] = [
+        (crc32, (number,)),
+        (offsets, (number + 1,)),
+        (sizes, (number, 2)),
+    ]
+    shapes += [(file_sha256, (number, 32))] if file_sha256 is not None else []
+    shapes += [(file_sizes, (number,))] if file_sizes is not None else []
+    for array, shape in shapes:
+        if array.dtype.kind not in "iu" or (array.shape != shape and (array.size or math.prod(shape))):
+            return False
+    bytes_each, pixels = np.diff(offsets), 3 * sizes.astype(np.int64).prod(axis=1)
+    expected = bytes_each >= 0 if header["jpeg_quality"] is not None else bytes_each == pixels
+    return bool(offsets[0] == 0 and expected.all())
 
 
 def _text(text: str) -> NDArray[np.uint8]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from lt_bench.errors import DataError
-from lt_bench.files import sweep
+from lt_bench.files import parse_json, sweep
 from lt_bench.locks import Held, Lock
 
 JOURNAL, LOCK = "journal.jsonl", "lock"
@@ -39,16 +42,21 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, images: str, purpose: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = Lock(folder / LOCK)
         try:
             self._lock.acquire()
         except Held as error:
             raise DataError(f"another process is writing {folder}; wait for it, or stop it") from error
+        except OSError as error:
+            raise DataError(f"{folder} cannot be gone on with ({error.strerror}); delete it") from error
         sweep(folder)
-        self._images = (folder / images).open("a+b")
-        self._journal = (folder / JOURNAL).open("a+", encoding="utf-8")
+        try:
+            self._images = _opened(folder / images)
+            self._journal = io.TextIOWrapper(_opened(folder / JOURNAL), encoding="utf-8", errors="replace")
+        except OSError as error:
+            self._lock.release()
+            raise DataError(f"{folder} cannot be gone on with ({error.strerror}); delete it") from error
         self.entries = list(self._whole(purpose))
         self._images.truncate(sum(entry.size for entry in self.entries))
         self._journal.truncate(0)
@@ -64,13 +72,16 @@ class Unfinished:
 
     def _whole(self, purpose: str) -> Iterator[Entry]:
         """The entries of the journal whose images have the right checksums, up to the first that has not."""
+        length = self._images.seek(0, os.SEEK_END)
         self._images.seek(0)
         self._journal.seek(0)
         first, *lines = self._journal.read().split("\n")
         for line in lines[:-1] if first == purpose else ():  # the last line is empty or incomplete
             try:
-                entry = Entry(*json.loads(line))
+                entry = Entry(*parse_json(line))
             except (ValueError, TypeError):
+                return
+            if not all(map(isinstance, entry, (str, int, int, int, int, str, int))) or not 0 <= entry.size <= length:
                 return
             data = self._images.read(entry.size)
             if (len(data), zlib.crc32(data)) != (entry.size, entry.crc32):
@@ -90,3 +101,10 @@ class Unfinished:
         for name in (JOURNAL, LOCK):
             (self.folder / name).unlink(missing_ok=True)
         os.replace(self.folder, folder)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file opened to be read and gone on with, which is made if it is not there; OSError for pipes and devices."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, f"{path.name} is no regular file")
+    return path.open("a+b")

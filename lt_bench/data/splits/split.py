@@ -155,8 +155,10 @@ def check_manifest(path: Path, manifest: Mapping[str, object]) -> None:
     advice = f"delete {path.parent} to run anew on the data that is there now"
     try:
         stored = parse_json(read_bytes(path))
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON file ({error}); {advice}") from error
+        if not isinstance(stored, dict):
+            raise ValueError("no object, but another value")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no JSON file of a split ({error}); {advice}") from error
     new = json.loads(json.dumps(manifest))
     # an older manifest knows lists by their lines, and no names of classes
     left_out = {"lists_sha256"} if "content" in stored else {"content", "classes", "class_rule"}

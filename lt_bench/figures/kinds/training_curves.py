@@ -78,10 +78,8 @@ def _curves(run: Run) -> Iterator[tuple[str, Curve]]:
 
 def _curve(rows: list[dict[str, Any]], run: Run, stage: StageName) -> Curve:
     values = {name: np.array([_number(row.get(name)) for row in rows]) for name in QUANTITIES}
-    chosen = run.record.epochs.get(CHOSEN)
-    own = chosen.get(stage.training) if isinstance(chosen, dict) else None
-    epoch = own.get("epoch") if isinstance(own, dict) else None
-    return Curve(np.array([row["epoch"] + 1 for row in rows]), values, epoch + 1 if isinstance(epoch, int) else None)
+    epoch = run.record.epochs.get(CHOSEN, {}).get(stage.training, {}).get("epoch")
+    return Curve(np.array([row["epoch"] + 1 for row in rows]), values, None if epoch is None else epoch + 1)
 
 
 def _number(value: Any) -> float:

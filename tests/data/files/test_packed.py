@@ -15,7 +15,8 @@ from helpers.odd_folders import deep, encoded, turned
 
 from lt_bench.config.compose import compose
 from lt_bench.data.__main__ import main
-from lt_bench.data.files.packed import IMAGES, INDEX, PackedImages
+from lt_bench.data.files.packed import IMAGES, INDEX, PackedImages, _fit
+from lt_bench.data.files.packing_journal import Unfinished
 from lt_bench.data.files.pixels import FileImages, open_images
 from lt_bench.data.files.rgb import BadImage
 from lt_bench.errors import DataError, UsageError
@@ -302,3 +303,52 @@ def test_a_terminated_copy_goes_on(tree):
         assert process.wait() == 130 and "interrupted" in process.stderr.read()
     assert entries(tree) == [".packed.unfinished", "data", "slow.py"]
     assert prepare(tree)[0] == 0 and entries(tree) == ["data", "packed", "slow.py"]
+
+
+def arrays_of(**changes):
+    one = {
+        "header": {"version": 2, "short_side": None, "jpeg_quality": None},
+        "offsets": np.array([0, 6]),
+        "sizes": np.array([[1, 2]], np.int32),
+        "crc32": np.array([0], np.uint32),
+        "names": ["a"],
+    }
+    return {**one, **changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"header": None},
+        {"header": {"version": 2}},
+        {"offsets": np.array([0, 7])},
+        {"offsets": np.array([1, 7])},
+        {"offsets": np.array(3)},
+        {"offsets": np.array([0.0, 6.0])},
+        {"sizes": np.array([1, 2])},
+        {"crc32": np.array(["a"])},
+        {"crc32": np.array([], np.uint32)},
+        {"file_sizes": np.array([1, 2])},
+        {"file_sha256": np.zeros((1, 3), np.uint8)},
+    ],
+)
+def test_an_index_whose_parts_do_not_fit_is_none(changes):
+    assert _fit(**arrays_of()) and not _fit(**arrays_of(**changes))
+
+
+ENTRIES = ["[]", "3", "null", "\\udcff", "[" * 5000, '["a", 1, 1, 1, 1000000000000, "", 1]']
+ENTRIES += ['["a", 1, 1, 1, -1, "", 1]', '["a", 1, 1, null, 0, "", 1]']
+
+
+@pytest.mark.parametrize("line", ENTRIES)
+def test_a_journal_is_read_up_to_what_is_no_entry(line, tmp_path):
+    (tmp_path / "journal.jsonl").write_bytes(f"purpose\n{line}\n".encode("utf-8", "surrogateescape"))
+    with Unfinished(tmp_path, "images.bin", "purpose") as copy:
+        assert copy.entries == []
+
+
+@pytest.mark.parametrize("name", ["images.bin", "journal.jsonl"])
+def test_a_copy_that_cannot_be_gone_on_with_says_so(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{tmp_path} cannot be gone on with .*; delete it"):
+        Unfinished(tmp_path, "images.bin", "purpose")

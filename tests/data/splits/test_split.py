@@ -9,6 +9,7 @@ import pytest
 
 from lt_bench.data.splits.imbalance import class_counts, select
 from lt_bench.data.splits.split import Split, check_manifest, draw_shots, make_split, manifest
+from lt_bench.errors import UsageError
 
 LABELS = np.random.RandomState(1).permutation(np.repeat(np.arange(5), 40))
 
@@ -162,5 +163,18 @@ def test_every_difference_from_a_stored_manifest_is_named(tmp_path):
 def test_a_stored_manifest_that_is_cut_off_is_named(tmp_path):
     path = tmp_path / "split.json"
     path.write_text('{"dataset": ')
-    with pytest.raises(ValueError, match=r"split.json is no JSON file .*delete .* to run anew"):
+    with pytest.raises(ValueError, match=r"split.json is no JSON file of a split .*delete .* to run anew"):
         check_manifest(path, describe(split()))
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b'"a"', b"{", b"\xff"])
+def test_a_stored_manifest_that_is_no_object_is_refused(content, tmp_path):
+    path = tmp_path / "split.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{path} is no JSON file of a split .*; delete {tmp_path} to run anew"):
+        check_manifest(path, {})
+
+
+def test_a_stored_manifest_that_is_no_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is no JSON file of a split"):
+        check_manifest(tmp_path, {})

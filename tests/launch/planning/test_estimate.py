@@ -1,5 +1,7 @@
 """The cost of runs is estimated from the records of similar ones."""
 
+from dataclasses import replace
+
 import pytest
 
 from lt_bench.launch.planning.estimate import Estimate, estimate
@@ -26,3 +28,9 @@ def test_an_estimate_knows_shared_gpus_processes_and_similar_runs(record):
     found = estimate([run, far], {run.stage_one: True, far.stage_one: True}, earlier)
     assert (found.hours, found.unknown) == (pytest.approx(2 / 4), 1) and "1 runs without similar records" in str(found)
     assert str(estimate([far], {far.stage_one: True}, [])).startswith("no estimate")
+
+
+def test_a_record_without_its_cost_says_nothing_of_a_run(record):
+    (run,) = plan(["method=ce", "stage_two=none"])
+    bare = [replace(record(run, 1.0, 1.0), cost=cost) for cost in ({}, {"seconds": 1.0}, {"device": "cpu"})]
+    assert str(estimate([run], {run.stage_one: True}, bare)).startswith("no estimate")

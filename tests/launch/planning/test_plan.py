@@ -158,3 +158,8 @@ def test_describe(tmp_path):
 def test_a_sweep_without_runs_is_refused():
     with pytest.raises(UsageError, match="expands to no run"):
         plan(["method=ce", "seed=range(0)"])
+
+
+@pytest.mark.parametrize("word", ["sweep=${nope}", "sweep=${sweep}", "sweep=[${nope}]"])
+def test_grids_that_refer_to_nothing_are_refused(word):
+    assert "sweep" in refusal(word)
