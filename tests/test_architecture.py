@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch run report engine record data published preflight methods stage_two augment
+cli launch run report figures engine record data published preflight methods stage_two augment
 losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
@@ -99,7 +99,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
 
 @pytest.mark.parametrize(
     "module",
-    ["report", "report.__main__", "config.compose", "config.annotations", "preflight.validate",
+    ["report", "report.__main__", "figures.__main__", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
      "terminal", "processes", "machine",
@@ -160,6 +160,7 @@ MENDED = {
     "lt_bench.data.splits.split": "a stored manifest that is no JSON",
     "lt_bench.engine.checkpoint": "the archive of a checkpoint, for which zipfile and PyTorch raise anything",
     "lt_bench.engine.loop": "the state in a checkpoint",
+    "lt_bench.report.evaluate": "stored predictions and the record beside them",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
 OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lt_bench.command import DONE, printable
 from lt_bench.files import open_regular, parse_json
+from lt_bench.record.curves import CURVES
 
 from ..submission import LOG
 from .process_pool import Job, Process, ProcessPool
@@ -66,7 +67,7 @@ class SweepProgress:
 def progress_of(folder: Path) -> str:
     """The last epoch that a run has logged, with its loss; empty before the first."""
     try:
-        with open_regular(folder / "metrics.jsonl") as file:
+        with open_regular(folder / CURVES) as file:
             file.seek(max(0, file.seek(0, 2) - 4096))
             lines = file.read().splitlines()
     except OSError:

@@ -160,6 +160,9 @@ class Evaluation:
         help="the epoch whose weights are evaluated: the last, or the best on the validation or test images",
     )
     batch_size: int = setting(500, least=1, affects_result=False, help="images of one forward pass")
+    save_features: bool = setting(
+        False, affects_result=False, help="whether the features of these images are kept in the run folder, for figures"
+    )
 
 
 @dataclass

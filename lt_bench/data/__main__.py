@@ -1,4 +1,4 @@
-"""``python -m lt_bench.data``: check a data set of image files, or write a packed copy of it, without PyTorch."""
+"""``python -m lt_bench.data``: check a data set of image files, pack it, or look at what a method sees of it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ check      read the lists and every image of a data set and print every problem,
 prepare    write a packed copy of a data set to dataset.packed=DIR, one file that is read faster: images with a short
            side of dataset.short_side=256 pixels (default), as raw pixels or with dataset.jpeg_quality=95 as JPEG;
            the same command goes on with a copy that was interrupted
+browse     write a sheet of what a method sees of any data set, images from head to tail under every view, as PNG
 Overrides are those of a run: dataset=imagenet_lt dataset.root=DIR dataset.list_dir=DIR dataset.workers=8
 Exit status: 0 no problem, 1 problems or failed, 2 wrong usage, 130 interrupted
 """
@@ -44,7 +45,7 @@ class _Flags(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["check", "prepare"])
+    parser.add_argument("command", choices=["check", "prepare", "browse"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
     return exit_status(lambda: _dispatch(parser, argv), "lt_bench.data")
 
@@ -53,7 +54,7 @@ def _dispatch(parser: _Flags, argv: Sequence[str] | None) -> int:
     flags = parser.parse_args(argv)
     config = validate(compose(flags.overrides))
     try:
-        return {"check": _check, "prepare": _prepare}[flags.command](config)
+        return {"check": _check, "prepare": _prepare, "browse": _browse}[flags.command](config)
     except BrokenExecutor as error:
         raise DataError(str(error)) from error
 
@@ -95,6 +96,14 @@ def _prepare(config: Config) -> int:
     count = pack(lists, folder, form, _workers(config), skip, config.progress, dataset.follow_links)
     size = (folder / IMAGES).stat().st_size / 2**30
     print(f"{folder}: {count:,} images, {size:,.2f} GiB; train on it with dataset.packed={folder} {form.overrides()}")
+    return DONE
+
+
+@looked_at_once()
+def _browse(config: Config) -> int:
+    from lt_bench.data.browse import browse  # imports PyTorch
+
+    print(printable(str(browse(config))))
     return DONE
 
 

@@ -24,7 +24,7 @@ from lt_bench.engine.context import EngineContext
 from lt_bench.engine.ema import WeightAverage
 from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.lone_image import lone_image, refuse_single_values
-from lt_bench.engine.metrics import MetricsFile, RunningMeans
+from lt_bench.engine.metrics import RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
@@ -34,6 +34,7 @@ from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
 from lt_bench.errors import CheckpointError, Interrupted
+from lt_bench.record.curves import CURVES, SCORE, CurvesFile
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -60,12 +61,14 @@ class Stage(NamedTuple):
 
 @dataclass
 class TrainState:
-    """The state of training: the next step, the cost so far, and the best epoch so far."""
+    """The state of training: the next step, the cost so far, that of this epoch, and the best epoch so far."""
 
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
     images: int = 0
+    epoch_seconds: float = 0.0
+    epoch_images: int = 0
     best: dict[str, Any] = field(default_factory=dict)
 
 
@@ -96,6 +99,7 @@ class Trainer:
         self.restarts = sorted({0, *method.restart_epochs()})
         self.state = TrainState()
         self.means = RunningMeans(context.device)
+        self.curves = CurvesFile(stage.folder / CURVES, stage.name, context.rank == 0)
         context.module, context.source = method, source
         self.network: nn.Module = method
         if context.world_size > 1:
@@ -127,7 +131,7 @@ class Trainer:
         if state is not None:
             self._restore(state)
         total, first = self.training.epochs * self.steps_per_epoch, self.state
-        metrics = MetricsFile(self.stage.folder / "metrics.jsonl", self.stage.name, first.epoch, self.context.rank == 0)
+        self.curves.begin(first.epoch)
         progress = Progress(
             self.stage.name,
             total,
@@ -136,7 +140,8 @@ class Trainer:
         )
         with StopRequest() as stop, progress:
             while self.state.epoch < self.training.epochs:
-                metrics.write(self.state.epoch, self._epoch(stop, progress))
+                values = self._epoch(stop, progress)
+                self.curves.write(self.state.epoch, {**values, **self._score_epoch()})
                 self._finish_epoch(stop)
             # a signal while the last checkpoint was written: the next stage would not see it
             if stop.agreed(self.context):
@@ -148,8 +153,8 @@ class Trainer:
         return self.state
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
-        """The (remaining) steps of an epoch; its mean terms, learning rate and seconds."""
-        started = self._mark = time.perf_counter()
+        """The (remaining) steps of an epoch; its mean terms, learning rate, seconds and images per second."""
+        self._mark = time.perf_counter()
         epoch = self.context.epoch = self.state.epoch
         self.method.train()
         if self.state.step == 0:
@@ -170,7 +175,10 @@ class Trainer:
         self.means.check(epoch)
         values = self.means.means()
         progress.show(values, lr)
-        return {**values, "lr": lr, "seconds": round(time.perf_counter() - started, 3)}
+        self._count_seconds()
+        seconds, images = self.state.epoch_seconds, self.state.epoch_images
+        speed = round(images / max(seconds, 1e-9), 1)
+        return {**values, "lr": lr, "seconds": round(seconds, 3), "images_per_second": speed}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """This rank's batches of an epoch from the present step on."""
@@ -196,7 +204,9 @@ class Trainer:
         self.precision.step(self.optimizer)
         if self.average is not None:
             self.average.update(epoch * self.steps_per_epoch + step)
-        self.state.images += len(batch.labels) * self.context.world_size
+        images = len(batch.labels) * self.context.world_size
+        self.state.images += images
+        self.state.epoch_images += images
         return terms
 
     def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
@@ -227,17 +237,23 @@ class Trainer:
         if stopping:
             raise Interrupted(stop.reason)
 
+    def _score_epoch(self) -> dict[str, float]:
+        """The score after an epoch, where one is wanted; the weights of the best epoch are kept."""
+        if self.score is None:
+            return {}
+        with nullcontext() if self.average is None else self.average.in_place():
+            value = self.score()
+            if not self.state.best or value > self.state.best["score"]:
+                model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
+                self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
+        return {SCORE: value}
+
     def _finish_epoch(self, stop: StopRequest) -> None:
-        """At an epoch's end: score, save if it is due, stop if a signal was received."""
-        if self.score is not None:
-            with nullcontext() if self.average is None else self.average.in_place():
-                value = self.score()
-                if not self.state.best or value > self.state.best["score"]:
-                    model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
-                    self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
+        """At an epoch's end: save if it is due, stop if a signal was received."""
         self.state.epoch += 1
         self.state.step = 0
         self._count_seconds()
+        self.state.epoch_seconds, self.state.epoch_images = 0.0, 0
         self.means.clear()
         stopping = stop.agreed(self.context)
         every = self.stage.intervals.every_epochs
@@ -267,6 +283,7 @@ class Trainer:
             }
             if self.average is not None:
                 state["average"] = self.average.state()
+            self.curves.sync()
             checkpoint.save(self.stage.checkpoint, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -295,13 +312,14 @@ class Trainer:
         """The state of training in a checkpoint; ValueError for one that no training of this length comes to."""
         state = TrainState(**values)
         steps = 0 if state.epoch == self.training.epochs else self.steps_per_epoch
-        counts = {"epoch": self.training.epochs, "step": steps, "images": math.inf}
+        counts = {"epoch": self.training.epochs, "step": steps, "images": math.inf, "epoch_images": math.inf}
         for name, most in counts.items():
             count = getattr(state, name)
             if type(count) is not int or not 0 <= count <= most:
                 raise ValueError(f"its {name} is {count!r}, of {most}")
-        if not (isinstance(state.seconds, (int, float)) and state.seconds >= 0 and math.isfinite(state.seconds)):
-            raise ValueError(f"its seconds are {state.seconds!r}")
+        for seconds in (state.seconds, state.epoch_seconds):
+            if not (isinstance(seconds, (int, float)) and seconds >= 0 and math.isfinite(seconds)):
+                raise ValueError(f"its seconds are {seconds!r}")
         if not isinstance(state.best, dict) or state.best and state.best.keys() != {"score", "epoch", "model"}:
             raise ValueError("its best epoch is none")
         return state
@@ -309,6 +327,7 @@ class Trainer:
     def _count_seconds(self) -> None:
         now = time.perf_counter()
         self.state.seconds += now - self._mark
+        self.state.epoch_seconds += now - self._mark
         self._mark = now
 
     def _new_optimizer(self) -> torch.optim.Optimizer:

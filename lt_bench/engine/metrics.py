@@ -1,16 +1,13 @@
-"""Running sums on the device, and metrics.jsonl."""
+"""Running sums on the device."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lt_bench.errors import NonFiniteLoss
-from lt_bench.files import read_text, write_atomic, writing
 
 
 class RunningMeans:
@@ -54,29 +51,3 @@ class RunningMeans:
         if not all(isinstance(total, Tensor) and not total.dim() for total in totals.values()) or steps < 0:
             raise ValueError("its means are no sums of numbers")
         self.totals, self.steps = totals, steps
-
-
-class MetricsFile:
-    """One JSON line per epoch; lines of epochs that are trained again after a resume are dropped."""
-
-    def __init__(self, path: Path, stage: str, first_epoch: int, writes: bool = True) -> None:
-        self.path, self.stage, self.writes = path, stage, writes
-        if writes and path.exists():
-            rows = [json.loads(line) for line in read_text(path).splitlines() if _whole(line)]
-            kept = [row for row in rows if row["stage"] != stage or row["epoch"] < first_epoch]
-            write_atomic(path, "".join(f"{json.dumps(row)}\n" for row in kept))
-
-    def write(self, epoch: int, values: dict[str, float]) -> None:
-        """Append an epoch's values (only the process that writes); raises NotWritten."""
-        if not self.writes:
-            return
-        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": self.stage, "epoch": epoch, **values}) + "\n")
-
-
-def _whole(line: str) -> bool:
-    try:
-        json.loads(line)
-    except json.JSONDecodeError:  # the process was killed while writing
-        return False
-    return True

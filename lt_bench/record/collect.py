@@ -15,6 +15,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import evaluate, recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import MOST, SMALL, read_bytes
+from lt_bench.record.curves import CURVES
 from lt_bench.record.metrics import check_metrics
 from lt_bench.record.record import PREDICTIONS, RECORD, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
@@ -23,7 +24,7 @@ LONGEST = 400  # characters of what is said of one record
 log = logging.getLogger(__name__)
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A run's record, the first place it was found in, and the folder of its predictions, if they are there."""
 
     record: RunRecord
@@ -49,7 +50,18 @@ def read_records(
     Raises FileNotFoundError for a path that is not there, and UsageError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """
-    found: dict[str, _Found] = {}
+    return [found.record for found in read_found(paths, metrics, check, anew, unchecked)]
+
+
+def read_found(
+    paths: Iterable[str | Path],
+    metrics: Collection[str] | None = None,
+    check: bool = True,
+    anew: bool = False,
+    unchecked: list[str] | None = None,
+) -> list[Found]:
+    """As ``read_records``, with the places that the records were found in."""
+    found: dict[str, Found] = {}
     ignored: Counter[str] = Counter()
     given = [*map(Path, paths)]
     files = sorted({file for path in given for file in _files(path)})
@@ -61,7 +73,7 @@ def read_records(
             log.warning("skipped %s", _one_line(error))
             continue
         ignored.update(unknown_keys(values))
-        read = _Found(record, source, folder)
+        read = Found(record, source, folder)
         if unchecked is not None and folder is None and record.kind == "run" and source.endswith(RECORD):
             unchecked.append(source)
         new = _compared(read, anew) if check else read
@@ -71,10 +83,11 @@ def read_records(
     if ignored:
         counted = ", ".join(f"{key!r} ({count})" for key, count in sorted(ignored.items()))
         log.warning("ignored keys of records that this version does not know: %s", printable(counted))
-    return [_filled(found[run_id], recorded() if metrics is None else metrics) for run_id in sorted(found)]
+    wanted = recorded() if metrics is None else metrics
+    return [found[run_id]._replace(record=_filled(found[run_id], wanted)) for run_id in sorted(found)]
 
 
-def _compared(found: _Found, anew: bool) -> _Found | None:
+def _compared(found: Found, anew: bool) -> Found | None:
     """A record that nothing is known against, without a folder where that cannot be known; None for one that is wrong.
 
     Says what is wrong.
@@ -92,17 +105,17 @@ def _compared(found: _Found, anew: bool) -> _Found | None:
     return None if wrong else found
 
 
-def _merged(first: _Found, second: _Found) -> _Found:
+def _merged(first: Found, second: Found) -> Found:
     """Two records of one run as one, with the metrics of both; UsageError where they contradict each other."""
     one, other = first.record, second.record
     metrics = {**other.metrics, **one.metrics}
     if metrics != {**metrics, **other.metrics} or replace(one, metrics={}) != replace(other, metrics={}):
         sources = f"{first.source} and in {second.source}"
         raise UsageError(f"run {one.run_id} has two different records, in {sources}: remove one")
-    return _Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
+    return Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
 
 
-def _filled(found: _Found, names: Collection[str]) -> RunRecord:
+def _filled(found: Found, names: Collection[str]) -> RunRecord:
     """The record with those of some metrics that it lacks, where its predictions are there."""
     record, lacking = found.record, set(names) - found.record.metrics.keys()
     if record.kind != "run" or found.folder is None or not lacking:
@@ -126,7 +139,7 @@ def _filled(found: _Found, names: Collection[str]) -> RunRecord:
 def _files(path: Path) -> list[Path]:
     """The files under a path that should hold records."""
     if path.is_dir():
-        return [*_records(path), *(file for file in path.glob("*.jsonl") if file.name != "metrics.jsonl")]
+        return [*_records(path), *(file for file in path.glob("*.jsonl") if file.name != CURVES)]
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     return [path]

@@ -16,6 +16,7 @@ from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 SCHEMA = 3
 SAME_IMAGES = "same_images"  # in the environment of a record, where images are in two parts of its data
 RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
+CHOSEN = "chosen"  # among a record's epochs
 PROBES = ("linear_probe", "few_shot_probe")
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,11 @@ log = logging.getLogger(__name__)
 # What is read of the parts of a record that may hold anything else as well: where it is there, it is of this kind.
 _PARTS: dict[str, Any] = {
     "settings": {"stage_two.shot_seed": int, **{f"{stage.training}.epochs": int for stage in StageName}},
-    "epochs": {**{stage.training: {"epochs": int, "recipe_epochs": int} for stage in StageName}, "not_reached": list},
+    "epochs": {
+        **{stage.training: {"epochs": int, "recipe_epochs": int} for stage in StageName},
+        CHOSEN: {stage.training: {"epoch": int, "score": float, "on": str} for stage in StageName},
+        "not_reached": list,
+    },
     "cost": {
         **dict.fromkeys(("seconds", "stage_one_seconds", "images_per_second", "peak_memory_mb"), float),
         "device": str,
@@ -44,9 +49,10 @@ class RunRecord:
     the encoder, if another one did; ``imbalance_factor`` is None for a data set's own counts; ``settings`` holds the
     dotted keys that decide the result and differ from their defaults, less the seeds of training and split; ``metrics``
     are those that were known when the run was evaluated, none for a stage one; ``epochs`` says of which stages the
-    epochs were typed, with those of the recipe, what ``moved`` with them and what was ``not_reached``; ``checkpoint``
-    has the checksum and the epoch of the one that training ended with, None where nothing was trained. Rows of tables
-    stand by the orders.
+    epochs were typed, with those of the recipe, what ``moved`` with them and what was ``not_reached``; ``chosen`` has,
+    by the key of a stage's training, the epoch (from 0) whose weights were kept, its score and what that is ``on``;
+    ``checkpoint`` has the checksum and the epoch of the one that training ended with, None where nothing was trained.
+    Rows of tables stand by the orders.
     Building a record raises ValueError for values of the wrong type or out of range; a newer schema than ``SCHEMA`` may
     have words that are not known here.
     """

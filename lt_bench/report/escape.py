@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 
 from lt_bench.command import printable
+from lt_bench.record.conditions import digest
 
-LONGEST, LONGEST_NAME = 120, 150  # characters of a word; bytes of a file's name, which file systems end at 143 or 255
+LONGEST_NAME = 150  # bytes of a file's name, which file systems end at 143 or 255
 _MARKDOWN = re.compile(r"[\\`*<>|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&(?=#?\w+;)")
 _START = re.compile(r"^(\d*)(#{1,6}(?:\s|$)|[-+](?:\s|$)|[.)]\s|[-=]+$)")  # of a heading, a list, a line
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def shortened(text: str, most: int = LONGEST) -> str:
-    """A text of so many characters at most: its beginning, and a digest by which it differs from others."""
-    return text if len(text) <= most else f"{text[: most - 9]}…{digest(text)}"
 
 
 def file_name(text: str, most: int = LONGEST_NAME) -> str:
@@ -29,11 +24,6 @@ def file_name(text: str, most: int = LONGEST_NAME) -> str:
 def folded(name: str) -> str:
     """A file's name as the file systems see it that take large letters for small ones."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def digest(text: str) -> str:
-    """Eight hexadecimal digits that stand for a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def markdown(text: str) -> str:

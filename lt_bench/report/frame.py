@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
+from lt_bench.record.order import order_of
 from lt_bench.record.record import RunRecord
-from lt_bench.report.order import order_of
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
 PARTS = ("train", "test")

@@ -11,8 +11,8 @@ import pandas as pd
 
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
-from lt_bench.report.conditions import conditions, distinguish, slug, word
-from lt_bench.report.escape import file_name, folded, shortened
+from lt_bench.record.conditions import conditions, distinguish, shortened, slug, word
+from lt_bench.report.escape import file_name, folded
 
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lt_bench.report.conditions import word
+from lt_bench.record.conditions import word
 from lt_bench.report.sections import Section
 
 EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}

@@ -14,9 +14,9 @@ from lt_bench.data.published import is_published
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.files import write_atomic
+from lt_bench.record.conditions import digest, word
 from lt_bench.record.identity import CONTENT
-from lt_bench.report.conditions import word
-from lt_bench.report.escape import csv_cell, digest, folded, markdown
+from lt_bench.report.escape import csv_cell, folded, markdown
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
 from lt_bench.report.typed import beside_recipes

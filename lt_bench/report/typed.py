@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import flat
 from lt_bench.errors import UsageError
-from lt_bench.report.conditions import word
+from lt_bench.record.conditions import word
 from lt_bench.report.sections import Row, Section
 
 CHOSEN = ("method", "dataset", "stage_two", "backbone", "fidelity")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
 from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
-from lt_bench.config.trust import load
 from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.data.load import Data, StageTwoImages
 from lt_bench.engine.random import derived_seed
@@ -17,19 +14,7 @@ from lt_bench.errors import keyed
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import Loaded, freeze_convolutions, load_pretrained
-from lt_bench.preflight.validate import TARGETS
-
-
-def build(settings: dict[str, Any], key: str, *supplied: Any) -> Any:
-    """The object that a config node describes, parts first; a parameter that it cannot take is a UsageError."""
-    beside = {*TARGETS.get(key, frozenset()), "_target_"}
-    values = {
-        name: build(value, f"{key}.{name}") if f"{key}.{name}" in TARGETS and value is not None else value
-        for name, value in settings.items()
-        if name not in beside
-    }
-    with keyed(key):
-        return load(settings["_target_"])(*supplied, **values)
+from lt_bench.preflight.build import build
 
 
 def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method, Loaded | None]:

@@ -16,7 +16,7 @@ from lt_bench.preflight.epochs import not_reached
 from lt_bench.record.edited import recorded
 from lt_bench.record.folder import environment
 from lt_bench.record.identity import setting_id, stage_one_id, unseeded
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import CHOSEN, RunRecord
 
 NAMES = ("method.name", "dataset.name", "backbone.name", "stage_two.name")  # fields of their own in a record
 
@@ -41,8 +41,9 @@ def describe(
     cost: dict[str, Any],
     circumstances: Circumstances,
     checkpoint: dict[str, Any] | None = None,
+    chosen: dict[str, Any] | None = None,
 ) -> RunRecord:
-    """The record of a finished stage: of stage two, that of the run."""
+    """The record of a finished stage: of stage two, that of the run; ``chosen`` are the epochs that were chosen."""
     device = circumstances.processes.device
     settings = {key: value for key, value in unseeded(config).items() if key not in NAMES}
     if "shot_seed" in config.stage_two.options:
@@ -71,7 +72,7 @@ def describe(
         evaluated_on=config.evaluation.split,
         method_order=config.method.get("order"),
         stage_two_order=config.stage_two.order,
-        epochs=_epochs(config),
+        epochs=_epochs(config) | ({CHOSEN: chosen} if chosen else {}),
         checkpoint=checkpoint,
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={

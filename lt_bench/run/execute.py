@@ -14,6 +14,7 @@ from lt_bench.data.content import is_made_elsewhere, looked_at_once, of_source
 from lt_bench.data.source import read_source
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.errors import UsageError
+from lt_bench.evaluation.features import FEATURES, without_features
 from lt_bench.machine import OthersWork, odd_threads, wait_briefly
 from lt_bench.processes import ignored, place
 from lt_bench.record.edited import refuse_edited
@@ -37,6 +38,8 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
         _refuse_contradiction(*done)
         _same_data(config, done[1])
         _print(f"done before: {summary(*done)}")
+        if config.evaluation.save_features and not only_stage_one and not (done[1] / FEATURES).exists():
+            _print(f"lt_bench: {without_features(done[1])}")
         return DONE
     _print(summary(*execute(config, only_stage_one, submitted)))
     return DONE

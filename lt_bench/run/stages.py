@@ -33,13 +33,14 @@ from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
+from lt_bench.evaluation.features import FEATURES, Features, save_features
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, PREDICTIONS, SAME_IMAGES, RunRecord
+from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, SAME_IMAGES, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 
@@ -67,6 +68,7 @@ class Runner:
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
+        self.chosen: dict[str, Any] = {}  # the epoch that a stage's weights are of, where it is not the last
 
     @cached_property
     def data(self) -> Data:
@@ -199,7 +201,8 @@ class Runner:
         if training is not None:
             best = config.evaluation.select != "last"
             seconds = self._train(folder, method, source, training, StageName.TWO, best).seconds
-        predictions, made = folder.path / PREDICTIONS, self._predictions(method.encoder, rule.finish(method, context))
+        predictions = folder.path / PREDICTIONS
+        made = self._predictions(folder, method.encoder, rule.finish(method, context))
         if folder.writes:
             save_predictions(predictions, made)
         distributed.barrier()
@@ -210,25 +213,31 @@ class Runner:
         }
         cost = {"seconds": round(seconds, 3), **{to: first.cost[key] for key, to in below.items() if key in first.cost}}
         self.circumstances.provenance["stage_one_threads"] = first.environment.get("threads")
+        self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
         metrics = evaluate(load_predictions(predictions))
         return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
-    def _predictions(self, encoder: nn.Module, classifier: nn.Module) -> Predictions:
+    def _predictions(self, folder: RunFolder, encoder: nn.Module, classifier: nn.Module) -> Predictions:
         """What is said of the images that are evaluated on and, where these are the test images, of validation images.
 
-        The latter are for what is chosen after training, such as the strength of a logit adjustment.
+        The latter are for what is chosen after training, such as the strength of a logit adjustment. The features
+        of the former are kept where that is asked for.
         """
         parts, split = {self.config.evaluation.split: self.held_out}, self.config.evaluation.split
         if split == "test" and len(self.data.validation.labels):
             parts["validation"] = self.data.validation
         made = dict[str, Predictions]()
         for part, images in parts.items():
-            logits = classify(classifier, embed_plain(encoder, images, self.config.evaluation.batch_size))
+            features = embed_plain(encoder, images, self.config.evaluation.batch_size)
+            logits = classify(classifier, features)
             if not bool(torch.isfinite(logits).all()):
                 raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
+            labels = images.labels.cpu().numpy()
+            if part == split and folder.writes and self.config.evaluation.save_features:
+                save_features(folder.path / FEATURES, Features(features.cpu().numpy(), labels))
             made[part] = Predictions(
                 logits_by_name={LOGITS: logits.cpu().numpy()},
-                labels=images.labels.cpu().numpy(),
+                labels=labels,
                 train_counts=self.data.train_counts,
                 group_rule=self.config.dataset.group_rule,
             )
@@ -254,6 +263,9 @@ class Runner:
                 words = left_out_warning(missing, len(trainer.order), training, key, self.processes.world_size)
                 print(f"lt_bench: {name.value}: {words}", file=sys.stderr)
         trained = trainer.fit()
+        if found := trained.best:
+            on = "test" if config.evaluation.select == "best_test" else "validation"
+            self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on}
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 
@@ -304,7 +316,7 @@ class Runner:
         circumstances = self.circumstances
         if earlier := folder.earlier_versions():
             circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
-        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept)
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen)
 
     def _missed(self, name: StageName, images: Images) -> dict[str, int]:
         """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""

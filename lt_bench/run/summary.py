@@ -8,7 +8,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.data.remarks import listed
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.shots import RULES
-from lt_bench.record.record import SAME_IMAGES, RunRecord
+from lt_bench.record.record import CHOSEN, SAME_IMAGES, RunRecord
 
 
 def summary(record: RunRecord, folder: Path) -> str:
@@ -33,7 +33,7 @@ def summary(record: RunRecord, folder: Path) -> str:
         "  " + "".join(f"{name:>8}" for name in shown),
         "  " + "".join(f"{cell:>8}" for cell in cells) + f"   % on {record.evaluated_on} ({described})",
         f"  stage one {_number(record, 'stage_one_seconds')} s at {_number(record, 'images_per_second', 0)} images/s, "
-        f"stage two {_number(record, 'seconds')} s, ECE {ece}, epoch chosen: {record.selection}",
+        f"stage two {_number(record, 'seconds')} s, ECE {ece}, epoch chosen: {record.selection}{_chosen(record)}",
         *(
             f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
             for names in untested
@@ -59,6 +59,13 @@ def _typed(record: RunRecord) -> str:
         f"{stage.value} {typed.get('epochs')} of {typed.get('recipe_epochs')} epochs" for stage, typed in found if typed
     ]
     return f" ({', '.join(words)})" if words else ""
+
+
+def _chosen(record: RunRecord) -> str:
+    """The epochs that were chosen, counted from 1."""
+    chosen = (record.epochs.get(CHOSEN, {}).get(stage.training, {}) for stage in StageName)
+    found = [f"{one['epoch'] + 1}" for one in chosen if "epoch" in one]
+    return f" (epoch {', '.join(found)})" if found else ""
 
 
 def _untested(record: RunRecord, folder: Path) -> str:

@@ -1,12 +1,10 @@
-"""Running means without host reads, and metrics.jsonl."""
-
-import json
+"""Running means without host reads."""
 
 import pytest
 import torch
 from benchmarks.harness import HostReads
 
-from lt_bench.engine.metrics import MetricsFile, RunningMeans
+from lt_bench.engine.metrics import RunningMeans
 from lt_bench.errors import NonFiniteLoss
 
 
@@ -31,25 +29,3 @@ def test_state_continues_inside_an_epoch():
     for one in (means, again):
         one.add({"loss": torch.tensor(4.0)}, 1)
     assert again.means() == means.means() == {"loss": 2.5}
-
-
-def test_a_resumed_stage_drops_lines_that_it_writes_again(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    first, second = MetricsFile(path, "stage one", 0), MetricsFile(path, "stage two", 0)
-    for epoch in range(3):
-        first.write(epoch, {"loss": epoch})
-    second.write(0, {"loss": 9})
-    path.write_text(path.read_text() + '{"stage": "stage one", "ep')  # killed while it wrote
-    resumed = MetricsFile(path, "stage one", 1)
-    resumed.write(1, {"loss": 7})
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(row["stage"], row["epoch"], row["loss"]) for row in rows] == [
-        ("stage one", 0, 0),
-        ("stage two", 0, 9),
-        ("stage one", 1, 7),
-    ]
-
-
-def test_other_ranks_write_nothing(tmp_path):
-    MetricsFile(tmp_path / "metrics.jsonl", "stage one", 0, writes=False).write(0, {"loss": 1.0})
-    assert not (tmp_path / "metrics.jsonl").exists()

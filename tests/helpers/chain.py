@@ -16,6 +16,7 @@ from lt_bench.config.signatures import parameters
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.preflight.validate import validate
+from lt_bench.record.curves import CURVES, read_curves
 from lt_bench.record.record import RunRecord
 from lt_bench.run.execute import execute
 
@@ -91,13 +92,21 @@ def killed_until_done(config: Config, monkeypatch: Any, steps: int = 3) -> tuple
                 killed += kill.args
 
 
+def curves(record: RunRecord, folder: Path) -> list[dict[str, Any]]:
+    """The epochs of both stages less what the clock said."""
+    assert record.stage_one_id
+    rows = [row for path in (folder.parent / record.stage_one_id, folder) for row in read_curves(path / CURVES)]
+    return [{key: row[key] for key in row.keys() - {"seconds", "images_per_second"}} for row in rows]
+
+
 def results(record: RunRecord, folder: Path) -> dict[str, Any]:
-    """What must not depend on interruptions: record, predictions and the weights of both stages."""
+    """What must not depend on interruptions: record, predictions, curves and the weights of both stages."""
     assert record.stage_one_id
     below = folder.parent / record.stage_one_id
     found: dict[str, Any] = {
         "record": record.identity_values(),
         "predictions": load_predictions(folder / "predictions.npz").logits,
+        "curves": curves(record, folder),
     }
     for name, path in (("stage one", below), ("stage two", folder)):
         if (path / "checkpoint.pt").exists():

@@ -5,13 +5,25 @@ import json
 
 import pytest
 import torch
-from helpers.chain import Killed, assert_identical, execute, kill_after, killed_until_done, results, rules_of, tiny
+from helpers.chain import (
+    Killed,
+    assert_identical,
+    curves,
+    execute,
+    kill_after,
+    killed_until_done,
+    results,
+    rules_of,
+    tiny,
+)
 from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import groups
 from lt_bench.engine.loop import Trainer
 from lt_bench.methods.sbcl import SBCL
+from lt_bench.record.curves import CURVES, CurvesFile, read_curves
 from lt_bench.record.identity import stage_one_id
+from lt_bench.run.summary import summary
 
 PAIRS = [(method, rule) for method in groups()["method"] for rule in rules_of(method)]
 
@@ -109,16 +121,56 @@ def test_another_seed_gives_other_weights(tmp_path):
     assert not torch.equal(first["stage one"][name], other["stage one"][name])
 
 
-def test_metrics_have_one_line_per_epoch_after_a_resume(tmp_path, monkeypatch):
-    config = tiny(tmp_path, "method=ce")
-    with monkeypatch.context() as patch:
-        kill_after(patch, 7)
-        with pytest.raises(Killed):
-            execute(config)
-    record, folder = execute(config)
-    rows = [json.loads(line) for line in (tmp_path / record.stage_one_id / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(config.train.epochs))
-    assert {"stage", "loss", "accuracy", "lr", "seconds"} <= rows[0].keys()
+def test_curves_of_a_killed_run_are_those_of_an_undisturbed_one(tmp_path, monkeypatch):
+    """Also where the kill falls right after a line, before the checkpoint that goes on after it, or before the line."""
+    words = ("method=ce", "stage_two=cb", "dataset.validation_per_class=20", "evaluation.select=best_validation")
+    words += ("checkpoint.every_steps=1", "stage_two.train.epochs=3", "train.epochs=3")
+    record, folder = execute(tiny(tmp_path / "undisturbed", *words))
+    expected = curves(record, folder)
+    assert [(row["stage"], row["epoch"]) for row in expected] == [
+        (stage, epoch) for stage in ("stage one", "stage two") for epoch in range(3)
+    ]
+    assert {"loss", "accuracy", "lr"} <= expected[0].keys() and "selection_score" in expected[-1]
+    config, deaths = tiny(tmp_path / "killed", *words), []
+    write = CurvesFile.write
+
+    def dies(self, epoch, values):
+        for when in ("before", "after"):
+            if (self.stage, epoch, when) not in deaths:
+                deaths.append((self.stage, epoch, when))
+                if when == "after":
+                    write(self, epoch, values)
+                raise Killed
+        write(self, epoch, values)
+
+    monkeypatch.setattr(CurvesFile, "write", dies)
+    while True:
+        try:
+            again = execute(config)
+            break
+        except Killed:
+            continue
+    assert len(deaths) == 12
+    assert curves(*again) == expected
+    assert again[0].epochs == record.epochs
+    assert all(row["images_per_second"] > 0 for row in read_curves(again[1] / CURVES))
+
+
+def test_the_chosen_epoch_is_the_best_line_and_stands_in_the_record(tmp_path):
+    common = ("method=ce", "dataset.validation_per_class=20", "train.epochs=3")
+    for rule, select in (("cb", "best_validation"), ("none", "best_test")):
+        typed = ("stage_two.train.epochs=4",) if rule == "cb" else ()
+        record, folder = execute(tiny(tmp_path, *common, f"stage_two={rule}", f"evaluation.select={select}", *typed))
+        key = "stage_two.train" if rule == "cb" else "train"
+        rows = read_curves((folder if rule == "cb" else folder.parent / record.stage_one_id) / CURVES)
+        scores = [row["selection_score"] for row in rows]
+        best = scores.index(max(scores))
+        assert record.epochs["chosen"] == {
+            key: {"epoch": best, "score": scores[best], "on": select.removeprefix("best_")}
+        }
+        assert f"epoch chosen: {select} (epoch {best + 1})" in summary(record, folder)
+    last = execute(tiny(tmp_path, *common, "stage_two=none"))
+    assert "chosen" not in last[0].epochs and "selection_score" not in json.dumps(curves(*last))
 
 
 def test_stage_one_is_trained_once_for_all_rules(tmp_path, monkeypatch):

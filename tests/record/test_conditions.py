@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from helpers.samples import sample
 
+from lt_bench.record.conditions import conditions, distinguish
 from lt_bench.record.record import RunRecord
-from lt_bench.report.conditions import conditions, distinguish
 from lt_bench.report.frame import frame
 from lt_bench.report.paired import paired_table
 from lt_bench.report.sections import sections

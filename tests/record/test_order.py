@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from lt_bench.config.compose import compose, groups
-from lt_bench.report.order import order_of
+from lt_bench.record.order import order_of
 
 SUPERVISED = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "SBCL (MoCo)", "BCL", "PaCo", "GPaCo", "ProCo")
 WITHOUT_LABELS = ("SimCLR", "Focal", "SDCLR", "Boosted CL", "Boosted SDCLR")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lt_bench.report.escape import shortened
-
+LONGEST = 120  # characters of a word
 GROUPS = ("dataset", "backbone", "evaluation", "imbalance", "budget")
 
 
@@ -49,6 +49,16 @@ def distinguish(namesakes: Sequence[str]) -> list[Label]:
 def word(value: Any) -> str:
     """A setting's value as a reader would type it, where it is not too long for that."""
     return shortened(value if isinstance(value, str) else json.dumps(value))
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """A text of so many characters at most: its beginning, and a digest by which it differs from others."""
+    return text if len(text) <= most else f"{text[: most - 9]}…{digest(text)}"
+
+
+def digest(text: str) -> str:
+    """Eight hexadecimal digits that stand for a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def slug(text: str) -> str:

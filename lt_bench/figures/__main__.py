@@ -1,0 +1,97 @@
+"""``python -m lt_bench.figures``: figures of finished runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.errors import UsageError
+from lt_bench.figures.kind import Drawing, Kind, kinds
+from lt_bench.figures.studies import NotPossible, Study, read_studies
+from lt_bench.figures.style import FORMATS, render
+from lt_bench.record.conditions import slug
+
+LONGEST = 160  # characters of a file's name
+EXAMPLES = """examples:
+  python -m lt_bench.figures runs                               every figure that the runs in a folder allow
+  python -m lt_bench.figures runs --kind group_bars --format png
+  python -m lt_bench.figures runs --rows "CE / CB" SBCL         those rows alone whose label has such a text in it
+  python -m lt_bench.figures results/records/digits_demo.jsonl --kind class_accuracy
+
+Runs on other data, or evaluated otherwise, have figures of their own. Files are named STUDY_KIND.FORMAT.
+exit status: 0 done, 1 no figure was possible, 2 wrong usage
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<18}{_about(kind)}" for name, kind in kinds().items())
+    parser = argparse.ArgumentParser(
+        prog="python -m lt_bench.figures",
+        description=f"Make figures (PNG and SVG) of finished runs.\n\nkinds of figures:\n{listed}",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("runs", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_OR_FOLDER", help="folders or .jsonl (runs)")
+    add("--kind", nargs="+", choices=[*kinds()], metavar="NAME", help="these kinds alone (all that are possible)")
+    add("--rows", nargs="+", default=[], metavar="TEXT", help="rows alone whose label has one of these texts in it")
+    add("--out", type=Path, metavar="DIR", help="where figures go (figures/ in the first folder)")
+    add("--format", nargs="+", choices=FORMATS, default=list(FORMATS), metavar="NAME", help="png, svg (both)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the figures; returns the exit status: 0 done, 1 none was possible (wrong usage exits with 2)."""
+    arguments = _parser().parse_args(argv)
+    return exit_status(lambda: _make(arguments))
+
+
+def _make(arguments: argparse.Namespace) -> int:
+    try:
+        studies = read_studies(arguments.runs, arguments.rows)
+    except FileNotFoundError as error:
+        raise UsageError(f"{error}; name a run folder, a folder of runs or a .jsonl file of records") from error
+    if not studies:
+        wanted = f" whose label has one of {arguments.rows} in it" if arguments.rows else ""
+        raise UsageError(f"no finished run{wanted} in {', '.join(map(str, arguments.runs))}")
+    first = arguments.runs[0]
+    out = arguments.out or (first if first.is_dir() else first.parent) / "figures"
+    chosen = {name: kind for name, kind in kinds().items() if name in (arguments.kind or kinds())}
+    stems = set[str]()
+    for study in studies:
+        for name, kind in chosen.items():
+            for drawing in _drawings(study, name, kind):
+                parts = [study.name, name, *filter(None, [slug(drawing.name)])]
+                stem = _unused("_".join(parts)[:LONGEST], stems)
+                for path in render(kind.draw, drawing.data, out / stem, arguments.format):
+                    print(printable(str(path)), flush=True)
+    return DONE if stems else FAILED
+
+
+def _unused(stem: str, taken: set[str]) -> str:
+    """A name that no other figure of this call has, which is then taken."""
+    number, name = 1, stem
+    while name in taken:
+        number += 1
+        name = f"{stem}_{number}"
+    taken.add(name)
+    return name
+
+
+def _drawings(study: Study, name: str, kind: Kind) -> Iterator[Drawing]:
+    """The figures of a kind; where there are none, why is said."""
+    try:
+        yield from kind.collect(study)
+    except NotPossible as error:
+        print(printable(f"lt_bench: no {name} of {study.title}: {error}"), file=sys.stderr)
+
+
+def _about(kind: Kind) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
