@@ -15,10 +15,11 @@ from lt_bench.evaluation.metrics import scalars
 from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
 from lt_bench.record.record import RunRecord
+from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
-from lt_bench.report.sections import Section, all_labels, sections
+from lt_bench.report.sections import Section, all_labels, is_row, sections
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table
 
 EXAMPLES = """examples:
@@ -36,12 +37,20 @@ ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lt_bench.report",
-        description="Make tables (Markdown and CSV) from the records of finished runs.",
+        description="Make tables from the records of finished runs.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
+    add(
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=["markdown", "csv"],
+        metavar="NAME",
+        help=f"the files to write, of {', '.join(FORMATS)} (%(default)s)",
+    )
     add("--out", type=Path, metavar="DIR", help="where tables go (tables/ beside the first of --runs)")
     add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
     add(
@@ -128,23 +137,23 @@ def _beside(runs: Path) -> Path:
 def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline."""
     tables = [accuracy_table(part, more) for part in parts]
-    labels = all_labels(parts)
     for baseline in map(baseline_label, arguments.baseline):
-        if baseline not in labels:
-            _parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(labels)}")
+        if not is_row(baseline, parts):
+            _parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(all_labels(parts))}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
     return tables
 
 
-def _write(tables: list[Table], folder: Path) -> None:
+def _write(tables: list[Table], folder: Path, formats: Sequence[str]) -> None:
     """Write the tables and print them, also where the folder takes none: ValueError with what to type instead."""
     refused: OSError | None = None
     for table in tables:
         try:
-            table.write(folder)
+            for suffix, content in map(FORMATS.__getitem__, formats):
+                write_atomic(folder / f"{table.name}.{suffix}", content(table))
         except OSError as error:
             refused = error
-        print(printable(table.markdown()))
+        print(as_text(table))
     if refused:
         raise ValueError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
     word = "table is" if len(tables) == 1 else "tables are"
@@ -161,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.export and records:
             _export(records, arguments.export)
         tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
-        _write(tables, arguments.out or _beside(arguments.runs[0]))
+        _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
         for page in arguments.pages:
             update(page, {table.name: table.markdown() for table in tables})
     except (ValueError, OSError) as error:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
-from lt_bench.report.conditions import conditions, distinguish, slug, word
+from lt_bench.report.conditions import conditions, distinguish, slug
+from lt_bench.report.labels import labels, raw
 
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
@@ -20,12 +21,15 @@ SEEDS = ["split_seed", "seed"]
 
 
 class Row(NamedTuple):
-    """One setting: its label, unique in the table, what its runs have in common (``ROW``), and its runs.
+    """One setting: its label and key, unique in the table, what its runs have in common (``ROW``), and its runs.
+
+    The label reads as a person would write it; the key has settings as they are typed.
 
     Few-shot probes of one model, which differ in ``shot_seed``, are one run with their mean; ``draws`` counts them.
     """
 
     label: str
+    key: str
     fields: dict[str, Any]
     runs: pd.DataFrame
 
@@ -96,8 +100,8 @@ def _rows(part: pd.DataFrame) -> list[Row]:
                 f"setting {fields['setting_id']} has several runs with the same seeds: {', '.join(twins['run_id'])}; "
                 "leave all but one out of --runs"
             )
-    labels = _labels([fields for fields, _ in groups])
-    rows = [Row(label, fields, _models(runs)) for label, (fields, runs) in zip(labels, groups, strict=True)]
+    named = _labels([fields for fields, _ in groups])
+    rows = [Row(*words, fields, _models(runs)) for words, (fields, runs) in zip(named, groups, strict=True)]
     return sorted(rows, key=_rank)
 
 
@@ -115,33 +119,34 @@ def _models(runs: pd.DataFrame) -> pd.DataFrame:
 def _rank(row: Row) -> tuple[object, ...]:
     method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
     places = row.runs["method_order"].min(), row.runs["stage_two_order"].min()
-    return places[0], method, places[1], stage_two, row.label
+    return places[0], method, places[1], stage_two, row.key
 
 
-def _labels(rows: list[dict[str, Any]]) -> list[str]:
-    """Method and stage two, and in brackets what tells it from other rows of that name."""
+def _labels(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Label and key of every row: method and stage two, and what tells it from other rows of that name."""
     names = [f"{row['method_name']} / {row['stage_two_name']}" for row in rows]
     details = [{key: row[key] for key in SHARED} | json.loads(row["settings"]) for row in rows]
-    labels = []
+    differing = []
     for name, own in zip(names, details, strict=True):
         namesakes = [other for other_name, other in zip(names, details, strict=True) if other_name == name]
-        labels.append(name + _brackets(_differences(own, namesakes)))
-    doubled = {label for label in labels if labels.count(label) > 1}
-    return [
-        f"{label} [setting {row['setting_id']}]" if label in doubled else label
-        for label, row in zip(labels, rows, strict=True)
-    ]
+        differing.append(_differences(own, namesakes))
+    found = [labels(names, differing), list(map(raw, names, differing))]
+    for texts in found:
+        doubled = {text for text in texts if texts.count(text) > 1}
+        for place, text in enumerate(texts):
+            texts[place] = f"{text} [setting {rows[place]['setting_id']}]" if text in doubled else text
+    return list(zip(*found, strict=True))
 
 
 def _differences(own: dict[str, Any], namesakes: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: own[key] for key in sorted(own) if any(key not in row or row[key] != own[key] for row in namesakes)}
 
 
-def _brackets(details: dict[str, Any]) -> str:
-    words = [f"{key}={word(value)}" for key, value in details.items()]
-    return f" ({', '.join(words)})" if words else ""
-
-
 def all_labels(parts: Iterable[Section]) -> list[str]:
     """The labels of all rows, each once, sorted."""
     return sorted({row.label for part in parts for row in part.rows})
+
+
+def is_row(text: str, parts: Iterable[Section]) -> bool:
+    """Whether a text is the label or the key of any row."""
+    return any(text in (row.label, row.key) for part in parts for row in part.rows)
