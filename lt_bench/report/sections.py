@@ -25,7 +25,8 @@ class Row(NamedTuple):
 
     The label reads as a person would write it; the key has settings as they are typed.
 
-    Few-shot probes of one model, which differ in ``shot_seed``, are one run with their mean; ``draws`` counts them.
+    Few-shot probes of one model, which differ in ``shot_seed``, are one run with their mean; ``draws`` counts them,
+    ``run_ids`` names them.
     """
 
     label: str
@@ -108,7 +109,8 @@ def _rows(part: pd.DataFrame) -> list[Row]:
 def _models(runs: pd.DataFrame) -> pd.DataFrame:
     """One line per model: the runs that differ in ``shot_seed`` alone, with the mean of their metrics."""
     by_seeds = runs.groupby(SEEDS, sort=False)
-    first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy())
+    identities = by_seeds["run_id"].agg(" ".join).to_numpy()
+    first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy(), run_ids=identities)
     if (first["draws"] > 1).any():
         metrics = by_seeds[scalars()]
         known = metrics.count().eq(by_seeds.size(), axis=0)  # in every draw: some may be older than a metric

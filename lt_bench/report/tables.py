@@ -142,17 +142,27 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
     for row in section.rows:
         points = row.runs[measured] * factors
         mean, std = points.mean(skipna=False), points.std(ddof=1, skipna=False)
-        texts = {METRICS[name].column: _cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
+        texts = {METRICS[name].column: cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
         cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
         spread = {f"{key}_{name}": part[key] for key in points for name, part in (("mean", mean), ("std", std))}
         counts = {"n": len(row.runs), "seeds": row.runs["seed"].nunique(), "splits": row.runs["split_seed"].nunique()}
-        values.append({"label": row.key, **row.fields, "split": section.fields["evaluated_on"], **counts, **spread})
+        values.append(
+            {
+                "label": row.key,
+                **row.fields,
+                "split": section.fields["evaluated_on"],
+                **counts,
+                **spread,
+                "runs": " ".join(row.runs["run_ids"]),
+            }
+        )
     bold = [{METRICS[name].column for name in names} for names in leaders(section, shown)]
     caption = [f"{title(section)} {_explain(section, shown, any(bold))}", *footnotes(section)]
     return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold)
 
 
-def _cell(mean: float, std: float, form: str) -> str:
+def cell(mean: float, std: float, form: str) -> str:
+    """Mean and spread as printed; a dash where the mean is not known."""
     return "–" if pd.isna(mean) else f"{mean:{form}} ± {number(std, form)}"
 
 
