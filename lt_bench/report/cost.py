@@ -9,8 +9,8 @@ from lt_bench.report.tables import Table, leading, number, title
 
 EXPLAINED = (
     "Cost of a run, mean over n runs: seconds of stage one, which several runs may share, and of the rest, images of "
-    "stage one or of a run without one per second, the most memory of a process, and hours on all GPUs of both stages; clocks "
-    "of other machines are not compared."
+    "stage one or of a run without one per second, the most memory of a process, and hours on all GPUs of both stages. "
+    "Different machines are not comparable."
 )
 
 
