@@ -16,64 +16,19 @@ from lt_bench.files import write_atomic
 from lt_bench.record.collect import read_records
 from lt_bench.record.record import RunRecord
 from lt_bench.report import evaluate
+from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
+from lt_bench.report.cost import cost_table
+from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
-from lt_bench.report.sections import Section, all_labels, sections
+from lt_bench.report.pivot import pivot_table
+from lt_bench.report.sections import all_labels, is_row, sections
+from lt_bench.report.selection import selected
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
-EXAMPLES = """examples:
-  python -m lt_bench.report                                    tables of all finished runs in runs/
-  python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
-  python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
-  python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
-  python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
-  python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
-
-exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
-"""
 ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m lt_bench.report",
-        description="Make tables (Markdown and CSV) from the records of finished runs.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
-    add("--out", type=Path, metavar="DIR", help="where tables go (tables/ beside the first of --runs)")
-    add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
-    add(
-        "--baseline",
-        nargs="+",
-        default=[],
-        metavar="ROW",
-        help='labels of rows to compare the others with, such as "CE / CB"',
-    )
-    add(
-        "--metric",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help="show these too, such as worst_class or nll; MODULE.NAME for one of your own",
-    )
-    add("--ece", dest="metric", action="append_const", const="ece", help="short for --metric ece")
-    add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
-    add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
-    add(
-        "--pages",
-        nargs="+",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="refresh the tables between the <!-- table: NAME --> markers of these pages",
-    )
-    return parser
 
 
 def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
@@ -117,26 +72,33 @@ def _beside(runs: Path) -> Path:
     return folder / ("own_tables" if (folder / "records").is_dir() else "tables")
 
 
-def _tables(parts: list[Section], more: list[str], arguments: argparse.Namespace) -> list[Table]:
-    """All tables; SystemExit with status 2 if no table has the baseline."""
+def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Namespace) -> list[Table]:
+    """All tables; SystemExit with status 2 if no table has the baseline, or an axis is missing."""
+    if arguments.rows or arguments.cols:
+        if not (arguments.rows and arguments.cols):
+            parser().error("--rows and --cols belong together, such as --rows method --cols imbalance --metric few")
+        made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
+        return named_apart(made)
+    parts = sections(frame(records))
     tables = [accuracy_table(part, more) for part in parts]
-    labels = all_labels(parts)
+    tables += [cost_table(part) for part in parts if arguments.cost]
     for baseline in dict.fromkeys(map(baseline_label, arguments.baseline)):
-        if baseline not in labels:
-            _parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(labels)}")
+        if not is_row(baseline, parts):
+            parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(all_labels(parts))}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
     return named_apart(tables)
 
 
-def _write(tables: list[Table], folder: Path) -> None:
+def _write(tables: list[Table], folder: Path, formats: Sequence[str]) -> None:
     """Write the tables and print them, also where the folder takes none: UsageError with what to type instead."""
     refused: OSError | None = None
     for table in tables:
         try:
-            table.write(folder)
+            for suffix, content in map(FORMATS.__getitem__, formats):
+                write_atomic(folder / f"{table.name}.{suffix}", content(table))
         except OSError as error:
             refused = error
-        print(printable(table.markdown()))
+        print(as_text(table))
     if refused:
         raise UsageError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
     word = "table is" if len(tables) == 1 else "tables are"
@@ -151,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     if words[:1] == [evaluate.COMMAND]:
         return _done(lambda: evaluate.main(words[1:]))
-    arguments = _parser().parse_args(words)
-    return _done(lambda: _make(arguments, metric_names(arguments.metric, _parser())))
+    arguments = parser().parse_args(words)
+    return _done(lambda: _make(arguments, metric_names(arguments.metric, parser())))
 
 
 def _done(work: Callable[[], int]) -> int:
@@ -170,8 +132,8 @@ def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     records = _read(arguments.runs, asked, arguments.verify)
     if arguments.export and records:
         _export(records, arguments.export)
-    tables = _tables(sections(frame(_runs(records, arguments))), more, arguments)
-    _write(tables, arguments.out or _beside(arguments.runs[0]))
+    tables = _tables(selected(_runs(records, arguments), arguments.where), more, arguments)
+    _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
     for page in arguments.pages:
         update(page, {table.name: table.markdown() for table in tables})
     return DONE

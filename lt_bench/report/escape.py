@@ -11,6 +11,15 @@ from lt_bench.record.conditions import digest
 LONGEST_NAME = 150  # bytes of a file's name, which file systems end at 143 or 255
 _MARKDOWN = re.compile(r"[\\`*<>|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&(?=#?\w+;)")
 _START = re.compile(r"^(\d*)(#{1,6}(?:\s|$)|[-+](?:\s|$)|[.)]\s|[-=]+$)")  # of a heading, a list, a line
+# signs that LaTeX acts on, and those beyond Latin letters that the fonts of any installation have
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"}
+    | {"±": r"$\pm$", "×": r"$\times$", "τ": r"$\tau$", "†": r"\dag{}", "−": "$-$", "’": "'", "…": r"\dots{}"}
+    | {"`": r"\textasciigrave{}", "[": "{[}", "]": "{]}"}
+)
+_LATIN = 0x17F  # the last of the letters that a Latin font has
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -30,6 +39,13 @@ def markdown(text: str) -> str:
     """A text as GitHub Markdown shows it, on one line; brackets and underscores, which do nothing alone, stay."""
     line = _MARKDOWN.sub(lambda found: _escaped(found[0]), printable(" ".join(text.split())))
     return _START.sub(lambda found: f"{found[1]}\\{found[2]}", line)
+
+
+def latex(text: str) -> str:
+    """A text as LaTeX prints it, on one line; a sign that Latin fonts lack stands as its number, such as [U+4E2D]."""
+    shown = printable(" ".join(text.split())).translate(_LATEX)
+    shown = shown.replace("--", "-{}-").replace("''", "'{}'").replace("–", "--")
+    return "".join(sign if ord(sign) <= _LATIN else f"{{[}}U+{ord(sign):04X}{{]}}" for sign in shown)
 
 
 def csv_cell(value: object) -> object:

@@ -20,7 +20,8 @@ ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 def _row(record: RunRecord) -> dict[str, object]:
     values = record.to_dict()
     metrics, cost = values.pop("metrics"), values.pop("cost")
-    del values["environment"], values["epochs"]
+    values["processes"] = values.pop("environment").get("processes", 1)
+    del values["epochs"]
     values["probe"] = record.is_probe
     values["shot_seed"] = values["settings"].pop("stage_two.shot_seed", 0)
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
@@ -34,10 +35,10 @@ def _row(record: RunRecord) -> dict[str, object]:
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Every record as a row, in an order that depends on the records alone.
 
-    Columns: the record's fields less lists, epochs and environment; ``settings`` as JSON text, less the seed of a
-    few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is one; metrics that are one number,
-    NaN where they are not known, as are ``train_images``, ``test_images`` and ``classes``; the native imbalance factor
-    is NaN; orders of method and rule, infinite if unknown.
+    Columns: the record's fields less lists and epochs, and of its environment the number of ``processes``; ``settings``
+    as JSON text, less the seed of a few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is
+    one; metrics that are one number, NaN where they are not known, as are ``train_images``, ``test_images`` and
+    ``classes``; the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """
     rows = pd.DataFrame([_row(record) for record in records])
     if rows.empty:

@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 import pandas as pd
-from scipy.special import stdtrit
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.report.escape import file_name, markdown
+from lt_bench.report.escape import file_name
 from lt_bench.report.sections import SEEDS, Row, Section
+from lt_bench.report.statistics import independent, interval
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
 
 COMPARED = {METRICS[name].column: name for name in ("few", "top1")}
@@ -35,26 +35,9 @@ def differences(row: Row, baseline: Row) -> pd.DataFrame:
     return points
 
 
-def independent(points: pd.DataFrame) -> pd.DataFrame:
-    """The differences that may be taken as independent.
-
-    Runs on one split share their data: with several split seeds a split counts once, with its mean over seeds.
-    """
-    by_split = points.groupby(level="split_seed").mean()
-    return by_split if len(by_split) > 1 else points
-
-
-def interval(values: pd.Series) -> dict[str, float]:
-    """Mean, sample standard deviation, and the 95 % confidence interval (Student t) of independent values."""
-    n, mean, std = len(values), values.mean(skipna=False), values.std(ddof=1, skipna=False)
-    half = stdtrit(n - 1, 0.975) * std / n**0.5 if n > 1 else float("nan")
-    exact = {"difference": mean, "std": std, "low": mean - half, "high": mean + half}
-    return {key: round(float(value), 9) + 0.0 for key, value in exact.items()}  # no rounding noise, no minus zero
-
-
 def paired_table(section: Section, baseline: str) -> Table | None:
-    """Differences of all rows to the row labelled ``baseline``; None if the section has no such row."""
-    base = next((row for row in section.rows if row.label == baseline), None)
+    """Differences of all rows to the row with the label or key ``baseline``; None if the section has no such row."""
+    base = next((row for row in section.rows if baseline in (row.label, row.key)), None)
     if base is None:
         return None
     cells, values, merged = [], [], False
@@ -68,11 +51,11 @@ def paired_table(section: Section, baseline: str) -> Table | None:
         count = f"{len(points)} ({len(units)} splits)" if len(units) < len(points) else str(len(points))
         cells.append({**leading(section, row), **_texts(statistics), "pairs": count})
         flat = {f"{column}_{key}": value for column, part in statistics.items() for key, value in part.items()}
-        values.append({"label": row.label, "baseline": baseline, "pairs": len(points), "n": len(units), **flat})
+        values.append({"label": row.key, "baseline": base.key, "pairs": len(points), "n": len(units), **flat})
     if not cells:
         return None
-    caption = [f"{title(section)} {_explain(section, markdown(marked(base)), merged)}", *footnotes(section)]
-    slug = "_".join(re.findall(r"[a-z0-9]+", baseline.lower()))
+    caption = [f"{title(section)} {_explain(section, marked(base), merged)}", *footnotes(section)]
+    slug = "_".join(re.findall(r"[a-z0-9]+", base.key.lower()))
     name = file_name(f"{section.name}_vs_{slug}", 200)
     return Table(name, caption, pd.DataFrame(cells), pd.DataFrame(values))
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
-from lt_bench.record.conditions import conditions, distinguish, shortened, slug, word
+from lt_bench.record.conditions import conditions, distinguish, shortened, slug
 from lt_bench.report.escape import file_name, folded
+from lt_bench.report.labels import labels, raw
 
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
@@ -22,12 +23,16 @@ SEEDS = ["split_seed", "seed"]
 
 
 class Row(NamedTuple):
-    """One setting: its label, unique in the table, what its runs have in common (``ROW``), and its runs.
+    """One setting: its label and key, unique in the table, what its runs have in common (``ROW``), and its runs.
 
-    Few-shot probes of one model, which differ in ``shot_seed``, are one run with their mean; ``draws`` counts them.
+    The label reads as a person would write it; the key has settings as they are typed.
+
+    Few-shot probes of one model, which differ in ``shot_seed``, are one run with their mean; ``draws`` counts them,
+    ``run_ids`` names them.
     """
 
     label: str
+    key: str
     fields: dict[str, Any]
     runs: pd.DataFrame
 
@@ -101,15 +106,16 @@ def _rows(part: pd.DataFrame) -> list[Row]:
                 f"setting {fields['setting_id']} has several runs with the same seeds: {', '.join(twins['run_id'])}; "
                 "leave all but one out of --runs"
             )
-    labels = _labels([fields for fields, _ in groups])
-    rows = [Row(label, fields, _models(runs)) for label, (fields, runs) in zip(labels, groups, strict=True)]
+    named = _labels([fields for fields, _ in groups])
+    rows = [Row(*words, fields, _models(runs)) for words, (fields, runs) in zip(named, groups, strict=True)]
     return sorted(rows, key=_rank)
 
 
 def _models(runs: pd.DataFrame) -> pd.DataFrame:
     """One line per model: the runs that differ in ``shot_seed`` alone, with the mean of their metrics."""
     by_seeds = runs.groupby(SEEDS, sort=False)
-    first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy())
+    identities = by_seeds["run_id"].agg(" ".join).to_numpy()
+    first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy(), run_ids=identities)
     if (first["draws"] > 1).any():
         metrics = by_seeds[scalars()]
         known = metrics.count().eq(by_seeds.size(), axis=0)  # in every draw: some may be older than a metric
@@ -120,33 +126,34 @@ def _models(runs: pd.DataFrame) -> pd.DataFrame:
 def _rank(row: Row) -> tuple[object, ...]:
     method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
     places = row.runs["method_order"].min(), row.runs["stage_two_order"].min()
-    return places[0], method, places[1], stage_two, row.label
+    return places[0], method, places[1], stage_two, row.key
 
 
-def _labels(rows: list[dict[str, Any]]) -> list[str]:
-    """Method and stage two, and in brackets what tells it from other rows of that name."""
+def _labels(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Label and key of every row: method and stage two, and what tells it from other rows of that name."""
     names = [f"{shortened(row['method_name'])} / {shortened(row['stage_two_name'])}" for row in rows]
     details = [{key: row[key] for key in SHARED} | json.loads(row["settings"]) for row in rows]
-    labels = []
+    differing = []
     for name, own in zip(names, details, strict=True):
         namesakes = [other for other_name, other in zip(names, details, strict=True) if other_name == name]
-        labels.append(name + _brackets(_differences(own, namesakes)))
-    doubled = {label for label in labels if labels.count(label) > 1}
-    return [
-        f"{label} [setting {row['setting_id']}]" if label in doubled else label
-        for label, row in zip(labels, rows, strict=True)
-    ]
+        differing.append(_differences(own, namesakes))
+    found = [labels(names, differing), list(map(raw, names, differing))]
+    for texts in found:
+        doubled = {text for text in texts if texts.count(text) > 1}
+        for place, text in enumerate(texts):
+            texts[place] = f"{text} [setting {rows[place]['setting_id']}]" if text in doubled else text
+    return list(zip(*found, strict=True))
 
 
 def _differences(own: dict[str, Any], namesakes: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: own[key] for key in sorted(own) if any(key not in row or row[key] != own[key] for row in namesakes)}
 
 
-def _brackets(details: dict[str, Any]) -> str:
-    words = [f"{word(key)}={word(value)}" for key, value in details.items()]
-    return f" ({', '.join(words)})" if words else ""
-
-
 def all_labels(parts: Iterable[Section]) -> list[str]:
     """The labels of all rows, each once, sorted."""
     return sorted({row.label for part in parts for row in part.rows})
+
+
+def is_row(text: str, parts: Iterable[Section]) -> bool:
+    """Whether a text is the label or the key of any row."""
+    return any(text in (row.label, row.key) for part in parts for row in part.rows)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 
 from lt_bench.data.published import is_published
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
-from lt_bench.files import write_atomic
 from lt_bench.record.conditions import digest, word
 from lt_bench.record.identity import CONTENT
 from lt_bench.report.escape import csv_cell, folded, markdown
+from lt_bench.report.leaders import EXPLAINED, leaders
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
 from lt_bench.report.typed import beside_recipes
@@ -26,7 +25,7 @@ ACCURACIES = ("many", "medium", "few", "top1")
 MEASURED = (*ACCURACIES, "ece")  # in every CSV file
 BALANCE = "group_std"  # in the tables of probes
 SHARED_NAMES = dict(zip(SHARED, ("fidelity", "checkpoint", "groups"), strict=True))
-SMOKE = "**Budget smoke: these numbers mean nothing, they only show that the runs work.**"
+SMOKE = "Budget smoke: these numbers mean nothing, they only show that the runs work."
 IMAGES_UNKNOWN = (
     "Some of these runs are of an older version, which knew images by their names and labels alone: whether they are "
     "the same images in all rows is not known."
@@ -36,28 +35,40 @@ BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters
 
 @dataclass(frozen=True)
 class Table:
-    """A table under its name: the paragraphs above it, the cells as printed, and the unrounded values for CSV."""
+    """A table under its name: the paragraphs above it, the cells as text, and the unrounded values for CSV.
+
+    ``bold`` are the columns of each row whose cells stand out; none for no row.
+    """
 
     name: str
     caption: list[str]
     cells: pd.DataFrame
     values: pd.DataFrame
+    bold: Sequence[set[str]] = ()
 
     def markdown(self) -> str:
         """Caption and cells as GitHub Markdown."""
-        cells = self.cells.map(markdown)
+        cells = self.marked(markdown, "**{}**")
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
-        return "\n\n".join([*self.caption, body]) + "\n"
+        paragraphs = [f"**{markdown(text)}**" if text == SMOKE else markdown(text) for text in self.caption]
+        return "\n\n".join([*paragraphs, body]) + "\n"
+
+    def spoken(self) -> str:
+        """The caption as one paragraph."""
+        return " ".join(self.caption)
+
+    def marked(self, escape: Callable[[str], str], form: str) -> pd.DataFrame:
+        """The cells as they are escaped, and those that stand out in a form such as ``**{}**``."""
+        cells = self.cells.map(escape)
+        for place, columns in enumerate(self.bold):
+            for column in columns:
+                cells.loc[place, column] = form.replace("{}", cells.loc[place, column])
+        return cells
 
     def csv(self) -> str:
         """The values as comma-separated text; percent and percentage points."""
         return self.values.map(csv_cell).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-
-    def write(self, folder: Path) -> None:
-        """Write NAME.md and NAME.csv."""
-        write_atomic(folder / f"{self.name}.md", self.markdown())
-        write_atomic(folder / f"{self.name}.csv", self.csv())
 
 
 def named_apart(tables: Sequence[Table]) -> list[Table]:
@@ -93,7 +104,7 @@ def rules(section: Section) -> list[str]:
         words["group_rule"] += f" ({RULES[words['group_rule']].description})"
     several = max(int(row.runs["draws"].max()) for row in section.rows) > 1
     draws = ["draws of the shots on one model count as one run, with their mean"] * several
-    return [*draws, *(f"{SHARED_NAMES[key]}: {markdown(word(text))}" for key, text in words.items())]
+    return [*draws, *(f"{SHARED_NAMES[key]}: {word(text)}" for key, text in words.items())]
 
 
 def footnotes(section: Section) -> list[str]:
@@ -101,7 +112,7 @@ def footnotes(section: Section) -> list[str]:
     flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
     unknown = any(_images_unknown(section.fields["dataset"], row.fields["settings"]) for row in section.rows)
     notes = [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
-    return notes + [markdown(text) for text in [beside_recipes(section)] if text]
+    return notes + [text for text in [beside_recipes(section)] if text]
 
 
 def _images_unknown(dataset: str, settings: str) -> bool:
@@ -120,7 +131,7 @@ def title(section: Section) -> str:
     words = [f"backbone {word(fields['backbone'])}", f"budget {word(fields['budget'])}"]
     words.append(f"{fields['evaluated_on']} split")
     told = ", ".join([where, *words, *section.conditions])
-    return markdown(". ".join([told, *filter(None, [study(section)])]) + ".")
+    return ". ".join([told, *filter(None, [study(section)])]) + "."
 
 
 def _count(runs: pd.DataFrame) -> str:
@@ -146,20 +157,31 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
     for row in section.rows:
         points = row.runs[measured] * factors
         mean, std = points.mean(skipna=False), points.std(ddof=1, skipna=False)
-        texts = {METRICS[name].column: _cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
+        texts = {METRICS[name].column: cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
         cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
         spread = {f"{key}_{name}": part[key] for key in points for name, part in (("mean", mean), ("std", std))}
         counts = {"n": len(row.runs), "seeds": row.runs["seed"].nunique(), "splits": row.runs["split_seed"].nunique()}
-        values.append({"label": row.label, **row.fields, "split": section.fields["evaluated_on"], **counts, **spread})
-    caption = [f"{title(section)} {_explain(section, shown)}", *footnotes(section)]
-    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values))
+        values.append(
+            {
+                "label": row.key,
+                **row.fields,
+                "split": section.fields["evaluated_on"],
+                **counts,
+                **spread,
+                "runs": " ".join(row.runs["run_ids"]),
+            }
+        )
+    bold = [{METRICS[name].column for name in names} for names in leaders(section, shown)]
+    caption = [f"{title(section)} {_explain(section, shown, any(bold))}", *footnotes(section)]
+    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold)
 
 
-def _cell(mean: float, std: float, form: str) -> str:
+def cell(mean: float, std: float, form: str) -> str:
+    """Mean and spread as printed; a dash where the mean is not known."""
     return "–" if pd.isna(mean) else f"{mean:{form}} ± {number(std, form)}"
 
 
-def _explain(section: Section, shown: Sequence[str]) -> str:
+def _explain(section: Section, shown: Sequence[str], bold: bool) -> str:
     """The sentence on units, spread and rules."""
     what = "Top-1 accuracy and expected calibration error" if "ece" in shown else "Top-1 accuracy"
     grid = " (seeds × split seeds)" if any("×" in _count(row.runs) for row in section.rows) else ""
@@ -167,4 +189,4 @@ def _explain(section: Section, shown: Sequence[str]) -> str:
     balance = ["std: population standard deviation over the three groups"] * (BALANCE in shown)
     others = [METRICS[name] for name in shown if name not in (*MEASURED, BALANCE)]
     units = [f"{one.column}: {one.unit}, {one.better} is better" for one in others]
-    return f"{'; '.join([spread, *balance, *units, *rules(section)])}."
+    return f"{'; '.join([spread, *balance, *units, *[EXPLAINED] * bold, *rules(section)])}."

@@ -44,7 +44,7 @@ def _typed(row: Row) -> Iterator[tuple[str, Any]]:
     for key, value in settings.items() if recipe else ():
         stage = key.partition("train.")[0]
         moved = recipe.get(f"{stage}train.epochs") != settings.get(f"{stage}train.epochs")
-        told = "epoch" in key or (moved and ".schedule." in key) or f"{key}=" in row.label
+        told = "epoch" in key or (moved and ".schedule." in key) or f"{key}=" in row.key
         named = key.endswith(("_target_", ".name"))  # what older versions write otherwise
         if key.startswith(NODES) and not told and not named and recipe.get(key) != value:
             yield key, value

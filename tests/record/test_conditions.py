@@ -54,7 +54,8 @@ def test_recipes_and_methods_share_a_table_and_brackets_say_only_what_differs_in
     records.append(sample(setting_id="other", settings={POOL: 50, "train.epochs": 1, "method.k": 4}))
     plain, small = sections(frame(records))
     assert [row.label for row in plain.rows] == ["CE / CB", "SBCL / CB"]
-    assert [row.label for row in small.rows] == ["CE / CB", "SBCL / CB (method.k=3)", "SBCL / CB (method.k=4)"]
+    assert [row.label for row in small.rows] == ["CE / CB", "SBCL / CB, k 3", "SBCL / CB, k 4"]
+    assert [row.key for row in small.rows] == ["CE / CB", "SBCL / CB (method.k=3)", "SBCL / CB (method.k=4)"]
 
 
 def test_the_name_has_the_differing_keys_that_are_set_and_the_caption_all_of_them() -> None:

@@ -1,0 +1,92 @@
+"""The command line of `python -m lt_bench.report`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lt_bench.report.formats import FORMATS
+
+EXAMPLES = """examples:
+  python -m lt_bench.report                                    tables of all finished runs in runs/
+  python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
+  python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
+  python -m lt_bench.report --where dataset=cifar100_lt --rows method --cols imbalance --metric few
+  python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
+  python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
+  python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
+
+exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every argument, in groups: which runs count, which tables are made, and where they go."""
+    made = argparse.ArgumentParser(
+        prog="python -m lt_bench.report",
+        description="Make tables from the records of finished runs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _runs(made)
+    _tables(made)
+    _places(made)
+    return made
+
+
+def _runs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("runs").add_argument
+    add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
+    add("--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1")
+    add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
+    add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
+
+
+def _tables(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("tables").add_argument
+    add(
+        "--metric",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="show these too, such as worst_class or nll; MODULE.NAME for one of your own",
+    )
+    add("--ece", dest="metric", action="append_const", const="ece", help="short for --metric ece")
+    add(
+        "--baseline",
+        nargs="+",
+        default=[],
+        metavar="ROW",
+        help='labels of rows to compare the others with, such as "CE / CB"',
+    )
+    add("--cost", action="store_true", help="and tables of seconds, images per second, memory and GPU hours")
+    add(
+        "--rows",
+        nargs="+",
+        metavar="KEY",
+        help="a table of --metric instead, with the values of these keys in its rows",
+    )
+    add("--cols", metavar="KEY", help="and those of this one in its columns")
+
+
+def _places(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("files").add_argument
+    add("--out", type=Path, metavar="DIR", help="where tables go (tables/ beside the first of --runs)")
+    add(
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=["markdown", "csv"],
+        metavar="NAME",
+        help=f"the files to write, of {', '.join(FORMATS)} (markdown and csv)",
+    )
+    add("--export", type=Path, metavar="FILE", help="collect the records found into one .jsonl file")
+    add(
+        "--pages",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="refresh the tables between the <!-- table: NAME --> markers of these pages",
+    )

@@ -1,0 +1,53 @@
+"""Which records a report is about: words such as ``dataset=cifar100_lt`` or ``train.lr=0.1,0.2``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lt_bench.errors import UsageError
+from lt_bench.record.record import RunRecord
+
+FIELDS = (
+    *("dataset", "imbalance", "imbalance_profile", "method", "stage_two", "backbone", "budget", "fidelity"),
+    *("seed", "split_seed", "selection", "group_rule", "run_id", "setting_id"),
+)
+
+
+def selected(records: Sequence[RunRecord], words: Sequence[str]) -> list[RunRecord]:
+    """The records for which every ``key=value`` holds; of values with commas between them, one must.
+
+    A key is one of ``FIELDS`` or a setting as a config has it; ``imbalance`` is native, or a factor as 100 or if100.
+    A value is compared as text, or as JSON where the record's is no text. Raises UsageError for words that are none, a
+    key that no record has and values that leave no record, with those that there are.
+    """
+    for text in words:
+        key, sign, values = text.partition("=")
+        if not sign:
+            raise UsageError(f"--where {text}: write KEY=VALUE, such as dataset=cifar100_lt")
+        known = {spelt for record in records for spelt in _spelt(key, record)}
+        if not known and records:
+            raise UsageError(f"--where {text}: no run has {key}; keys are {', '.join(FIELDS)} and settings of a config")
+        wanted = {values, *values.split(",")}
+        kept = [record for record in records if wanted & _spelt(key, record)]
+        if records and not kept:
+            raise UsageError(f"--where {text}: no run; {key} is one of {', '.join(sorted(known))}")
+        records = kept
+    return list(records)
+
+
+def value_of(key: str, record: RunRecord) -> Any:
+    """What a record has under one of ``FIELDS`` or a setting; None where it has none."""
+    if key == "imbalance":
+        return "native" if record.imbalance_factor is None else f"if{record.imbalance_factor:g}"
+    return getattr(record, key) if key in FIELDS else record.settings.get(key)
+
+
+def _spelt(key: str, record: RunRecord) -> set[str]:
+    value = value_of(key, record)
+    if value is None and key not in record.settings:
+        return set()
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    names = {"method": {record.method_name}, "stage_two": {record.stage_two_name}}.get(key, set())
+    return {text, *names} | ({text.removeprefix("if")} if key == "imbalance" else set())
