@@ -26,6 +26,7 @@ from .local.progress import SweepProgress
 from .planning.identity_cache import cache_identities
 from .planning.plan import PlannedRun, plan
 from .planning.run_groups import RunGroup, run_groups, submit
+from .results import show_results
 from .slurm.cluster import Cluster
 from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
 from .submission import give_sign, label, own_threads
@@ -35,10 +36,13 @@ REMARKS = 10  # lines on the epochs of a sweep's runs
 
 
 def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
-    """Carry out or queue the open runs of a sweep; returns 0 all done or queued, 1 some failed, 130 interrupted."""
+    """Carry out or queue the open runs of a sweep and show its results; returns 0, 1 some failed, 130 interrupted."""
     runs = plan(overrides)
     if not dry_run:
-        return carry_out(runs)
+        status = carry_out(runs)
+        if status != command.INTERRUPTED:
+            show_results(runs)
+        return status
     known = states(run.folder for run in runs)
     print(counts(known[run.folder] for run in runs), file=sys.stderr)
     for run in runs:

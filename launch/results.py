@@ -1,0 +1,34 @@
+"""What a sweep ends with: the tables of its finished runs, and what to type for more."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from .planning.plan import PlannedRun
+
+
+def show_results(runs: Sequence[PlannedRun]) -> None:
+    """Print a table for every data set of a sweep's finished runs; says in one line why there is none.
+
+    A sweep that has fewer than two finished runs shows nothing: each run has printed its own result.
+    """
+    from lt_bench.errors import UsageError  # pandas comes with the tables, which few commands need
+    from lt_bench.record.collect import read_records
+    from lt_bench.record.record import RECORD
+    from lt_bench.report.formats import as_text
+    from lt_bench.report.frame import frame
+    from lt_bench.report.sections import sections
+    from lt_bench.report.tables import MEASURED, accuracy_table
+
+    done = [run.folder / RECORD for run in runs if (run.folder / RECORD).is_file()]
+    if len(done) < 2:
+        return
+    words = " ".join(shlex.quote(folder) for folder in dict.fromkeys(run.output_dir for run in runs))
+    try:
+        for section in sections(frame(read_records(done, MEASURED))):
+            print(f"\n{as_text(accuracy_table(section))}", end="")
+    except (UsageError, OSError) as error:
+        print(f"lt_bench: no table of these runs: {error}", file=sys.stderr)
+    print(f"tables and files of all runs: python -m lt_bench.report --runs {words}", file=sys.stderr)
