@@ -67,7 +67,7 @@ def _check(config: Config) -> int:
         print(printable(str(problem)))
     for part, files in lists.parts().items():
         print(printable(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}"))
-    if lists.test is None:
+    if lists.test is None and lists.train.names:
         fraction = config.dataset.test_fraction
         test = lists.train.take(test_part(lists.train.labels, lists.num_classes, fraction, config.split_seed))
         print(printable("\n".join(of_test_part(config, lists, test))))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from lt_bench.config.schema import Config
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.files.pixels import FileImages, PixelSource, open_images
@@ -15,6 +17,7 @@ from lt_bench.data.same_images import same_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles, Problem
+from lt_bench.data.splits.split import test_part
 from lt_bench.errors import UsageError
 
 
@@ -61,8 +64,25 @@ def examine(config: Config, lists: ImageLists, workers: int) -> Findings:
         remarks += _dropped(part, files, examined)
     return Findings(
         sorted(problems, key=lambda problem: (problem.origin, problem.line)),
-        [*remarks, *(f"warning: {one}" for one in same_images(lists.parts(), contents, lists.class_name))],
+        [*remarks, *(f"warning: {one}" for one in same_images(*_as_cut(config, lists, contents), lists.class_name))],
     )
+
+
+def _as_cut(
+    config: Config, lists: ImageLists, contents: dict[str, list[str | None]]
+) -> tuple[dict[str, ImageFiles], dict[str, list[str | None]]]:
+    """The parts and what their images are known by, with the test part where it is cut from the training images."""
+    parts, train = lists.parts(), lists.train
+    if lists.test is not None:
+        return parts, contents
+    try:
+        test = test_part(train.labels, lists.num_classes, config.dataset.test_fraction, config.split_seed)
+    except UsageError:  # the command says so, after all problems
+        return parts, contents
+    positions = {"train": np.setdiff1d(np.arange(len(train.names)), test), "test": test}
+    cut = {part: train.take(where) for part, where in positions.items()}
+    known = {part: [contents["train"][place] for place in where.tolist()] for part, where in positions.items()}
+    return {**parts, **cut}, {**contents, **known}
 
 
 def _examine(images: PixelSource, position: int) -> Examined:

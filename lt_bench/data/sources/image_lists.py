@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
+from lt_bench.data.sources.folders import holds_folders
 from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
@@ -93,7 +94,7 @@ def read(
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
     found = find(root, list_dir, named, test_fraction)
     written = {part: read_rows(path, root, follow_links) for part, path in found.items()}
-    remarks = (*_remarks(written),)
+    remarks = (*_remarks(written), *_unused(list_dir, classes, found))
     written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     count = (settled := settle(written, num_classes, given)).num_classes
@@ -114,7 +115,7 @@ def read(
         what = f"{len(settled.names)} names, and dataset.num_classes={count}"
         lists.problems.append(Problem(f"dataset.classes={classes}", 0, what))
     for part, files in parts.items():
-        if not files.names and not wrong[part]:
+        if not written[part].rows and not wrong[part]:
             lists.problems.append(Problem(files.origin, 0, f"no image in this {part} list"))
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
     for name in (name for name in written["train"].empty if name not in settled.numbers["train"]):
@@ -132,6 +133,13 @@ def _remarks(written: Mapping[str, Written]) -> Iterator[str]:
             yield f"{part}: no image in the folder of a class {name!r}, which is none"
 
 
+def _unused(list_dir: str | None, classes: str | None, found: Mapping[str, Path]) -> Iterator[str]:
+    """What is said of a folder of lists that nothing is read from."""
+    if list_dir is not None and classes in (None, ALPHABETICAL) and all(path.is_dir() for path in found.values()):
+        what = f"dataset.list_dir={list_dir}: no list is read from it, train is the folder {found['train']}"
+        yield f"{what}; name the lists, such as dataset.train_list=train.txt dataset.test_list=test.txt"
+
+
 def find(
     root: Path, list_dir: str | None, named: Mapping[str, str | None], test_fraction: float = 0.0
 ) -> dict[str, Path]:
@@ -142,8 +150,18 @@ def find(
     """
     lists = _folder_of_lists(root, list_dir)
     given = {part: name for part, name in named.items() if name is not None}
-    paths = {part: root / name if os.path.isdir(root / name) else lists / name for part, name in given.items()}
+    paths = {
+        part: root / name if os.path.isdir(root / name) and not _is_list(list_dir, name) else lists / name
+        for part, name in given.items()
+    }
     missing = [part for part, path in paths.items() if not os.path.exists(path)]
+    if (
+        test_fraction
+        and given.get("train") == USUAL
+        and os.path.isdir(paths["train"])
+        and not holds_folders(paths["train"])
+    ):
+        missing.append("train")  # it is a class among others
     if test_fraction and "test" in paths:
         if "test" not in missing:
             raise DataError(
@@ -173,6 +191,11 @@ def _unsplit(missing: Sequence[str], root: Path) -> str:
     return (
         f"\nwhere there is no test part yet{whole}: dataset.test_fraction=0.2 cuts one from the images of every class"
     )
+
+
+def _is_list(list_dir: str | None, name: str) -> bool:
+    """Whether a folder of lists is given and has a file of this name."""
+    return list_dir is not None and os.path.isfile(Path(list_dir).expanduser() / name)
 
 
 def _folder_of_lists(root: Path, list_dir: str | None) -> Path:
@@ -217,6 +240,8 @@ def _shared(parts: dict[str, ImageFiles]) -> Iterator[Problem]:
 
 def describe(files: ImageFiles, num_classes: int) -> str:
     """The size of a part in words."""
+    if not num_classes:
+        return "no image of a class"
     sizes = np.bincount(files.labels, minlength=num_classes)
     span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     return f"{len(files.names):,} images in {num_classes:,} classes of {span}"

@@ -119,3 +119,29 @@ def test_torch_is_never_imported(root, tmp_path):
     command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.overrides(root)]
     found = subprocess.run(command, env=without_torch(tmp_path / "stub"), capture_output=True, text=True)
     assert (found.returncode, found.stderr.count("torch")) == (0, 0)
+
+
+def own(root, *more):
+    return ["check", "dataset=image_folder", f'dataset.root="{root}"', "dataset.workers=0", *more]
+
+
+@pytest.mark.parametrize("text", ["", "only-words\n", "path,label\n"])
+@pytest.mark.parametrize("more", [["dataset.test_list=train.txt"], ["dataset.test_fraction=0.2"]])
+def test_lists_without_any_class_are_reported(more, text, tmp_path, capsys):
+    (tmp_path / "train.txt").write_text(text)
+    assert main(own(tmp_path, "dataset.train_list=train.txt", *more)) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{tmp_path / 'train.txt'}") and "found in own images" in out and "Traceback" not in err
+
+
+def test_equal_pixels_in_a_test_part_that_is_cut(tmp_path, capsys):
+    for name, label in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            image_trees.picture(label, number).save(tmp_path / name / f"{number}.png")
+    assert main(own(tmp_path, "dataset.test_fraction=0.5")) == 0
+    assert "warning" not in capsys.readouterr().out
+    for number in range(4):
+        image_trees.picture(0, 9).save(tmp_path / "a" / f"{number}.png", compress_level=number)
+    assert main(own(tmp_path, "dataset.test_fraction=0.5")) == 0
+    assert "warning: 2 images of test are in train too" in capsys.readouterr().out

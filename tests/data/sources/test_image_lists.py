@@ -164,3 +164,39 @@ def test_a_folder_that_lacks_a_class_beside_a_list_of_numbers(tmp_path):
     assert [problem.what for problem in read(*words, "dataset.classes=alphabetical").problems] == [
         "7 names, and dataset.num_classes=8",
     ]
+
+
+def test_a_folder_of_lists_that_nothing_is_read_from_is_said(tmp_path):
+    root, lists = image_trees.tree(tmp_path, "image_folder"), tmp_path / "lists"
+    lists.mkdir()
+    words = [*image_trees.overrides(root, "image_folder"), f'dataset.list_dir="{lists}"', "dataset.num_classes=null"]
+    (remark,) = read(*words).remarks
+    assert f"dataset.list_dir={lists}: no list is read from it, train is the folder {root / 'train'}" in remark
+    for part, names in {"train": "ab", "test": "ab"}.items():  # what is in the folder that was named comes first
+        image_trees.write_list(lists / part, [(f"{part}/{name}.jpg", label) for label, name in enumerate(names)])
+    found = read(*words)
+    assert found.remarks == () and found.train.names == ["train/a.jpg", "train/b.jpg"]
+    assert found.test.origin == str(lists / "test")
+
+
+def test_a_class_may_have_the_name_of_a_part(tmp_path):
+    for name in ("bus", "car", "train"):
+        for number in range(3):
+            (tmp_path / name).mkdir(exist_ok=True)
+            image_trees.picture(0, number).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    words = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.test_fraction=0.3"]
+    lists = read(*words)
+    assert lists.problems == [] and lists.classes == ["bus", "car", "train"] and len(lists.train.names) == 9
+    (tmp_path / "train" / "a").mkdir()  # folders of classes
+    assert read(*words).train.origin == str(tmp_path / "train")
+
+
+@pytest.mark.parametrize("text", ["", "path,label\na,0\n", "# nothing\n", "alone\n"])
+def test_a_training_list_without_classes_is_the_one_problem(text, tmp_path):
+    (tmp_path / "train.txt").write_text(text)
+    (tmp_path / "test.txt").write_text("a.jpg 0\nb.jpg 1\n")
+    own = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.train_list=train.txt"]
+    lists = read(*own, "dataset.test_list=test.txt")
+    assert {problem.origin for problem in lists.problems} == {str(tmp_path / "train.txt")}
+    assert describe(lists.train, lists.num_classes) == describe(lists.test, 0) == "no image of a class"
