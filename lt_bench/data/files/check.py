@@ -17,7 +17,7 @@ from lt_bench.data.same_images import same_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles, Problem
-from lt_bench.data.splits.split import test_part
+from lt_bench.data.splits.cut import cut
 from lt_bench.errors import UsageError
 
 
@@ -71,18 +71,20 @@ def examine(config: Config, lists: ImageLists, workers: int) -> Findings:
 def _as_cut(
     config: Config, lists: ImageLists, contents: dict[str, list[str | None]]
 ) -> tuple[dict[str, ImageFiles], dict[str, list[str | None]]]:
-    """The parts and what their images are known by, with the test part where it is cut from the training images."""
-    parts, train = lists.parts(), lists.train
-    if lists.test is not None:
-        return parts, contents
+    """The parts and what their images are known by, with those that are cut from the training images."""
+    train, found = lists.train, lists.parts()
     try:
-        test = test_part(train.labels, lists.num_classes, config.dataset.test_fraction, config.split_seed)
+        split = cut(config, train.labels, lists.num_classes)
     except UsageError:  # the command says so, after all problems
-        return parts, contents
-    positions = {"train": np.setdiff1d(np.arange(len(train.names)), test), "test": test}
-    cut = {part: train.take(where) for part, where in positions.items()}
-    known = {part: [contents["train"][place] for place in where.tolist()] for part, where in positions.items()}
-    return {**parts, **cut}, {**contents, **known}
+        return found, contents
+    aside = {"test": split.test, "validation": split.validation}
+    aside = {part: positions for part, positions in aside.items() if len(positions)}
+    left = np.setdiff1d(np.arange(len(train.names)), np.concatenate([*aside.values(), []]))
+    known = dict(contents)
+    for part, positions in {**aside, "train": left}.items():
+        found[part] = train.take(positions)
+        known[part] = [contents["train"][position] for position in positions.tolist()]
+    return found, known
 
 
 def _examine(images: PixelSource, position: int) -> Examined:

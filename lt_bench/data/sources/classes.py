@@ -83,7 +83,7 @@ def settle(parts: Mapping[str, Written], num_classes: int | None, order: Sequenc
 def _count(train: Written) -> int:
     """How many classes the training part has.
 
-    Numbers of a list count from 0, so that the largest tells; one beyond the number of images is a mistake.
+    Numbers of a list count from 0, so that the largest tells; one beyond the number of lines is a mistake.
     """
     labels = _labels(train)
     values = {number(label) for label in labels}
@@ -91,7 +91,7 @@ def _count(train: Written) -> int:
     if not _is_list_of_numbers(train):
         return len(labels) if None in values else len(numbers)
     up_to = 1 + max((value for value in numbers if value is not None), default=-1)
-    return up_to if up_to <= len(train.rows) else len(numbers)
+    return up_to if up_to <= len(train.rows) + len(train.problems) else len(numbers)
 
 
 def number(label: str) -> int | None:

@@ -134,14 +134,23 @@ def test_lists_without_any_class_are_reported(more, text, tmp_path, capsys):
     assert out.startswith(f"{tmp_path / 'train.txt'}") and "found in own images" in out and "Traceback" not in err
 
 
-def test_equal_pixels_in_a_test_part_that_is_cut(tmp_path, capsys):
-    for name, label in (("a", 0), ("b", 1)):
-        (tmp_path / name).mkdir()
-        for number in range(4):
-            image_trees.picture(label, number).save(tmp_path / name / f"{number}.png")
-    assert main(own(tmp_path, "dataset.test_fraction=0.5")) == 0
+@pytest.mark.parametrize(
+    ("part", "key"), [("test", "dataset.test_fraction=0.5"), ("validation", "dataset.validation_per_class=2")]
+)
+def test_equal_pixels_in_a_part_that_is_cut(part, key, tmp_path, capsys):
+    image_trees.write_classes(tmp_path / "train", (4, 4))
+    if part != "test":
+        image_trees.write_classes(tmp_path / "test", (1, 1), first=1000)
+    assert main(own(tmp_path, key)) == 0
     assert "warning" not in capsys.readouterr().out
     for number in range(4):
-        image_trees.picture(0, 9).save(tmp_path / "a" / f"{number}.png", compress_level=number)
-    assert main(own(tmp_path, "dataset.test_fraction=0.5")) == 0
-    assert "warning: 2 images of test are in train too" in capsys.readouterr().out
+        (tmp_path / "train" / "n0000" / f"n0000_{number}.JPEG").unlink()
+        image_trees.picture(0, 9).save(tmp_path / "train" / "n0000" / f"{number}.png", compress_level=number)
+    assert main(own(tmp_path, key)) == 0
+    assert f"warning: 2 images of {part} are in train too" in "".join(capsys.readouterr().out)
+
+
+def test_parts_that_cannot_be_cut_are_refused_as_a_run_refuses_them(tmp_path, capsys):
+    image_trees.write_classes(tmp_path, (4, 4))
+    assert main(own(tmp_path, "dataset.test_fraction=0.5", "dataset.validation_per_class=3")) == 2
+    assert "dataset.validation_per_class=3 leaves no image of class 0" in capsys.readouterr().err

@@ -200,3 +200,11 @@ def test_a_training_list_without_classes_is_the_one_problem(text, tmp_path):
     lists = read(*own, "dataset.test_list=test.txt")
     assert {problem.origin for problem in lists.problems} == {str(tmp_path / "train.txt")}
     assert describe(lists.train, lists.num_classes) == describe(lists.test, 0) == "no image of a class"
+
+
+def test_a_line_that_is_none_changes_no_number_of_classes(tmp_path):
+    (tmp_path / "train.txt").write_text("a.jpg\nb.jpg 1\n")
+    (tmp_path / "test.txt").write_text("c.jpg 0\nd.jpg 1\n")
+    own = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.train_list=train.txt"]
+    lists = read(*own, "dataset.test_list=test.txt")
+    assert lists.num_classes == 2 and [problem.line for problem in lists.problems] == [1, 0]
