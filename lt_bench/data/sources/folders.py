@@ -26,6 +26,8 @@ NOT_READ = frozenset(
     ".hdr .pfm .dib .pcx .qoi .dds .xcf .pam .sgi .ras .xpm .xbm .bpg .dcm .nii .fits .raw .cr2 .cr3 .nef .arw "
     ".dng .orf .rw2 .raf .pef .srw".split()
 )
+# of what is said of images in a file beside each: where the first is no image, the others are not opened
+BESIDE = frozenset(".txt .xml .json .jsonl .csv .md .html .yaml .yml .xmp .log .npy .npz .mat .pt .pkl".split())
 # in small letters; names that begin with a dot are hidden ones
 TOOLS = frozenset(
     "__macosx __pycache__ @eadir @recycle @tmp #recycle #snapshot $recycle.bin lost+found cvs thumbs.db ehthumbs.db "
@@ -169,7 +171,7 @@ def _images_of(folder: str, label: str, root: str | None, notes: _Notes) -> Iter
         what = f"class {label!r}: {_count(outside, 'link')} out of the data root{_first(outside)}"
         notes.problems.append(f"{what}; dataset.follow_links=true reads them")
     for suffix, names in sorted(others.items()):
-        images = names if suffix in NOT_READ else [name for name in names if _is_image(f"{folder}/{name}")]
+        images = names if suffix in NOT_READ else _images_among(folder, suffix, names)
         if images:
             notes.problems.append(_not_read(label, suffix, images))
         if others_of_it := len(names) - len(images):
@@ -195,6 +197,13 @@ def _leads_out(path: str, root: str | None) -> bool:
 
 def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath((path, folder)) == folder
+
+
+def _images_among(folder: str, suffix: str, names: list[str]) -> list[str]:
+    """Those of some files, all with one suffix that says nothing, that begin as images do."""
+    if suffix in BESIDE and not _is_image(f"{folder}/{names[0]}"):
+        return []
+    return [name for name in names if _is_image(f"{folder}/{name}")]
 
 
 def _is_image(path: str) -> bool:
