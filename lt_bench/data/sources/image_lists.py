@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, 
 from lt_bench.errors import DataError
 
 USUAL = "train"  # the training list where nobody names one
+PART = r"(train|training|test|testing|val|valid|validation|dev|eval|evaluation)[-_ ]?(set|data|images|split|\d+)?"
 FEWEST = 2  # classes
 SHOWN = 10  # problems in the message of an error; the check command shows all
 
@@ -94,7 +96,7 @@ def read(
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
     found = find(root, list_dir, named, test_fraction)
     written = {part: read_rows(path, root, follow_links) for part, path in found.items()}
-    remarks = (*_remarks(written), *_unused(list_dir, classes, found))
+    remarks = (*_remarks(written), *_unused(list_dir, classes, found), *(_beside(root, found) if test_fraction else ()))
     written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     count = (settled := settle(written, num_classes, given)).num_classes
@@ -140,6 +142,13 @@ def _unused(list_dir: str | None, classes: str | None, found: Mapping[str, Path]
         yield f"{what}; name the lists, such as dataset.train_list=train.txt dataset.test_list=test.txt"
 
 
+def _beside(root: Path, found: Mapping[str, Path]) -> Iterator[str]:
+    """What is said of a folder of a part that is not read, where a test part is cut all the same."""
+    left = [name for name in _named_as_parts(root) if root / name not in found.values()]
+    if found["train"] != root and left:
+        yield f"not read: {', '.join(left)}, named as parts are; dataset.test_list={left[0]} with no fraction tests on it"
+
+
 def find(
     root: Path, list_dir: str | None, named: Mapping[str, str | None], test_fraction: float = 0.0
 ) -> dict[str, Path]:
@@ -171,6 +180,8 @@ def find(
         missing.remove("test")
         del paths["test"]
     if test_fraction and missing == ["train"] and named["train"] == USUAL and os.path.isdir(root):
+        if len(named_as_parts := _named_as_parts(root)) > 1:
+            raise DataError(f"dataset.test_fraction={test_fraction:g} is for {root} as one part{_told(named_as_parts)}")
         return {**paths, "train": root}
     if missing or "test" not in paths and not test_fraction:
         places = [f"no {part} list: {paths[part].absolute()}" for part in missing] or ["no test list is named"]
@@ -187,6 +198,10 @@ def _unsplit(missing: Sequence[str], root: Path) -> str:
     """What to type for images that nobody has split, where that may be what is there."""
     if set(missing) - {"train", "test"} or missing == ["train"] or not os.path.isdir(root):
         return ""
+    if "train" in missing and (named_as_parts := _named_as_parts(root)):
+        return f"\nthere is a folder of part of the images{_told(named_as_parts)}"
+    if "test" in missing and (others := [name for name in _named_as_parts(root) if name != USUAL]):
+        return f"\nthere is {', '.join(others)}, named as parts are: dataset.test_list={others[0]} tests on it"
     whole = f", or the folders in {root.absolute()} are the classes" if "train" in missing else ""
     return (
         f"\nwhere there is no test part yet{whole}: dataset.test_fraction=0.2 cuts one from the images of every class"
@@ -196,6 +211,27 @@ def _unsplit(missing: Sequence[str], root: Path) -> str:
 def _is_list(list_dir: str | None, name: str) -> bool:
     """Whether a folder of lists is given and has a file of this name."""
     return list_dir is not None and os.path.isfile(Path(list_dir).expanduser() / name)
+
+
+def _named_as_parts(root: Path) -> list[str]:
+    """The folders below the root that are named as parts of a data set are, and hold folders as these do."""
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return []
+    return [
+        name
+        for name in names
+        if re.fullmatch(PART, name.lower()) and os.path.isdir(root / name) and holds_folders(root / name)
+    ]
+
+
+def _told(names: Sequence[str]) -> str:
+    keys = [f"dataset.{'train' if 'train' in name.lower() else 'test'}_list={name}" for name in names]
+    return (
+        f": {', '.join(names)} {'is' if len(names) == 1 else 'are'} named as parts are; say which is which, such as "
+        f"{' '.join(keys)}, or, where they are classes, dataset.train_list=. dataset.test_fraction=0.2"
+    )
 
 
 def _folder_of_lists(root: Path, list_dir: str | None) -> Path:

@@ -208,3 +208,28 @@ def test_a_line_that_is_none_changes_no_number_of_classes(tmp_path):
     own = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.train_list=train.txt"]
     lists = read(*own, "dataset.test_list=test.txt")
     assert lists.num_classes == 2 and [problem.line for problem in lists.problems] == [1, 0]
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation"), ("test_set", "training_set")])
+def test_folders_named_as_parts_are_no_classes(names, tmp_path):
+    for name in names:
+        image_trees.write_classes(tmp_path / name, (2, 2))
+    words = ["dataset=image_folder", f'dataset.root="{tmp_path}"']
+    for more in ([], ["dataset.test_fraction=0.2"]):
+        with pytest.raises(DataError, match="named as parts are") as caught:
+            read(*words, *more)
+        train = next(name for name in names if "train" in name.lower())
+        assert f"dataset.train_list={train}" in str(caught.value)
+    assert read(*words, "dataset.test_fraction=0.2", "dataset.train_list=.").classes == sorted(names)
+
+
+def test_a_folder_named_as_a_part_is_not_left_out_without_a_word(tmp_path):
+    for name in ("train", "val"):
+        image_trees.write_classes(tmp_path / name, (2, 2))
+    (tmp_path / "eval").touch()  # no folder
+    words = ["dataset=image_folder", f'dataset.root="{tmp_path}"']
+    with pytest.raises(DataError, match=r"there is val, named as parts are: dataset.test_list=val tests on it"):
+        read(*words)
+    (remark,) = read(*words, "dataset.test_fraction=0.2").remarks
+    assert remark.startswith("not read: val, named as parts are")
+    assert read(*words, "dataset.test_fraction=0.2", "dataset.validation_list=val").remarks == ()
