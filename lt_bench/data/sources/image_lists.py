@@ -146,7 +146,8 @@ def _beside(root: Path, found: Mapping[str, Path]) -> Iterator[str]:
     """What is said of a folder of a part that is not read, where a test part is cut all the same."""
     left = [name for name in _named_as_parts(root) if root / name not in found.values()]
     if found["train"] != root and left:
-        yield f"not read: {', '.join(left)}, named as parts are; dataset.test_list={left[0]} with no fraction tests on it"
+        advice = f"dataset.test_list={left[0]} with no fraction tests on it"
+        yield f"not read: {', '.join(left)}, named as parts are; {advice}"
 
 
 def find(
