@@ -18,7 +18,7 @@ from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
 from lt_bench.data.remarks import known_by, listed, of_test_part, untested
 from lt_bench.data.sources.image_lists import describe
-from lt_bench.data.splits.split import test_part
+from lt_bench.data.splits.cut import cut
 from lt_bench.errors import DataError, UsageError
 from lt_bench.machine import usable_cores
 from lt_bench.preflight.validate import validate
@@ -67,10 +67,10 @@ def _check(config: Config) -> int:
         print(printable(str(problem)))
     for part, files in lists.parts().items():
         print(printable(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}"))
-    if lists.test is None:
-        fraction = config.dataset.test_fraction
-        test = lists.train.take(test_part(lists.train.labels, lists.num_classes, fraction, config.split_seed))
-        print(printable("\n".join(of_test_part(config, lists, test))))
+    if not lists.problems:
+        split = cut(config, lists.train.labels, lists.num_classes)  # refused here where a run refuses it
+        if lists.test is None:
+            print(printable("\n".join(of_test_part(config, lists, lists.train.take(split.test)))))
     for part, what in known_by(config, lists).items():
         print(printable(f"{part}: {what}"))
     if lists.classes is not None:

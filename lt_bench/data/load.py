@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.views import build_view
 from lt_bench.config.dataset import Dataset
-from lt_bench.config.schema import Config, wants_validation
+from lt_bench.config.schema import Config
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
@@ -26,9 +25,9 @@ from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
-from lt_bench.data.splits.from_lists import read_split
+from lt_bench.data.splits.cut import cut
 from lt_bench.data.splits.list_files import probe_list
-from lt_bench.data.splits.split import Split, draw_shots, make_split, manifest
+from lt_bench.data.splits.split import Split, draw_shots, manifest
 from lt_bench.errors import SettingError, UsageError, keyed
 from lt_bench.machine import usable_cores
 
@@ -122,7 +121,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
-    split = _cut(config, arrays.train_labels, arrays.num_classes)
+    split = cut(config, arrays.train_labels, arrays.num_classes)
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> InMemoryImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
@@ -147,7 +146,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
 def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     dataset = config.dataset
     lists.require_sound()
-    split, pool = _cut(config, lists.train.labels, lists.num_classes), lists.train
+    split, pool = cut(config, lists.train.labels, lists.num_classes), lists.train
     test = lists.train.take(split.test) if lists.test is None else lists.test
     if lists.probe is not None:  # appended to the training images, even where it names some of them again
         pool = pool.followed_by(lists.probe)
@@ -189,28 +188,6 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
 def _view(dataset: Dataset, name: str) -> Pipeline:
     with keyed("dataset"):
         return build_view(name, dataset)
-
-
-def _cut(config: Config, labels: NDArray[np.int64], num_classes: int) -> Split:
-    """The split of training images with these labels: read from lists, or cut by class counts."""
-    dataset = config.dataset
-    tail: dict[str, Any] = {"factor": config.imbalance.factor, "profile": config.imbalance.profile}
-    if dataset.split_dir is not None:
-        folder = Path(dataset.split_dir).expanduser()
-        split = read_split(folder, config.split_seed, labels, num_classes, **tail)
-        if not len(split.validation) and wants_validation(config):
-            raise UsageError(f"a validation part is asked for, but {folder} has no list validation")
-        return split
-    return make_split(
-        labels,
-        num_classes,
-        **tail,
-        seed=config.split_seed,
-        pool_per_class=dataset.pool_per_class,
-        validation_fraction=dataset.validation_fraction,
-        validation_per_class=dataset.validation_per_class,
-        test_fraction=dataset.test_fraction,
-    )
 
 
 def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:

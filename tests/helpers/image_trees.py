@@ -64,7 +64,7 @@ def overrides(root: Path, dataset: str = "imagenet_lt", counts: tuple[int, ...] 
     return [
         f"dataset={dataset}",
         f'dataset.root="{root}"',
-        f'dataset.list_dir="{root / "lists"}"',
+        *([f'dataset.list_dir="{root / "lists"}"'] if dataset in STEMS else []),
         f"dataset.num_classes={len(counts)}",
         "dataset.image_size=16",
         "dataset.workers=0",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from lt_bench.config.schema import Config
 from lt_bench.data.files.parallel import in_parallel
 from lt_bench.data.files.pixels import FileImages, PixelSource, open_images
@@ -15,6 +17,7 @@ from lt_bench.data.same_images import same_images
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles, Problem
+from lt_bench.data.splits.cut import cut
 from lt_bench.errors import UsageError
 
 
@@ -61,8 +64,27 @@ def examine(config: Config, lists: ImageLists, workers: int) -> Findings:
         remarks += _dropped(part, files, examined)
     return Findings(
         sorted(problems, key=lambda problem: (problem.origin, problem.line)),
-        [*remarks, *(f"warning: {one}" for one in same_images(lists.parts(), contents, lists.class_name))],
+        [*remarks, *(f"warning: {one}" for one in same_images(*_as_cut(config, lists, contents), lists.class_name))],
     )
+
+
+def _as_cut(
+    config: Config, lists: ImageLists, contents: dict[str, list[str | None]]
+) -> tuple[dict[str, ImageFiles], dict[str, list[str | None]]]:
+    """The parts and what their images are known by, with those that are cut from the training images."""
+    train, found = lists.train, lists.parts()
+    try:
+        split = cut(config, train.labels, lists.num_classes)
+    except UsageError:  # the command says so, after all problems
+        return found, contents
+    aside = {"test": split.test, "validation": split.validation}
+    aside = {part: positions for part, positions in aside.items() if len(positions)}
+    left = np.setdiff1d(np.arange(len(train.names)), np.concatenate([*aside.values(), []]))
+    known = dict(contents)
+    for part, positions in {**aside, "train": left}.items():
+        found[part] = train.take(positions)
+        known[part] = [contents["train"][position] for position in positions.tolist()]
+    return found, known
 
 
 def _examine(images: PixelSource, position: int) -> Examined:

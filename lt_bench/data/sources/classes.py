@@ -83,7 +83,7 @@ def settle(parts: Mapping[str, Written], num_classes: int | None, order: Sequenc
 def _count(train: Written) -> int:
     """How many classes the training part has.
 
-    Numbers of a list count from 0, so that the largest tells; one beyond the number of images is a mistake.
+    Numbers of a list count from 0, so that the largest tells; one beyond the number of lines is a mistake.
     """
     labels = _labels(train)
     values = {number(label) for label in labels}
@@ -91,7 +91,7 @@ def _count(train: Written) -> int:
     if not _is_list_of_numbers(train):
         return len(labels) if None in values else len(numbers)
     up_to = 1 + max((value for value in numbers if value is not None), default=-1)
-    return up_to if up_to <= len(train.rows) else len(numbers)
+    return up_to if up_to <= len(train.rows) + len(train.problems) else len(numbers)
 
 
 def number(label: str) -> int | None:
@@ -110,8 +110,10 @@ def _sorted(labels: Collection[str]) -> list[str]:
 
 
 def _is_numbered(written: Written) -> bool:
-    """Whether its labels are numbers, as those of «path label» lines always should be."""
-    return written.form == "text" or all(number(label) is not None for label in _labels(written))
+    """Whether its labels are numbers; in «path label» lines one is enough: the others are typing errors."""
+    labels = _labels(written)
+    several = any if written.form == "text" and labels else all
+    return several(number(label) is not None for label in labels)
 
 
 def _is_list_of_numbers(written: Written) -> bool:
@@ -244,6 +246,8 @@ def _unmatched(
 ) -> Iterator[Problem]:
     """Problems of labels without a number: of every line where numbers are expected, of a class where names are."""
     left = [row for row in written.rows if row.label not in numbers]
+    if not num_classes:
+        return  # the problems of the training part say why there are none
     if rule == "number" and _is_list_of_numbers(written):
         for row in left:
             digits = "" if row.label.isascii() else ", which are written with the digits 0 to 9"
@@ -263,6 +267,9 @@ def _unmatched(
             what += f" is none of the numbers in {train}, and no folders in its paths tell which; {WRITTEN_DOWN}"
         else:
             what += f" is not among the {len(known)} of {'the training list' if rule == 'name' else rule}"
+            what += next(
+                (f"; {ascii(name)} is, and this is {ascii(label)}" for name in known if _alike(name, label)), ""
+            )
         yield Problem(written.origin, lines[label], what)
 
 
@@ -276,17 +283,25 @@ def _one_number_twice(written: Written, numbers: Mapping[str, int]) -> Iterator[
 
 
 def _one_value_twice(written: Written, numbers: Mapping[str, int]) -> Iterator[Problem]:
-    """Labels of different classes that are two spellings of one number, such as 1 and +1 or a 1 of another script."""
-    first: dict[float, str] = {}
+    """Labels of different classes that are two spellings of one number, such as 1 and +1, or of one name.
+
+    Names have several spellings in Unicode, and systems of files differ in the one that they keep.
+    """
+    first: dict[float | str, str] = {}
     for label, index in numbers.items():
         plain = unicodedata.normalize("NFKC", label)
-        if written.form != "folder" and re.fullmatch(r"[+-]?\d+(\.\d*)?", plain):
-            other = first.setdefault(float(plain), label)
-            if numbers[other] != index:
-                what = (
-                    f"the labels {other!r} and {label!r} are one number and would be two classes; write it in one way"
-                )
-                yield Problem(written.origin, 0, what)
+        is_number = written.form != "folder" and re.fullmatch(r"[+-]?\d+(\.\d*)?", plain)
+        other = first.setdefault(float(plain) if is_number else unicodedata.normalize("NFC", label), label)
+        if numbers[other] != index:
+            shown, kind = (repr, "number") if is_number else (ascii, "name")
+            what = f"the labels {shown(other)} and {shown(label)} are one {kind} and would be two classes"
+            yield Problem(written.origin, 0, f"{what}; write it in one way")
+
+
+def _alike(name: str, label: str) -> bool:
+    """Whether two names differ by nothing but capitals, blanks at their ends, and spellings in Unicode."""
+    one, other = (unicodedata.normalize("NFKC", text).casefold().strip() for text in (name, label))
+    return one == other
 
 
 def named_by_folders(files: ImageFiles) -> dict[int, str]:

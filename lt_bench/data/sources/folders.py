@@ -22,15 +22,26 @@ from lt_bench.files import open_regular
 
 IMAGES = frozenset(".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .bmp .tif .tiff .gif .ppm .pgm .pbm .pnm".split())
 NOT_READ = frozenset(
-    ".heic .heif .avif .jp2 .j2k .jpx .jxl .jxr .ico .svg .svgz .tga .psd .eps .exr .hdr .pfm .dib .pcx .qoi .dds .xcf "
-    ".dcm .nii .fits .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw".split()
+    ".heic .heif .hif .avif .avifs .jp2 .j2c .jpc .jpf .j2k .jpx .jxl .jxr .ico .svg .svgz .tga .psd .eps .exr "
+    ".hdr .pfm .dib .pcx .qoi .dds .xcf .pam .sgi .ras .xpm .xbm .bpg .dcm .nii .fits .raw .cr2 .cr3 .nef .arw "
+    ".dng .orf .rw2 .raf .pef .srw".split()
 )
+# of what is said of images in a file beside each: where the first is no image, the others are not opened
+BESIDE = frozenset(".txt .xml .json .jsonl .csv .md .html .yaml .yml .xmp .log .npy .npz .mat .pt .pkl".split())
 # in small letters; names that begin with a dot are hidden ones
 TOOLS = frozenset(
     "__macosx __pycache__ @eadir @recycle @tmp #recycle #snapshot $recycle.bin lost+found cvs thumbs.db ehthumbs.db "
     "desktop.ini icon\r".split(" ")
 ) | {"system volume information"}
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")  # of files of images
+# of files of images: the first bytes, and what stands at a later place
+BEGINNINGS: tuple[tuple[bytes, int, bytes | tuple[bytes, ...]], ...] = (
+    *((start, 0, b"") for start in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")),
+    (b"RIFF", 8, b"WEBP"),
+    (b"BM", 6, b"\0\0\0\0"),
+    *((b"P%d" % number, 2, (b"\n", b" ", b"\r", b"\t")) for number in range(1, 7)),
+    (b"\0\0\0\x0cjP  ", 0, b""),
+    (b"\0\0\0", 4, (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypheix", b"ftypmif1")),
+)
 NOWHERE = "is a link that leads nowhere; bring back what it leads to, or delete it"
 SHOWN = 3
 
@@ -52,7 +63,7 @@ def read_classes(folder: Path, root: Path, follow_links: bool = False) -> ClassF
 
     Raises OSError for a folder that cannot be read, ValueError for one that is not below the root.
     """
-    above = folder.relative_to(root).as_posix()
+    above = _below(folder, root)
     limit = None if follow_links else os.path.realpath(root)
     images, empty, notes = list[tuple[str, str]](), list[str](), _Notes()
     classes = []
@@ -75,6 +86,25 @@ def read_classes(folder: Path, root: Path, follow_links: bool = False) -> ClassF
     if not classes:
         notes.problems.append(f"no folder in it; it is to hold one folder for each class{_first(notes.beside)}")
     return ClassFolders(images, empty, notes.problems, list(notes.remarks()))
+
+
+def _below(folder: Path, root: Path) -> str:
+    """The path of a folder below the root; ValueError where that is none without going up."""
+    above = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ".."
+    if ".." in above.split("/"):
+        raise ValueError(
+            f"a folder of classes is named by its path below dataset.root={root}; set dataset.root to the folder that "
+            "all parts lie in"
+        )
+    return above
+
+
+def holds_folders(folder: Path) -> bool:
+    """Whether a folder may be one of folders of classes: it holds a folder, or cannot be read."""
+    try:
+        return any(entry.is_dir() and not _is_hidden(entry.name) for entry in _sorted_entries(str(folder)))
+    except OSError:
+        return True
 
 
 class _Notes:
@@ -141,10 +171,11 @@ def _images_of(folder: str, label: str, root: str | None, notes: _Notes) -> Iter
         what = f"class {label!r}: {_count(outside, 'link')} out of the data root{_first(outside)}"
         notes.problems.append(f"{what}; dataset.follow_links=true reads them")
     for suffix, names in sorted(others.items()):
-        if suffix in NOT_READ or _is_image(f"{folder}/{names[0]}"):
-            notes.problems.append(_not_read(label, suffix, names))
-        else:
-            notes.others[suffix] += len(names)
+        images = names if suffix in NOT_READ else _images_among(folder, suffix, names)
+        if images:
+            notes.problems.append(_not_read(label, suffix, images))
+        if others_of_it := len(names) - len(images):
+            notes.others[suffix] += others_of_it
 
 
 def _sorted_entries(folder: str) -> list[os.DirEntry[str]]:
@@ -168,6 +199,13 @@ def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath((path, folder)) == folder
 
 
+def _images_among(folder: str, suffix: str, names: list[str]) -> list[str]:
+    """Those of some files, all with one suffix that says nothing, that begin as images do."""
+    if suffix in BESIDE and not _is_image(f"{folder}/{names[0]}"):
+        return []
+    return [name for name in names if _is_image(f"{folder}/{name}")]
+
+
 def _is_image(path: str) -> bool:
     """Whether a file begins as an image does."""
     try:
@@ -175,7 +213,7 @@ def _is_image(path: str) -> bool:
             start = stream.read(16)
     except OSError:
         return False
-    return start.startswith(BEGINNINGS) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP")
+    return any(start.startswith(name) and start[place:].startswith(kinds) for name, place, kinds in BEGINNINGS)
 
 
 def _not_read(label: str, suffix: str, names: list[str]) -> str:

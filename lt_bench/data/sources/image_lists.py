@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
+from lt_bench.data.sources.folders import holds_folders
 from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, read_names, read_rows
 from lt_bench.errors import DataError
 
 USUAL = "train"  # the training list where nobody names one
+PART = r"(train|training|test|testing|val|valid|validation|dev|eval|evaluation)[-_ ]?(set|data|images|split|\d+)?"
 FEWEST = 2  # classes
 SHOWN = 10  # problems in the message of an error; the check command shows all
 
@@ -93,7 +96,7 @@ def read(
     counts = {"train": train_images, "validation": validation_images, "test": test_images}
     found = find(root, list_dir, named, test_fraction)
     written = {part: read_rows(path, root, follow_links) for part, path in found.items()}
-    remarks = (*_remarks(written),)
+    remarks = (*_remarks(written), *_unused(list_dir, classes, found), *(_beside(root, found) if test_fraction else ()))
     written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     count = (settled := settle(written, num_classes, given)).num_classes
@@ -114,7 +117,7 @@ def read(
         what = f"{len(settled.names)} names, and dataset.num_classes={count}"
         lists.problems.append(Problem(f"dataset.classes={classes}", 0, what))
     for part, files in parts.items():
-        if not files.names and not wrong[part]:
+        if not written[part].rows and not wrong[part]:
             lists.problems.append(Problem(files.origin, 0, f"no image in this {part} list"))
         lists.problems.extend([*wrong[part], *_miscounted(lists, files, counts.get(part), part, class_sizes)])
     for name in (name for name in written["train"].empty if name not in settled.numbers["train"]):
@@ -132,6 +135,21 @@ def _remarks(written: Mapping[str, Written]) -> Iterator[str]:
             yield f"{part}: no image in the folder of a class {name!r}, which is none"
 
 
+def _unused(list_dir: str | None, classes: str | None, found: Mapping[str, Path]) -> Iterator[str]:
+    """What is said of a folder of lists that nothing is read from."""
+    if list_dir is not None and classes in (None, ALPHABETICAL) and all(path.is_dir() for path in found.values()):
+        what = f"dataset.list_dir={list_dir}: no list is read from it, train is the folder {found['train']}"
+        yield f"{what}; name the lists, such as dataset.train_list=train.txt dataset.test_list=test.txt"
+
+
+def _beside(root: Path, found: Mapping[str, Path]) -> Iterator[str]:
+    """What is said of a folder of a part that is not read, where a test part is cut all the same."""
+    left = [name for name in _named_as_parts(root) if root / name not in found.values()]
+    if found["train"] != root and left:
+        advice = f"dataset.test_list={left[0]} with no fraction tests on it"
+        yield f"not read: {', '.join(left)}, named as parts are; {advice}"
+
+
 def find(
     root: Path, list_dir: str | None, named: Mapping[str, str | None], test_fraction: float = 0.0
 ) -> dict[str, Path]:
@@ -142,8 +160,18 @@ def find(
     """
     lists = _folder_of_lists(root, list_dir)
     given = {part: name for part, name in named.items() if name is not None}
-    paths = {part: root / name if os.path.isdir(root / name) else lists / name for part, name in given.items()}
+    paths = {
+        part: root / name if os.path.isdir(root / name) and not _is_list(list_dir, name) else lists / name
+        for part, name in given.items()
+    }
     missing = [part for part, path in paths.items() if not os.path.exists(path)]
+    if (
+        test_fraction
+        and given.get("train") == USUAL
+        and os.path.isdir(paths["train"])
+        and not holds_folders(paths["train"])
+    ):
+        missing.append("train")  # it is a class among others
     if test_fraction and "test" in paths:
         if "test" not in missing:
             raise DataError(
@@ -153,6 +181,8 @@ def find(
         missing.remove("test")
         del paths["test"]
     if test_fraction and missing == ["train"] and named["train"] == USUAL and os.path.isdir(root):
+        if len(named_as_parts := _named_as_parts(root)) > 1:
+            raise DataError(f"dataset.test_fraction={test_fraction:g} is for {root} as one part{_told(named_as_parts)}")
         return {**paths, "train": root}
     if missing or "test" not in paths and not test_fraction:
         places = [f"no {part} list: {paths[part].absolute()}" for part in missing] or ["no test list is named"]
@@ -169,9 +199,39 @@ def _unsplit(missing: Sequence[str], root: Path) -> str:
     """What to type for images that nobody has split, where that may be what is there."""
     if set(missing) - {"train", "test"} or missing == ["train"] or not os.path.isdir(root):
         return ""
+    if "train" in missing and (named_as_parts := _named_as_parts(root)):
+        return f"\nthere is a folder of part of the images{_told(named_as_parts)}"
+    if "test" in missing and (others := [name for name in _named_as_parts(root) if name != USUAL]):
+        return f"\nthere is {', '.join(others)}, named as parts are: dataset.test_list={others[0]} tests on it"
     whole = f", or the folders in {root.absolute()} are the classes" if "train" in missing else ""
     return (
         f"\nwhere there is no test part yet{whole}: dataset.test_fraction=0.2 cuts one from the images of every class"
+    )
+
+
+def _is_list(list_dir: str | None, name: str) -> bool:
+    """Whether a folder of lists is given and has a file of this name."""
+    return list_dir is not None and os.path.isfile(Path(list_dir).expanduser() / name)
+
+
+def _named_as_parts(root: Path) -> list[str]:
+    """The folders below the root that are named as parts of a data set are, and hold folders as these do."""
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return []
+    return [
+        name
+        for name in names
+        if re.fullmatch(PART, name.lower()) and os.path.isdir(root / name) and holds_folders(root / name)
+    ]
+
+
+def _told(names: Sequence[str]) -> str:
+    keys = [f"dataset.{'train' if 'train' in name.lower() else 'test'}_list={name}" for name in names]
+    return (
+        f": {', '.join(names)} {'is' if len(names) == 1 else 'are'} named as parts are; say which is which, such as "
+        f"{' '.join(keys)}, or, where they are classes, dataset.train_list=. dataset.test_fraction=0.2"
     )
 
 
@@ -217,6 +277,8 @@ def _shared(parts: dict[str, ImageFiles]) -> Iterator[Problem]:
 
 def describe(files: ImageFiles, num_classes: int) -> str:
     """The size of a part in words."""
+    if not num_classes:
+        return "no image of a class"
     sizes = np.bincount(files.labels, minlength=num_classes)
     span = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     return f"{len(files.names):,} images in {num_classes:,} classes of {span}"

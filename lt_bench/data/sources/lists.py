@@ -141,7 +141,7 @@ def _folder(path: Path, found: ClassFolders) -> Written:
 
 def _csv_rows(path: Path, lines: list[str], problems: list[Problem]) -> Iterator[Row]:
     """Raises DataError where quotes do not fit, after which no line is sure to be one."""
-    reader = csv.reader((f"{line}\n" for line in lines), strict=True)
+    reader = csv.reader((f"{line}\n" for line in lines), strict=True, skipinitialspace=True)
     line, header = 1, True
     try:
         for cells in reader:
@@ -243,7 +243,7 @@ def numbered(written: Written, numbers: Mapping[str, int]) -> tuple[ImageFiles, 
     names, labels, lines, problems = [], [], [], list(written.problems)
     first: dict[str, tuple[int, str]] = {}
     for row in written.rows:
-        if leaves_root(row.name):
+        if written.form != "folder" and leaves_root(row.name):
             problems.append(Problem(written.origin, row.line, f"{row.name!r} leaves the data root"))
         elif row.label not in numbers:
             continue
@@ -264,4 +264,5 @@ def numbered(written: Written, numbers: Mapping[str, int]) -> tuple[ImageFiles, 
 def leaves_root(name: str) -> bool:
     """Whether a path, read as text, is absolute or goes up; links are judged where the file is opened."""
     unix = name.replace("\\", "/")
-    return unix.startswith("/") or unix[1:2] == ":" or ".." in unix.split("/") or "\0" in unix
+    drive = re.match("[A-Za-z]:", unix)
+    return unix.startswith("/") or drive is not None or ".." in unix.split("/") or "\0" in unix

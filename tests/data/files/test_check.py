@@ -119,3 +119,38 @@ def test_torch_is_never_imported(root, tmp_path):
     command = [sys.executable, "-m", "lt_bench.data", "check", *image_trees.overrides(root)]
     found = subprocess.run(command, env=without_torch(tmp_path / "stub"), capture_output=True, text=True)
     assert (found.returncode, found.stderr.count("torch")) == (0, 0)
+
+
+def own(root, *more):
+    return ["check", "dataset=image_folder", f'dataset.root="{root}"', "dataset.workers=0", *more]
+
+
+@pytest.mark.parametrize("text", ["", "only-words\n", "path,label\n"])
+@pytest.mark.parametrize("more", [["dataset.test_list=train.txt"], ["dataset.test_fraction=0.2"]])
+def test_lists_without_any_class_are_reported(more, text, tmp_path, capsys):
+    (tmp_path / "train.txt").write_text(text)
+    assert main(own(tmp_path, "dataset.train_list=train.txt", *more)) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{tmp_path / 'train.txt'}") and "found in own images" in out and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("part", "key"), [("test", "dataset.test_fraction=0.5"), ("validation", "dataset.validation_per_class=2")]
+)
+def test_equal_pixels_in_a_part_that_is_cut(part, key, tmp_path, capsys):
+    image_trees.write_classes(tmp_path / "train", (4, 4))
+    if part != "test":
+        image_trees.write_classes(tmp_path / "test", (1, 1), first=1000)
+    assert main(own(tmp_path, key)) == 0
+    assert "warning" not in capsys.readouterr().out
+    for number in range(4):
+        (tmp_path / "train" / "n0000" / f"n0000_{number}.JPEG").unlink()
+        image_trees.picture(0, 9).save(tmp_path / "train" / "n0000" / f"{number}.png", compress_level=number)
+    assert main(own(tmp_path, key)) == 0
+    assert f"warning: 2 images of {part} are in train too" in "".join(capsys.readouterr().out)
+
+
+def test_parts_that_cannot_be_cut_are_refused_as_a_run_refuses_them(tmp_path, capsys):
+    image_trees.write_classes(tmp_path, (4, 4))
+    assert main(own(tmp_path, "dataset.test_fraction=0.5", "dataset.validation_per_class=3")) == 2
+    assert "dataset.validation_per_class=3 leaves no image of class 0" in capsys.readouterr().err

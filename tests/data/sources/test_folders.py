@@ -163,3 +163,30 @@ def test_the_order_is_that_of_names_whatever_the_disk_says(root, monkeypatch):
 def reversed_entries(folder):
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name, reverse="cat" in folder)
+
+
+@pytest.mark.parametrize("suffix", ["", ".dat", ".bak"])
+def test_each_file_whose_suffix_says_nothing_is_looked_into(suffix, root):
+    """The first of them may be a text beside images."""
+    put(root / "train" / "cat" / f"A{suffix}", b"text")
+    put(root / "train" / "cat" / f"B{suffix}")
+    found = read(root)
+    (problem,) = found.problems
+    assert problem.startswith("class 'cat': 1 image with") and f"(cat/B{suffix})" in problem
+    assert found.images == BEFORE and found.remarks == [f"passed over 1 that are no images ({suffix or 'no suffix'} 1)"]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000", "AVIF"])
+def test_an_image_of_any_format_is_known_by_its_first_bytes(form, root):
+    content = encoded(picture(1, 1), form) if form != "AVIF" else b"\0\0\0\x1cftypavif\0\0\0\0"
+    put(root / "train" / "cat" / "3", content)
+    (problem,) = read(root).problems
+    assert problem.startswith("class 'cat': 1 image without a suffix (cat/3)")
+
+
+@pytest.mark.parametrize(
+    "content", [b"BMW and Porsche", b"P1: first point", b"RIFF....WAVE", b"\0\0\0\x18ftypisom", b""]
+)
+def test_what_begins_like_an_image_is_none(content, root):
+    put(root / "train" / "cat" / "3", content)
+    assert read(root).problems == []

@@ -164,3 +164,72 @@ def test_a_folder_that_lacks_a_class_beside_a_list_of_numbers(tmp_path):
     assert [problem.what for problem in read(*words, "dataset.classes=alphabetical").problems] == [
         "7 names, and dataset.num_classes=8",
     ]
+
+
+def test_a_folder_of_lists_that_nothing_is_read_from_is_said(tmp_path):
+    root, lists = image_trees.tree(tmp_path, "image_folder"), tmp_path / "lists"
+    lists.mkdir()
+    words = [*image_trees.overrides(root, "image_folder"), f'dataset.list_dir="{lists}"', "dataset.num_classes=null"]
+    (remark,) = read(*words).remarks
+    assert f"dataset.list_dir={lists}: no list is read from it, train is the folder {root / 'train'}" in remark
+    for part, names in {"train": "ab", "test": "ab"}.items():  # what is in the folder that was named comes first
+        image_trees.write_list(lists / part, [(f"{part}/{name}.jpg", label) for label, name in enumerate(names)])
+    found = read(*words)
+    assert found.remarks == () and found.train.names == ["train/a.jpg", "train/b.jpg"]
+    assert found.test.origin == str(lists / "test")
+
+
+def test_a_class_may_have_the_name_of_a_part(tmp_path):
+    for name in ("bus", "car", "train"):
+        for number in range(3):
+            (tmp_path / name).mkdir(exist_ok=True)
+            image_trees.picture(0, number).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    words = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.test_fraction=0.3"]
+    lists = read(*words)
+    assert lists.problems == [] and lists.classes == ["bus", "car", "train"] and len(lists.train.names) == 9
+    (tmp_path / "train" / "a").mkdir()  # folders of classes
+    assert read(*words).train.origin == str(tmp_path / "train")
+
+
+@pytest.mark.parametrize("text", ["", "path,label\na,0\n", "# nothing\n", "alone\n"])
+def test_a_training_list_without_classes_is_the_one_problem(text, tmp_path):
+    (tmp_path / "train.txt").write_text(text)
+    (tmp_path / "test.txt").write_text("a.jpg 0\nb.jpg 1\n")
+    own = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.train_list=train.txt"]
+    lists = read(*own, "dataset.test_list=test.txt")
+    assert {problem.origin for problem in lists.problems} == {str(tmp_path / "train.txt")}
+    assert describe(lists.train, lists.num_classes) == describe(lists.test, 0) == "no image of a class"
+
+
+def test_a_line_that_is_none_changes_no_number_of_classes(tmp_path):
+    (tmp_path / "train.txt").write_text("a.jpg\nb.jpg 1\n")
+    (tmp_path / "test.txt").write_text("c.jpg 0\nd.jpg 1\n")
+    own = ["dataset=image_folder", f'dataset.root="{tmp_path}"', "dataset.train_list=train.txt"]
+    lists = read(*own, "dataset.test_list=test.txt")
+    assert lists.num_classes == 2 and [problem.line for problem in lists.problems] == [1, 0]
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation"), ("test_set", "training_set")])
+def test_folders_named_as_parts_are_no_classes(names, tmp_path):
+    for name in names:
+        image_trees.write_classes(tmp_path / name, (2, 2))
+    words = ["dataset=image_folder", f'dataset.root="{tmp_path}"']
+    for more in ([], ["dataset.test_fraction=0.2"]):
+        with pytest.raises(DataError, match="named as parts are") as caught:
+            read(*words, *more)
+        train = next(name for name in names if "train" in name.lower())
+        assert f"dataset.train_list={train}" in str(caught.value)
+    assert read(*words, "dataset.test_fraction=0.2", "dataset.train_list=.").classes == sorted(names)
+
+
+def test_a_folder_named_as_a_part_is_not_left_out_without_a_word(tmp_path):
+    for name in ("train", "val"):
+        image_trees.write_classes(tmp_path / name, (2, 2))
+    (tmp_path / "eval").touch()  # no folder
+    words = ["dataset=image_folder", f'dataset.root="{tmp_path}"']
+    with pytest.raises(DataError, match=r"there is val, named as parts are: dataset.test_list=val tests on it"):
+        read(*words)
+    (remark,) = read(*words, "dataset.test_fraction=0.2").remarks
+    assert remark.startswith("not read: val, named as parts are")
+    assert read(*words, "dataset.test_fraction=0.2", "dataset.validation_list=val").remarks == ()

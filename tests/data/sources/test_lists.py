@@ -200,8 +200,11 @@ def test_names_of_classes_in_any_spelling(tmp_path):
 def test_a_folder_of_classes_outside_the_root(tmp_path):
     (tmp_path / "other" / "a").mkdir(parents=True)
     (tmp_path / "other" / "a" / "1.jpg").touch()
-    with pytest.raises(DataError, match="other cannot be read as a list of images"):
+    with pytest.raises(DataError, match="other cannot be read as a list of images .* set dataset.root to"):
         read_rows(tmp_path / "other", tmp_path / "root")
+    (tmp_path / "root").mkdir()
+    with pytest.raises(DataError, match="set dataset.root to"):
+        read_rows(tmp_path / "root" / ".." / "other", tmp_path / "root")
 
 
 @pytest.mark.parametrize("name", ["/a", "..", "a/..", "../a", "a/../../b", "\\a", "..\\a", "C:\\a", "C:a", "a\0b"])
@@ -209,7 +212,9 @@ def test_paths_that_leave_the_root(name):
     assert leaves_root(name)
 
 
-@pytest.mark.parametrize("name", ["a", "a/b", "a..b/c..jpg", ".../a", "a b/c.jpg", "./a"])
+@pytest.mark.parametrize(
+    "name", ["a", "a/b", "a..b/c..jpg", ".../a", "a b/c.jpg", "./a", "0:ant/1.jpg", "1: bee/2.jpg"]
+)
 def test_paths_that_stay(name):
     assert not leaves_root(name)
 
@@ -223,3 +228,44 @@ def test_the_checksum_is_of_paths_and_labels_in_order(tmp_path):
         rows = read_rows(path, tmp_path)
         sums.append(numbered(rows, {"0": 0, "1": 1, "2": 2})[0].sha256())
     assert sums[0] == sums[3] and len(set(sums)) == 3
+
+
+@pytest.mark.parametrize("folder", ["0:ant", "C:", "a: b", "b\\c"])
+def test_a_folder_of_any_name_is_a_class(folder, tmp_path):
+    """Nobody wrote its path, so that it leads nowhere else."""
+    (tmp_path / "data" / folder).mkdir(parents=True)
+    (tmp_path / "data" / folder / "1.jpg").touch()
+    written = read_rows(tmp_path / "data", tmp_path / "data")
+    files, problems = numbered(written, {folder: 0})
+    classes = settle({"train": written}, None).names
+    assert files.names == [f"{folder}/1.jpg"] and classes == [folder] and problems == []
+
+
+def test_lines_of_path_and_name(tmp_path):
+    """Where no label is a number, all are names; one number makes them typing errors."""
+    path = tmp_path / "list.txt"
+    path.write_text("a.jpg wolf\nb.jpg bear\nc.jpg wolf\n")
+    rows = [("a.jpg", 1, 1), ("b.jpg", 0, 2), ("c.jpg", 1, 3)]
+    assert read(path, None) == read(path, 2) == (rows, ["bear", "wolf"], [])
+    path.write_text("a.jpg wolf\nb.jpg 0\nc.jpg 1\n")
+    rows, classes, (problem,) = read(path, 2)
+    assert rows == [("b.jpg", 0, 2), ("c.jpg", 1, 3)] and classes is None
+    assert str(problem) == f"{path}:1: label 'wolf' is not one of 0 .. 1"
+
+
+def test_blanks_before_a_quote_belong_to_no_name(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text('path,label\n"a, b.jpg", "wolf"\nc.jpg, "bear, brown"\n')
+    assert read(path, 2) == ([("a, b.jpg", 1, 2), ("c.jpg", 0, 3)], ["bear, brown", "wolf"], [])
+
+
+def test_one_name_in_two_spellings_of_unicode(tmp_path):
+    path, train = tmp_path / "list.csv", tmp_path / "train.csv"
+    path.write_text("path,label\na.jpg,caf\u00e9\nb.jpg,cafe\u0301\n", encoding="utf-8")
+    (problem,) = read(path, None)[2]
+    assert problem.what.startswith(r"the labels 'caf\xe9' and 'cafe\u0301' are one name and would be two classes")
+    path.write_text("path,label\na.jpg,cafe\u0301\nb.jpg,Bear\nc.jpg,fox\n", encoding="utf-8")
+    train.write_text("path,label\n1.jpg,caf\u00e9\n2.jpg,bear\n", encoding="utf-8")
+    coffee, bear, fox = (problem.what for problem in read(path, None, train)[2])
+    assert coffee.endswith(r"; 'caf\xe9' is, and this is 'cafe\u0301'")
+    assert bear.endswith("; 'bear' is, and this is 'Bear'") and fox.endswith("of the training list")

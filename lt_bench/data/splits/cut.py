@@ -1,0 +1,36 @@
+"""The split that a config asks for; without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lt_bench.config.schema import Config, wants_validation
+from lt_bench.data.splits.from_lists import read_split
+from lt_bench.data.splits.split import Split, make_split
+from lt_bench.errors import UsageError
+
+
+def cut(config: Config, labels: NDArray[np.int64], num_classes: int) -> Split:
+    """The split of training images with these labels: read from lists, or cut by class counts."""
+    dataset = config.dataset
+    tail: dict[str, Any] = {"factor": config.imbalance.factor, "profile": config.imbalance.profile}
+    if dataset.split_dir is not None:
+        folder = Path(dataset.split_dir).expanduser()
+        split = read_split(folder, config.split_seed, labels, num_classes, **tail)
+        if not len(split.validation) and wants_validation(config):
+            raise UsageError(f"a validation part is asked for, but {folder} has no list validation")
+        return split
+    return make_split(
+        labels,
+        num_classes,
+        **tail,
+        seed=config.split_seed,
+        pool_per_class=dataset.pool_per_class,
+        validation_fraction=dataset.validation_fraction,
+        validation_per_class=dataset.validation_per_class,
+        test_fraction=dataset.test_fraction,
+    )
