@@ -113,12 +113,15 @@ def test_what_cannot_be_used_is_one_line(stored: list[str], tmp_path: Path, caps
 
 
 @pytest.mark.parametrize(
-    "words", [["--metric", "topp1"], ["--metric", "per_class_accuracy"], ["--tau", "nan"], ["--tau", "x"]]
+    "words",
+    [["--metric", "topp1"], ["--metric", "per_class_accuracy"], *(["--tau", tau] for tau in ("nan", "x", "1e300", "inf"))],
 )
 def test_wrong_usage(words: list[str], stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         report(["eval", stored[0], *words])
-    assert left.value.code == 2 and words[0] in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and words[0] in said
+    assert words[0] == "--metric" or f"{words[1]}: it takes numbers from -1000 to 1000, or chosen" in said
 
 
 def test_an_export_takes_a_metric_along_that_no_record_has(stored: list[str], tmp_path: Path) -> None:
