@@ -97,3 +97,15 @@ def test_a_setting_on_an_axis_may_differ():
         .caption[1]
         .startswith("Budget smoke")
     )
+
+
+def test_settings_that_no_axis_shows_are_told():
+    varied = [record("ce", 10.0, settings={"train.lr": 0.1}), record("ce", settings={"train.lr": 0.2})]
+    made = pivot_table([*varied, record("sbcl", 10.0)], ["method"], "imbalance", "few")
+    assert made.caption[1:] == ["Cells of a row differ in train.lr as well, which no axis shows."]
+    assert len(pivot_table(varied, ["method", "train.lr"], "imbalance", "few").caption) == 1
+    many = [record("ce", factor, settings={f"train.a{n}": factor for n in range(8)}) for factor in (10.0, 100.0)]
+    assert "train.a5, 2 more as well" in pivot_table(many, ["method"], "imbalance", "few").caption[1]
+    alike = [record(settings={"train.lr": None}), record(seed=1, setting_id="other")]
+    with pytest.raises(ValueError, match="differ in setting_id: "):
+        pivot_table(alike, ["method"], "imbalance", "few")
