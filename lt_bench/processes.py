@@ -60,7 +60,7 @@ def without_place(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def left_to_sweep() -> list[str]:
-    """One line where the environment describes a process of a group: a sweep starts the processes of its runs itself."""
+    """One line where the environment describes a process of a group, which none of a sweep's runs is."""
     alone = {"WORLD_SIZE": ("", "1"), "RANK": ("", "0"), "LOCAL_RANK": ("", "0")}
     left = [f"{name}={_words(name)[:40]}" for name, usual in alone.items() if _words(name) not in usual]
     said = "in the environment: not for a sweep, which starts the processes of its runs itself; ignored"

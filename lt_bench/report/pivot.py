@@ -14,6 +14,7 @@ from lt_bench.record.conditions import GROUPS, slug, word
 from lt_bench.record.order import order_of
 from lt_bench.record.record import RunRecord
 from lt_bench.report.escape import file_name
+from lt_bench.report.sections import of_same_seeds
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 
@@ -23,6 +24,7 @@ APART = (
     *("selection", "group_rule"),
 )
 MOST_UNSEEN = 6  # settings that a caption names
+SHOT_SEED = "stage_two.shot_seed"
 TITLES = {"method": "method_name", "stage_two": "stage_two_name"}
 
 
@@ -43,7 +45,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     cells, values = [], []
     for names, across in groups.items():
         points = {
-            head: pd.Series([one.metrics.get(metric) for one in across.get(head, [])], dtype=float) * factor
+            head: pd.Series([_mean(draws, metric) for draws in _models(across.get(head, []))], dtype=float) * factor
             for head, _ in heads
         }
         shown = {head: cell(found.mean(skipna=False), found.std(ddof=1), form) for head, found in points.items()}
@@ -110,10 +112,26 @@ def _require_one_setting(
                 )
 
 
+def _models(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:
+    """The runs of one setting by model: few-shot probes of one count once. UsageError for runs that are the same."""
+    drawn: dict[tuple[int, int], dict[Any, RunRecord]] = {}
+    for run in runs:
+        draws = drawn.setdefault((run.split_seed, run.seed), {})
+        twin = draws.setdefault(run.settings.get(SHOT_SEED, 0), run)
+        if twin is not run:
+            raise of_same_seeds(run.setting_id, [twin.run_id, run.run_id])
+    return [[*draws.values()] for draws in drawn.values()]
+
+
+def _mean(draws: Sequence[RunRecord], metric: str) -> float:
+    """The mean of a metric over the draws of one model; NaN where one does not have it."""
+    return float(pd.Series([one.metrics.get(metric) for one in draws], dtype=float).mean(skipna=False))
+
+
 def _differing(runs: Iterable[RunRecord]) -> list[str]:
     """The settings in which runs differ."""
     every = [run.settings for run in runs]
-    return sorted(key for key in {*chain(*every)} if len({word(one.get(key)) for one in every}) > 1)
+    return sorted(key for key in {*chain(*every)} - {SHOT_SEED} if len({word(one.get(key)) for one in every}) > 1)
 
 
 def _unseen(rows: Iterable[Iterable[RunRecord]], axes: Sequence[str]) -> list[str]:

@@ -94,6 +94,11 @@ def test_many_runs_stand_in_tables_of_their_own_below_each_other(
     assert [len(line.split()) - 2 for line in lines] == [6, 4]
 
 
+def test_a_metric_that_is_named_twice_is_shown_once(stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(["eval", stored[0], "--metric", "top1", "few", "--metric", "top1"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["all", "few"]
+
+
 def test_what_cannot_be_used_is_one_line(stored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = drawn(0)
     moved = predictions(other.logits[::-1], other.labels[::-1], COUNTS)
@@ -112,10 +117,10 @@ def test_what_cannot_be_used_is_one_line(stored: list[str], tmp_path: Path, caps
         assert said in line
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["--metric", "topp1"], ["--metric", "per_class_accuracy"], *(["--tau", tau] for tau in ("nan", "x", "1e300", "inf"))],
-)
+WRONG_TAUS = [["--tau", tau] for tau in ("nan", "x", "1e300", "inf")]
+
+
+@pytest.mark.parametrize("words", [["--metric", "topp1"], ["--metric", "per_class_accuracy"], *WRONG_TAUS])
 def test_wrong_usage(words: list[str], stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         report(["eval", stored[0], *words])
