@@ -108,7 +108,7 @@ def _rows(part: pd.DataFrame) -> list[Row]:
     groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
     for fields, runs in groups:
         if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
-            raise of_same_seeds(fields["setting_id"], twins["run_id"])
+            raise of_same_seeds(str(fields["setting_id"]), twins["run_id"])
     named = _labels([fields for fields, _ in groups])
     rows = [Row(*words, fields, _models(runs)) for words, (fields, runs) in zip(named, groups, strict=True)]
     return sorted(rows, key=_rank)
