@@ -141,10 +141,12 @@ def _without_job(folder: Path, had_one: bool) -> State | _Open:
         return _active(status)
     if state == "running" and alive is False:
         return State(FAILED, "its process exited without a status")
+    still = State(FAILED, NO_HEARTBEAT)
     if givers:
-        still = State(FAILED, NO_HEARTBEAT)
         return _Open(_active(status), still) if None in givers else still
-    if state == "running":
+    if state == "running" and "started" in status:  # one that lives holds its lock, and renews it
+        return _Open(_active(status), still)
+    if state == "running":  # of an older version
         return State(RUNNING, f"on {status.get('host')}, whose processes cannot be checked from here")
     return State(TO_DO)
 

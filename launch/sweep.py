@@ -17,6 +17,7 @@ from lt_bench.errors import UsageError
 from lt_bench.files import sweep
 from lt_bench.locks import Lock
 from lt_bench.preflight.epochs import remarks
+from lt_bench.processes import left_to_sweep
 from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import LOCK, code_version
 from lt_bench.record.own_code import described
@@ -157,6 +158,8 @@ def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:
     labels = differences([run for group, _ in jobs for run in group.runs])
     stage_ones = {job.after: f"stage one of {labels[job.folder]}" for job in order if job.after}
     parallel = config.launch.parallel_runs
+    for line in left_to_sweep():
+        print(printable(f"lt_bench: note: {line}"), file=sys.stderr)
     with SweepProgress(len(order), parallel, {**labels, **stage_ones}, config.progress) as progress:
         pool = ProcessPool(order, parallel, own_threads(config.launch), progress.note, fork=len(order) > 1)
         try:

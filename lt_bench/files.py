@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import io
 import json
 import math
@@ -62,7 +63,7 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the name ``path`` only when the block ends well; folders are made as needed.
 
     An error inside the block leaves an older file of that name as it was; raises NotWritten. The temporary file is
-    locked while it is written, so that ``sweep`` knows those that killed writers left.
+    locked while it is written, so that ``sweep`` knows those that killed writers left; those of this name go first.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -70,6 +71,7 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError(errno.EINVAL, "no regular file")  # a device, which a file would replace
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
         try:
             with _locked(temporary) as file:
                 yield file
@@ -92,9 +94,9 @@ def _locked(path: Path) -> BinaryIO:
         file.close()
 
 
-def sweep(folder: Path) -> None:
-    """Delete the temporary files in a folder that killed writers left; those of writers that live are locked."""
-    for path in folder.glob(".*.tmp"):
+def sweep(folder: Path, name: str = "") -> None:
+    """Delete the temporary files in a folder, or of one file there, that killed writers left; others are locked."""
+    for path in folder.glob(f".{glob.escape(name)}*.tmp"):
         if _TEMPORARY.fullmatch(path.name):
             with suppress(OSError), open(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

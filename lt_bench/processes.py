@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lt_bench.errors import UsageError
 
 ADVICE = "unset WORLD_SIZE for a run in one process, or start the processes with torchrun"
+PLACE = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Place(NamedTuple):
@@ -50,6 +52,19 @@ def ignored() -> list[str]:
         f"{name}={_words(name)} in the environment is ignored: without WORLD_SIZE this is a run in one process"
         for name in left
     ]
+
+
+def without_place(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what it says of a place: for processes that are started, which take none of another's."""
+    return {name: value for name, value in environment.items() if name not in PLACE}
+
+
+def left_to_sweep() -> list[str]:
+    """One line where the environment describes a process of a group, which none of a sweep's runs is."""
+    alone = {"WORLD_SIZE": ("", "1"), "RANK": ("", "0"), "LOCAL_RANK": ("", "0")}
+    left = [f"{name}={_words(name)[:40]}" for name, usual in alone.items() if _words(name) not in usual]
+    said = "in the environment: not for a sweep, which starts the processes of its runs itself; ignored"
+    return [f"{', '.join(left)} {said}"] if left else []
 
 
 def _number(name: str, least: int, below: int | None = None) -> int:

@@ -15,6 +15,7 @@ from typing import TextIO
 SPELLED = {
     **{"τ": "tau", "Δ": "Delta", "–": "-", "—": "-", "−": "-", "±": "+-", "×": "x", "·": "*", "…": "...", "†": "(+)"},
     **{"→": "->", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "°": " degrees", "µ": "u", "μ": "u"},
+    **dict.fromkeys("─━", "-"),  # lines of tables
     **dict.fromkeys("«»“”„", '"'),
     **dict.fromkeys("‘’", "'"),
 }

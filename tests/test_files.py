@@ -70,6 +70,17 @@ def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "mine"}
 
 
+def test_a_writer_sweeps_what_a_killed_one_left_of_the_same_file(tmp_path):
+    left, other = tmp_path / ".a[1].md.0123abcd.tmp", tmp_path / ".b.md.0123abcd.tmp"
+    left.touch(), other.touch()
+    with atomic_writer(tmp_path / "a[1].md") as file:
+        assert not left.exists() and other.exists()
+        write_atomic(tmp_path / "a[1].md", "another, meanwhile")
+        file.write(b"words")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "a[1].md"]
+    assert (tmp_path / "a[1].md").read_text() == "words"
+
+
 def test_a_folder_that_a_killed_process_left_goes_with_the_next_one(tmp_path: Path) -> None:
     code = KILLED_WRITER.replace("atomic_writer(sys.argv[1])", "temporary_folder(Path(sys.argv[1]), '.download-')")
     code = code.replace("atomic_writer", "temporary_folder").replace("file.write(b", "(file / 'a').write_bytes(b")

@@ -14,7 +14,7 @@ from helpers.command_line import wait_for
 from lt_bench.engine import distributed
 from lt_bench.errors import UsageError
 from lt_bench.machine import odd_threads
-from lt_bench.processes import Place, ignored, meeting_point, place
+from lt_bench.processes import Place, ignored, left_to_sweep, meeting_point, place, without_place
 from lt_bench.run.execute import carry_out
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
@@ -79,6 +79,22 @@ def test_what_was_left_behind_is_said_and_the_result_is_shown(monkeypatch, tmp_p
         assert f"{start}CE on digits_lt" in shown.out
     given(monkeypatch, WORLD_SIZE="1", RANK="0")
     assert ignored() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, []),
+        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "29500"}, []),
+        (TWO, ["WORLD_SIZE=2", "RANK=1", "LOCAL_RANK=1"]),
+        ({"WORLD_SIZE": "0"}, ["WORLD_SIZE=0"]),
+        ({"RANK": "9" * 5000}, [f"RANK={'9' * 40}"]),
+    ],
+)
+def test_a_sweep_says_what_is_no_place_of_its_runs(values, said, monkeypatch):
+    given(monkeypatch, **values)
+    assert [line.partition(" in the environment")[0] for line in left_to_sweep()] == [", ".join(said)] * bool(said)
+    assert without_place({"HOME": "/", **values, "LOCAL_WORLD_SIZE": "2"}) == {"HOME": "/"}
 
 
 def test_processes_that_do_not_come_are_not_waited_for_for_days(monkeypatch):

@@ -112,7 +112,7 @@ def test_output_that_a_disk_does_not_take_is_said(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("τ-norm – 0.1 ± 0.2", "tau-norm - 0.1 +- 0.2"), ("3 × 2 …", "3 x 2 ..."), ("«é» ü", '"e" u'), ("abc", "abc"),
-     ("猫", "\\u732b"), ("\udce9", "\\udce9"), ("CE †", "CE (+)")],
+     ("── ━", "-- -"), ("猫", "\\u732b"), ("\udce9", "\\udce9"), ("CE †", "CE (+)")],
 )  # fmt: skip
 def test_signs_are_spelled(text, shown):
     assert spelled(text) == shown

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 from lt_bench.command import DONE, FAILED, INTERRUPTED, printable
 from lt_bench.files import read_bytes, read_json, write_json
 from lt_bench.liveness import BEAT_S
+from lt_bench.processes import without_place
 
 from ..submission import HEARTBEAT, LOG, give_sign, more_memory
 from .fork_server import ForkedProcess, ForkServer, follow_parent
@@ -47,8 +48,9 @@ class ProcessPool:
     """Runs at most ``parallel`` processes at a time; their output goes to log.txt in their run folders.
 
     ``ended`` is called with every job that has ended, its exit status and a message. A ``rank`` above 0 is one of
-    several processes of the same run; only rank 0 writes the run's status and heartbeat. With ``fork`` the processes
-    are forks of one that has imported PyTorch; where that is not possible they are new ones.
+    several processes of the same run; only rank 0 writes the run's status and heartbeat. Where such processes meet
+    stands in ``environment`` alone: what a launcher left in that of this process does not reach them. With ``fork``
+    the processes are forks of one that has imported PyTorch; where that is not possible they are new ones.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class ProcessPool:
         fork: bool = False,
     ) -> None:
         self.waiting, self.parallel, self.ended, self.rank = list(jobs), parallel, ended, rank
-        self.environment = {**os.environ, **environment}
+        self.environment = {**without_place(os.environ), **environment}
         self.running: list[Process] = []
         self.failed: dict[Path, int] = {}  # folders with exit statuses
         self.interrupted: list[Path] = []

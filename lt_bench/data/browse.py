@@ -22,6 +22,7 @@ from lt_bench.preflight.build import build
 ROWS, DRAWS = 8, 4  # images, and draws of each view
 SIDE = 96  # pixels of a cell, at least; whole multiples of a small image's pixels
 GAP, MARGIN = 4, 8
+LONGEST = 30  # characters, of four bytes at most, of a name in that of the file
 
 
 class Sheet(NamedTuple):
@@ -39,7 +40,7 @@ def browse(config: Config) -> Path:
     """
     data = load_data(config, torch.device("cpu"))
     path = Path(config.output_dir).expanduser() / "figures"
-    path /= f"views_{config.dataset.name}_{config.method['name']}.png".replace("/", "-")
+    path /= f"views_{config.dataset.name[:LONGEST]}_{config.method['name'][:LONGEST]}.png".replace("/", "-")
     about = f"{config.method['title']} on {config.dataset.title}: the image as it is evaluated, and draws of every view"
     buffer = io.BytesIO()
     draw(collect(config, data), about).save(buffer, "PNG")

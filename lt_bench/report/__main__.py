@@ -43,9 +43,8 @@ def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> lis
     return found
 
 
-def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
+def _runs(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
     """The records that belong in tables; UsageError with what to type if there are none."""
-    runs = [record for record in records if record.kind == "run"]
     wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
     if not runs:
         raise UsageError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
@@ -55,9 +54,8 @@ def _runs(records: list[RunRecord], arguments: argparse.Namespace) -> list[RunRe
     return wanted
 
 
-def _export(records: list[RunRecord], path: Path) -> None:
+def _export(runs: list[RunRecord], path: Path) -> None:
     """One record of a whole run a line, sorted by what was run."""
-    runs = [record for record in records if record.kind == "run"]
     key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
     lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(runs, key=key)]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
@@ -77,6 +75,8 @@ def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Names
     if arguments.rows or arguments.cols:
         if not (arguments.rows and arguments.cols):
             parser().error("--rows and --cols belong together, such as --rows method --cols imbalance --metric few")
+        if arguments.cost or arguments.baseline:
+            parser().error("--cost and --baseline are of the usual tables: leave them out, or --rows and --cols")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
     parts = sections(frame(records))
@@ -130,9 +130,10 @@ def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
     records = _read(arguments.runs, asked, arguments.verify)
-    if arguments.export and records:
-        _export(records, arguments.export)
-    tables = _tables(selected(_runs(records, arguments), arguments.where), more, arguments)
+    chosen = selected([record for record in records if record.kind == "run"], arguments.where)
+    if arguments.export and chosen:
+        _export(chosen, arguments.export)
+    tables = _tables(_runs(chosen, arguments), more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
     for page in arguments.pages:
         update(page, {table.name: table.markdown() for table in tables})

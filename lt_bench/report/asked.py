@@ -10,7 +10,7 @@ from lt_bench.evaluation.metrics import scalars
 
 
 def metric_names(asked: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """The names of metrics that are asked for; MODULE.NAME imports the module, whose metrics enter the table.
+    """The names of metrics that are asked for, each once; MODULE.NAME imports the module, whose metrics enter it.
 
     Wrong ones end the command with status 2.
     """
@@ -21,7 +21,7 @@ def metric_names(asked: Sequence[str], parser: argparse.ArgumentParser) -> list[
                 import_module(module)
         except ImportError as error:
             parser.error(f"--metric {one}: {error}")
-    names = [one.rpartition(".")[2] for one in asked]
+    names = [*dict.fromkeys(one.rpartition(".")[2] for one in asked)]
     for name in names:
         if name not in scalars():
             parser.error(f"--metric: no metric {name!r}; expected one of: {', '.join(scalars())}")

@@ -21,6 +21,7 @@ from lt_bench.report.tables import shown_unit
 
 COMMAND = "eval"
 ONLY = "only these (every one that is a number); MODULE.NAME for one of your own"
+MOST_TAU = 1000  # beyond it the prior alone decides, long before logits overflow
 ABREAST = 6  # columns of a table, which fit into a hundred characters
 EXAMPLES = """examples:
   python -m lt_bench.report eval runs/1a2b3c4d5e6f                                  every metric of a run
@@ -33,10 +34,13 @@ exit status: 0 done, 1 predictions that cannot be used, 2 wrong usage
 
 def _tau(text: str) -> float | None:
     """A number, or None for the one that validation images choose."""
-    tau = None if text == "chosen" else float(text)
-    if tau is not None and not math.isfinite(tau):
-        raise UsageError(text)
-    return tau
+    try:
+        tau = None if text == "chosen" else float(text)
+    except ValueError:
+        tau = math.nan
+    if tau is None or abs(tau) <= MOST_TAU:
+        return tau
+    raise argparse.ArgumentTypeError(f"{text}: it takes numbers from -{MOST_TAU} to {MOST_TAU}, or chosen")
 
 
 def parser() -> argparse.ArgumentParser:

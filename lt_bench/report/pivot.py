@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from lt_bench.record.conditions import GROUPS, slug, word
 from lt_bench.record.order import order_of
 from lt_bench.record.record import RunRecord
 from lt_bench.report.escape import file_name
+from lt_bench.report.sections import of_same_seeds
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 
@@ -21,6 +23,8 @@ APART = (
     *("dataset", "imbalance", "imbalance_profile", "backbone", "method", "stage_two", "fidelity", "budget"),
     *("selection", "group_rule"),
 )
+MOST_UNSEEN = 6  # settings that a caption names
+SHOT_SEED = "stage_two.shot_seed"
 TITLES = {"method": "method_name", "stage_two": "stage_two_name"}
 
 
@@ -41,7 +45,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     cells, values = [], []
     for names, across in groups.items():
         points = {
-            head: pd.Series([one.metrics.get(metric) for one in across.get(head, [])], dtype=float) * factor
+            head: pd.Series([_mean(draws, metric) for draws in _models(across.get(head, []))], dtype=float) * factor
             for head, _ in heads
         }
         shown = {head: cell(found.mean(skipna=False), found.std(ddof=1), form) for head, found in points.items()}
@@ -58,6 +62,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     what = f"{METRICS[metric].column} in {METRICS[metric].unit}, mean ± sample standard deviation over n runs; {told}."
     name = file_name(slug("_".join([*rows, "by", cols, metric, str(shared.get("dataset", ""))]).strip("_")))
     warned = [SMOKE] * any(record.budget == "smoke" for record in records)
+    warned += _unseen([chain(*across.values()) for across in groups.values()], [*rows, cols])
     return Table(name, [what, *warned], pd.DataFrame(cells), pd.DataFrame(values))
 
 
@@ -99,14 +104,39 @@ def _require_one_setting(
 ) -> None:
     for names, across in groups.items():
         for head, runs in across.items():
-            settings = {run.setting_id: run.settings for run in runs}
-            if len(settings) > 1:
-                differing = sorted(
-                    key
-                    for key in {key for one in settings.values() for key in one}
-                    if len({word(one.get(key)) for one in settings.values()}) > 1
-                )
+            if len({run.setting_id for run in runs}) > 1:
+                differing = _differing(runs) or ["setting_id"]
                 raise UsageError(
                     f"{' / '.join(names)} with {cols}={head} has runs of several settings, which differ in "
                     f"{', '.join(differing)}: add one of these to --rows, or name a value with --where"
                 )
+
+
+def _models(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:
+    """The runs of one setting by model: few-shot probes of one count once. UsageError for runs that are the same."""
+    drawn: dict[tuple[int, int], dict[Any, RunRecord]] = {}
+    for run in runs:
+        draws = drawn.setdefault((run.split_seed, run.seed), {})
+        twin = draws.setdefault(run.settings.get(SHOT_SEED, 0), run)
+        if twin is not run:
+            raise of_same_seeds(run.setting_id, [twin.run_id, run.run_id])
+    return [[*draws.values()] for draws in drawn.values()]
+
+
+def _mean(draws: Sequence[RunRecord], metric: str) -> float:
+    """The mean of a metric over the draws of one model; NaN where one does not have it."""
+    return float(pd.Series([one.metrics.get(metric) for one in draws], dtype=float).mean(skipna=False))
+
+
+def _differing(runs: Iterable[RunRecord]) -> list[str]:
+    """The settings in which runs differ."""
+    every = [run.settings for run in runs]
+    return sorted(key for key in {*chain(*every)} - {SHOT_SEED} if len({word(one.get(key)) for one in every}) > 1)
+
+
+def _unseen(rows: Iterable[Iterable[RunRecord]], axes: Sequence[str]) -> list[str]:
+    """A line on the settings in which cells of a row differ although no axis shows them; none where there are none."""
+    found = sorted({key for runs in rows for key in _differing(runs) if not {key, key.partition(".")[0]} & {*axes}})
+    more = [f"{len(found) - MOST_UNSEEN} more"] * (len(found) > MOST_UNSEEN)
+    said = ", ".join([*found[:MOST_UNSEEN], *more])
+    return [f"Cells of a row differ in {said} as well, which no axis shows."] if found else []

@@ -98,14 +98,17 @@ def _hash(section: Section) -> str:
     return hashlib.sha256(json.dumps([section.fields[key] for key in KEY]).encode()).hexdigest()[:8]
 
 
+def of_same_seeds(setting: str, runs: Iterable[str]) -> UsageError:
+    """The error for runs of one setting that are the same but for their data, code or machine."""
+    said = f"setting {setting} has several runs with the same seeds: {', '.join(runs)}"
+    return UsageError(f"{said}; leave all but one out of --runs")
+
+
 def _rows(part: pd.DataFrame) -> list[Row]:
     groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
     for fields, runs in groups:
         if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
-            raise UsageError(
-                f"setting {fields['setting_id']} has several runs with the same seeds: {', '.join(twins['run_id'])}; "
-                "leave all but one out of --runs"
-            )
+            raise of_same_seeds(str(fields["setting_id"]), twins["run_id"])
     named = _labels([fields for fields, _ in groups])
     rows = [Row(*words, fields, _models(runs)) for words, (fields, runs) in zip(named, groups, strict=True)]
     return sorted(rows, key=_rank)

@@ -48,6 +48,11 @@ def test_the_command_writes_a_sheet_of_image_files_and_prints_its_path(tmp_path,
     assert Image.open(path).size[0] > 5 * browse.SIDE
 
 
+def test_the_name_of_the_file_is_bounded(tmp_path):
+    path = browse.browse(tiny(tmp_path, "method=ce", f"dataset.name='{'鸟' * 300}'"))
+    assert path.exists() and path.name == f"views_{'鸟' * 30}_ce.png"
+
+
 def test_small_images_keep_their_pixels_and_long_or_foreign_names_are_drawn():
     cells = np.zeros((2, 3, 8, 8, 3), dtype=np.uint8)
     cells[..., 0] = 255

@@ -156,6 +156,15 @@ def test_a_run_by_hand_elsewhere_gives_signs_by_its_lock(folder):
     assert state(folder, {"state": "interrupted"}).name == STOPPED
 
 
+def test_a_run_elsewhere_that_could_not_write_how_it_ended_does_not_run_for_ever(folder):
+    """Its disk was full: the lock is released, and the status stays as it was."""
+    (folder / "lock").touch()
+    status = {"state": "running", **this_process(), "host": "elsewhere"}
+    assert state(folder, status)[:2] == (FAILED, STILL)
+    assert state(folder, status, clock=Clock(beating(folder / "lock", 0)))[:2] == (RUNNING, "")
+    assert state(folder, ELSEWHERE).name == RUNNING  # of an older version, which does not renew its lock
+
+
 @pytest.mark.parametrize(("ended", "expected"), [(False, (QUEUED, "pending")), (True, (FAILED, STILL))])
 def test_where_the_process_that_starts_a_run_is_here_nothing_is_waited_for(ended, expected, folder):
     starter = {**this_process(), "pid": ended_process()} if ended else this_process()

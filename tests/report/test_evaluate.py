@@ -94,6 +94,11 @@ def test_many_runs_stand_in_tables_of_their_own_below_each_other(
     assert [len(line.split()) - 2 for line in lines] == [6, 4]
 
 
+def test_a_metric_that_is_named_twice_is_shown_once(stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(["eval", stored[0], "--metric", "top1", "few", "--metric", "top1"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["all", "few"]
+
+
 def test_what_cannot_be_used_is_one_line(stored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = drawn(0)
     moved = predictions(other.logits[::-1], other.labels[::-1], COUNTS)
@@ -112,13 +117,16 @@ def test_what_cannot_be_used_is_one_line(stored: list[str], tmp_path: Path, caps
         assert said in line
 
 
-@pytest.mark.parametrize(
-    "words", [["--metric", "topp1"], ["--metric", "per_class_accuracy"], ["--tau", "nan"], ["--tau", "x"]]
-)
+WRONG_TAUS = [["--tau", tau] for tau in ("nan", "x", "1e300", "inf")]
+
+
+@pytest.mark.parametrize("words", [["--metric", "topp1"], ["--metric", "per_class_accuracy"], *WRONG_TAUS])
 def test_wrong_usage(words: list[str], stored: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         report(["eval", stored[0], *words])
-    assert left.value.code == 2 and words[0] in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and words[0] in said
+    assert words[0] == "--metric" or f"{words[1]}: it takes numbers from -1000 to 1000, or chosen" in said
 
 
 def test_an_export_takes_a_metric_along_that_no_record_has(stored: list[str], tmp_path: Path) -> None:

@@ -133,6 +133,21 @@ def test_an_export_holds_all_whole_runs_and_makes_the_same_tables(tmp_path: Path
         assert (again / path.name).read_bytes() == path.read_bytes()
 
 
+def test_an_export_is_of_the_chosen_runs(tmp_path: Path) -> None:
+    words = [*folder(tmp_path, pair()), "--export", str(tmp_path / "some.jsonl")]
+    assert main([*words, "--where", "method_name=SBCL"]) == 1 and not (tmp_path / "some.jsonl").exists()
+    assert main([*words, "--where", "setting_id=sbcl_cb", "seed=0"]) == 0
+    (line,) = (tmp_path / "some.jsonl").read_text(encoding="utf-8").splitlines()
+    assert (json.loads(line)["setting_id"], json.loads(line)["seed"]) == ("sbcl_cb", 0)
+
+
+@pytest.mark.parametrize("words", [["--cost"], ["--baseline", "CE / CB"]])
+def test_tables_that_axes_leave_out_are_not_asked_for(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*folder(tmp_path, pair()), "--rows", "method", "--cols", "imbalance", *words])
+    assert left.value.code == 2
+
+
 def test_several_baselines_make_a_table_each(tmp_path: Path) -> None:
     assert main([*folder(tmp_path, pair()), "--baseline", "CE / CB", "SBCL / CB"]) == 0
     stems = {path.stem for path in (tmp_path / "tables").glob("*.md")}

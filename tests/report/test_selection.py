@@ -16,6 +16,7 @@ def record(method="sbcl", factor=100.0, seed=0, few=0.3, **changes):
     )
 
 
+DRAWS = [(0, 0, 0.1), (0, 1, 0.3), (1, 0, 0.3), (1, 1, 0.5)]  # seed, seed of the shots, accuracy of few
 RECORDS = [record(), record("ce"), record("ce", 10.0, settings={"train.lr": 0.2}), record("bcl", None)]
 
 
@@ -97,3 +98,24 @@ def test_a_setting_on_an_axis_may_differ():
         .caption[1]
         .startswith("Budget smoke")
     )
+
+
+def test_settings_that_no_axis_shows_are_told():
+    varied = [record("ce", 10.0, settings={"train.lr": 0.1}), record("ce", settings={"train.lr": 0.2})]
+    made = pivot_table([*varied, record("sbcl", 10.0)], ["method"], "imbalance", "few")
+    assert made.caption[1:] == ["Cells of a row differ in train.lr as well, which no axis shows."]
+    assert len(pivot_table(varied, ["method", "train.lr"], "imbalance", "few").caption) == 1
+    many = [record("ce", factor, settings={f"train.a{n}": factor for n in range(8)}) for factor in (10.0, 100.0)]
+    assert "train.a5, 2 more as well" in pivot_table(many, ["method"], "imbalance", "few").caption[1]
+    alike = [record(settings={"train.lr": None}), record(seed=1, setting_id="other")]
+    with pytest.raises(ValueError, match="differ in setting_id: "):
+        pivot_table(alike, ["method"], "imbalance", "few")
+
+
+def test_a_cell_counts_models_and_refuses_runs_of_the_same_seeds():
+    draws = [record(seed=seed, few=few, settings={"stage_two.shot_seed": draw}) for seed, draw, few in DRAWS]
+    made = pivot_table(draws, ["method"], "imbalance", "few")
+    assert made.cells.to_numpy().tolist() == [["SBCL", "30.0 ± 14.1"]]
+    assert made.values["n"].tolist() == [2] and len(made.caption) == 1
+    with pytest.raises(ValueError, match="several runs with the same seeds: a, b; leave all but one out of --runs"):
+        pivot_table([record(run_id="a"), record(run_id="b")], ["method"], "imbalance", "few")

@@ -13,6 +13,7 @@ from lt_bench.files import write_json
 from lt_bench.launch.local.process_pool import Job, ProcessPool
 from lt_bench.launch.submission import HEARTBEAT, read_json
 from lt_bench.liveness import BEAT_S
+from lt_bench.processes import PLACE
 
 # Stands for ``python -m lt_bench.launch.job FOLDER``: logs when it starts and ends, sleeps, and exits with the status
 # in its folder.
@@ -83,6 +84,13 @@ def test_jobs_are_done_in_order_and_their_output_is_in_their_folders(notes, job,
     assert notes.events() == ["start a", "end a", "start b", "end b", "start c", "end c"]
     assert (tmp_path / "runs" / "b" / "log.txt").read_text() == "output of b\n"
     assert {threads for _, _, threads in notes.lines()} == {"3"}
+
+
+def test_variables_of_a_launcher_reach_a_run_only_where_they_are_its_own(monkeypatch):
+    for name in PLACE:
+        monkeypatch.setenv(name, "7")
+    assert not {*ProcessPool([], 1, {}).environment} & {*PLACE}
+    assert ProcessPool([], 1, {"WORLD_SIZE": "2", "RANK": "1"}).environment["RANK"] == "1"
 
 
 def test_a_few_at_a_time(notes, job):
