@@ -45,7 +45,8 @@ def usable_cores() -> int:
 
     SLURM's number is that of each of its own tasks, which torchrun may divide once more.
     """
-    task, here = given("SLURM_CPUS_PER_TASK"), given("LOCAL_WORLD_SIZE") or 1
+    task = given("SLURM_CPUS_PER_TASK")
+    here = (given("LOCAL_WORLD_SIZE") or 1) if (given("WORLD_SIZE") or 1) > 1 else 1  # alone, a shell's left-over
     cores = int(min([float(len(_affinity())), *_quotas(), *([float(task)] if task else [])]))
     return max(1, cores if task and "TORCHELASTIC_RUN_ID" not in os.environ else cores // here)
 

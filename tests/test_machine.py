@@ -14,7 +14,7 @@ from lt_bench.machine import OthersWork, share_of_cores, usable_cores, wait_brie
 @pytest.fixture
 def eight_cores(monkeypatch, tmp_path):
     """A machine of eight cores that nothing restricts; the folder of its control groups."""
-    for name in ("SLURM_CPUS_PER_TASK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+    for name in ("SLURM_CPUS_PER_TASK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(machine, "_affinity", lambda: set(range(8)))
     monkeypatch.setattr(machine, "CONTROL_GROUPS", tmp_path)
@@ -23,10 +23,13 @@ def eight_cores(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("environment", "cores"),
-    [({}, 8), ({"SLURM_CPUS_PER_TASK": "3"}, 3), ({"SLURM_CPUS_PER_TASK": "64"}, 8), ({"LOCAL_WORLD_SIZE": "3"}, 2),
-     ({"LOCAL_WORLD_SIZE": "9"}, 1), ({"LOCAL_WORLD_SIZE": "4", "SLURM_CPUS_PER_TASK": "5"}, 5),
-     ({"LOCAL_WORLD_SIZE": "2", "SLURM_CPUS_PER_TASK": "6", "TORCHELASTIC_RUN_ID": "none"}, 3),
-     ({"SLURM_CPUS_PER_TASK": "several"}, 8), ({"SLURM_CPUS_PER_TASK": ""}, 8), ({"LOCAL_WORLD_SIZE": "0"}, 8)],
+    [({}, 8), ({"SLURM_CPUS_PER_TASK": "3"}, 3), ({"SLURM_CPUS_PER_TASK": "64"}, 8),
+     ({"WORLD_SIZE": "9", "LOCAL_WORLD_SIZE": "3"}, 2), ({"WORLD_SIZE": "9", "LOCAL_WORLD_SIZE": "9"}, 1),
+     ({"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "SLURM_CPUS_PER_TASK": "5"}, 5),
+     ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "SLURM_CPUS_PER_TASK": "6", "TORCHELASTIC_RUN_ID": "none"}, 3),
+     ({"SLURM_CPUS_PER_TASK": "several"}, 8), ({"SLURM_CPUS_PER_TASK": ""}, 8),
+     ({"WORLD_SIZE": "9", "LOCAL_WORLD_SIZE": "0"}, 8), ({"LOCAL_WORLD_SIZE": "4"}, 8),
+     ({"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "4"}, 8)],
 )  # fmt: skip
 def test_cores_by_the_environment(environment, cores, eight_cores, monkeypatch):
     for name, value in environment.items():

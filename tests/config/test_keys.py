@@ -27,7 +27,8 @@ IRRELEVANT = (
     "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
     "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
     "dataset.own_group_rule", "dataset.title", "method.title", "method.order", "stage_two.title",
-    "stage_two.order", "evaluation.batch_size", "evaluation.save_features", "budget.rescale", "budget.moved", "train.recipe_epochs",
+    "stage_two.order", "evaluation.batch_size", "evaluation.save_features", "budget.rescale", "budget.moved",
+    "train.recipe_epochs",
     "stage_two.train.recipe_epochs",
     "dataset.classes", "dataset.content_rule", "dataset.follow_links",  # what comes of them does, as dataset.content.*
 )  # fmt: skip
