@@ -147,7 +147,10 @@ def job_logs(folder: Path) -> list[Path]:
     job, logs = values.get("job"), values.get("logs")
     if not isinstance(job, str) or not isinstance(logs, str) or not re.fullmatch(r"\w+", job):
         return []
-    return sorted(Path(logs).glob(f"{job}_*_log.out"))
+    try:
+        return sorted(Path(logs).glob(f"{job}_*_log.out"))
+    except OSError:  # no folder that can be read
+        return []
 
 
 def label(config: Mapping[str, Any]) -> str:
