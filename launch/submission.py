@@ -85,7 +85,8 @@ def give_sign(folder: Path) -> None:
 
 def more_memory(folder: Path) -> str:
     """What to set where the job of a run was killed for memory: twice what it had, where that is known."""
-    launch = (read_json(folder / SUBMISSION).get("config") or {}).get("launch")
+    config = read_json(folder / SUBMISSION).get("config")
+    launch = config.get("launch") if isinstance(config, dict) else None
     had = launch.get("mem_gb") if isinstance(launch, dict) else None
     if isinstance(had, (int, float)):
         return f"set launch.mem_gb={2 * had:g} (it had {had:g})"
@@ -112,6 +113,8 @@ def thaw(folder: Path, trust: Sequence[str] = ()) -> Submission:
         raise UsageError(f"{folder} holds no {SUBMISSION} that can be read: submit the sweep again")
     try:
         here = {"trust": list(trust), "output_dir": str(folder.absolute().parent)}
+        if not isinstance(values["config"], dict):
+            raise TypeError("its config is no object")
         merged = OmegaConf.merge(schema(), values["config"], here)
         config = validate(merged, frozen=True)  # type: ignore[arg-type]
         only_stage_one, code = values["only_stage_one"], values["code"]
@@ -144,7 +147,10 @@ def job_logs(folder: Path) -> list[Path]:
     job, logs = values.get("job"), values.get("logs")
     if not isinstance(job, str) or not isinstance(logs, str) or not re.fullmatch(r"\w+", job):
         return []
-    return sorted(Path(logs).glob(f"{job}_*_log.out"))
+    try:
+        return sorted(Path(logs).glob(f"{job}_*_log.out"))
+    except OSError:  # no folder that can be read
+        return []
 
 
 def label(config: Mapping[str, Any]) -> str:

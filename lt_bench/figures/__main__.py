@@ -12,9 +12,8 @@ from lt_bench.errors import UsageError
 from lt_bench.figures.kind import Drawing, Kind, kinds
 from lt_bench.figures.studies import NotPossible, Study, read_studies
 from lt_bench.figures.style import FORMATS, render
-from lt_bench.record.conditions import slug
+from lt_bench.record.conditions import file_name, slug
 
-LONGEST = 160  # characters of a file's name
 EXAMPLES = """examples:
   python -m lt_bench.figures runs                               every figure that the runs in a folder allow
   python -m lt_bench.figures runs --kind group_bars --format png
@@ -65,7 +64,7 @@ def _make(arguments: argparse.Namespace) -> int:
         for name, kind in chosen.items():
             for drawing in _drawings(study, name, kind):
                 parts = [study.name, name, *filter(None, [slug(drawing.name)])]
-                stem = _unused("_".join(parts)[:LONGEST], stems)
+                stem = _unused(file_name("_".join(parts)), stems)
                 for path in render(kind.draw, drawing.data, out / stem, arguments.format):
                     print(printable(str(path)), flush=True)
     return DONE if stems else FAILED

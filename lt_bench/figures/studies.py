@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
+from lt_bench.config.compose import groups
+from lt_bench.config.conf import text_of
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
@@ -221,10 +222,9 @@ def _names(folder: Path) -> list[str]:
 @cache
 def _title(dataset: str) -> str:
     """The title in the file of a data set, or its name."""
-    path = files("lt_bench.conf") / "dataset" / f"{dataset}.yaml"
-    if not dataset.isidentifier() or not path.is_file():
+    if dataset not in groups()["dataset"]:
         return words(dataset)
-    tree = OmegaConf.create(path.read_text(encoding="utf-8"))
+    tree = OmegaConf.create(text_of(f"dataset/{dataset}"))
     return words(OmegaConf.select(tree, "dataset.title", default=dataset))
 
 

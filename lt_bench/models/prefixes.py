@@ -41,8 +41,10 @@ class Match(NamedTuple):
     def surplus(self, state: Mapping[str, Tensor]) -> list[str]:
         """Tensors in parts that the network has, which has no such tensor: it is another network."""
         taken = {*self.places.values()}
-        below = (key for key in state if key.startswith(self.prefix) and key not in taken)
-        return [key for key in below if key.removeprefix(self.prefix).partition(".")[0] in self.parts]
+        return [key for key in state if key not in taken and (self._is_part(key) or self._is_part(_bare(key)))]
+
+    def _is_part(self, key: str) -> bool:
+        return key.startswith(self.prefix) and key.removeprefix(self.prefix).partition(".")[0] in self.parts
 
     def left_out(self, state: Mapping[str, Tensor]) -> dict[str, int]:
         """The other parts of the file, such as heads and queues, with the number of their tensors."""
@@ -88,7 +90,7 @@ def matches(state: Mapping[str, Tensor], network: nn.Module) -> list[Match]:
     """
     own, found = network.state_dict(), list[Match]()
     count = len(needed(own))
-    bare = {WRAPPED.sub("", key): key for key in state}
+    bare = {_bare(key): key for key in state}
     for keys in ({key: key for key in state}, *([bare] if bare.keys() != state.keys() else [])):
         for names in _spellings(keys, network):
             found += _under_prefixes(state, keys, names, own)
@@ -192,6 +194,11 @@ def _equal(one: Match, other: Match) -> bool:
 
 def _kind(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)}" if tensor.is_floating_point() else f"{tuple(tensor.shape)} of {tensor.dtype}"
+
+
+def _bare(key: str) -> str:
+    """A name in a file without the wrappers inside."""
+    return WRAPPED.sub("", key)
 
 
 def _part(key: str, prefix: str) -> str:

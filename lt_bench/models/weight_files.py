@@ -16,10 +16,12 @@ from typing import BinaryIO
 
 from lt_bench.files import open_regular
 
-ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch.save begin, new and old
+MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of older files of torch.save
+ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02" + MAGIC  # how files of torch.save begin, new and old
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 ANEW = "copy or download it anew"
 ALONE = "where it was made, save the weights alone, with torch.save(model.state_dict(), FILE)"
+PROTOCOL = "saved with another pickle_protocol than 2, which cannot be read safely; where it was made, save it without"
 PACKED = "a compressed archive; unpack it first"
 BEGINNINGS = {
     b"version https://git-lfs": "a pointer of git-lfs and not what it stands for; run git lfs pull",
@@ -66,11 +68,13 @@ def damage(path: Path) -> str:
     """Why PyTorch cannot read a file that looks like one of its own: objects in it that are no tensors, or damage."""
     try:
         with open_regular(path) as stream:
-            found = objects_in(stream)
+            found, protocol = objects_in(stream), _protocol(stream)
     except OSError as error:
         return _cannot_be_opened(path, error)
     if found:
         return f"with Python objects in it ({found}), which are not read, as they may run any code; {ALONE}"
+    if protocol > 2:
+        return PROTOCOL
     return f"damaged, or too large for the memory; {ANEW}"
 
 
@@ -91,26 +95,42 @@ def _names(stream: BinaryIO) -> Iterator[tuple[str, str]]:
     """Module and name of whatever the pickles of a file would import."""
     stream.seek(0)
     if stream.read(len(ZIP)) == ZIP:
-        with zipfile.ZipFile(stream) as archive:
-            (pickle,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            with archive.open(pickle) as member:
-                yield from _of_pickle(member)
+        with zipfile.ZipFile(stream) as archive, archive.open(_pickle_in(archive)) as member:
+            yield from _of_pickle(member)
         return
     stream.seek(0)
     for _ in range(4):  # a mark, a version, facts of the machine, and what was saved
         yield from _of_pickle(stream)
 
 
+def _pickle_in(archive: zipfile.ZipFile) -> str:
+    (pickle,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+    return pickle
+
+
+def _protocol(stream: BinaryIO) -> int:
+    """The protocol of the pickle in an archive; 2, which torch.save takes by itself, where it cannot be told."""
+    with suppress(Exception), zipfile.ZipFile(stream) as archive:
+        content = archive.read(_pickle_in(archive))
+        return content[1] if content.startswith(b"\x80") else 2
+    return 2
+
+
 def _of_pickle(stream: object) -> Iterator[tuple[str, str]]:
-    words: list[str] = []  # the last texts, which protocol 4 takes its names from
+    texts: list[str | None] = []  # what was put on the stack last, which protocol 4 takes its names from
+    kept: dict[int, str | None] = {}
     for code, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
         if code.name in ("GLOBAL", "INST"):
             module, _, name = str(argument).partition(" ")
             yield module, name
-        elif code.name == "STACK_GLOBAL" and len(words) == 2:
-            yield words[0], words[1]
-        elif isinstance(argument, str):
-            words = [*words[-1:], argument]
+        elif code.name == "STACK_GLOBAL" and all(texts[-2:]):
+            yield str(texts[-2]), str(texts[-1])
+        if code.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+            kept[len(kept) if code.name == "MEMOIZE" else int(str(argument))] = texts[-1]
+        elif code.name.endswith("GET"):
+            texts = [*texts[-1:], kept.get(int(str(argument)))]
+        else:
+            texts = [*texts[-1:], argument if isinstance(argument, str) else None]
 
 
 def _cannot_be_opened(path: Path, error: OSError) -> str:
@@ -148,6 +168,8 @@ def _by_content(path: Path, stream: BinaryIO) -> str | None:
         return text
     if path.suffix == ".safetensors":
         return f"no whole file of safetensors: its header is not one; {ANEW}"
+    if MAGIC in head[: 3 * len(MAGIC)]:
+        return PROTOCOL
     if head[:1] == b"\x80":
         return f"a pickle that torch.save has not made; {ALONE}"
     return f"neither a file of torch.save nor of safetensors; {ALONE}"

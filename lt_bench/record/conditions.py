@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 LONGEST = 120  # characters of a word
+LONGEST_NAME = 150  # bytes of a file's name, which file systems end at 143 or 255
 GROUPS = ("dataset", "backbone", "evaluation", "imbalance", "budget")
 
 
@@ -64,6 +65,13 @@ def digest(text: str) -> str:
 def slug(text: str) -> str:
     """Text as a part of a file's name (see ``file_name``)."""
     return re.sub(r"[^\w.+-]+", "-", text.strip('[]{}"'))
+
+
+def file_name(text: str, most: int = LONGEST_NAME) -> str:
+    """A slug as the name of a file, without suffix: not hidden, no option, and of so many bytes at most."""
+    name = text.lstrip(".-") or "table"
+    kept = name.encode("utf-8", "replace")[: most - 9].decode("utf-8", "ignore")
+    return name if len(name.encode("utf-8", "replace")) <= most else f"{kept}_{digest(text)}"
 
 
 def _place(key: str) -> tuple[int, str]:

@@ -33,7 +33,7 @@ _PARTS: dict[str, Any] = {
         **dict.fromkeys(("seconds", "stage_one_seconds", "images_per_second", "peak_memory_mb"), float),
         "device": str,
     },
-    "environment": {"processes": int},
+    "environment": {"processes": int, SAME_IMAGES: list},
 }
 
 

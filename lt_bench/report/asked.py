@@ -17,6 +17,8 @@ def metric_names(asked: Sequence[str], parser: argparse.ArgumentParser) -> list[
     for one in asked:
         module = one.rpartition(".")[0]
         try:
+            if module and not all(map(str.isidentifier, module.split("."))):
+                raise ImportError(f"{module!r} is no module")
             if module:
                 import_module(module)
         except ImportError as error:

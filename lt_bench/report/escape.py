@@ -6,9 +6,7 @@ import re
 import unicodedata
 
 from lt_bench.command import printable
-from lt_bench.record.conditions import digest
 
-LONGEST_NAME = 150  # bytes of a file's name, which file systems end at 143 or 255
 _MARKDOWN = re.compile(r"[\\`*<>|~$]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&(?=#?\w+;)")
 _START = re.compile(r"^(\d*)(#{1,6}(?:\s|$)|[-+](?:\s|$)|[.)]\s|[-=]+$)")  # of a heading, a list, a line
 # signs that LaTeX acts on, and those beyond Latin letters that the fonts of any installation have
@@ -21,13 +19,6 @@ _LATEX = str.maketrans(
 )
 _LATIN = 0x17F  # the last of the letters that a Latin font has
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def file_name(text: str, most: int = LONGEST_NAME) -> str:
-    """A slug as the name of a file, without suffix: not hidden, no option, and of so many bytes at most."""
-    name = text.lstrip(".-") or "table"
-    kept = name.encode("utf-8", "replace")[: most - 9].decode("utf-8", "ignore")
-    return name if len(name.encode("utf-8", "replace")) <= most else f"{kept}_{digest(text)}"
 
 
 def folded(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.report.escape import file_name
+from lt_bench.record.conditions import file_name
 from lt_bench.report.sections import SEEDS, Row, Section
 from lt_bench.report.statistics import independent, interval
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title

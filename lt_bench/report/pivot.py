@@ -10,10 +10,9 @@ import pandas as pd
 
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.record.conditions import GROUPS, slug, word
+from lt_bench.record.conditions import GROUPS, file_name, slug, word
 from lt_bench.record.order import order_of
 from lt_bench.record.record import RunRecord
-from lt_bench.report.escape import file_name
 from lt_bench.report.sections import of_same_seeds
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit

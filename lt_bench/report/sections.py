@@ -11,8 +11,8 @@ import pandas as pd
 
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
-from lt_bench.record.conditions import conditions, distinguish, shortened, slug
-from lt_bench.report.escape import file_name, folded
+from lt_bench.record.conditions import conditions, distinguish, file_name, shortened, slug
+from lt_bench.report.escape import folded
 from lt_bench.report.labels import labels, raw
 
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]

@@ -163,6 +163,25 @@ def test_curves_with_odd_words_in_them_are_drawn(tmp_path):
     drawn(training_curves, data)
 
 
+def test_curves_without_a_quantity_that_can_be_drawn_are_none(tmp_path):
+    given = study(rows=1, seeds=1, folder=tmp_path)
+    line = {"stage": "stage two", "epoch": 0}
+    for values in ({}, {"loss": "x"}, {"loss": float("nan"), "lr": float("inf")}, {"loss": 1e308, "lr": -1e308}):
+        (given.rows[0].runs[0].folder / CURVES).write_text(json.dumps(line | values) + "\n")
+        with pytest.raises(NotPossible, match="name the folders of the runs"):
+            list(training_curves.collect(given))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e37])
+def test_features_of_any_size_have_a_map(scale, tmp_path):
+    given = study(rows=1, seeds=1, folder=tmp_path, classes=3)
+    features = np.random.RandomState(0).randn(8, 4) * scale
+    save_features(given.rows[0].runs[0].folder / FEATURES, Features(features, np.arange(8) % 3))
+    data = one(embedding, given)
+    assert np.isfinite(data.neighbours).all() and data.neighbours.std() > 0
+    drawn(embedding, data)
+
+
 def test_a_map_of_features_is_the_same_each_time(tmp_path):
     given = study(rows=1, seeds=1, folder=tmp_path, classes=3, per_class=10)
     folder = given.rows[0].runs[0].folder

@@ -51,6 +51,14 @@ def test_labels_that_make_equal_names_make_two_files(tmp_path):
     assert names(tmp_path / "runs" / "figures") == [f"{stem}.svg", f"{stem}_2.svg"]
 
 
+@pytest.mark.parametrize("name", ["数" * 100, "x" * 400, "../up", ".hidden", "a\nb"])
+def test_every_name_of_a_data_set_and_a_method_makes_a_file(name, tmp_path):
+    study(rows=1, seeds=1, folder=tmp_path / "runs", dataset=name, method_name=name)
+    assert main([str(tmp_path / "runs"), "--kind", "group_bars", "reliability", "--format", "svg"]) == 0
+    made = names(tmp_path / "runs" / "figures")
+    assert len(made) == 2 and all(len(one.encode()) <= 160 and not one.startswith(".") for one in made)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

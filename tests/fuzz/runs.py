@@ -42,7 +42,12 @@ def _valid() -> tuple[str, dict[str, bytes]]:
         with RunFolder(config, run.identity) as opened:
             opened.status("failed", error="out of memory")
         cache_identities(folder, {WORDS: (run.identity, run.stage_one)}, [config])
-        record = sample(run_id=run.identity, stage_one_id=run.stage_one, setting_id=setting_id(config))
+        record = sample(
+            run_id=run.identity,
+            stage_one_id=run.stage_one,
+            setting_id=setting_id(config),
+            environment={"processes": 1, "same_images": ["1 image is in two parts"]},
+        )
         write_json(own / "record.json", record.to_dict())
         write_json(own / "job.json", {"job": "12_3", "logs": folder, "run": run.stage_one})
         write_json(own / "split.json", MANIFEST)

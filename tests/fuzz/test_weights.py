@@ -33,7 +33,7 @@ def test_what_is_changed_at_random_is_read_or_refused(module, examples):
 @settings(max_examples=4, deadline=None, derandomize=True, database=None)
 def test_what_is_not_changed_is_read(form, prefix):
     changes = [("prefix", 0, prefix)] if prefix else []
-    weights.read(weights.Weights(changes, form, [], 10**6, ".pth", None, False))
+    weights.read(weights.Weights(changes, form, 2, [], 10**6, ".pth", None, False))
     trainings.read((0, []))
 
 

@@ -33,10 +33,11 @@ class Small(nn.Module):
 
 
 class Weights(NamedTuple):
-    """A file and how it is asked for: changes of its state, its format, damage to its bytes, the words beside it."""
+    """A file and how it is asked for: changes of its state, its format and protocol, damage, the words beside it."""
 
     changes: list[tuple[str, int, Any]]
     format: str
+    protocol: int
     damage: list[tuple[int, bytes]]
     length: int
     suffix: str
@@ -74,6 +75,7 @@ inputs = st.builds(
     Weights,
     changes=st.lists(changes, max_size=4),
     format=st.sampled_from(FORMATS),
+    protocol=st.sampled_from([2, 2, 2, 3, 4, 5]),
     damage=st.one_of(st.just([]), st.lists(st.tuples(st.integers(0, 6000), st.binary(max_size=4)), max_size=3)),
     length=st.one_of(st.just(10**6), st.integers(0, 6000)),
     suffix=st.sampled_from(SUFFIXES),
@@ -121,7 +123,8 @@ def written(one: Weights) -> bytes:
             plain = tensors_in(state) if isinstance(state, dict) else {}
             stream.write(to_safetensors({name: tensor.contiguous().clone() for name, tensor in plain.items()}))
         else:
-            torch.save(state, stream, _use_new_zipfile_serialization=one.format == "zip")
+            newer = one.format == "zip"
+            torch.save(state, stream, pickle_protocol=one.protocol, _use_new_zipfile_serialization=newer)
     except (ValueError, RuntimeError, TypeError, NotImplementedError, RecursionError):
         return b""
     content = bytearray(stream.getvalue())

@@ -1,5 +1,6 @@
 """Run folders that somebody else has made: looked at and tried again, they run nothing of theirs unasked."""
 
+import json
 import os
 import sys
 
@@ -88,7 +89,13 @@ def test_what_is_shown_of_them_does_not_act_on_the_terminal(theirs, capsys):
     assert "\x1b" not in shown and "\\x1b]0;owned" in shown and "one\\x1b[2Jtwo" in shown
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"run": "../../x", "job": ["1"], "logs": 3}', "\x00", "3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 100_000, '{"run": "../../x", "job": ["1"], "logs": 3}', "\x00", "3"),
+        *(json.dumps({"job": "1", "logs": logs}) for logs in ("x" * 5000, "a\0b")),
+    ],
+)
 def test_files_that_are_not_what_they_should_be_are_ignored(text, theirs, capsys):
     folder = theirs("method=ce")
     for name in ("job.json", "status.json", "submission.json", "metrics.jsonl", "record.json"):

@@ -208,7 +208,11 @@ def test_a_folder_without_a_submission_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "change", [{"config": {"launch": {"queue": "x"}}}, {"config": {"seed": "x"}}, {"overrides": None}]
+    "change",
+    [
+        *({"config": config} for config in ({"launch": {"queue": "x"}}, {"seed": "x"}, "{", [1], 3)),
+        {"overrides": None},
+    ],
 )
 def test_a_submission_of_another_version_is_refused(change, tmp_path):
     _, folder = frozen(tmp_path)

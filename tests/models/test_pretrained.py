@@ -228,6 +228,20 @@ def test_a_larger_network_of_which_the_encoder_is_a_part_is_not_taken_for_it(tmp
         load_pretrained(resnet.resnet10(), str(tmp_path / "weights.pth"), "resnet10")
 
 
+@pytest.mark.parametrize("wrapper", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_a_larger_network_is_known_by_its_names_though_its_parts_are_wrapped(wrapper, tmp_path):
+    def wrapped(key):
+        part, _, rest = key.partition(".")
+        return f"net.{wrapper}.{part}.{wrapper}.{rest}"
+
+    for network in (resnet.resnet10(), resnet.resnet18()):
+        torch.save({wrapped(key): value for key, value in network.state_dict().items()}, tmp_path / "weights.pth")
+        if len(network.layer1) == 1:
+            assert load_pretrained(resnet.resnet10(), str(tmp_path / "weights.pth"), "resnet10").prefix == "net."
+    with pytest.raises(SettingError, match=rf"48 not in the encoder: net\.{wrapper}\.layer1\.{wrapper}\.1\."):
+        load_pretrained(resnet.resnet10(), str(tmp_path / "weights.pth"), "resnet10")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

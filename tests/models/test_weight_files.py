@@ -7,6 +7,7 @@ import pickle
 import socket
 import tarfile
 import zipfile
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -157,6 +158,22 @@ def test_names_that_no_file_has():
 
 class Meant:
     """As pickled by protocol 4, whose names of classes are texts on a stack."""
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("newer", [False, True], ids=["legacy", "zip"])
+def test_another_protocol_is_said_and_no_name_of_a_tensor_taken_for_an_object(newer, protocol, tmp_path):
+    path, state = tmp_path / "w.pth", TinyEncoder().state_dict()
+    torch.save(state, path, pickle_protocol=protocol, _use_new_zipfile_serialization=newer)
+    if newer and protocol == 3:  # which PyTorch reads
+        assert load_pretrained(TinyEncoder(), str(path), "tiny").tensors == 15
+    else:
+        with pytest.raises(SettingError, match="this one: saved with another pickle_protocol than 2"):
+            load_pretrained(TinyEncoder(), str(path), "tiny")
+    if newer:
+        torch.save({"args": Namespace(), "more": [Namespace()], "model": state}, path, pickle_protocol=protocol)
+        with pytest.raises(SettingError, match=r"this one: with Python objects in it \(argparse\.Namespace\)"):
+            load_pretrained(TinyEncoder(), str(path), "tiny")
 
 
 @pytest.mark.parametrize("protocol", [2, 4])

@@ -219,6 +219,7 @@ def test_a_defect_of_one_metric_is_seen_and_named(tmp_path, monkeypatch):
         ({"epochs": {"train": 3}}, "epochs.train"),
         ({"epochs": {"train": {"epochs": None}}}, "epochs.train.epochs"),
         ({"epochs": {"not_reached": "all"}}, "epochs.not_reached"),
+        ({"environment": {"same_images": 3}}, "environment.same_images"),
     ],
 )
 def test_parts_that_are_read_are_of_their_kind(changes, key):

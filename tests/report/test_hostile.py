@@ -12,10 +12,10 @@ from helpers.samples import metrics, sample
 
 from lt_bench.files import write_atomic, write_json
 from lt_bench.record.collect import read_records
-from lt_bench.record.conditions import shortened
+from lt_bench.record.conditions import file_name, shortened
 from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main
-from lt_bench.report.escape import file_name, markdown
+from lt_bench.report.escape import markdown
 from lt_bench.report.frame import frame
 from lt_bench.report.sections import sections
 from lt_bench.report.tables import accuracy_table, named_apart

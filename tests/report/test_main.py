@@ -95,6 +95,15 @@ def test_further_metrics_are_shown_on_request(tmp_path: Path, capsys: pytest.Cap
     assert "--metric: no metric 'wurst_class'; expected one of: top1, top5, macro" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["..top1", "a..top1", "a/b.top1", "é\n.top1"])
+def test_a_metric_of_what_is_no_module_is_wrong_usage(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*folder(tmp_path, [sample()]), "--metric", name])
+    assert stop.value.code == 2 and "is no module" in capsys.readouterr().err
+
+
 def test_a_metric_of_ones_own_is_named_with_its_module(tmp_path: Path) -> None:
     (tmp_path / "my_metrics.py").write_text(
         "from lt_bench.evaluation.metrics import metric\n\n\n"

@@ -102,14 +102,17 @@ def _sample(labels: np.ndarray) -> np.ndarray:
 def _neighbours(reduced: np.ndarray) -> np.ndarray:
     """t-SNE of (P, K), (P, 2); of fewer than four images there is none, and their components stand for it.
 
-    Source: van der Maaten and Hinton, JMLR 2008; scikit-learn's, from the first two components.
+    Source: van der Maaten and Hinton, JMLR 2008; scikit-learn's, from the first two components; of points in units of
+    their spread, as it crashes where that is far from one.
     """
     from sklearn.manifold import TSNE
 
     if len(reduced) < 4 or reduced.shape[1] < 2 or not reduced.std():
         return np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))[:, :2]
     perplexity = min(PERPLEXITY, (len(reduced) - 1) / 3)
-    points: np.ndarray = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED).fit_transform(reduced)
+    points: np.ndarray = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED).fit_transform(
+        reduced / reduced.std()
+    )
     return points
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LARGEST = float(np.finfo(np.float32).max)  # of what a run measures
 QUANTITIES = {"loss": "loss", SCORE: "score in %", "lr": "learning rate", "images_per_second": "images per second"}
 
 
@@ -43,7 +44,7 @@ class TrainingCurves:
 
 
 def collect(study: Study) -> Iterator[Drawing]:
-    """One figure for each row; NotPossible where no run has its curves beside it."""
+    """One figure for each row; NotPossible where no run has curves of a known quantity beside it."""
     found = False
     for row in study.rows:
         stages: dict[str, list[Curve]] = {}
@@ -72,8 +73,9 @@ def _curves(run: Run) -> Iterator[tuple[str, Curve]]:
         except OSError as error:
             raise NotPossible(f"{folder / CURVES}: {error.strerror}") from error
         for stage in StageName:
-            if own := [row for row in rows if row["stage"] == stage.value]:
-                yield stage.value, _curve(own, run, stage)
+            curve = _curve([row for row in rows if row["stage"] == stage.value], run, stage)
+            if any(np.isfinite(values).any() for values in curve.values.values()):
+                yield stage.value, curve
 
 
 def _curve(rows: list[dict[str, Any]], run: Run, stage: StageName) -> Curve:
@@ -83,7 +85,7 @@ def _curve(rows: list[dict[str, Any]], run: Run, stage: StageName) -> Curve:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else np.nan
+    return float(value) if isinstance(value, (int, float)) and abs(value) <= LARGEST else np.nan
 
 
 def draw(figure: Figure, data: TrainingCurves) -> None:
