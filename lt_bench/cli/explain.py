@@ -147,7 +147,7 @@ class _Explanation:
         node = OmegaConf.select(self.config, key)
         target = node.get(CLASS) if isinstance(node, DictConfig) else None
         if key in optimizers.NODES:
-            target = self._optimizer(key)[CLASS]
+            target = self._optimizer(key).get(CLASS)  # none for a name that no optimiser has
         try:
             if not isinstance(target, str):
                 raise TargetError(f"names no class; set {key}.{CLASS}=module.Class")

@@ -189,7 +189,9 @@ RUNS = [
 def test_runs_of_sgd_and_adam_have_the_bits_of_before(words, first, second, tmp_path, monkeypatch):
     found = results(*execute(tiny(tmp_path / "now", *words)))
     monkeypatch.setattr(Trainer, "fit", lambda self: (first if self.stage.name == "stage one" else second).fit(self))
-    assert_identical(found, results(*execute(tiny(tmp_path / "before", *words))))
+    before = results(*execute(tiny(tmp_path / "before", *words)))
+    assert found.pop("curves") and not before.pop("curves")  # which the loop of before did not write
+    assert_identical(found, before)
 
 
 @pytest.mark.parametrize("name", names())

@@ -18,10 +18,10 @@ from lt_bench.command import exit_status
 from lt_bench.data.__main__ import main as data_main
 from lt_bench.data.files.digests import digests
 from lt_bench.engine import checkpoint
-from lt_bench.engine.metrics import MetricsFile
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import NotWritten, write_atomic, write_json
+from lt_bench.record.curves import CurvesFile
 from lt_bench.report.__main__ import main as report_main
 from lt_bench.run.execute import execute
 
@@ -109,7 +109,7 @@ def saved_twice(path: Path) -> None:
 
 def log_grown(path: Path) -> None:
     with largest_file(20_000):
-        MetricsFile(path, "stage one", 0).write(0, dict.fromkeys(map(str, range(5000)), 0.5))
+        CurvesFile(path, "stage one").write(0, dict.fromkeys(map(str, range(5000)), 0.5))
 
 
 def predictions_saved(path: Path) -> None:

@@ -288,7 +288,7 @@ def without_sinfo(tmp_path, monkeypatch):
 def test_a_healthy_job_on_a_node_with_a_wrong_clock_is_left_alone(
     shift, cluster, type_in, submit, on_node, without_sinfo, tmp_path
 ):
-    words = (*LONG, "train.epochs=800", on_node(shift))
+    words = (*LONG, "train.epochs=3000", "launch.time_min=15", on_node(shift))
     (job,) = submit(*words)
     wait_for_training(tmp_path / "runs", 20)
     (sign,) = (tmp_path / "runs").glob("*/heartbeat")
@@ -301,7 +301,7 @@ def test_a_healthy_job_on_a_node_with_a_wrong_clock_is_left_alone(
 
 
 def test_a_healthy_job_whose_sign_of_life_stands_still_is_left_alone(cluster, type_in, submit, on_node, tmp_path):
-    words = (*LONG, "train.epochs=1500", on_node(stalled=True))
+    words = (*LONG, "train.epochs=5000", "launch.time_min=15", on_node(stalled=True))
     (job,) = submit(*words)
     wait_for_training(tmp_path / "runs", 20)
     (sign,) = (tmp_path / "runs").glob("*/heartbeat")
