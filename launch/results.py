@@ -31,4 +31,4 @@ def show_results(runs: Sequence[PlannedRun]) -> None:
             print(f"\n{as_text(accuracy_table(section))}", end="")
     except (UsageError, OSError) as error:
         print(f"lt_bench: no table of these runs: {error}", file=sys.stderr)
-    print(f"tables and files of all runs: python -m lt_bench.report --runs {words}", file=sys.stderr)
+    print(f"\ntables and files of all runs: python -m lt_bench.report --runs {words}")

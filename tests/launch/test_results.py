@@ -26,7 +26,10 @@ def test_the_table_has_the_finished_runs_and_the_line_below_it_the_folder(runs, 
     shown = capsys.readouterr()
     (row,) = [line for line in shown.out.splitlines() if line.startswith(" CE / –")]
     assert row.split()[-1] == "2" and "SupCon" not in shown.out
-    assert shown.err == f"tables and files of all runs: python -m lt_bench.report --runs {runs[0].output_dir}\n"
+    assert shown.out.endswith(
+        f"\ntables and files of all runs: python -m lt_bench.report --runs {runs[0].output_dir}\n"
+    )
+    assert not shown.err
 
 
 def test_one_run_alone_has_said_its_result(runs, capsys):
@@ -44,4 +47,4 @@ def test_records_that_make_no_table_cost_the_sweep_nothing(runs, capsys):
     finally:
         record.with_name("kept").replace(record)
     shown = capsys.readouterr()
-    assert "lt_bench: no table of these runs: setting" in shown.err and "report --runs" in shown.err
+    assert "lt_bench: no table of these runs: setting" in shown.err and "report --runs" in shown.out
