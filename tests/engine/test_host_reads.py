@@ -1,5 +1,6 @@
 """A training step of every method and trained rule: no host read, no kernel more for more images or classes."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ from lt_bench.models.tiny import TinyEncoder
 from lt_bench.run.build import build
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler():
+    """PyTorch's compiler is imported before the first step: an optimiser's step then calls the same in all of them."""
+    import_module("torch._dynamo")
 
 
 def trained():
