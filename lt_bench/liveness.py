@@ -121,4 +121,4 @@ class Signs:
 
 
 def _nothing() -> None:
-    pass
+    """Who waits has been told."""

@@ -64,9 +64,8 @@ class Output(io.TextIOWrapper):
     @contextmanager
     def _kept_going(self) -> Iterator[None]:
         try:
-            yield
-        except ValueError:  # of a bar that is closed when the command is over
-            pass
+            with suppress(ValueError):  # of a bar that is closed when the command is over
+                yield
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.lost = error
@@ -115,8 +114,9 @@ def _fill_closed() -> None:
     """Let closed standard streams lead nowhere, so that no file takes their numbers; Python has None for them."""
     if sys.stdout is not None and sys.stderr is not None:
         return
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+    descriptor = 0
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
     os.close(descriptor)
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from functools import cache
 
 import torch
@@ -34,10 +35,8 @@ def read(one: Content) -> None:
             lambda: checkpoint.load_last_good(folder / checkpoint.CHECKPOINT, device),
             lambda: checkpoint.load_recorded(folder, sample(), 1, device),
         ):
-            try:
+            with suppress(CheckpointError):
                 load()
-            except CheckpointError:
-                pass
 
 
 READERS = {

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,8 @@ def read_packed(files: dict[str, Content]) -> None:
         images = PackedImages(folder, NAMES, FORM)
         images.made_of()
         for position in range(len(images)):
-            try:
+            with suppress(BadImage):
                 images[position]
-            except BadImage:
-                pass
 
 
 def read_journal(files: dict[str, Content]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,8 @@ def _try_again(folder: Path) -> None:
 
 def _in_its_own_words(work: Callable[[], object]) -> None:
     """Carry out what may refuse the folder, so that the next one looks at it, too."""
-    try:
+    with suppress(UsageError, DataError):
         work()
-    except (UsageError, DataError):
-        pass
 
 
 READERS = {"runs": Reader(st.deferred(folders), read, ())}

@@ -146,16 +146,14 @@ def _csv_rows(path: Path, lines: list[str], problems: list[Problem]) -> Iterator
     try:
         for cells in reader:
             bare = [cell.strip(BLANKS) for cell in cells]
-            if not any(bare):
-                pass
-            elif header and [cell.lower() for cell in bare] != ["path", "label"]:
+            if header and any(bare) and [cell.lower() for cell in bare] != ["path", "label"]:
                 problems.append(Problem(str(path), line, _wrong_header(cells)))
                 return
             elif header:
-                header = False
-            elif len(cells) == 2:
+                header = not any(bare)  # blank lines may stand above it
+            elif any(bare) and len(cells) == 2:
                 yield Row(line, *bare)
-            else:
+            elif any(bare):
                 problems.append(Problem(str(path), line, f"{len(cells)} cells, expected path,label"))
             line = reader.line_num + 1
     except csv.Error as error:
@@ -174,9 +172,7 @@ def _wrong_header(cells: list[str]) -> str:
 def _text_rows(path: Path, root: Path, lines: list[str], problems: list[Problem]) -> Iterator[Row]:
     for line, whole in enumerate(lines, start=1):
         words = whole.strip(BLANKS)
-        name, _, label = (words.replace("\t", " ") if "\t" in words else words).rpartition(
-            " "
-        )  # a path may hold spaces
+        name, _, label = words.replace("\t", " ").rpartition(" ")  # a path may hold spaces
         name = words[: len(name)].rstrip(BLANKS)
         if words.startswith("#") and not (name and _is_there(root, name)):
             continue  # a comment

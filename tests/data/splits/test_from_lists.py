@@ -7,6 +7,7 @@ from shutil import copytree
 import numpy as np
 import pytest
 from helpers.chain import execute, tiny
+from helpers.split_lists import LABELS, SIZES, lists, read, said, write
 
 from lt_bench.config.compose import compose
 from lt_bench.data.load import load_data
@@ -17,38 +18,7 @@ from lt_bench.engine.loop import Trainer
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identity_values, run_id, setting_id, stage_one_id, unseeded
 
-LABELS = np.random.RandomState(0).permutation(np.repeat(np.arange(4), 50))
-SIZES = [40, 18, 8, 4]  # of 40 per class that 40 held out images leave, at imbalance factor 10
 PUBLISHED = Path(__file__).parents[4] / "shared" / "reference" / "data" / "boosted_cl_cifar100_splits.npz"
-
-
-def lists(seed=0):
-    """Lists of two splits, whose classes have another order by size in the second."""
-    random = np.random.RandomState(seed)
-    pools = [random.permutation(np.flatnonzero(LABELS == label)) for label in range(4)]
-    found = {"validation": np.concatenate([pool[:10] for pool in pools])}
-    rest = [pool[10:] for pool in pools]
-    found["probe_full"] = np.concatenate([pool[:30] for pool in rest])
-    for number, order in ((1, (2, 0, 3, 1)), (2, (1, 3, 0, 2))):
-        chosen = [random.permutation(rest[label])[:size] for label, size in zip(order, SIZES, strict=True)]
-        found[f"split{number}/train"] = np.concatenate(chosen)
-        for shots in (5, 10):
-            found[f"split{number}/probe_{shots}shot"] = np.concatenate([pool[number : number + shots] for pool in rest])
-    return found
-
-
-def write(folder, found, binary=()):
-    for name, positions in found.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name in binary:
-            np.save(path.with_suffix(".npy"), positions)
-        else:
-            path.with_suffix(".txt").write_text("\n".join(map(str, positions)))
-
-
-def read(folder, number=1, factor=10.0):
-    return read_split(folder, number, LABELS, 4, factor=factor, profile="exponential")
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -82,12 +52,6 @@ def test_only_the_train_list_must_be_there(tmp_path):
     assert len(split.validation) == 0
     np.testing.assert_array_equal(split.balanced, np.arange(200))
     assert split.lists.keys() == {"train"}
-
-
-def said(folder, **changes):
-    with pytest.raises(ValueError) as caught:
-        read(folder, **changes)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -334,85 +298,3 @@ def test_published_lists_have_the_relations_of_the_protocol(published, number, t
         assert overlap[0] <= np.isin(few, split.train).sum() <= overlap[1]
     fewer, more = (split.lists[f"split{number}/probe_{shots}shot"] for shots in (50, 100))
     assert not np.isin(fewer, more).all()
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("１\n2", "expected one position per line, found '１' in line 1"),
-        ("1_0\n2", "expected one position per line, found '1_0' in line 1"),
-        ("1.0\n2", "expected one position per line, found '1.0' in line 1"),
-        ("\n\x0b3", "expected one position per line, found '\\x0b3' in line 2"),
-    ],
-)
-def test_only_plain_digits_are_positions(content, words, tmp_path):
-    write(tmp_path, lists())
-    (tmp_path / "validation.txt").write_text(content, encoding="utf-8")
-    assert f"validation.txt: {words}" in said(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("1\n2\n".encode("utf-16"), "is text in UTF-16, as its byte-order mark says; save it as UTF-8"),
-        (b"1\n\0", "validation.txt:2: a NUL byte"),
-        (b"1\n\xff", "found '\\udcff' in line 2"),
-    ],
-)
-def test_what_is_no_text_is_said_with_its_line(content, words, tmp_path):
-    write(tmp_path, lists())
-    (tmp_path / "validation.txt").write_bytes(content)
-    assert words in said(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b"'<i8'", b"((((("),
-        (b"'<i8'", b"[[[[["),
-        (b"(", b"(" * 2000),
-        (b"'descr'", b"descr"),
-        (b"(80,)", b"(-1,)"),
-        (b"\x93NUMPY", b"\x93numpy"),
-    ],
-)
-def test_a_damaged_array_is_named_whatever_its_header_says(old, new, tmp_path):
-    write(tmp_path, lists(), binary=("split1/train",))
-    path = tmp_path / "split1" / "train.npy"
-    content = path.read_bytes()
-    path.write_bytes(content.replace(old, new, 1) if old in content else content[:40])
-    assert f"{path}: " in said(tmp_path)
-
-
-def test_no_list_is_left_out_without_a_word(tmp_path):
-    """Its suffix in capitals, a link to nothing, a folder in its place: without it the split would be another."""
-    found = lists()
-    write(tmp_path, found)
-    expected = read(tmp_path)
-    (tmp_path / "validation.txt").rename(tmp_path / "validation.TXT")
-    (tmp_path / "split1" / "train.txt").rename(tmp_path / "split1" / "Train.Txt")
-    assert read(tmp_path).validation.tolist() == expected.validation.tolist() == sorted(found["validation"].tolist())
-    (tmp_path / "validation.TXT").unlink()
-    (tmp_path / "validation.txt").symlink_to("nowhere")
-    assert "validation.txt" in said(tmp_path) and "No such file" in said(tmp_path)
-    (tmp_path / "validation.txt").unlink()
-    (tmp_path / "validation.txt").mkdir()
-    assert f"{tmp_path / 'validation.txt'}: " in said(tmp_path)
-
-
-def test_two_files_for_one_list_are_refused(tmp_path):
-    write(tmp_path, lists())
-    np.save(tmp_path / "split1" / "train.npy", np.arange(70))
-    assert "train.npy and train.txt are two lists for one purpose; keep one of them" in said(tmp_path)
-
-
-def test_lists_with_marks_and_other_line_ends_are_the_same(tmp_path):
-    write(tmp_path, lists())
-    expected, path = read(tmp_path), tmp_path / "split1" / "train.txt"
-    for text in (
-        "\ufeff" + path.read_text(),
-        path.read_text().replace("\n", "\r\n"),
-        path.read_text().replace("\n", " \r"),
-    ):
-        path.write_bytes(text.encode())
-        assert read(tmp_path).train.tolist() == expected.train.tolist()
