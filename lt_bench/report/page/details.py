@@ -18,7 +18,7 @@ from lt_bench.report.sections import Row, Section
 from lt_bench.report.tables import ACCURACIES, marked, number
 
 MOST_LINES = 120  # of a config
-CELLS, LEAST_CLASSES, MOST_CLASSES = 8000, 20, 100  # lines of classes in a page, and in one row of it
+FINEST, COARSEST, ALL = 100, 20, 4000  # classes and points of a curve in a row's pictures, and in the whole page
 
 
 class Shown(NamedTuple):
@@ -48,20 +48,20 @@ def _runs(row: Row, runs: dict[str, studies.Run]) -> list[studies.Run]:
     return sorted(found, key=lambda run: (run.record.split_seed, run.record.seed, run.record.run_id))
 
 
-def most_classes(rows: int) -> int:
-    """How many classes one of so many rows shows by themselves, so that the page keeps its size."""
-    return min(MOST_CLASSES, max(LEAST_CLASSES, CELLS // max(1, rows)))
+def fineness(rows: int) -> int:
+    """How many classes and points of a curve one of so many rows shows, so that the page keeps its size."""
+    return min(FINEST, max(COARSEST, ALL // max(1, rows)))
 
 
-def details(one: Shown, classes: int) -> str:
+def details(one: Shown, fine: int) -> str:
     """The part of the page that is about a row, closed until somebody opens it."""
     label = text(marked(one.row))
     parts = [
         f'<p><button type="button" data-compare="{one.place}">Compare this row</button>',
         f" {link('overview', 'All rows')}</p>",
         f"<h4>Runs</h4>{_table_of_runs(one, label)}",
-        f"<h4>Accuracy of the classes</h4>{_drawn(per_class, _study(one, one.runs), classes)}",
-        f"<h4>Training</h4>{_drawn(training, _study(one, one.runs))}",
+        f"<h4>Accuracy of the classes</h4>{_drawn(per_class, _study(one, one.runs), fine)}",
+        f"<h4>Training</h4>{_drawn(training, _study(one, one.runs), fine)}",
         f"<h4>Confusion and calibration</h4>{_predicted(one, label)}",
         f"<h4>Config</h4>{block(_config(one.runs[0].record))}",
         f"<h4>Environment</h4>{block(_environment([run.record for run in one.runs]))}",
@@ -85,7 +85,7 @@ def _predicted(one: Shown, label: str) -> str:
     left = f"<p>{missing} of {len(one.runs)} runs have no {PREDICTIONS} beside their record.</p>" * (missing > 0)
     study = _study(one, runs)
     matrix = scrolled(_drawn(confusion, study), f"Confusion of {label}")
-    return left + (f"{matrix}{_drawn(reliability, study)}" if runs else "")
+    return left + (f'<div class="side">{matrix}<div>{_drawn(reliability, study)}</div></div>' if runs else "")
 
 
 def _drawn(draw: Callable[..., str], study: Study, *more: int) -> str:

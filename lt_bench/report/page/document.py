@@ -15,15 +15,18 @@ from lt_bench.figures.style import COLOURS
 from lt_bench.record.conditions import shortened
 from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
-from lt_bench.report.page.details import Shown, details, most_classes, shown
+from lt_bench.report.page.details import MOST_LINES, Shown, details, fineness, shown
 from lt_bench.report.page.markup import anchor, data, link, plain, text, words
 from lt_bench.report.page.overview import overview
 from lt_bench.report.page.pairs import MOST, pairs
 from lt_bench.report.page.published import published
 from lt_bench.report.page.stage_one import stage_one
+from lt_bench.report.page.tested import MATRIX, PAIRS
+from lt_bench.report.page.training import RUNS
 from lt_bench.report.sections import Section, sections
 from lt_bench.report.tables import ACCURACIES, Table, accuracy_table, marked
 
+LONG, SHOWN, LONGEST = 700, 90, 20_000  # characters of a paragraph, of what is shown of a longer one, and at most
 # of the palette of all figures, in light and in dark
 SERIES = {"ONE": (COLOURS[0], COLOURS[6]), "TWO": (COLOURS[1], COLOURS[5])}
 
@@ -36,10 +39,10 @@ def document(runs: Sequence[Run], records: Mapping[str, RunRecord], metrics: Seq
     parts = sections(frame([run.record for run in runs]))
     rows = shown(parts, {run.record.run_id: run for run in runs})
     tables = [accuracy_table(part, metrics) for part in parts]
-    classes = most_classes(len(rows))
+    fine = fineness(len(rows))
     script, style = _file("page.js"), Template(_file("page.css")).substitute(_colours())
     told = [
-        _section(part, made, [one for one in rows if one.table == number], classes)
+        _section(part, made, [one for one in rows if one.table == number], fine)
         for number, (part, made) in enumerate(zip(parts, tables, strict=True))
     ]
     return Template(_file("page.html")).substitute(
@@ -52,21 +55,38 @@ def document(runs: Sequence[Run], records: Mapping[str, RunRecord], metrics: Seq
         overview=overview(rows, tables, metrics),
         tables="".join(told),
         stage_one=stage_one(runs, records),
-        bounds=f"Of more than {classes} classes, pictures and tables show neighbouring ones together",
+        bounds=_bounds(fine),
         pairs=data(_comparisons(parts, rows)),
     )
 
 
-def _section(part: Section, made: Table, rows: Sequence[Shown], classes: int) -> str:
+def _bounds(fine: int) -> str:
+    """What is left out so that the page keeps its size, in words."""
+    return (
+        f"Of more than {fine} classes, neighbouring ones are shown together; of more than {MATRIX}, the confusions are "
+        f"the {PAIRS} largest. Curves have {fine} points at most, of up to {RUNS} runs; a config has {MOST_LINES} "
+        f"settings at most. The first {MOST:,} pairs of rows can be compared."
+    )
+
+
+def _section(part: Section, made: Table, rows: Sequence[Shown], fine: int) -> str:
     """A table's caption, its rows one by one, and what is published beside them."""
     name = anchor("table", part.name)
     parts = [
         f'<h2 id="{name}" tabindex="-1">{text(part.name)}</h2>',
-        *(f"<p>{words(paragraph)}</p>" for paragraph in made.caption),
-        *(details(one, classes) for one in rows),
+        *map(_paragraph, made.caption),
+        *(details(one, fine) for one in rows),
         f'<details class="published"><summary><h3>Published results</h3></summary>{published(rows)}</details>',
     ]
     return f'<section aria-labelledby="{name}">{"".join(parts)}</section>'
+
+
+def _paragraph(told: str) -> str:
+    """A part of a caption; where it is long, it is shown when somebody asks for it."""
+    if len(told) <= LONG:
+        return f"<p>{words(told)}</p>"
+    head, cut = told[:SHOWN].rpartition(" ")[0], " … The configs of the rows have the rest." * (len(told) > LONGEST)
+    return f"<details><summary>{words(head)} …</summary><p>{words(told[:LONGEST])}{cut}</p></details>"
 
 
 def _comparisons(parts: Sequence[Section], rows: Sequence[Shown]) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str | Cell]
     heads = "".join(f'<th scope="col">{one}' for one in head)
     body = "".join(f'<tr><th scope="row">{first}{"".join(map(_cell, rest))}' for first, *rest in rows)
     named = f' class="{kind}"' if kind else ""
-    return f"<table{named}><caption>{caption}</caption><thead><tr>{heads}<tbody>{body}</table>"
+    title = f"<caption>{caption}</caption>" if caption else ""
+    return f"<table{named}>{title}<thead><tr>{heads}<tbody>{body}</table>"
 
 
 def scrolled(content: str, label: str) -> str:

@@ -13,26 +13,30 @@ from lt_bench.report.page.details import Shown
 from lt_bench.report.page.markup import Cell, link, scrolled, text
 from lt_bench.report.tables import ACCURACIES, Table, marked
 
-FILTERED = ("data set", "factor", "method", "stage two", "budget")
+FILTERED = ("data set", "factor", "method", "stage two", "budget")  # these stand before the numbers
+
+ABOUT = (
+    "Accuracy in %, mean ± sample standard deviation over runs; bold: the best of its table, and what cannot be told "
+    "from it. Rows of one table can be compared: they agree in data and budget, and differ in what the columns say."
+)
 
 
 class Column(NamedTuple):
-    """The heading of a column, what a row has in it (HTML), and whether it is shown where all rows have the same."""
+    """The heading of a column, and what a row has in it (HTML)."""
 
     name: str
     value: Callable[[Shown], str]
-    always: bool = False
 
 
 COLUMNS = [
-    Column("method", lambda one: text(shortened(one.row.fields["method_name"])), True),
-    Column("stage two", lambda one: text(shortened(one.row.fields["stage_two_name"])), True),
+    Column("method", lambda one: text(shortened(one.row.fields["method_name"]))),
+    Column("stage two", lambda one: text(shortened(one.row.fields["stage_two_name"]))),
     Column("settings", lambda one: text(_settings(one))),
-    Column("data set", lambda one: text(word(one.section.fields["dataset"])), True),
-    Column("factor", lambda one: _factor(one.section.fields["imbalance_factor"]), True),
+    Column("data set", lambda one: text(word(one.section.fields["dataset"]))),
+    Column("factor", lambda one: _factor(one.section.fields["imbalance_factor"])),
     Column("profile", lambda one: text(word(one.section.fields["imbalance_profile"]))),
     Column("backbone", lambda one: text(word(one.section.fields["backbone"]))),
-    Column("budget", lambda one: text(word(one.section.fields["budget"])), True),
+    Column("budget", lambda one: text(word(one.section.fields["budget"]))),
     Column("fidelity", lambda one: text(one.row.fields["fidelity"])),
     Column("checkpoint", lambda one: text(one.row.fields["selection"])),
     Column("groups", lambda one: text(word(one.row.fields["group_rule"]))),
@@ -54,23 +58,23 @@ def _settings(one: Shown) -> str:
 def overview(rows: Sequence[Shown], tables: Sequence[Table], metrics: Sequence[str]) -> str:
     """Filters, how many rows they leave, and the table; ``tables`` have the numbers of the rows in their order."""
     values = {column.name: [column.value(one) for one in rows] for column in COLUMNS}
-    shown = [column for column in COLUMNS if column.always or len(set(values[column.name])) > 1]
-    same = [f"{column.name}: {values[column.name][0]}" for column in COLUMNS if column not in shown]
+    several = [column.name for column in COLUMNS if len(set(values[column.name])) > 1 or column.name in FILTERED]
+    same = [f"{column.name} {values[column.name][0]}" for column in COLUMNS if column.name not in several]
+    before = [name for name in several if name in (*FILTERED, "settings")]
+    after = [name for name in several if name not in before]
     names = [*dict.fromkeys([*ACCURACIES, *metrics])]
-    heads = [*(column.name for column in shown), *(METRICS[name].column for name in names), "runs"]
+    heads = [*before, *(METRICS[name].column for name in names), "runs", *after]
     cells = [cell for table in tables for cell in _numbers(table, names)]
-    body = [_row(one, [values[column.name][one.place] for column in shown], cells[one.place]) for one in rows]
-    caption = (
-        "Accuracy in %, mean ± sample standard deviation over runs. Bold: the best of its own table below, and what "
-    )
-    caption += "cannot be told from it. Numbers in one column are comparable within one table alone"
-    told = f"{caption}. Of all rows: {'; '.join(filter(None, same))}." if any(same) else f"{caption}."
+    before_of, after_of = (zip(*map(values.__getitem__, part), strict=True) for part in (before, after))
+    body = map(_row, rows, before_of, cells, after_of if after else [()] * len(rows))
+    about = f"{ABOUT} Of all rows: {', '.join(same)}." if same else ABOUT
     filters = "".join(_filter(name, heads.index(name), values[name]) for name in FILTERED)
     head = "".join(f'<th scope="col" aria-sort="none"><button type="button">{text(name)}</button>' for name in heads)
-    made = f'<table id="rows"><caption>{told}</caption><thead><tr>{head}<tbody>{"".join(body)}</table>'
+    made = f'<table id="rows"><caption>All rows of all tables</caption><thead><tr>{head}<tbody>{"".join(body)}</table>'
     return f"""<fieldset><legend>Show rows</legend>{filters}
 <label>with the words <input type="search" id="words"></label>
 <button type="button" id="all">Show all</button></fieldset>
+<p>{about}</p>
 <p id="count" role="status">{len(rows)} of {len(rows)} rows</p>
 {scrolled(made, "All rows")}"""
 
@@ -84,12 +88,13 @@ def _place(value: str) -> tuple[float, str]:
     return (float(value), "") if value.replace(".", "", 1).isdigit() and value.isascii() else (float("inf"), value)
 
 
-def _row(one: Shown, values: Sequence[str], numbers: Sequence[Cell]) -> str:
+def _row(one: Shown, before: Sequence[str], numbers: Sequence[Cell], after: Sequence[str]) -> str:
     label = text(f"{marked(one.row)}, {one.section.name}")
-    first = f'<a href="#{one.id}" aria-label="{label}">{values[0] or "–"}</a>'
-    rest = "".join(f"<td>{value}" for value in values[1:])
+    first = f'<a href="#{one.id}" aria-label="{label}">{before[0] or "–"}</a>'
     measured = "".join(f"<td {cell.attributes}>{cell.shown}" for cell in numbers)
-    return f'<tr><th scope="row">{first}{rest}{measured}<td>{link(one.id, str(len(one.runs)))}'
+    runs = f'<td data-v="{len(one.runs)}">{link(one.id, str(len(one.runs)))}'
+    told, more = ("".join(f"<td>{value}" for value in part) for part in (before[1:], after))
+    return f'<tr><th scope="row">{first}{told}{measured}{runs}{more}'
 
 
 def _numbers(table: Table, names: Sequence[str]) -> list[list[Cell]]:

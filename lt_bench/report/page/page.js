@@ -100,7 +100,7 @@ const draw = (found) => {
   };
   const known = found.flatMap((told) => told ?? []), most = Math.max(1, ...known.map(Math.abs)) * 1.1;
   const x = (value) => 80 + 220 * (1 + value / most), height = 26 * found.length + 30;
-  const picture = svg("svg", { role: "img", "aria-label": "Differences with their intervals; numbers are in the table", viewBox: `0 0 540 ${height}`, width: 540, height });
+  const picture = svg("svg", { class: "wide", role: "img", "aria-label": "Differences with their intervals; numbers are in the table", viewBox: `0 0 540 ${height}`, width: 540, height });
   picture.append(svg("path", { class: "border", d: `M300 0V${height - 24}` }), svg("path", { class: "axis", d: `M80 ${height - 24}H520` }));
   for (const value of [-most / 1.1, 0, most / 1.1])
     picture.append(svg("text", { x: x(value), y: height - 8, "text-anchor": "middle" }, points(value)));
@@ -136,7 +136,9 @@ const show = () => {
     if (number) links.append(" and ");
     links.append(made("a", side.row[0], { href: `#${side.row[1]}` }));
   });
-  place.replaceChildren(table, draw(told), links);
+  const frame = made("div", "", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Differences" });
+  frame.append(table);
+  place.replaceChildren(frame, draw(told), links);
 };
 const choose = (chosen, partner = Number(second.value)) => {
   first.value = chosen;

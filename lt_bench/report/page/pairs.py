@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lt_bench.report.leaders import GROUPED
-from lt_bench.report.sections import SEEDS, Section
+from lt_bench.report.sections import SEEDS, Row, Section
 from lt_bench.report.statistics import independent, interval
 from lt_bench.report.tables import ACCURACIES
 
@@ -25,31 +23,38 @@ def pairs(section: Section, room: int = MOST) -> dict[str, list[Any]]:
     common seeds are left out, and so is what is after the first ``room`` pairs.
     """
     found: dict[str, list[Any]] = {}
-    points = [100 * row.runs.set_index(SEEDS)[list(ACCURACIES)] for row in section.rows]
-    for first, one in enumerate(points):
-        common = [(second, one.index.intersection(points[second].index)) for second in range(first + 1, len(points))]
-        alike = sorted(((seeds.tolist(), second) for second, seeds in common if len(seeds)), key=itemgetter(0))
-        for seeds, members in groupby(alike, key=itemgetter(0)):
-            others = [second for _, second in members]
-            values = _differences(one, {second: points[second] for second in others}, seeds)
-            units = independent(values)
-            for second in others:
-                different = section.rows[first].fields["group_rule"] != section.rows[second].fields["group_rule"]
-                told = [None if different and name in GROUPED else _told(units[second, name]) for name in ACCURACIES]
-                found[f"{first}-{second}"] = [len(values), len(units), *told]
+    values = [_by_seeds(row) for row in section.rows]
+    for first, one in enumerate(values):
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for second in range(first + 1, len(values)):
+            alike.setdefault(tuple(sorted(one.keys() & values[second].keys())), []).append(second)
+        for seeds, others in alike.items():
+            if seeds:
+                index = pd.MultiIndex.from_tuples(seeds, names=SEEDS)
+                cells = [[one[seed] - values[second][seed] for second in others] for seed in seeds]
+                units = independent(pd.DataFrame(np.array(cells).reshape(len(seeds), -1), index))
+                told = iter([_told(units[column]) for column in units])
+                for second in others:
+                    mine = [next(told) for _ in ACCURACIES]
+                    found[f"{first}-{second}"] = [len(seeds), len(units), *_known(mine, section, first, second)]
     kept = sorted(found, key=lambda key: tuple(map(int, key.split("-"))))[:room]
     return {key: found[key] for key in kept}
 
 
-def _differences(one: pd.DataFrame, others: dict[int, pd.DataFrame], seeds: list[Any]) -> pd.DataFrame:
-    """One row less each of some others on the same seeds; columns (other, metric)."""
-    side = pd.concat({number: other.loc[seeds] for number, other in others.items()}, axis=1)
-    return np.tile(one.loc[seeds].to_numpy(), len(others)) - side
+def _by_seeds(row: Row) -> dict[tuple[int, int], np.ndarray]:
+    """The ``ACCURACIES`` of each run in percent, by its seeds."""
+    points = 100 * row.runs.set_index(SEEDS)[list(ACCURACIES)]
+    return dict(zip(points.index.tolist(), points.to_numpy(), strict=True))
+
+
+def _known(told: list[Any], section: Section, first: int, second: int) -> list[Any]:
+    """The differences, less those of groups that two rows have by different rules."""
+    rules = {section.rows[place].fields["group_rule"] for place in (first, second)}
+    return [None if len(rules) > 1 and name in GROUPED else one for name, one in zip(ACCURACIES, told, strict=True)]
 
 
 def _told(values: pd.Series) -> list[float] | None:
     """Mean and ends of the interval, to a hundredth of a point; the mean alone where there is no interval."""
-    if len(values) == 1:
-        return None if pd.isna(values.iloc[0]) else [round(float(values.iloc[0]), 2)]
-    found = interval(values)
-    return None if pd.isna(found["low"]) else [round(found[key], 2) for key in ("difference", "low", "high")]
+    keys = ("difference", "low", "high") if len(values) > 1 else ("difference",)
+    found = interval(values) if len(values) > 1 else {"difference": float(values.sum(skipna=False))}
+    return None if pd.isna(found["difference"]) else [round(found[key], 2) for key in keys]

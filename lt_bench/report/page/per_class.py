@@ -35,7 +35,7 @@ def per_class(study: Study, most: int) -> str:
         [name, f"{count:,.0f}", number(100 * middle) + (f" ± {100 * around:.1f}" if np.isfinite(around) else "")]
         for name, count, middle, around in zip(names, counts, mean, spread, strict=True)
     ]
-    shown = _picture(study, counts, mean, spread, f"{caption} The numbers are in the table below.")
+    shown = _picture(study, counts, mean, spread)
     return f"<p>{caption}</p>" + figure(shown, table("", ["class", "training images", "accuracy"], rows, "numbers"))
 
 
@@ -43,20 +43,24 @@ def _name(names: list[str]) -> str:
     return text(names[0] if len(names) == 1 else f"{names[0]} – {names[-1]}")
 
 
-def _picture(study: Study, counts: np.ndarray, mean: np.ndarray, spread: np.ndarray, label: str) -> str:
+def _picture(study: Study, counts: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> str:
     """Counts above, on a logarithmic axis, and accuracies below."""
     size, classes = len(counts), len(study.order)
     place, logs = np.arange(size) + 0.5, np.log10(np.maximum(counts, 1))
     above = Panel(Axis(0, size, ""), Axis(0, max(1.0, float(logs.max())), "images", _power), height=COUNTS)
     below = Panel(Axis(0, size, "classes from head to tail"), Axis(0, 100, "accuracy in %"), height=PICTURE, top=COUNTS)
-    bars = "".join(above.bar(at, at + 1, 0, float(log), "count") for at, log in enumerate(logs))
+    bars = above.bars(np.arange(size + 1), logs, "count")
     borders = [(name, start * size / classes, end * size / classes) for name, (start, end) in study.borders.items()]
     lines = "".join(panel.upright(start) for _, start, _ in borders if start for panel in (above, below))
     named = "".join(above.words((start + end) / 2, 0, name) for name, start, end in borders)
     low, high = (np.clip(100 * (mean + sign * spread), 0, 100) for sign in (-1, 1))
     band = below.band(place, low, high, "band")
     accuracies = below.line(place, 100 * mean, "one")
-    return picture(label, [above, below], [bars, above.axes(False), below.axes(False), band, accuracies, lines, named])
+    return picture(
+        "Images and accuracy of the classes",
+        [above, below],
+        [bars, above.axes(False), below.axes(False), band, accuracies, lines, named],
+    )
 
 
 def _power(log: float) -> str:

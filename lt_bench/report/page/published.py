@@ -10,11 +10,11 @@ import pandas as pd
 from lt_bench.evaluation.metrics import METRICS
 from lt_bench.published.entries import Published, find
 from lt_bench.report.page.details import Shown
-from lt_bench.report.page.markup import Cell, link, scrolled, table, text
+from lt_bench.report.page.markup import Cell, link, scrolled, table, text, words
 from lt_bench.report.tables import ACCURACIES, marked, number
 
 HEADS = ["result", *(METRICS[name].column for name in ACCURACIES), "groups", "epochs", "backbone", "checkpoint", "runs"]
-HEADS += ["from", "beside"]
+HEADS += ["from"]
 
 
 def published(rows: Sequence[Shown]) -> str:
@@ -62,7 +62,7 @@ def _own(one: Shown) -> list[str | Cell]:
     spread = 100 * one.row.runs[list(ACCURACIES)].std(ddof=1, skipna=False)
     measured = [f"{number(means[name])} ± {number(spread[name])}" for name in ACCURACIES]
     told = [*map(text, _protocol(one).values()), str(len(one.runs))]
-    return [link(one.id, text(marked(one.row))), *measured, *told, "these runs", "–"]
+    return [link(one.id, text(marked(one.row))), *measured, *told, "these runs"]
 
 
 def _entry(entry: Published, ours: Sequence[Shown]) -> list[str | Cell]:
@@ -71,10 +71,9 @@ def _entry(entry: Published, ours: Sequence[Shown]) -> list[str | Cell]:
     theirs = {"groups": entry.groups, "epochs": entry.epochs, "backbone": entry.backbone, "checkpoint": entry.select}
     own = [_protocol(one) for one in ours]
     told = [_told(value, {one[key] for one in own}) for key, value in theirs.items()]
-    note = "; ".join(filter(None, [entry.protocol, entry.note]))
-    where = text(f"{entry.source}, {entry.where} ({entry.run_by}, {entry.certainty})")
-    named = text(entry.label)
-    return [named, *measured, *told, str(entry.seeds or "–"), where, text(f"{_difference(entry, ours)}{note}" or "–")]
+    where = f"{entry.source}, {entry.where} ({entry.run_by}, {entry.certainty})"
+    told_of = words("; ".join(filter(None, [where, _difference(entry, ours), entry.protocol, entry.note])))
+    return [text(entry.label), *measured, *told, str(entry.seeds or "–"), told_of]
 
 
 def _told(value: object, own: set[str]) -> str | Cell:
@@ -88,4 +87,4 @@ def _difference(entry: Published, ours: Sequence[Shown]) -> str:
     """Ours less theirs in all, where there is one row of ours."""
     mean = 100 * ours[0].row.runs["top1"].mean(skipna=False)
     known = entry.all is not None and len(ours) == 1 and not pd.isna(mean)
-    return f"ours {mean - entry.all:+.1f} points; " if known and entry.all is not None else ""
+    return f"ours is {mean - entry.all:+.1f} points" if known and entry.all is not None else ""

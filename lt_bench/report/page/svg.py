@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 34  # pixels around a panel: ticks and labels stand there
+WIDE = 400  # pixels beyond which a narrow screen shows a picture smaller than it is
 
 
 class Axis(NamedTuple):
@@ -41,7 +42,7 @@ def spanning(values: Iterable[np.ndarray], label: str, from_zero: bool = False) 
 
 
 class Panel(NamedTuple):
-    """A rectangle of a picture with two axes; sizes in pixels, ``top`` is where it begins."""
+    """A rectangle of a picture with two axes; sizes in whole pixels, ``top`` is where it begins."""
 
     x: Axis
     y: Axis
@@ -52,12 +53,12 @@ class Panel(NamedTuple):
     def across(self, value: float) -> str:
         """Where a value of the horizontal axis is."""
         share = (value - self.x.low) / (self.x.high - self.x.low)
-        return _short(LEFT + share * (self.width - LEFT - RIGHT))
+        return f"{LEFT + share * (self.width - LEFT - RIGHT):.0f}"
 
     def down(self, value: float) -> str:
         """Where a value of the vertical axis is."""
         share = (self.y.high - value) / (self.y.high - self.y.low)
-        return _short(self.top + TOP + share * (self.height - TOP - BOTTOM))
+        return f"{self.top + TOP + share * (self.height - TOP - BOTTOM):.0f}"
 
     def line(self, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray, kind: str) -> str:
         """A line through points, with gaps where one is not known."""
@@ -77,11 +78,13 @@ class Panel(NamedTuple):
         points = " ".join(f"{self.across(x)},{self.down(y)}" for x, y in (*there, *back))
         return f'<polygon class="{kind}" points="{points}"/>'
 
-    def bar(self, left: float, right: float, low: float, high: float, kind: str) -> str:
-        """A rectangle between values of both axes."""
-        x, y = float(self.across(left)), float(self.down(high))
-        size = f'width="{_short(float(self.across(right)) - x)}" height="{_short(float(self.down(low)) - y)}"'
-        return f'<rect class="{kind}" x="{_short(x)}" y="{_short(y)}" {size}/>'
+    def bars(self, edges: Sequence[float] | np.ndarray, heights: Sequence[float] | np.ndarray, kind: str) -> str:
+        """Bars from the bottom between edges, one more than heights; none where a height is not known."""
+        bottom, path = self.down(self.y.low), ""
+        for left, right, high in zip(edges, edges[1:], heights, strict=False):
+            if math.isfinite(high):
+                path += f"M{self.across(left)} {bottom}V{self.down(high)}H{self.across(right)}V{bottom}"
+        return f'<path class="{kind}" d="{path}"/>'
 
     def mark(self, x: float, y: float) -> str:
         """A point that stands out."""
@@ -93,36 +96,29 @@ class Panel(NamedTuple):
 
     def words(self, x: float, y: float, shown: str) -> str:
         """Words, which are HTML, in the middle below a point."""
-        return f'<text x="{self.across(x)}" y="{self.down(y)}" dy="14" text-anchor="middle">{shown}</text>'
+        return f'<text x="{self.across(x)}" y="{self.down(y)}" dy="14">{shown}</text>'
 
     def axes(self, ticks: bool = True) -> str:
         """Both axes with their ticks and labels; without ``ticks`` the horizontal one has its label alone."""
-        left, bottom = _short(LEFT), self.down(self.y.low)
-        parts = [f'<path class="axis" d="M{left} {self.down(self.y.high)}V{bottom}H{self.across(self.x.high)}"/>']
-        for value in self.y.ticks(4 if self.height > 120 else 2):
-            y, shown = self.down(value), self.y.form(round(value, 12))
-            parts.append(f'<text x="{LEFT - 5}" y="{y}" dy="4" text-anchor="end">{shown}</text>')
-            parts.append(f'<path class="grid" d="M{left} {y}H{self.across(self.x.high)}"/>')
-        for value in self.x.ticks(6 if self.width > 300 else 4) if ticks else ():
-            x, shown = self.across(value), self.x.form(round(value, 12))
-            parts.append(f'<text x="{x}" y="{float(bottom) + 14:g}" text-anchor="middle">{shown}</text>')
-        middle = (LEFT + self.width - RIGHT) // 2
-        if self.x.label:
-            at = f'x="{middle}" y="{float(bottom) + (28 if ticks else 16):g}"'
-            parts.append(f'<text {at} text-anchor="middle">{self.x.label}</text>')
+        left, bottom, end = LEFT, self.down(self.y.low), self.across(self.x.high)
+        heights = [(self.down(value), self.y.form(round(value, 12))) for value in self.y.ticks(self.height // 40)]
+        places = [(self.across(value), self.x.form(round(value, 12))) for value in self.x.ticks(self.width // 70)]
+        below = float(bottom) + 14
+        written = "".join(f'<text x="{x}" y="{below:g}">{shown}</text>' for x, shown in places if ticks)
+        written += f'<text x="{(LEFT + self.width - RIGHT) // 2}" y="{below + 14 * ticks:g}">{self.x.label}</text>'
         high = float(self.down((self.y.low + self.y.high) / 2))
-        turned = f'transform="translate(11 {high:g}) rotate(-90)"'
-        parts.append(f'<text {turned} text-anchor="middle">{self.y.label}</text>')
-        return "".join(parts)
+        written += f'<text transform="translate(11 {high:g}) rotate(-90)">{self.y.label}</text>'
+        beside = "".join(f'<text x="{LEFT - 5}" y="{y}" dy="4">{shown}</text>' for y, shown in heights)
+        grid = "".join(f"M{left} {y}H{end}" for y, _ in heights)
+        return (
+            f'<path class="grid" d="{grid}"/><path class="axis" d="M{left} {self.down(self.y.high)}V{bottom}H{end}"/>'
+            f'<g class="beside">{beside}</g>{written}'
+        )
 
 
 def picture(label: str, panels: Sequence[Panel], parts: Iterable[str]) -> str:
     """The picture of some panels, one below the other, with the ``label`` that is read out for it (HTML)."""
     width, height = max(panel.width for panel in panels), max(panel.top + panel.height for panel in panels)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return f'<svg role="img" aria-label="{label}" {size}>{"".join(parts)}</svg>'
-
-
-def _short(value: float) -> str:
-    """A length to a tenth of a pixel."""
-    return f"{value:.1f}".removesuffix(".0")
+    wide = ' class="wide"' if width > WIDE else ""
+    return f'<svg{wide} role="img" aria-label="{label}" {size}>{"".join(parts)}</svg>'

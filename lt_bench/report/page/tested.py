@@ -13,7 +13,7 @@ from lt_bench.report.page.markup import Cell, figure, table, text
 from lt_bench.report.page.svg import Axis, Panel, picture
 from lt_bench.report.tables import number
 
-MATRIX, MOST_CLASSES, PAIRS = 20, 1000, 15  # classes of a matrix, of a list of mistakes, and lines of that
+MATRIX, MOST_CLASSES, PAIRS = 20, 1000, 12  # classes of a matrix, of a list of mistakes, and lines of that
 SHADES = 9
 
 
@@ -71,18 +71,16 @@ def reliability(study: Study) -> str:
     seen = np.maximum(data.images, 1)
     accuracy, confidence = 100 * data.correct / seen, 100 * data.confidence / seen
     panel = Panel(Axis(0, 100, "confidence in %"), Axis(0, 100, "accuracy in %"), width=300, height=260)
-    step = 100 / diagram.BINS
-    parts, rows = [panel.axes()], []
-    for place, images in enumerate(data.images):
-        low, high = place * step, (place + 1) * step
-        if images:
-            parts.append(panel.bar(low, high, 0, accuracy[place], "bar"))
-            rows.append(
-                [f"{low:.0f} – {high:.0f}", f"{images:,.0f}", number(confidence[place]), number(accuracy[place])]
-            )
-    parts.append(panel.line([0, 100], [0, 100], "border"))
+    edges = np.linspace(0, 100, diagram.BINS + 1)
+    bars = panel.bars(edges, np.where(data.images > 0, accuracy, np.nan), "bar")
+    rows = [
+        [f"{low:.0f} – {high:.0f}", f"{images:,.0f}", number(sure), number(right)]
+        for low, high, images, sure, right in zip(edges, edges[1:], data.images, confidence, accuracy, strict=False)
+        if images
+    ]
+    parts = [panel.axes(), bars, panel.line([0, 100], [0, 100], "diagonal")]
     spread = f" ± {100 * np.std(data.errors, ddof=1):.1f}" if len(data.errors) > 1 else ""
     caption = f"Expected calibration error {100 * np.mean(data.errors):.1f}{spread} % (15 bins; dashed: calibrated)."
-    shown = picture(f"Accuracy over confidence. {caption} The numbers are in the table below.", [panel], parts)
+    shown = picture("Accuracy over confidence", [panel], parts)
     heads = ["confidence in %", "images", "mean confidence", "accuracy"]
     return f"<p>{caption}</p>{figure(shown, table('', heads, rows, 'numbers'))}"

@@ -10,25 +10,29 @@ from lt_bench.record.curves import SCORE
 from lt_bench.report.page.markup import figure, table, text
 from lt_bench.report.page.svg import Panel, picture, spanning
 
-POINTS, RUNS, LINES = 60, 8, 12  # epochs of a curve, runs in a picture, lines of a table
+RUNS, LINES = 8, 6  # runs in a picture, lines of a table
+DRAWN = ("loss", SCORE)  # the other quantities stand in the table alone
 
 
-def training(study: Study) -> str:
-    """A picture of every known quantity of each stage, and a table of some epochs; NotPossible without curves."""
+def training(study: Study, points: int) -> str:
+    """Pictures of the loss and the score of each stage, and a table of some epochs; NotPossible without curves.
+
+    A curve has so many ``points`` at most.
+    """
     (drawing,) = collect(study)
     made: TrainingCurves = drawing.data
-    return "".join(_stage(name, curves, made.scored_on) for name, curves in made.stages.items())
+    return "".join(_stage(name, curves, made.scored_on, points) for name, curves in made.stages.items())
 
 
-def _stage(stage: str, curves: list[Curve], scored_on: str) -> str:
+def _stage(stage: str, curves: list[Curve], scored_on: str, points: int) -> str:
     curves = [_sorted(curve) for curve in curves]
     known = [name for name in QUANTITIES if any(np.isfinite(curve.values[name]).any() for curve in curves)]
     heads = {name: f"{scored_on} {QUANTITIES[name]}" if name == SCORE else QUANTITIES[name] for name in known}
     chosen = [curve.chosen for curve in curves if curve.chosen is not None]
-    several = f", {len(curves)} runs and their mean" if len(curves) > 1 else ""
-    said = f"; chosen epoch: {', '.join(map(str, chosen))}" if chosen else ""
-    first = f" (the first {RUNS} runs are drawn)" if len(curves) > RUNS else ""
-    pictures = "".join(_quantity(name, heads[name], curves) for name in known)
+    several = f": {len(curves)} runs (thin) and their mean" if len(curves) > 1 else ""
+    said = f"; point: the chosen epoch, {', '.join(map(str, sorted(set(chosen))))}" if chosen else ""
+    first = f"; the first {RUNS} runs are drawn" if len(curves) > RUNS else ""
+    pictures = "".join(_quantity(name, heads[name], curves, points) for name in known if name in DRAWN)
     caption = text(f"{stage}{several}{first}{said}")
     return f"<p>{caption}.</p>" + figure(f'<div class="panels">{pictures}</div>', _numbers(stage, curves, heads))
 
@@ -54,7 +58,7 @@ def _some(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)) if count else np.zeros(0, int)
 
 
-def _quantity(name: str, head: str, curves: list[Curve]) -> str:
+def _quantity(name: str, head: str, curves: list[Curve], points: int) -> str:
     """A small picture: runs thin, their mean thick, the chosen epochs as points."""
     factor = 100.0 if name == SCORE else 1.0
     epochs, mean = _mean(name, curves)
@@ -62,15 +66,15 @@ def _quantity(name: str, head: str, curves: list[Curve]) -> str:
     panel = Panel(spanning([curve.epochs for curve in curves], "epoch"), y, width=260, height=150)
     parts = [panel.axes()]
     for curve in curves[:RUNS] if len(curves) > 1 else []:
-        some = _some(len(curve.epochs), POINTS)
+        some = _some(len(curve.epochs), points)
         parts.append(panel.line(curve.epochs[some], factor * curve.values[name][some], "thin"))
-    some = _some(len(epochs), POINTS)
+    some = _some(len(epochs), points)
     parts.append(panel.line(epochs[some], factor * mean[some], "one"))
     for curve in curves[:RUNS] if name == SCORE else []:
         (at,) = np.nonzero(curve.epochs == curve.chosen)
         parts += [panel.mark(curve.epochs[place], factor * curve.values[name][place]) for place in at
                   if np.isfinite(curve.values[name][place])]  # fmt: skip
-    return picture(text(f"{head} over epochs; numbers are in the table below"), [panel], parts)
+    return picture(text(f"{head} over epochs"), [panel], parts)
 
 
 def _numbers(stage: str, curves: list[Curve], heads: dict[str, str]) -> str:
