@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lt_bench.config.stages import StageName
@@ -53,8 +53,8 @@ def fineness(rows: int) -> int:
     return min(FINEST, max(COARSEST, ALL // max(1, rows)))
 
 
-def details(one: Shown, fine: int) -> str:
-    """The part of the page that is about a row, closed until somebody opens it."""
+def details(one: Shown, fine: int, shared: Collection[str]) -> str:
+    """The part of the page that is about a row, which somebody opens; ``shared`` lines of its config stand elsewhere."""
     label = text(marked(one.row))
     parts = [
         f'<p><button type="button" data-compare="{one.place}">Compare this row</button>',
@@ -63,7 +63,8 @@ def details(one: Shown, fine: int) -> str:
         f"<h4>Accuracy of the classes</h4>{_drawn(per_class, _study(one, one.runs), fine)}",
         f"<h4>Training</h4>{_drawn(training, _study(one, one.runs), fine)}",
         f"<h4>Confusion and calibration</h4>{_predicted(one, label)}",
-        f"<h4>Config</h4>{block(_config(one.runs[0].record))}",
+        f"<h4>Config</h4>{block(line for line in config(one) if line not in shared)}",
+        f"<p>And {link(anchor('settings', one.section.name), 'what all rows of the table have')}.</p>" * bool(shared),
         f"<h4>Environment</h4>{block(_environment([run.record for run in one.runs]))}",
     ]
     figures = ", ".join(f"{name} {number(100 * one.row.runs[metric].mean(skipna=False))}" for name, metric in _HEAD)
@@ -127,14 +128,21 @@ def _chosen(record: RunRecord) -> Iterable[str]:
             yield f"{stage.value}: {kept['epoch'] + 1}{score}"
 
 
-def _config(record: RunRecord) -> list[str]:
+def shared_config(rows: Sequence[Shown]) -> set[str]:
+    """The lines of the configs of a table that stand in all of several rows, which the table shows once."""
+    every = [set(config(one)) for one in rows]
+    return set.intersection(*every) if len(every) > 1 else set()
+
+
+def config(one: Shown) -> list[str]:
     """What was run, in the words of a command line; the seeds are in the table of runs."""
+    record = one.runs[0].record
     fields = ("dataset", "imbalance_factor", "imbalance_profile", "method", "stage_two", "backbone", "budget")
     named = (*fields, "fidelity", "selection", "group_rule", "evaluated_on", "setting_id")
     lines = [f"{name}: {word(getattr(record, name))}" for name in named]
     settings = [f"{word(key)}: {word(value)}" for key, value in sorted(record.settings.items())]
     more = [f"… and {len(settings) - MOST_LINES} more"] * (len(settings) > MOST_LINES)
-    return [*lines, "", *settings[:MOST_LINES], *more]
+    return [*lines, *settings[:MOST_LINES], *more]
 
 
 def _environment(records: Sequence[RunRecord]) -> list[str]:

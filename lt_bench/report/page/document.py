@@ -15,8 +15,8 @@ from lt_bench.figures.style import COLOURS
 from lt_bench.record.conditions import shortened
 from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
-from lt_bench.report.page.details import MOST_LINES, Shown, details, fineness, shown
-from lt_bench.report.page.markup import anchor, data, link, plain, text, words
+from lt_bench.report.page.details import MOST_LINES, Shown, config, details, fineness, shared_config, shown
+from lt_bench.report.page.markup import anchor, block, data, link, plain, text, words
 from lt_bench.report.page.overview import overview
 from lt_bench.report.page.pairs import MOST, pairs
 from lt_bench.report.page.published import published
@@ -72,10 +72,14 @@ def _bounds(fine: int) -> str:
 def _section(part: Section, made: Table, rows: Sequence[Shown], fine: int) -> str:
     """A table's caption, its rows one by one, and what is published beside them."""
     name = anchor("table", part.name)
+    shared = shared_config(rows)
+    settings = block(line for line in config(rows[0]) if line in shared)
+    told = f'<div id="{anchor("settings", part.name)}" tabindex="-1">{settings}</div>'
     parts = [
         f'<h2 id="{name}" tabindex="-1">{text(part.name)}</h2>',
         *map(_paragraph, made.caption),
-        *(details(one, fine) for one in rows),
+        f"<details><summary>Config of all rows</summary>{told}</details>" * bool(shared),
+        *(details(one, fine, shared) for one in rows),
         f'<details class="published"><summary><h3>Published results</h3></summary>{published(rows)}</details>',
     ]
     return f'<section aria-labelledby="{name}">{"".join(parts)}</section>'

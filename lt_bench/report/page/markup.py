@@ -70,7 +70,7 @@ def scrolled(content: str, label: str) -> str:
 
 def figure(picture: str, numbers: str) -> str:
     """A picture, and the table of what it shows."""
-    return f"<figure>{picture}<details><summary>Numbers</summary>{numbers}</details></figure>"
+    return f"<figure>{picture}<details><summary>Numbers</summary>{scrolled(numbers, 'Numbers')}</details></figure>"
 
 
 def data(values: Any) -> str:

@@ -72,7 +72,7 @@ def overview(rows: Sequence[Shown], tables: Sequence[Table], metrics: Sequence[s
     head = "".join(f'<th scope="col" aria-sort="none"><button type="button">{text(name)}</button>' for name in heads)
     made = f'<table id="rows"><caption>All rows of all tables</caption><thead><tr>{head}<tbody>{"".join(body)}</table>'
     return f"""<fieldset><legend>Show rows</legend>{filters}
-<label>with the words <input type="search" id="words"></label>
+<div class="field"><label for="words">with the words</label><input type="search" id="words"></div>
 <button type="button" id="all">Show all</button></fieldset>
 <p>{about}</p>
 <p id="count" role="status">{len(rows)} of {len(rows)} rows</p>
@@ -81,7 +81,8 @@ def overview(rows: Sequence[Shown], tables: Sequence[Table], metrics: Sequence[s
 
 def _filter(name: str, column: int, values: Sequence[str]) -> str:
     options = "".join(f"<option>{value}" for value in sorted(set(values), key=_place))
-    return f'<label>{name} <select data-column="{column}"><option value="">all{options}</select></label>'
+    select = f'<select id="column-{column}" data-column="{column}"><option value="">all{options}</select>'
+    return f'<div class="field"><label for="column-{column}">{name}</label>{select}</div>'
 
 
 def _place(value: str) -> tuple[float, str]:
