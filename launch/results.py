@@ -32,3 +32,4 @@ def show_results(runs: Sequence[PlannedRun]) -> None:
     except (UsageError, OSError) as error:
         print(f"lt_bench: no table of these runs: {error}", file=sys.stderr)
     print(f"\ntables and files of all runs: python -m lt_bench.report --runs {words}")
+    print(f"one page to sort, filter and compare them: python -m lt_bench.report page --runs {words}")

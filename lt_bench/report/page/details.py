@@ -18,6 +18,7 @@ from lt_bench.report.sections import Row, Section
 from lt_bench.report.tables import ACCURACIES, marked, number
 
 MOST_LINES = 120  # of a config
+HEAD = (("few", "few"), ("all", "top1"))  # what a closed part says
 FINEST, COARSEST, ALL = 100, 20, 4000  # classes and points of a curve in a row's pictures, and in the whole page
 
 
@@ -54,7 +55,7 @@ def fineness(rows: int) -> int:
 
 
 def details(one: Shown, fine: int, shared: Collection[str]) -> str:
-    """The part of the page that is about a row, which somebody opens; ``shared`` lines of its config stand elsewhere."""
+    """The part of the page that is about a row, which somebody opens; ``shared`` lines of its config are not in it."""
     label = text(marked(one.row))
     parts = [
         f'<p><button type="button" data-compare="{one.place}">Compare this row</button>',
@@ -67,12 +68,9 @@ def details(one: Shown, fine: int, shared: Collection[str]) -> str:
         f"<p>And {link(anchor('settings', one.section.name), 'what all rows of the table have')}.</p>" * bool(shared),
         f"<h4>Environment</h4>{block(_environment([run.record for run in one.runs]))}",
     ]
-    figures = ", ".join(f"{name} {number(100 * one.row.runs[metric].mean(skipna=False))}" for name, metric in _HEAD)
+    figures = ", ".join(f"{name} {number(100 * one.row.runs[metric].mean(skipna=False))}" for name, metric in HEAD)
     head = f"<summary><h3>{label}</h3> <span>{figures}</span></summary>"
     return f'<details class="row">{head}<div id="{one.id}" tabindex="-1">{"".join(parts)}</div></details>'
-
-
-_HEAD = [("few", "few"), ("all", "top1")]
 
 
 def _study(one: Shown, runs: Sequence[studies.Run]) -> Study:

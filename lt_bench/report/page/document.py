@@ -50,7 +50,7 @@ def document(runs: Sequence[Run], records: Mapping[str, RunRecord], metrics: Seq
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        about=f"{len(rows)} rows of {len(runs)} runs in {len(parts)} tables",
+        about=f"{_count(rows, 'row')} of {_count(runs, 'run')} in {_count(parts, 'table')}",
         contents="".join(f"<li>{link(anchor('table', part.name), text(part.name))}" for part in parts),
         overview=overview(rows, tables, metrics),
         tables="".join(told),
@@ -58,6 +58,10 @@ def document(runs: Sequence[Run], records: Mapping[str, RunRecord], metrics: Seq
         bounds=_bounds(fine),
         pairs=data(_comparisons(parts, rows)),
     )
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
 
 
 def _bounds(fine: int) -> str:

@@ -84,9 +84,10 @@ const points = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(
 const looked = (one, other) => {
   const straight = one.place < other.place, name = straight ? [one, other] : [other, one];
   const found = one.table.pairs[name.map((side) => side.place).join("-")];
-  if (!found || straight) return found;
+  if (!found) return found;
   const turned = ([mean, low, high]) => (low === undefined ? [-mean] : [-mean, -high, -low]);
-  return [found[0], found[1], ...found.slice(2).map((told) => told && turned(told))];
+  const listed = found.slice(2).map((told) => (typeof told === "number" ? [told] : told));
+  return [found[0], found[1], ...(straight ? listed : listed.map((told) => told && turned(told)))];
 };
 const verdict = (told) =>
   !told ? "not known" : told.length < 2 ? "one pair: no interval"

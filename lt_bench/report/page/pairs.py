@@ -18,9 +18,9 @@ MOST = 20_000  # pairs of a page, about 60 bytes each
 def pairs(section: Section, room: int = MOST) -> dict[str, list[Any]]:
     """Of two rows I < J, under "I-J": number of pairs, of independent ones, and of each of ``ACCURACIES`` a difference.
 
-    A difference is row I minus row J in percentage points over runs with equal seeds: its mean, and the ends of the
-    95 % interval (``interval``) where there are several independent ones; None where it is not known. Rows without
-    common seeds are left out, and so is what is after the first ``room`` pairs.
+    A difference is row I minus row J in percentage points over runs with equal seeds: a list of its mean and the ends
+    of the 95 % interval (``interval``), a number where there is one independent pair; None where it is not known. Rows
+    without common seeds are left out, and so is what is after the first ``room`` pairs.
     """
     found: dict[str, list[Any]] = {}
     values = [_by_seeds(row) for row in section.rows]
@@ -53,8 +53,10 @@ def _known(told: list[Any], section: Section, first: int, second: int) -> list[A
     return [None if len(rules) > 1 and name in GROUPED else one for name, one in zip(ACCURACIES, told, strict=True)]
 
 
-def _told(values: pd.Series) -> list[float] | None:
+def _told(values: pd.Series) -> list[float] | float | None:
     """Mean and ends of the interval, to a hundredth of a point; the mean alone where there is no interval."""
-    keys = ("difference", "low", "high") if len(values) > 1 else ("difference",)
-    found = interval(values) if len(values) > 1 else {"difference": float(values.sum(skipna=False))}
-    return None if pd.isna(found["difference"]) else [round(found[key], 2) for key in keys]
+    if len(values) == 1:
+        (only,) = values.tolist()
+        return None if pd.isna(only) else round(only, 2)
+    found = interval(values)
+    return None if pd.isna(found["low"]) else [round(found[key], 2) for key in ("difference", "low", "high")]

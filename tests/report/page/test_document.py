@@ -179,7 +179,7 @@ def test_one_pair_has_no_interval_and_none_no_difference():
     one, other = sample(metrics={"top1": 0.5, "few": None}), sample(setting_id="o", metrics={"top1": 0.25, "few": 0.1})
     (section,) = sections(frame([one, other, sample(setting_id="p", seed=1)]))
     (told,) = pairs(section).values()
-    assert told[:2] == [1, 1] and told[2:] in ([None, None, None, [25.0]], [None, None, None, [-25.0]])
+    assert told[:2] == [1, 1] and told[2:] in ([None, None, None, 25.0], [None, None, None, -25.0])
 
 
 def test_rows_without_more_than_a_record_say_so():
