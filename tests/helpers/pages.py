@@ -1,18 +1,14 @@
-"""Folders of synthetic runs with predictions and curves, for the tests of the page, and a page as a parser sees it."""
+"""Folders of synthetic runs with predictions and curves, for the tests of the page, and the page of one."""
 
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from helpers.studies import run
 from lt_bench.record.curves import CURVES, SCORE
 from lt_bench.report.__main__ import main
-
-ENDS_ALONE = ("td", "th", "tr", "tbody", "thead", "li", "option")  # end tags that HTML lets one leave out
-EMPTY = ("meta", "input", "br", "path", "rect", "circle", "polygon")
 
 
 def write_run(root: Path, name: str, epochs: int = 12, seed: int = 0, **changes: Any) -> None:
@@ -46,42 +42,3 @@ def page_of(*words: str | Path, place: Path) -> str:
     """The page that the command makes."""
     assert main(["page", "--runs", *map(str, words), "--out", str(place)]) == 0
     return place.read_text(encoding="utf-8")
-
-
-class Seen(HTMLParser):
-    """What a page holds: elements with their attributes, ids, links, and the text in each part with an id."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.unclosed: list[str] = []
-        self.wrong: list[str] = []
-        self.texts: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep an element, and wait for its end."""
-        self.elements.append((tag, dict(attrs)))
-        if tag not in (*ENDS_ALONE, *EMPTY):
-            self.unclosed.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep an element that has no end."""
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        """The end of the last element that has not ended."""
-        if tag in ENDS_ALONE or (self.unclosed and self.unclosed[-1] == tag):
-            self.unclosed = self.unclosed[:-1] if tag not in ENDS_ALONE else self.unclosed
-        else:
-            self.wrong.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        """Keep a text."""
-        (self.scripts if self.unclosed[-1:] == ["script"] else self.texts).append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every element of a kind."""
-        return [attributes for name, attributes in self.elements if name == tag]

@@ -7,8 +7,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers.pages import Seen, page_of, write_run, write_runs
+from helpers.pages import page_of, write_run, write_runs
 from helpers.samples import sample
+from helpers.seen import Seen
 from scipy.stats import ttest_1samp
 
 from lt_bench.evaluation.metrics import METRICS

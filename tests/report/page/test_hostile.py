@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
-from helpers.pages import Seen
 from helpers.samples import metrics, sample
+from helpers.seen import Seen
 
 from lt_bench.figures.studies import Run
 from lt_bench.record.record import RunRecord
