@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lt_bench.config.stages import StageName
 from lt_bench.figures import studies
@@ -17,7 +17,7 @@ from lt_bench.report.page.training import training
 from lt_bench.report.sections import Row, Section
 from lt_bench.report.tables import ACCURACIES, marked, number
 
-MOST_LINES = 120  # of a config
+MOST_LINES, MOST_VALUES = 120, 5  # of a config, and of what differs between runs
 HEAD = (("few", "few"), ("all", "top1"))  # what a closed part says
 FINEST, COARSEST, ALL = 100, 20, 4000  # classes and points of a curve in a row's pictures, and in the whole page
 
@@ -145,9 +145,9 @@ def config(one: Shown) -> list[str]:
 
 def _environment(records: Sequence[RunRecord]) -> list[str]:
     """Versions and machines, with every value that differs between runs."""
-    values: dict[str, dict[str, Any]] = {}
-    for record in records:
-        for key, value in record.environment.items():
-            values.setdefault(key, {})[word(value)] = value
-    lines = [f"{word(key)}: {' | '.join(found)}" for key, found in sorted(values.items())]
-    return lines[:MOST_LINES] or ["nothing is recorded"]
+    lines = []
+    for key in sorted({key for record in records for key in record.environment})[:MOST_LINES]:
+        found = [*dict.fromkeys(word(record.environment[key]) for record in records if key in record.environment)]
+        more = [f"{len(found) - MOST_VALUES} more"] * (len(found) > MOST_VALUES)
+        lines.append(f"{word(key)}: {' | '.join([*found[:MOST_VALUES], *more])}")
+    return lines or ["nothing is recorded"]

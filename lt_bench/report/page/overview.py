@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.record.conditions import shortened, word
+from lt_bench.record.conditions import shortened
 from lt_bench.report.page.details import Shown
 from lt_bench.report.page.markup import Cell, link, scrolled, text
 from lt_bench.report.tables import ACCURACIES, Table, marked
@@ -29,17 +29,17 @@ class Column(NamedTuple):
 
 
 COLUMNS = [
-    Column("method", lambda one: text(shortened(one.row.fields["method_name"]))),
-    Column("stage two", lambda one: text(shortened(one.row.fields["stage_two_name"]))),
+    Column("method", lambda one: text(one.row.fields["method_name"])),
+    Column("stage two", lambda one: text(one.row.fields["stage_two_name"])),
     Column("settings", lambda one: text(_settings(one))),
-    Column("data set", lambda one: text(word(one.section.fields["dataset"]))),
+    Column("data set", lambda one: text(one.section.fields["dataset"])),
     Column("factor", lambda one: _factor(one.section.fields["imbalance_factor"])),
-    Column("profile", lambda one: text(word(one.section.fields["imbalance_profile"]))),
-    Column("backbone", lambda one: text(word(one.section.fields["backbone"]))),
-    Column("budget", lambda one: text(word(one.section.fields["budget"]))),
+    Column("profile", lambda one: text(one.section.fields["imbalance_profile"])),
+    Column("backbone", lambda one: text(one.section.fields["backbone"])),
+    Column("budget", lambda one: text(one.section.fields["budget"])),
     Column("fidelity", lambda one: text(one.row.fields["fidelity"])),
     Column("checkpoint", lambda one: text(one.row.fields["selection"])),
-    Column("groups", lambda one: text(word(one.row.fields["group_rule"]))),
+    Column("groups", lambda one: text(one.row.fields["group_rule"])),
     Column("labels", lambda one: "probe" if one.section.fields["probe"] else "own"),
 ]
 
@@ -100,15 +100,10 @@ def _row(one: Shown, before: Sequence[str], numbers: Sequence[Cell], after: Sequ
 
 def _numbers(table: Table, names: Sequence[str]) -> list[list[Cell]]:
     """The cells of each row of a table, with their values to sort by."""
-    columns = [METRICS[name].column for name in names]
-    cells = table.marked(text, "<b>{}</b>")[columns]
-    means = table.values[[f"{name}_mean" for name in names]]
-    return [
-        [
-            Cell(shown, "" if pd.isna(mean) else f'data-v="{mean:.4f}"')
-            for shown, mean in zip(texts, values, strict=True)
-        ]
-        for texts, values in zip(
-            cells.itertuples(index=False, name=None), means.itertuples(index=False, name=None), strict=True
-        )
-    ]
+    shown = table.marked(text, "<b>{}</b>")[[METRICS[name].column for name in names]].to_numpy()
+    means = table.values[[f"{name}_mean" for name in names]].to_numpy()
+    return [list(map(_number, *both)) for both in zip(shown, means, strict=True)]
+
+
+def _number(shown: str, mean: float) -> Cell:
+    return Cell(shown, "" if pd.isna(mean) else f'data-v="{mean:.4f}"')
