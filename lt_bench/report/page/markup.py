@@ -65,7 +65,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str | Cell]
 
 def scrolled(content: str, label: str) -> str:
     """What may be wider than a screen, in a frame that a keyboard can reach to scroll it."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{content}</div>'
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{label}">{content}</div>'
 
 
 def figure(picture: str, numbers: str) -> str:

@@ -115,6 +115,7 @@ const draw = (found) => {
 };
 const show = () => {
   const one = rows[first.value], other = rows[second.value], place = by("compared");
+  by("told").textContent = "";
   if (!other) return place.replaceChildren(made("p", "No table has two rows."));
   const found = looked(one, other);
   if (!found) {
@@ -132,12 +133,14 @@ const show = () => {
     row.append(made("td", values?.length > 1 ? `${points(values[1])} to ${points(values[2])}` : "–"));
     row.append(made("td", verdict(values)));
   });
+  const said = told.map((values, number) => `${data.metrics[number]} ${values ? points(values[0]) + ", " : ""}${verdict(values)}`);
+  by("told").textContent = `${one.row[0]} less ${other.row[0]} in points: ${said.slice(-2).join("; ")}.`;
   const links = made("p", "Runs: ");
   [one, other].forEach((side, number) => {
     if (number) links.append(" and ");
     links.append(made("a", side.row[0], { href: `#${side.row[1]}` }));
   });
-  const frame = made("div", "", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Differences" });
+  const frame = made("div", "", { class: "scroll", role: "group", tabindex: 0, "aria-label": "Differences" });
   frame.append(table);
   place.replaceChildren(frame, draw(told), links);
 };

@@ -146,6 +146,7 @@ def test_two_rows_are_compared(open_page):
     page.get_by_label("second row").select_option(label="SBCL / CB")
     compared = page.locator("#compared")
     assert "CE / CB less SBCL / CB, over 3 pairs of runs" in compared.inner_text()
+    assert re.fullmatch(r"CE / CB less SBCL / CB in points: few .*; all .*\.", page.locator("#told").inner_text())
     rows = compared.locator("tbody tr").all_inner_texts()
     page.get_by_role("button", name="Swap").click()
     assert "SBCL / CB less CE / CB" in compared.inner_text()
