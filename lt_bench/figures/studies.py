@@ -22,7 +22,7 @@ from lt_bench.figures.style import words
 from lt_bench.record.collect import Found, read_found
 from lt_bench.record.conditions import conditions, distinguish, slug, word
 from lt_bench.record.order import order_of
-from lt_bench.record.record import PREDICTIONS, RECORD, RunRecord
+from lt_bench.record.record import PREDICTIONS, RunRecord
 
 
 class NotPossible(ValueError):
@@ -115,7 +115,7 @@ def read_studies(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Study]
 
     Raises FileNotFoundError and ValueError as ``read_records`` does.
     """
-    runs = [run_of(found) for found in read_found(paths, ()) if found.record.kind == "run"]
+    runs = [Run(found.record, _folder(found)) for found in read_found(paths, ()) if found.record.kind == "run"]
     parts: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         parts.setdefault(_key(run.record), []).append(run)
@@ -128,10 +128,14 @@ def read_studies(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Study]
     return studies
 
 
+def _folder(found: Found) -> Path | None:
+    source = Path(found.source)
+    return found.folder or (source.parent if source.name == "record.json" else None)
+
+
 def run_of(found: Found) -> Run:
     """A run from where its record was found."""
-    source = Path(found.source)
-    return Run(found.record, found.folder or (source.parent if source.name == RECORD else None))
+    return Run(found.record, _folder(found))
 
 
 def _key(record: RunRecord) -> tuple[Any, ...]:

@@ -24,9 +24,9 @@ from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
-from lt_bench.report.reading import of_split, read
+from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
-from lt_bench.report.selection import selected
+from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
 COMMANDS = {evaluate.COMMAND: evaluate.main, page.COMMAND: page.main}
@@ -107,11 +107,11 @@ def _done(work: Callable[[], int]) -> int:
 def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
-    records = [found.record for found in read(arguments, asked)]
-    chosen = selected([record for record in records if record.kind == "run"], arguments.where)
-    if arguments.export and chosen:
-        _export(chosen, arguments.export)
-    tables = _tables(of_split(chosen, arguments), more, arguments)
+    found = chosen(read(arguments.runs, asked, arguments.verify), arguments.where)
+    if arguments.export and found:
+        _export([one.record for one in found], arguments.export)
+    runs = on_split(found, arguments.evaluated_on, arguments.runs)
+    tables = _tables([one.record for one in runs], more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
     for path in arguments.pages:
         update(path, {table.name: table.markdown() for table in tables})

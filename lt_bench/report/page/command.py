@@ -10,12 +10,11 @@ from lt_bench.command import printable
 from lt_bench.errors import UsageError
 from lt_bench.figures.studies import run_of
 from lt_bench.files import write_atomic
-from lt_bench.record.record import RunRecord
 from lt_bench.report.arguments import add_runs
 from lt_bench.report.asked import metric_names
 from lt_bench.report.page.document import document
-from lt_bench.report.reading import of_split, read
-from lt_bench.report.selection import selected
+from lt_bench.report.reading import on_split, read
+from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED
 
 COMMAND, NAME = "page", "page.html"
@@ -35,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_runs(made)
+    add_runs(made).add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1"
+    )
     more = "show these too; MODULE.NAME for one of your own"
     made.add_argument("--metric", nargs="+", action="extend", default=[], metavar="NAME", help=more)
     made.add_argument("--out", type=Path, metavar="FILE", help=f"the page ({NAME} in the first of --runs)")
@@ -46,12 +47,9 @@ def main(argv: Sequence[str]) -> int:
     """Write the page and print its path; returns 0, raises UsageError or OSError for what cannot be used."""
     arguments = parser().parse_args(argv)
     metrics = metric_names(arguments.metric, parser())
-    found = read(arguments, {*MEASURED, BALANCE, *metrics})
-    records = {one.record.run_id: one for one in found}
-    chosen = selected([one.record for one in found if one.record.kind == "run"], arguments.where)
-    runs = [run_of(records[record.run_id]) for record in of_split(chosen, arguments)]
-    below: dict[str, RunRecord] = {name: one.record for name, one in records.items() if one.record.kind != "run"}
-    page = document(runs, below, metrics)
+    found = chosen(read(arguments.runs, {*MEASURED, BALANCE, *metrics}, arguments.verify), arguments.where)
+    runs = on_split(found, arguments.evaluated_on, arguments.runs)
+    page = document([run_of(one) for one in runs], metrics)
     place = arguments.out or _beside(arguments.runs[0])
     try:
         write_atomic(place, page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -13,7 +13,6 @@ from lt_bench.evaluation.metrics import METRICS
 from lt_bench.figures.studies import Run
 from lt_bench.figures.style import COLOURS
 from lt_bench.record.conditions import shortened
-from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
 from lt_bench.report.page.details import MOST_LINES, Shown, config, details, fineness, shared_config, shown
 from lt_bench.report.page.markup import anchor, block, data, link, plain, text, words
@@ -31,11 +30,8 @@ LONG, SHOWN, LONGEST = 700, 90, 20_000  # characters of a paragraph, of what is 
 SERIES = {"ONE": (COLOURS[0], COLOURS[6]), "TWO": (COLOURS[1], COLOURS[5])}
 
 
-def document(runs: Sequence[Run], records: Mapping[str, RunRecord], metrics: Sequence[str] = ()) -> str:
-    """The page of some runs, as HTML; ``records`` are those of stage one, ``metrics`` further columns.
-
-    Raises UsageError as ``sections`` does.
-    """
+def document(runs: Sequence[Run], metrics: Sequence[str] = ()) -> str:
+    """The page of some runs, as HTML, with further ``metrics`` as columns; raises UsageError as ``sections`` does."""
     parts = sections(frame([run.record for run in runs]))
     rows = shown(parts, {run.record.run_id: run for run in runs})
     tables = [accuracy_table(part, metrics) for part in parts]
@@ -54,7 +50,7 @@ def document(runs: Sequence[Run], records: Mapping[str, RunRecord], metrics: Seq
         contents="".join(f"<li>{link(anchor('table', part.name), text(part.name))}" for part in parts),
         overview=overview(rows, tables, metrics),
         tables="".join(told),
-        stage_one=stage_one(runs, records),
+        stage_one=stage_one(runs),
         bounds=_bounds(fine),
         pairs=data(_comparisons(parts, rows)),
     )

@@ -143,7 +143,7 @@ def test_published_results_stand_beside_ours(page):
 def test_published_results_under_another_protocol_are_marked():
     other = {"backbone": "resnet50_cifar", "settings": {"train.epochs": 400}}
     run = sample(method="bcl", dataset="cifar100_lt", imbalance_factor=100.0, stage_two="none", **other)
-    made = document([Run(run, None)], {})
+    made = document([Run(run, None)])
     assert "<td class=differs>200 ≠" in made and "<td class=differs>resnet32_cifar ≠" in made
 
 
@@ -184,7 +184,7 @@ def test_one_pair_has_no_interval_and_none_no_difference():
 
 
 def test_rows_without_more_than_a_record_say_so():
-    made = document([Run(sample(), None)], {})
+    made = document([Run(sample(), None)])
     assert made.count("Not shown: ") == 1 and "1 of 1 runs have no predictions.npz" in made
     assert "no run has metrics.jsonl beside its record" in made
 

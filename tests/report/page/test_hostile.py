@@ -52,11 +52,11 @@ def hostile(words: str, number: int) -> RunRecord:
 @pytest.fixture(scope="module")
 def made():
     records = [hostile(words, number) for number, words in enumerate(TEXTS)]
-    return document([Run(record, None) for record in [*records, sample()]], {})
+    return document([Run(record, None) for record in [*records, sample()]])
 
 
 def test_no_element_and_no_attribute_comes_of_words(made):
-    seen, usual = Seen(made), Seen(document([Run(sample(), None)], {}))
+    seen, usual = Seen(made), Seen(document([Run(sample(), None)]))
     assert (seen.wrong, seen.unclosed) == ([], []) and {name for name, _ in seen.elements} <= KNOWN
     of_page = {name for _, attributes in usual.elements for name in attributes} | {"class", "data-v", "open"}
     assert {name for _, attributes in seen.elements for name in attributes} <= of_page
@@ -93,5 +93,5 @@ def test_odd_numbers_cost_no_page():
             setting_id="f", metrics=metrics() | {"train_counts": [1], "per_class_accuracy": [0.5], "test_counts": [1]}
         )
     ]
-    made = document([Run(record, None) for record in records], {})
+    made = document([Run(record, None) for record in records])
     assert (Seen(made).wrong, Seen(made).unclosed) == ([], [])
