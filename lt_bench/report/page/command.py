@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from lt_bench.command import printable
+from lt_bench.command import as_called, printable
 from lt_bench.errors import UsageError
 from lt_bench.figures.studies import run_of
 from lt_bench.files import write_atomic
@@ -29,9 +29,9 @@ exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     made = argparse.ArgumentParser(
-        prog=f"python -m lt_bench.report {COMMAND}",
+        prog=as_called(f"python -m lt_bench.report {COMMAND}"),
         description="Make one HTML page of finished runs, which needs no network and no other file.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_runs(made).add_argument(
