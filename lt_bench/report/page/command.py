@@ -10,7 +10,7 @@ from lt_bench.command import as_called, printable
 from lt_bench.errors import UsageError
 from lt_bench.figures.studies import run_of
 from lt_bench.files import write_atomic
-from lt_bench.report.arguments import add_runs
+from lt_bench.report.arguments import add_runs, add_where
 from lt_bench.report.asked import metric_names
 from lt_bench.report.page.document import document
 from lt_bench.report.reading import on_split, read
@@ -34,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_runs(made).add_argument(
-        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1"
-    )
+    add_where(add_runs(made))
     more = "show these too; MODULE.NAME for one of your own"
     made.add_argument("--metric", nargs="+", action="extend", default=[], metavar="NAME", help=more)
     made.add_argument("--out", type=Path, metavar="FILE", help=f"the page ({NAME} in the first of --runs)")
