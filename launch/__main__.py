@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lt_bench.command import DONE, USAGE, as_called, exit_status, printable
+from lt_bench.config.own_files import add_option, own_files
 from lt_bench.errors import UsageError
 from lt_bench.files import read_bytes
 from lt_bench.liveness import Signs
@@ -51,7 +52,8 @@ def _dispatch(argv: list[str]) -> int:
     _refuse_options_of_other_commands(arguments)
     if arguments.lines < 1:
         raise UsageError(f"--lines {arguments.lines}: --lines takes numbers from 1")
-    return COMMANDS[arguments.command](arguments)
+    with own_files(arguments.config_dir):
+        return COMMANDS[arguments.command](arguments)
 
 
 def _refuse_options_of_other_commands(arguments: argparse.Namespace) -> None:
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="submit: only print what would be submitted")
     parser.add_argument("--watch", action="store_true", help="status: repeat until no run is running or queued")
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="logs: the last N lines (%(default)s)")
+    add_option(parser)
     return parser
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "data": Command("lt_bench.data.__main__", "check a data set, pack it, or look at what a method sees of it", True),
     "report": Command("lt_bench.report.__main__", "tables of finished runs, and metrics from their predictions"),
     "figures": Command("lt_bench.figures.__main__", "figures of finished runs"),
+    "new": Command("lt_bench.cli.new", "write a method of your own to start from: module, settings and tests"),
 }
 
 

@@ -16,8 +16,8 @@ from lt_bench.cli.origin import Source, last_setting, sources
 from lt_bench.config import epochs, optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.compose import about, compose, groups, shown
+from lt_bench.config.conf import names_in, place_of
 from lt_bench.config.keys import CLASS, Key, fields_of, find, is_parameter, look_up, nearest
-from lt_bench.config.recipes import names_in
 from lt_bench.config.schema import flat
 from lt_bench.config.settings import Setting
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
@@ -169,7 +169,8 @@ class _Explanation:
         if not isinstance(node, DictConfig):
             return f"no value, because {above} is null"
         if above in optimizers.NODES and name not in node.keys() and name in (values := self._optimizer(above)):
-            return f"{shown(values[name])}, from conf/optimizer/{node.get('name', 'sgd')}.yaml"
+            file = place_of(f"optimizer/{node.get('name', 'sgd')}")
+            return f"{shown(values[name])}, from {file}"
         if name not in node.keys():
             return "no value yet" if default is REQUIRED else f"{_default(default)}, the default"
         if OmegaConf.is_missing(node, name):
@@ -192,7 +193,7 @@ def _head(group: str, choice: str, problem: str = "") -> list[str]:
 def _file(group: str, choice: str) -> str:
     """The file of a choice; recipes without one are lines of a table."""
     table = group == "recipe" and choice not in names_in("recipe")
-    return "conf/recipes.yaml" if table else f"conf/{group}/{choice}.yaml"
+    return "conf/recipes.yaml" if table else place_of(f"{group}/{choice}")
 
 
 def _default(value: Any) -> str:

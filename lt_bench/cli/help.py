@@ -47,6 +47,8 @@ command line beats experiment beats recipe beats method beats data set.
 Flags
   -m, --multirun     sweep over comma-separated values, range(a,b), glob(*); launch.parallel_runs=2 runs two at a time
   -c, --cfg job      print the config of a run and stop (--resolve checks it and fills in references)
+  -cd, --config-dir DIR    choices of your own, as files DIR/method/NAME.yaml; lt_bench_conf/ in the current folder
+                     is such a folder that need not be typed
   --dry-run          check the config, say which run it is and whether it is done, and stop
   --shell-completion install=bash|zsh|fish    for the command lt-bench:
                      eval "$(lt-bench --shell-completion install=bash)"

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -20,13 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
-from lt_bench.config.conf import text_of
+from lt_bench.config.conf import names_in, text_of
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
+from lt_bench.config.own_files import OWN_CHOICES, cached
 from lt_bench.config.recipes import (
     COMPONENTS,
     NONE,
-    names_in,
     parts_of,
     recipe_files,
     recipe_names,
@@ -39,14 +38,10 @@ from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.config.sweeps import impossible
 from lt_bench.errors import UsageError
 
-OWN_CHOICES = (
-    "choices are the files in the folders of conf/; set single keys for what no file has, "
-    "for example method._target_=my_module.MyMethod"
-)
 NAMED = ("method", "stage_two", "backbone", "dataset")  # groups whose choice stands in records by its name
 
 
-@cache
+@cached
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, both sorted."""
     folders = sorted(folder.name for folder in files("lt_bench.conf").iterdir() if folder.is_dir())
@@ -147,7 +142,7 @@ def parse(overrides: Iterable[str]) -> list[Override]:
     return list(map(_parse_one, overrides))
 
 
-@cache
+@cached
 def _parse_one(word: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(word)
@@ -233,7 +228,7 @@ def target_of(group: str, choice: str) -> str:
     return found[1] if found else str(_merged((f"{group}={choice}",))[group].get("_target_"))
 
 
-@cache
+@cached
 def titles(group: str) -> dict[str, str]:
     """The titles of a group's choices, with the choices."""
     found = {name: re.search(r"^(?:  )?title: (.+?)(?: +#.*)?$", _text(group, name), re.M) for name in groups()[group]}

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.conf import check_all, is_file, text_of, values_of
+from lt_bench.config.own_files import cached, own_folders
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.config.yaml_text import TooManyValues, check_size
@@ -38,7 +39,7 @@ class LayerError(UsageError):
     """A file that does not fit those before it."""
 
 
-@cache
+@cached
 def merged(choices: tuple[str, ...]) -> DictConfig:
     """The config of some choices of groups (group=choice), without single values; never changed, because it is kept.
 
@@ -59,7 +60,7 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
     return config
 
 
-@cache
+@cached
 def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     """The schema and the files of some choices, the weakest first; raises LayerError for files that do not fit."""
     register()
@@ -67,12 +68,19 @@ def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     try:
         with initialize_config_module("lt_bench.conf", version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
-            found = loader.compute_defaults_list("config", list(choices), RunMode.RUN).defaults
+            found = loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN).defaults
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
         raise LayerError(" ".join(str(error).split())) from error
     ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
     return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
+
+
+def _search_path() -> str:
+    """The word that lets Hydra find the user's own files too."""
+    places = (f"file://{folder}".replace("'", "\\'") for folder in own_folders())
+    quoted = ",".join(f"'{place}'" for place in places)
+    return f"hydra.searchpath=[{quoted}]"
 
 
 def _check_sizes(choices: Iterable[str]) -> None:
@@ -133,7 +141,7 @@ def renew(config: DictConfig, key: str, target: Any) -> set[str]:
     return {f"{key}.{name}" for name in gone}
 
 
-@cache
+@cached
 def _values(name: str, package: str) -> Any:
     """What a file sets, under the package it is meant for; the schema as it is."""
     if not is_file(name):

@@ -6,10 +6,13 @@ and modules that the user names. Nothing is imported to find that out.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -109,7 +112,18 @@ def wrong_names(named: Iterable[Any]) -> Iterator[str]:
 def load(target: str) -> Any:
     """The class or function that a checked config names: one import and one attribute of that module."""
     module, _, name = target.rpartition(".")
-    return getattr(import_module(module), name)
+    return getattr(import_named(module), name)
+
+
+def import_named(module: str) -> ModuleType:
+    """Import a module that the user has named, with what it imports beside it, from the current folder too.
+
+    The installed command does not look there by itself, and looks there last: no file stands for an installed module.
+    """
+    here = os.getcwd()
+    if _lies_here(module.partition(".")[0]) and not {"", here} & {*sys.path}:
+        sys.path.append(here)
+    return import_module(module)
 
 
 def foreign_references(config: DictConfig) -> Iterator[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from math import inf
 
 from omegaconf import OmegaConf
 
-from lt_bench.config.conf import values_of
+from lt_bench.config.conf import names_in, values_of
+from lt_bench.config.own_files import cached
 
 VARIANT = "+"  # a method with a component stands right after the method: SimCLR, SimCLR+GH
 
@@ -24,18 +23,16 @@ def order_of(group: str, title: str, recorded: int | None) -> float:
     return next((float(place) for place in places if place is not None), inf)
 
 
-@cache
+@cached
 def _orders(group: str) -> dict[str, int]:
     """Title -> order of every choice of a group that has both."""
     found: dict[str, int] = {}
-    for file in (files("lt_bench.conf") / group).iterdir():
-        if file.name.endswith(".yaml"):
-            tree = OmegaConf.create(values_of(f"{group}/{file.name.removesuffix('.yaml')}"))
-            prefix = f"{group}." if group in tree else ""  # a method's file also sets how it is trained
-            title, order = (
-                OmegaConf.select(tree, f"{prefix}{key}", throw_on_resolution_failure=False)
-                for key in ("title", "order")
-            )
-            if title is not None and order is not None:
-                found[title] = order
+    for name in names_in(group):
+        tree = OmegaConf.create(values_of(f"{group}/{name}"))
+        prefix = f"{group}." if group in tree else ""  # a method's file also sets how it is trained
+        title, order = (
+            OmegaConf.select(tree, f"{prefix}{key}", throw_on_resolution_failure=False) for key in ("title", "order")
+        )
+        if title is not None and order is not None:
+            found[title] = order
     return found

@@ -42,6 +42,8 @@ def test_every_command_is_listed_in_the_help(name):
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "run"])
 def test_usage_and_examples_name_the_command_as_it_was_called(name, called, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [called])
+    if name == "new" and "." in CALLED[called]:
+        pytest.skip("it is no module that can be called alone")
     assert status_of([name, "--help"]) == 0
     said, own = capsys.readouterr().out, CALLED[called].replace("report", name)
     assert said.startswith(f"usage: {own} ")

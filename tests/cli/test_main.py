@@ -189,6 +189,7 @@ def test_the_installed_command_is_the_module():
         ("lt-bench run dat", {"data_dir=", "dataset.", "dataset="}),
         ("lt-bench launch plan method=ce stage_two=ldam", {"stage_two=ldam_drw"}),
         ("lt-bench report --o", set()),
+        ("lt-bench ne", {"new"}),
         ("lt-bench dataset=", {f"dataset={choice}" for choice in groups()["dataset"]}),
         ("lt-bench method=ce stage_two=ldam", {"stage_two=ldam_drw"}),
         ("lt-bench -m method=sup", {"method=supcon"}),

@@ -9,8 +9,9 @@ import pytest
 from helpers.configs import refusal, settled
 
 from lt_bench.config.compose import about, choices, compose, groups, parse
+from lt_bench.config.conf import names_in
 from lt_bench.config.layers import layers
-from lt_bench.config.recipes import names_in, short_for, taken_from
+from lt_bench.config.recipes import short_for, taken_from
 from lt_bench.errors import UsageError
 from lt_bench.record.identity import identity_values, run_id
 
@@ -128,8 +129,7 @@ def test_a_line_of_the_table_that_means_nothing_is_refused(line, said, tmp_path,
     conf = Path(shutil.copytree(Path(__file__).parents[2] / "conf", tmp_path / "conf"))
     with (conf / "recipes.yaml").open("a") as table:
         table.write(f"{line}\n")
-    for module in ("recipes", "conf"):
-        monkeypatch.setattr(f"lt_bench.config.{module}.files", lambda package: conf)
+    monkeypatch.setattr("lt_bench.config.conf.files", lambda package: conf)
     monkeypatch.setattr("lt_bench.config.recipes.names_in", names_in.__wrapped__)
     with pytest.raises(UsageError, match=re.escape(said)):
         taken_from.__wrapped__()
