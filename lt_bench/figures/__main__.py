@@ -44,8 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the figures; returns the exit status: 0 done, 1 none was possible (wrong usage exits with 2)."""
-    arguments = _parser().parse_args(argv)
-    return exit_status(lambda: _make(arguments))
+    return exit_status(lambda: _make(_parser().parse_args(argv)))
 
 
 def _make(arguments: argparse.Namespace) -> int:

@@ -11,9 +11,9 @@ import pandas as pd
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import METRICS
 from lt_bench.record.conditions import GROUPS, file_name, slug, word
+from lt_bench.record.models import models
 from lt_bench.record.order import order_of
-from lt_bench.record.record import RunRecord
-from lt_bench.report.sections import of_same_seeds
+from lt_bench.record.record import SHOT_SEED, RunRecord
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 
@@ -23,7 +23,6 @@ APART = (
     *("selection", "group_rule"),
 )
 MOST_UNSEEN = 6  # settings that a caption names
-SHOT_SEED = "stage_two.shot_seed"
 TITLES = {"method": "method_name", "stage_two": "stage_two_name"}
 
 
@@ -44,7 +43,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     cells, values = [], []
     for names, across in groups.items():
         points = {
-            head: pd.Series([_mean(draws, metric) for draws in _models(across.get(head, []))], dtype=float) * factor
+            head: pd.Series([_mean(draws, metric) for draws in models(across.get(head, []), lambda run: run)], dtype=float) * factor
             for head, _ in heads
         }
         shown = {head: cell(found.mean(skipna=False), found.std(ddof=1), form) for head, found in points.items()}
@@ -109,17 +108,6 @@ def _require_one_setting(
                     f"{' / '.join(names)} with {cols}={head} has runs of several settings, which differ in "
                     f"{', '.join(differing)}: add one of these to --rows, or name a value with --where"
                 )
-
-
-def _models(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:
-    """The runs of one setting by model: few-shot probes of one count once. UsageError for runs that are the same."""
-    drawn: dict[tuple[int, int], dict[Any, RunRecord]] = {}
-    for run in runs:
-        draws = drawn.setdefault((run.split_seed, run.seed), {})
-        twin = draws.setdefault(run.settings.get(SHOT_SEED, 0), run)
-        if twin is not run:
-            raise of_same_seeds(run.setting_id, [twin.run_id, run.run_id])
-    return [[*draws.values()] for draws in drawn.values()]
 
 
 def _mean(draws: Sequence[RunRecord], metric: str) -> float:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.conditions import conditions, distinguish, file_name, shortened, slug
+from lt_bench.record.models import of_same_seeds
 from lt_bench.report.escape import folded
 from lt_bench.report.labels import labels, raw
 
@@ -96,12 +96,6 @@ def _named_apart(parts: list[Section]) -> list[Section]:
 
 def _hash(section: Section) -> str:
     return hashlib.sha256(json.dumps([section.fields[key] for key in KEY]).encode()).hexdigest()[:8]
-
-
-def of_same_seeds(setting: str, runs: Iterable[str]) -> UsageError:
-    """The error for runs of one setting that are the same but for their data, code or machine."""
-    said = f"setting {setting} has several runs with the same seeds: {', '.join(runs)}"
-    return UsageError(f"{said}; leave all but one out of --runs")
 
 
 def _rows(part: pd.DataFrame) -> list[Row]:

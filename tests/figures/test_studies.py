@@ -73,7 +73,11 @@ def test_records_of_a_file_have_no_folder(tmp_path):
 
 
 def test_draws_on_one_model_count_as_one_run_with_their_mean():
-    runs = [sample(run_id=f"r{n}", seed=n // 2, metrics=metrics(top1=value)) for n, value in enumerate((0.2, 0.4, 0.9))]
+    drawn = [{"stage_two.shot_seed": draw} for draw in (0, 1, 0)]
+    runs = [
+        sample(run_id=f"r{n}", seed=n // 2, metrics=metrics(top1=value), settings=drawn[n])
+        for n, value in enumerate((0.2, 0.4, 0.9))
+    ]
     row = Row("x", tuple(Run(record, None) for record in runs))
     assert row.per_model("top1") == pytest.approx([0.3, 0.9]) and len(row.models) == 2
     assert told([row]) == "mean ± standard deviation over 2 runs" and told([Row("y", row.runs[:2])]) == "one run each"
