@@ -103,10 +103,10 @@ def _require_one_setting(
     for names, across in groups.items():
         for head, runs in across.items():
             if len({run.setting_id for run in runs}) > 1:
-                differing = _differing(runs) or ["setting_id"]
+                keys = differing(runs) or ["setting_id"]
                 raise UsageError(
                     f"{' / '.join(names)} with {cols}={head} has runs of several settings, which differ in "
-                    f"{', '.join(differing)}: add one of these to --rows, or name a value with --where"
+                    f"{', '.join(keys)}: add one of these to --rows, or name a value with --where"
                 )
 
 
@@ -115,7 +115,7 @@ def _mean(draws: Sequence[RunRecord], metric: str) -> float:
     return float(pd.Series([one.metrics.get(metric) for one in draws], dtype=float).mean(skipna=False))
 
 
-def _differing(runs: Iterable[RunRecord]) -> list[str]:
+def differing(runs: Iterable[RunRecord]) -> list[str]:
     """The settings in which runs differ."""
     every = [run.settings for run in runs]
     return sorted(key for key in {*chain(*every)} - {SHOT_SEED} if len({word(one.get(key)) for one in every}) > 1)
@@ -123,7 +123,7 @@ def _differing(runs: Iterable[RunRecord]) -> list[str]:
 
 def _unseen(rows: Iterable[Iterable[RunRecord]], axes: Sequence[str]) -> list[str]:
     """A line on the settings in which cells of a row differ although no axis shows them; none where there are none."""
-    found = sorted({key for runs in rows for key in _differing(runs) if not {key, key.partition(".")[0]} & {*axes}})
+    found = sorted({key for runs in rows for key in differing(runs) if not {key, key.partition(".")[0]} & {*axes}})
     more = [f"{len(found) - MOST_UNSEEN} more"] * (len(found) > MOST_UNSEEN)
     said = ", ".join([*found[:MOST_UNSEEN], *more])
     return [f"Cells of a row differ in {said} as well, which no axis shows."] if found else []

@@ -72,7 +72,7 @@ def sections(runs: pd.DataFrame) -> list[Section]:
             parts = [fields[key] for key in ("dataset", "imbalance", *several)]
             parts += ["probe"] if fields["probe"] else []
             parts += [fields[key] for key, usual in USUAL.items() if fields[key] != usual]
-            result.append(Section(slug("_".join(parts)), fields, _rows(part), []))
+            result.append(Section(slug("_".join(parts)), fields, rows_of(part), []))
     return _named_apart(result)
 
 
@@ -98,7 +98,8 @@ def _hash(section: Section) -> str:
     return hashlib.sha256(json.dumps([section.fields[key] for key in KEY]).encode()).hexdigest()[:8]
 
 
-def _rows(part: pd.DataFrame) -> list[Row]:
+def rows_of(part: pd.DataFrame) -> list[Row]:
+    """The rows of a frame of runs, in the order of tables; UsageError for two runs of one setting and equal seeds."""
     groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
     for fields, runs in groups:
         if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
