@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
+from argparse import _ActionsContainer
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.tables import Table
 
 
-def add_format(parser: ArgumentParser) -> None:
+def add_format(parser: _ActionsContainer) -> None:
     """The flag that names the formats of files."""
     parser.add_argument(
         "--format",
