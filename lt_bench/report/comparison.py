@@ -26,8 +26,8 @@ METHOD = (
     "They are of one group each, and not widened because several are looked at."
 )
 PAIRS = (
-    "Pairs of runs: points of accuracy that A is above B, test images that A alone and B alone has right, and the exact "
-    "p-value of McNemar's test for them."
+    "Pairs of runs: points of accuracy that A is above B, test images that A alone and B alone has right, and the "
+    "exact p-value of McNemar's test for them."
 )
 
 
@@ -77,8 +77,8 @@ def _no_pair(one: Side, other: Side) -> str:
     ours, theirs = (", ".join(f"{split}/{seed}" for split, seed in _seeds(side)) for side in (one, other))
     split, seed = _seeds(other)[0]
     return (
-        f"no two runs have equal seeds, and others cannot be paired: A has split seed/seed {ours}, B has {theirs}; train "
-        f"A with split_seed={split} seed={seed} as well"
+        f"no two runs have equal seeds, and others cannot be paired: A has split seed/seed {ours}, B has {theirs}; "
+        f"train A with split_seed={split} seed={seed} as well"
     )
 
 
@@ -201,12 +201,10 @@ def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return [f"A and B differ in {', '.join(told)} as well."] if told else []
 
 
-def _pairs(
-    one: Side, other: Side, points: pd.DataFrame, images: dict[tuple[int, int], Images | None]
-) -> Table:
+def _pairs(one: Side, other: Side, points: pd.DataFrame, images: dict[tuple[int, int], Images | None]) -> Table:
     """A line for each pair of runs, with what its test images say."""
     cells, values = [], []
-    for (split, seed), gap in points["top1"].items():
+    for (split, seed), gap in zip(images, points["top1"], strict=True):
         found = images[split, seed]
         ids = [_run_ids(side, (split, seed)) for side in (one, other)]
         # draws of the shots are shares of an image, which are no counts
@@ -234,7 +232,8 @@ def _sentence(found: _Found, one: Side, other: Side) -> str:
         ruled = one.row.fields["group_rule"] != other.row.fields["group_rule"] and found.name in GROUPED
         why = "the two group their classes by different rules" if ruled else "a run does not have it"
         return f"{what.capitalize()} is not compared: {why}."
-    amount = f"{abs(difference):.1f} points of {what}" if metric.unit == FRACTION else f"{abs(difference):.3f} of {what}"
+    unit = "points" if metric.unit == FRACTION else metric.unit
+    amount = f"{abs(difference):{shown_unit(found.name)[1]}} {unit} of {what}"
     said = f"{ours} is {'above' if difference > 0 else 'below'} {theirs} by {amount}"
     said = said if difference else f"{ours} and {theirs} are equal in {what}"
     return f"{said}; {'; '.join([_of_pairs(found), *_of_images(found)])}."

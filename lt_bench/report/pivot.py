@@ -43,7 +43,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     cells, values = [], []
     for names, across in groups.items():
         points = {
-            head: pd.Series([_mean(draws, metric) for draws in models(across.get(head, []), lambda run: run)], dtype=float) * factor
+            head: pd.Series([_mean(draws, metric) for draws in _models(across, head)], dtype=float) * factor
             for head, _ in heads
         }
         shown = {head: cell(found.mean(skipna=False), found.std(ddof=1), form) for head, found in points.items()}
@@ -108,6 +108,10 @@ def _require_one_setting(
                     f"{' / '.join(names)} with {cols}={head} has runs of several settings, which differ in "
                     f"{', '.join(keys)}: add one of these to --rows, or name a value with --where"
                 )
+
+
+def _models(across: dict[Any, list[RunRecord]], head: Any) -> list[list[RunRecord]]:
+    return models(across.get(head, []), lambda run: run)
 
 
 def _mean(draws: Sequence[RunRecord], metric: str) -> float:

@@ -66,7 +66,8 @@ def _fair(section: Section, name: str) -> dict[str, Row]:
 
 def _explain(found: Ranking, column: str) -> str:
     n, k = found.ranks.shape
-    what = f"Mean ranks of {k} methods by {column} over {n} tables ({', '.join(found.blocks)}): 1 is the best, ties share"
+    where = f"over {n} tables ({', '.join(found.blocks)})"
+    what = f"Mean ranks of {k} methods by {column} {where}: 1 is the best, ties share"
     friedman = f"Friedman's test: chi-squared {found.statistic:.2f} with {k - 1} degrees of freedom, p = {found.p:.3f}"
     if found.p >= LEVEL:
         told = "which does not tell the methods apart, so that their order says nothing"

@@ -112,6 +112,6 @@ def _require_same_data(sides: Sequence[Side]) -> None:
         if json.dumps(values[0]) != json.dumps(values[1]):
             first, second = ("default" if value is None else word(value) for value in values)
             raise UsageError(
-                f"A has {key} {first}, B has {second}: runs on other data are no pairs; choose runs that share it, such "
-                f"as with {key}={first} on both sides"
+                f"A has {key} {first}, B has {second}: runs on other data are no pairs; choose runs that share it, "
+                f"such as with {key}={first} on both sides"
             )
