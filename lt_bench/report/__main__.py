@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -13,45 +13,22 @@ from lt_bench.command import DONE, FAILED, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
-from lt_bench.record.collect import read_records
 from lt_bench.record.record import RunRecord
-from lt_bench.report import evaluate
+from lt_bench.report import compare, evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
 from lt_bench.report.cost import cost_table
-from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
+from lt_bench.report.illustrate import illustrated
+from lt_bench.report.output import write
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
+from lt_bench.report.ranks import ranks_table
+from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
 from lt_bench.report.selection import selected
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
-
-ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
-
-
-def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
-    unchecked: list[str] = []
-    try:
-        found = read_records(paths, metrics, anew=anew, unchecked=unchecked)
-    except FileNotFoundError as error:
-        raise UsageError(f"{error}; {ADVICE}") from None
-    if unchecked:
-        which = f"{unchecked[0]}{f' and {len(unchecked) - 1:,} more' * (len(unchecked) > 1)}"
-        print(printable(f"not compared with predictions, which are not there: {which}"), file=sys.stderr)
-    return found
-
-
-def _runs(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
-    """The records that belong in tables; UsageError with what to type if there are none."""
-    wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
-    if not runs:
-        raise UsageError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
-    if not wanted:
-        other = runs[0].evaluated_on
-        raise UsageError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
-    return wanted
 
 
 def _export(runs: list[RunRecord], path: Path) -> None:
@@ -70,13 +47,13 @@ def _beside(runs: Path) -> Path:
     return folder / ("own_tables" if (folder / "records").is_dir() else "tables")
 
 
-def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Namespace) -> list[Table]:
+def _tables(records: list[RunRecord], more: list[str], ranked: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline, or an axis is missing."""
     if arguments.rows or arguments.cols:
         if not (arguments.rows and arguments.cols):
             parser().error("--rows and --cols belong together, such as --rows method --cols imbalance --metric few")
-        if arguments.cost or arguments.baseline:
-            parser().error("--cost and --baseline are of the usual tables: leave them out, or --rows and --cols")
+        if arguments.cost or arguments.baseline or ranked:
+            parser().error("--cost, --baseline and --ranks are of the usual tables: leave out them, or --rows")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
     parts = sections(frame(records))
@@ -86,23 +63,7 @@ def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Names
         if not is_row(baseline, parts):
             parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(all_labels(parts))}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
-    return named_apart(tables)
-
-
-def _write(tables: list[Table], folder: Path, formats: Sequence[str]) -> None:
-    """Write the tables and print them, also where the folder takes none: UsageError with what to type instead."""
-    refused: OSError | None = None
-    for table in tables:
-        try:
-            for suffix, content in map(FORMATS.__getitem__, formats):
-                write_atomic(folder / f"{table.name}.{suffix}", content(table))
-        except OSError as error:
-            refused = error
-        print(as_text(table))
-    if refused:
-        raise UsageError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
-    word = "table is" if len(tables) == 1 else "tables are"
-    print(f"lt_bench: {len(tables)} {word} in {folder}", file=sys.stderr)
+    return named_apart([*tables, *(ranks_table(parts, name) for name in ranked)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,10 +72,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] == [evaluate.COMMAND]:
-        return _done(lambda: evaluate.main(words[1:]))
+    command = {one.COMMAND: one.main for one in (compare, evaluate)}.get(words[0] if words else "")
+    if command is not None:
+        return _done(lambda: command(words[1:]))
     arguments = parser().parse_args(words)
-    return _done(lambda: _make(arguments, metric_names(arguments.metric, parser())))
+    more, ranked = (metric_names(names, parser()) for names in (arguments.metric, _ranked(arguments)))
+    return _done(lambda: _make(arguments, more, ranked))
+
+
+def _ranked(arguments: argparse.Namespace) -> list[str]:
+    """The metrics of the tables of ranks: none without --ranks, accuracy where it names none."""
+    return [] if arguments.ranks is None else arguments.ranks or ["top1"]
 
 
 def _done(work: Callable[[], int]) -> int:
@@ -126,17 +94,22 @@ def _done(work: Callable[[], int]) -> int:
         return FAILED
 
 
-def _make(arguments: argparse.Namespace, more: list[str]) -> int:
+def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
-    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
-    records = _read(arguments.runs, asked, arguments.verify)
-    chosen = selected([record for record in records if record.kind == "run"], arguments.where)
-    if arguments.export and chosen:
-        _export(chosen, arguments.export)
-    tables = _tables(_runs(chosen, arguments), more, arguments)
-    _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
+    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
+    found = read(arguments.runs, asked, arguments.verify)
+    chosen = {record.run_id for record in selected([one.record for one in found], arguments.where)}
+    kept = [one for one in found if one.record.run_id in chosen]
+    if arguments.export and kept:
+        _export([one.record for one in kept], arguments.export)
+    shown = on_split(kept, arguments.evaluated_on, arguments.runs)
+    tables = _tables([one.record for one in shown], more, ranked, arguments)
+    out = arguments.out or _beside(arguments.runs[0])
+    if arguments.figures is not None:
+        tables = illustrated(tables, shown, arguments.figures, out)
+    write(tables, out, arguments.format)
     for page in arguments.pages:
-        update(page, {table.name: table.markdown() for table in tables})
+        update(page, {table.name: table.markdown(out, page.parent) for table in tables})
     return DONE
 
 

@@ -69,7 +69,7 @@ class _Found(NamedTuple):
     student: dict[str, float]
     pairs: tuple[float, float]
     images: tuple[float, float]
-    count: int
+    total: int
     units: int
 
 
@@ -169,7 +169,7 @@ def _values(found: _Found, sides: Sequence[float]) -> dict[str, Any]:
         "b": sides[1],
         **found.student,
         **{f"{kind}_{end}": value for kind, pair in ends for end, value in zip(("low", "high"), pair, strict=True)},
-        "pairs": found.count,
+        "pairs": found.total,
         "n": found.units,
     }
 
@@ -240,7 +240,7 @@ def _sentence(found: _Found, one: Side, other: Side) -> str:
 
 
 def _of_pairs(found: _Found) -> str:
-    splits = found.units < found.count
+    splits = found.units < found.total
     many = f"{found.units} {'splits' if splits else 'paired seeds'}"
     if found.units < 2:
         return "one pair of runs says nothing of other seeds"

@@ -15,12 +15,15 @@ FIELDS = (
     *("seed", "split_seed", "selection", "group_rule", "run_id", "setting_id"),
 )
 
+DEFAULT = "default"
+
 
 def selected(records: Sequence[RunRecord], words: Sequence[str], flag: str = "--where") -> list[RunRecord]:
     """The records for which every ``key=value`` holds; of values with commas between them, one must.
 
     A key is one of ``FIELDS`` or a setting as a config has it; ``imbalance`` is native, or a factor as 100 or if100.
-    A value that is text is compared as it is spelled, any other by what it means: 0.10 and 1e-1 are one number. Raises
+    A value that is text is compared as it is spelled, any other by what it means: 0.10 and 1e-1 are one number; the word
+    default stands for a setting that a record does not have because it is at its default. Raises
     UsageError, which names the ``flag`` that gave the words, for words that are none, a key that no record has and
     values that leave no record, with those that there are.
     """
@@ -33,7 +36,12 @@ def selected(records: Sequence[RunRecord], words: Sequence[str], flag: str = "--
             raise UsageError(f"{flag} {text}: no run has {key}; keys are {', '.join(FIELDS)} and settings of a config")
         wanted = {values, *values.split(",")}
         meant = [_meant(one.removeprefix("if") if key == "imbalance" else one) for one in wanted]
-        kept = [record for record in records if wanted & _spelt(key, record) or _means(key, record, meant)]
+        lacking = DEFAULT in wanted and key not in FIELDS
+        kept = [
+            record
+            for record in records
+            if wanted & _spelt(key, record) or _means(key, record, meant) or (lacking and key not in record.settings)
+        ]
         if records and not kept:
             raise UsageError(f"{flag} {text}: no run; {key} is one of {', '.join(sorted(known))}")
         records = kept

@@ -12,13 +12,12 @@ import numpy as np
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.record.collect import Found
-from lt_bench.record.conditions import word
-from lt_bench.record.record import PREDICTIONS
+from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.report.frame import frame
 from lt_bench.report.pivot import APART, differing
 from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import Row, rows_of
-from lt_bench.report.selection import selected, value_of
+from lt_bench.report.selection import DEFAULT, selected, value_of
 
 # what two sides must share, because they are compared on the same images after training on the same ones
 SAME_DATA = ("dataset", "imbalance", "imbalance_profile")
@@ -93,7 +92,7 @@ def _side(text: str, found: Sequence[Found]) -> Side:
     if not records:
         raise UsageError(f"compare {text}: there is no finished run")
     for key in (*APART, *differing(records), "setting_id"):
-        values = sorted({word(value_of(key, record)) for record in records})
+        values = sorted({_typed(key, record) for record in records})
         if len(values) > 1:
             more = " ".join([*([text] if "=" in text else []), f"{key}={values[0]}"])
             raise UsageError(
@@ -104,13 +103,20 @@ def _side(text: str, found: Sequence[Found]) -> Side:
     return Side(text, row, {one.record.run_id: one for one in found})
 
 
+def _typed(key: str, record: RunRecord) -> str:
+    """A record's value as it is typed, in one word."""
+    value = value_of(key, record)
+    if value is None and key not in record.settings:
+        return DEFAULT
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def _require_same_data(sides: Sequence[Side]) -> None:
     one, other = (side.first().record for side in sides)
     keys = {key for record in (one, other) for key in record.settings if key.partition(".")[0] in DATA}
     for key in [*SAME_DATA, *sorted(keys)]:
-        values = [value_of(key, record) for record in (one, other)]
-        if json.dumps(values[0]) != json.dumps(values[1]):
-            first, second = ("default" if value is None else word(value) for value in values)
+        first, second = (_typed(key, record) for record in (one, other))
+        if first != second:
             raise UsageError(
                 f"A has {key} {first}, B has {second}: runs on other data are no pairs; choose runs that share it, "
                 f"such as with {key}={first} on both sides"
