@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lt_bench.command import DONE, printable
 from lt_bench.report.arguments import add_runs
 from lt_bench.report.asked import metric_names
 from lt_bench.report.comparison import ACCURACIES, compare
+from lt_bench.report.formats import WIDTH
 from lt_bench.report.output import add_format, write
 from lt_bench.report.sides import read_sides
 
@@ -48,5 +50,6 @@ def main(argv: Sequence[str]) -> int:
     one, other = read_sides(sides, arguments.runs, arguments.evaluated_on, {*ACCURACIES, *more}, arguments.verify)
     tables, sentences = compare(one, other, more)
     write(tables, arguments.out, arguments.format)
-    print("\n".join(map(printable, sentences)))
+    for sentence in sentences:
+        print(textwrap.fill(printable(sentence), WIDTH))
     return DONE

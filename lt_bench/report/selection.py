@@ -22,9 +22,8 @@ def selected(records: Sequence[RunRecord], words: Sequence[str], flag: str = "--
     """The records for which every ``key=value`` holds; of values with commas between them, one must.
 
     A key is one of ``FIELDS`` or a setting as a config has it; ``imbalance`` is native, or a factor as 100 or if100.
-    A value that is text is compared as it is spelled, any other by what it means: 0.10 and 1e-1 are one number; the word
-    default stands for a setting that a record does not have because it is at its default. Raises
-    UsageError, which names the ``flag`` that gave the words, for words that are none, a key that no record has and
+    A value that is text is compared as it is spelled, any other by what it means: 0.10 and 1e-1 are one number; default
+    stands for a setting that a record does not have, because it is at its default. Raises UsageError, which names the ``flag`` that gave the words, for words that are none, a key that no record has and
     values that leave no record, with those that there are.
     """
     for text in words:

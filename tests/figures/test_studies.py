@@ -83,6 +83,12 @@ def test_draws_on_one_model_count_as_one_run_with_their_mean():
     assert told([row]) == "mean ± standard deviation over 2 runs" and told([Row("y", row.runs[:2])]) == "one run each"
 
 
+def test_runs_of_equal_seeds_are_refused_where_tables_refuse_them(tmp_path):
+    with pytest.raises(ValueError, match="setting sbcl_cb has several runs with the same seeds: one, two; leave"):
+        written(tmp_path, [sample(run_id="one"), sample(run_id="two")])
+    assert read_studies([tmp_path], ["PaCo"]) == []
+
+
 def test_mean_and_spread_leave_out_what_is_not_known():
     mean, spread = mean_and_spread(np.array([[0.2, np.nan, np.nan], [0.4, 0.5, np.nan]]))
     np.testing.assert_allclose(mean, [0.3, 0.5, np.nan])
