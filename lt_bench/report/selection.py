@@ -23,8 +23,9 @@ def selected(records: Sequence[RunRecord], words: Sequence[str], flag: str = "--
 
     A key is one of ``FIELDS`` or a setting as a config has it; ``imbalance`` is native, or a factor as 100 or if100.
     A value that is text is compared as it is spelled, any other by what it means: 0.10 and 1e-1 are one number; default
-    stands for a setting that a record does not have, because it is at its default. Raises UsageError, which names the ``flag`` that gave the words, for words that are none, a key that no record has and
-    values that leave no record, with those that there are.
+    stands for a setting that a record does not have, because it is at its default. Raises UsageError, which names the
+    ``flag`` that gave the words, for words that are none, a key that no record has and values that leave no record,
+    with those that there are.
     """
     for text in words:
         key, sign, values = text.partition("=")
