@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from lt_bench.command import DONE, printable
+from lt_bench.command import DONE, as_called, printable
 from lt_bench.report.arguments import add_runs
 from lt_bench.report.asked import metric_names
 from lt_bench.report.comparison import ACCURACIES, compare
@@ -28,9 +28,9 @@ exit status: 0 done, 1 runs that cannot be paired, 2 wrong usage
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     made = argparse.ArgumentParser(
-        prog=f"python -m lt_bench.report {COMMAND}",
+        prog=as_called(f"python -m lt_bench.report {COMMAND}"),
         description="Compare two settings over pairs of runs with equal seed and split seed.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for side in "AB":
