@@ -118,7 +118,7 @@ def read_studies(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Study]
 
 def studies_of(found: Iterable[Found], only: Sequence[str] = ()) -> list[Study]:
     """As ``read_studies``, of runs that are read already; UsageError where a row has two runs with all seeds alike."""
-    runs = [Run(one.record, _folder(one)) for one in found if one.record.kind == "run"]
+    runs = [run_of(one) for one in found if one.record.kind == "run"]
     parts: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         parts.setdefault(_key(run.record), []).append(run)
@@ -136,6 +136,11 @@ def studies_of(found: Iterable[Found], only: Sequence[str] = ()) -> list[Study]:
 def _folder(found: Found) -> Path | None:
     source = Path(found.source)
     return found.folder or (source.parent if source.name == "record.json" else None)
+
+
+def run_of(found: Found) -> Run:
+    """A run from where its record was found."""
+    return Run(found.record, _folder(found))
 
 
 def _key(record: RunRecord) -> tuple[Any, ...]:

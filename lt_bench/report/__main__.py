@@ -21,14 +21,17 @@ from lt_bench.report.cost import cost_table
 from lt_bench.report.frame import frame
 from lt_bench.report.illustrate import illustrated
 from lt_bench.report.output import write
+from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
 from lt_bench.report.ranks import ranks_table
 from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
-from lt_bench.report.selection import selected
+from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
+
+COMMANDS = {one.COMMAND: one.main for one in (compare, evaluate, page)}
 
 
 def _export(runs: list[RunRecord], path: Path) -> None:
@@ -72,9 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    command = {one.COMMAND: one.main for one in (compare, evaluate)}.get(words[0] if words else "")
-    if command is not None:
-        return _done(lambda: command(words[1:]))
+    if words and words[0] in COMMANDS:
+        return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
     more, ranked = (metric_names(names, parser()) for names in (arguments.metric, _ranked(arguments)))
     return _done(lambda: _make(arguments, more, ranked))
@@ -97,19 +99,17 @@ def _done(work: Callable[[], int]) -> int:
 def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
-    found = read(arguments.runs, asked, arguments.verify)
-    chosen = {record.run_id for record in selected([one.record for one in found], arguments.where)}
-    kept = [one for one in found if one.record.run_id in chosen]
-    if arguments.export and kept:
-        _export([one.record for one in kept], arguments.export)
-    shown = on_split(kept, arguments.evaluated_on, arguments.runs)
-    tables = _tables([one.record for one in shown], more, ranked, arguments)
+    found = chosen(read(arguments.runs, asked, arguments.verify), arguments.where)
+    if arguments.export and found:
+        _export([one.record for one in found], arguments.export)
+    runs = on_split(found, arguments.evaluated_on, arguments.runs)
+    tables = _tables([one.record for one in runs], more, ranked, arguments)
     out = arguments.out or _beside(arguments.runs[0])
     if arguments.figures is not None:
-        tables = illustrated(tables, shown, arguments.figures, out)
+        tables = illustrated(tables, runs, arguments.figures, out)
     write(tables, out, arguments.format)
-    for page in arguments.pages:
-        update(page, {table.name: table.markdown(out, page.parent) for table in tables})
+    for path in arguments.pages:
+        update(path, {table.name: table.markdown(out, path.parent) for table in tables})
     return DONE
 
 

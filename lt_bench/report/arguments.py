@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
   python -m lt_bench.report compare 'method=bcl' 'method=ce'   two settings over pairs of runs with equal seeds
   python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
+  python -m lt_bench.report page                               one HTML page of everything: sort, filter, compare
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 """
@@ -31,9 +32,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_runs(made).add_argument(
-        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1"
-    )
+    add_where(add_runs(made))
     _tables(made)
     _places(made)
     return made
@@ -47,6 +46,13 @@ def add_runs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
     add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
     return group
+
+
+def add_where(group: argparse._ArgumentGroup) -> None:
+    """The flag that chooses among the runs."""
+    group.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1"
+    )
 
 
 def _tables(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lt_bench.errors import UsageError
 from lt_bench.files import parse_json
+from lt_bench.record.collect import Found
 from lt_bench.record.record import RunRecord
 
 FIELDS = (
@@ -46,6 +47,12 @@ def selected(records: Sequence[RunRecord], words: Sequence[str], flag: str = "--
             raise UsageError(f"{flag} {text}: no run; {key} is one of {', '.join(sorted(known))}")
         records = kept
     return list(records)
+
+
+def chosen(found: Sequence[Found], words: Sequence[str], flag: str = "--where") -> list[Found]:
+    """As ``selected``, of records with the places that they were found in."""
+    names = {record.run_id for record in selected([one.record for one in found], words, flag)}
+    return [one for one in found if one.record.run_id in names]
 
 
 def value_of(key: str, record: RunRecord) -> Any:

@@ -17,7 +17,7 @@ from lt_bench.report.frame import frame
 from lt_bench.report.pivot import APART, differing
 from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import Row, rows_of
-from lt_bench.report.selection import DEFAULT, selected, value_of
+from lt_bench.report.selection import DEFAULT, chosen, value_of
 
 # what two sides must share, because they are compared on the same images after training on the same ones
 SAME_DATA = ("dataset", "imbalance", "imbalance_profile")
@@ -77,8 +77,7 @@ def _is_path(text: str) -> bool:
 
 def _named(text: str, found: Sequence[Found]) -> list[Found]:
     if "=" in text:
-        kept = {record.run_id for record in selected([one.record for one in found], text.split(), "compare")}
-        return [one for one in found if one.record.run_id in kept]
+        return chosen(found, text.split(), "compare")
     named = [one for one in found if one.record.run_id.startswith(text)] if text else []
     exact = [one for one in named if one.record.run_id == text] or named
     if len(exact) == 1:
