@@ -30,15 +30,22 @@ def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
     """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it.
 
     All that is printed meanwhile suits the terminal (see ``terminal``); FAILED where standard output could not be
-    written. An error that has no owner (see ``errors``) is raised again, so that Python shows its traceback and exits
-    with 1. Messages begin with the ``name`` of the command.
+    written, help included. An error that has no owner (see ``errors``) is raised again, so that Python shows its
+    traceback and exits with 1, and so is the SystemExit of a parser of arguments. Messages begin with the ``name`` of
+    the command.
     """
     interrupt_on_signals()
+    left: SystemExit | None = None
     with terminal() as lost:
-        status = _status(work, name)
+        try:
+            status = _status(work, name)
+        except SystemExit as stop:  # argparse ends so after its help, whose lost output it does not tell
+            left, status = stop, DONE
     for error in lost:
         with suppress(OSError):
             print(f"{name}: standard output cannot be written ({error.strerror}): a part is lost", file=sys.stderr)
+    if left is not None and (left.code or not lost):
+        raise left
     return FAILED if lost and status == DONE else status
 
 

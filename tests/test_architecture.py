@@ -163,6 +163,7 @@ MENDED = {
     "lt_bench.engine.checkpoint": "the archive of a checkpoint, for which zipfile and PyTorch raise anything",
     "lt_bench.engine.loop": "the state in a checkpoint",
     "lt_bench.report.evaluate": "stored predictions and the record beside them",
+    "lt_bench.report.sides": "stored predictions",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
 OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}

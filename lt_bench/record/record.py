@@ -18,12 +18,13 @@ SAME_IMAGES = "same_images"  # in the environment of a record, where images are 
 RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
 CHOSEN = "chosen"  # among a record's epochs
 PROBES = ("linear_probe", "few_shot_probe")
+SHOT_SEED = "stage_two.shot_seed"  # the setting that few-shot probes of one model differ in
 log = logging.getLogger(__name__)
 
 
 # What is read of the parts of a record that may hold anything else as well: where it is there, it is of this kind.
 _PARTS: dict[str, Any] = {
-    "settings": {"stage_two.shot_seed": int, **{f"{stage.training}.epochs": int for stage in StageName}},
+    "settings": {SHOT_SEED: int, **{f"{stage.training}.epochs": int for stage in StageName}},
     "epochs": {
         **{stage.training: {"epochs": int, "recipe_epochs": int} for stage in StageName},
         CHOSEN: {stage.training: {"epoch": int, "score": float, "on": str} for stage in StageName},

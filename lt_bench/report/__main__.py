@@ -14,22 +14,24 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
 from lt_bench.record.record import RunRecord
-from lt_bench.report import evaluate
+from lt_bench.report import compare, evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
 from lt_bench.report.cost import cost_table
-from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
+from lt_bench.report.illustrate import illustrated
+from lt_bench.report.output import write
 from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
+from lt_bench.report.ranks import ranks_table
 from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
 from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
-COMMANDS = {evaluate.COMMAND: evaluate.main, page.COMMAND: page.main}
+COMMANDS = {one.COMMAND: one.main for one in (compare, evaluate, page)}
 
 
 def _export(runs: list[RunRecord], path: Path) -> None:
@@ -48,13 +50,13 @@ def _beside(runs: Path) -> Path:
     return folder / ("own_tables" if (folder / "records").is_dir() else "tables")
 
 
-def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Namespace) -> list[Table]:
+def _tables(records: list[RunRecord], more: list[str], ranked: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline, or an axis is missing."""
     if arguments.rows or arguments.cols:
         if not (arguments.rows and arguments.cols):
             parser().error("--rows and --cols belong together, such as --rows method --cols imbalance --metric few")
-        if arguments.cost or arguments.baseline:
-            parser().error("--cost and --baseline are of the usual tables: leave them out, or --rows and --cols")
+        if arguments.cost or arguments.baseline or ranked:
+            parser().error("--cost, --baseline and --ranks are of the usual tables: leave out them, or --rows")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
     parts = sections(frame(records))
@@ -64,23 +66,7 @@ def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Names
         if not is_row(baseline, parts):
             parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(all_labels(parts))}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
-    return named_apart(tables)
-
-
-def _write(tables: list[Table], folder: Path, formats: Sequence[str]) -> None:
-    """Write the tables and print them, also where the folder takes none: UsageError with what to type instead."""
-    refused: OSError | None = None
-    for table in tables:
-        try:
-            for suffix, content in map(FORMATS.__getitem__, formats):
-                write_atomic(folder / f"{table.name}.{suffix}", content(table))
-        except OSError as error:
-            refused = error
-        print(as_text(table))
-    if refused:
-        raise UsageError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
-    word = "table is" if len(tables) == 1 else "tables are"
-    print(f"lt_bench: {len(tables)} {word} in {folder}", file=sys.stderr)
+    return named_apart([*tables, *(ranks_table(parts, name) for name in ranked)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,7 +78,13 @@ def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
         return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
-    return _done(lambda: _make(arguments, metric_names(arguments.metric, parser())))
+    more, ranked = (metric_names(names, parser()) for names in (arguments.metric, _ranked(arguments)))
+    return _done(lambda: _make(arguments, more, ranked))
+
+
+def _ranked(arguments: argparse.Namespace) -> list[str]:
+    """The metrics of the tables of ranks: none without --ranks, accuracy where it names none."""
+    return [] if arguments.ranks is None else arguments.ranks or ["top1"]
 
 
 def _done(work: Callable[[], int]) -> int:
@@ -104,17 +96,20 @@ def _done(work: Callable[[], int]) -> int:
         return FAILED
 
 
-def _make(arguments: argparse.Namespace, more: list[str]) -> int:
+def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
-    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
+    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
     found = chosen(read(arguments.runs, asked, arguments.verify), arguments.where)
     if arguments.export and found:
         _export([one.record for one in found], arguments.export)
     runs = on_split(found, arguments.evaluated_on, arguments.runs)
-    tables = _tables([one.record for one in runs], more, arguments)
-    _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
+    tables = _tables([one.record for one in runs], more, ranked, arguments)
+    out = arguments.out or _beside(arguments.runs[0])
+    if arguments.figures is not None:
+        tables = illustrated(tables, runs, arguments.figures, out)
+    write(tables, out, arguments.format)
     for path in arguments.pages:
-        update(path, {table.name: table.markdown() for table in tables})
+        update(path, {table.name: table.markdown(out, path.parent) for table in tables})
     return DONE
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lt_bench.command import as_called
-from lt_bench.report.formats import FORMATS
+from lt_bench.report.output import add_format
 
 EXAMPLES = """examples:
   python -m lt_bench.report                                    tables of all finished runs in runs/
@@ -14,7 +14,9 @@ EXAMPLES = """examples:
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --where dataset=cifar100_lt --rows method --cols imbalance --metric few
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
+  python -m lt_bench.report --ranks few --figures              average ranks over data sets; and figures beside tables
   python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
+  python -m lt_bench.report compare 'method=bcl' 'method=ce'   two settings over pairs of runs with equal seeds
   python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
   python -m lt_bench.report page                               one HTML page of everything: sort, filter, compare
 
@@ -71,6 +73,12 @@ def _tables(parser: argparse.ArgumentParser) -> None:
         metavar="ROW",
         help='labels of rows to compare the others with, such as "CE / CB"',
     )
+    add(
+        "--ranks",
+        nargs="*",
+        metavar="NAME",
+        help="and a table of average ranks over data sets by each of these metrics (top1), with Nemenyi's test",
+    )
     add("--cost", action="store_true", help="and tables of seconds, images per second, memory and GPU hours")
     add(
         "--rows",
@@ -82,15 +90,15 @@ def _tables(parser: argparse.ArgumentParser) -> None:
 
 
 def _places(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("files").add_argument
+    group = parser.add_argument_group("files")
+    add = group.add_argument
     add("--out", type=Path, metavar="DIR", help="where tables go (tables/ beside the first of --runs)")
+    add_format(group)
     add(
-        "--format",
-        nargs="+",
-        choices=FORMATS,
-        default=["markdown", "csv"],
-        metavar="NAME",
-        help=f"the files to write, of {', '.join(FORMATS)} (markdown and csv)",
+        "--figures",
+        nargs="*",
+        metavar="KIND",
+        help="and figures beside the tables, of these kinds or all; Markdown tables and pages show them",
     )
     add("--export", type=Path, metavar="FILE", help="collect the records of these runs into one .jsonl file")
     add(

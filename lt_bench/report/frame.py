@@ -9,7 +9,7 @@ import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.order import order_of
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import SHOT_SEED, RunRecord
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
 PARTS = ("train", "test")
@@ -23,7 +23,7 @@ def _row(record: RunRecord) -> dict[str, object]:
     values["processes"] = values.pop("environment").get("processes", 1)
     del values["epochs"]
     values["probe"] = record.is_probe
-    values["shot_seed"] = values["settings"].pop("stage_two.shot_seed", 0)
+    values["shot_seed"] = values["settings"].pop(SHOT_SEED, 0)
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
     values["method_order"] = order_of("method", record.method_name, record.method_order)
     values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -37,7 +40,8 @@ BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters
 class Table:
     """A table under its name: the paragraphs above it, the cells as text, and the unrounded values for CSV.
 
-    ``bold`` are the columns of each row whose cells stand out; none for no row.
+    ``bold`` are the columns of each row whose cells stand out; none for no row. ``figures`` are files beside the table,
+    with what they show.
     """
 
     name: str
@@ -45,14 +49,17 @@ class Table:
     cells: pd.DataFrame
     values: pd.DataFrame
     bold: Sequence[set[str]] = ()
+    figures: Sequence[tuple[str, str]] = ()
 
-    def markdown(self) -> str:
-        """Caption and cells as GitHub Markdown."""
+    def markdown(self, folder: Path | None = None, page: Path | None = None) -> str:
+        """Caption, cells and figures as GitHub Markdown; for a page in a folder of its own, which both are named."""
         cells = self.marked(markdown, "**{}**")
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
         paragraphs = [f"**{markdown(text)}**" if text == SMOKE else markdown(text) for text in self.caption]
-        return "\n\n".join([*paragraphs, body]) + "\n"
+        way = "" if folder is None or page is None else f"{Path(os.path.relpath(folder, page)).as_posix()}/"
+        shown = [f"![{markdown(what)}]({quote(way + file)})" for file, what in self.figures]
+        return "\n\n".join([*paragraphs, body, *shown]) + "\n"
 
     def spoken(self) -> str:
         """The caption as one paragraph."""
