@@ -21,9 +21,11 @@ from lt_bench.report.asked import metric_names
 from lt_bench.report.cost import cost_table
 from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
+from lt_bench.report.matching import about_published, asked_for
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
+from lt_bench.report.published import published_tables
 from lt_bench.report.sections import all_labels, is_row, sections
 from lt_bench.report.selection import selected
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
@@ -54,6 +56,16 @@ def _runs(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecor
     return wanted
 
 
+def _chosen(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
+    """The records that are asked for; none where published results alone are."""
+    try:
+        return selected(runs, arguments.where)
+    except UsageError:
+        if arguments.published and about_published(arguments.where):
+            return []
+        raise
+
+
 def _export(runs: list[RunRecord], path: Path) -> None:
     """One record of a whole run a line, sorted by what was run."""
     key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
@@ -79,7 +91,9 @@ def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Names
             parser().error("--cost and --baseline are of the usual tables: leave them out, or --rows and --cols")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
-    parts = sections(frame(records))
+    parts = sections(frame(records)) if records else []
+    if arguments.published:
+        return named_apart(published_tables(parts, asked_for(arguments.where)))
     tables = [accuracy_table(part, more) for part in parts]
     tables += [cost_table(part) for part in parts if arguments.cost]
     for baseline in dict.fromkeys(map(baseline_label, arguments.baseline)):
@@ -130,10 +144,10 @@ def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
     records = _read(arguments.runs, asked, arguments.verify)
-    chosen = selected([record for record in records if record.kind == "run"], arguments.where)
+    chosen = _chosen([record for record in records if record.kind == "run"], arguments)
     if arguments.export and chosen:
         _export(chosen, arguments.export)
-    tables = _tables(_runs(chosen, arguments), more, arguments)
+    tables = _tables(_runs(chosen, arguments) if chosen or not arguments.published else [], more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
     for page in arguments.pages:
         update(page, {table.name: table.markdown() for table in tables})

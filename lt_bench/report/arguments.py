@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --where dataset=cifar100_lt --rows method --cols imbalance --metric few
+  python -m lt_bench.report --published --where dataset=cifar100_lt   what papers report, beside what was run here
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
   python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
   python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
@@ -61,6 +62,9 @@ def _tables(parser: argparse.ArgumentParser) -> None:
         help='labels of rows to compare the others with, such as "CE / CB"',
     )
     add("--cost", action="store_true", help="and tables of seconds, images per second, memory and GPU hours")
+    add(
+        "--published", action="store_true", help="tables of published results beside ours instead, and of those not run"
+    )
     add(
         "--rows",
         nargs="+",

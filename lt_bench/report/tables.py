@@ -37,7 +37,7 @@ BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters
 class Table:
     """A table under its name: the paragraphs above it, the cells as text, and the unrounded values for CSV.
 
-    ``bold`` are the columns of each row whose cells stand out; none for no row.
+    ``bold`` are the columns of each row whose cells stand out; none for no row. ``notes`` stand below it, a line each.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Table:
     cells: pd.DataFrame
     values: pd.DataFrame
     bold: Sequence[set[str]] = ()
+    notes: Sequence[str] = ()
 
     def markdown(self) -> str:
         """Caption and cells as GitHub Markdown."""
@@ -52,7 +53,8 @@ class Table:
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
         paragraphs = [f"**{markdown(text)}**" if text == SMOKE else markdown(text) for text in self.caption]
-        return "\n\n".join([*paragraphs, body]) + "\n"
+        below = ["\n".join(f"- {markdown(note)}" for note in self.notes)] * bool(self.notes)
+        return "\n\n".join([*paragraphs, body, *below]) + "\n"
 
     def spoken(self) -> str:
         """The caption as one paragraph."""
