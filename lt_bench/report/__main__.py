@@ -18,6 +18,7 @@ from lt_bench.record.record import RunRecord
 from lt_bench.report import evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
+from lt_bench.report.baselines import with_baselines
 from lt_bench.report.cost import cost_table
 from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
@@ -144,9 +145,11 @@ def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
     records = _read(arguments.runs, asked, arguments.verify)
-    chosen = _chosen([record for record in records if record.kind == "run"], arguments)
+    runs = [record for record in records if record.kind == "run"]
+    chosen = _chosen(runs, arguments)
     if arguments.export and chosen:
         _export(chosen, arguments.export)
+    chosen = with_baselines(chosen, runs, arguments.where)
     tables = _tables(_runs(chosen, arguments) if chosen or not arguments.published else [], more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
     for page in arguments.pages:

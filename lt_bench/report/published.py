@@ -45,7 +45,8 @@ def published_tables(sections: Iterable[Section], asked: Iterable[Published]) ->
 
 def pairs_of(section: Section) -> list[Pair]:
     """Every row of a section with each of its published results, in the order of the rows."""
-    return [Pair(row, entry) for row in section.rows for entry in beside(section, row) or [None]]
+    found = ((row, beside(section, row)) for row in section.rows)
+    return [Pair(row, entry) for row, entries in found for entry in (*entries, *[None] * (not entries))]
 
 
 def published_table(section: Section) -> Table:

@@ -14,6 +14,7 @@ from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.conditions import digest, word
 from lt_bench.record.identity import CONTENT
+from lt_bench.report.baselines import without_baselines
 from lt_bench.report.escape import csv_cell, folded, markdown
 from lt_bench.report.leaders import EXPLAINED, leaders
 from lt_bench.report.sections import SHARED, Row, Section
@@ -175,7 +176,8 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
         )
     bold = [{METRICS[name].column for name in names} for names in leaders(section, shown)]
     caption = [f"{title(section)} {_explain(section, shown, any(bold))}", *footnotes(section)]
-    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold)
+    notes = without_baselines(section)
+    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold, notes)
 
 
 def cell(mean: float, std: float, form: str) -> str:
