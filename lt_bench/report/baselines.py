@@ -40,6 +40,8 @@ def with_baselines(chosen: Sequence[RunRecord], records: Sequence[RunRecord], wo
 
     ``words`` are those of ``--where``: what they say of images, networks and seeds holds for baselines too.
     """
+    if not chosen:
+        return []
     about = [text for text in words if _is_about(text.partition("=")[0])]
     asked = {(*_place(one), footing(one.settings)) for one in chosen if footing(one.settings)}
     there = {one.run_id for one in chosen}
