@@ -67,7 +67,9 @@ def gpu_name() -> str | None:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return None
     try:
-        found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
+        found = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     names = found.stdout.splitlines() if found.returncode == 0 else []

@@ -34,7 +34,9 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         if not self.records:
             where = f" on {self.device}" * bool(self.device)
-            return f"no estimate: its hours are not known, because no similar run was measured{where} in this folder yet"
+            return (
+                f"no estimate: its hours are not known, because no similar run was measured{where} in this folder yet"
+            )
         kind = "CPU-process-hours" if self.device == "cpu" else "GPU-hours"
         unknown = f"; {self.unknown} runs without similar records" if self.unknown else ""
         return (

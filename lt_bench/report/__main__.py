@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from lt_bench.command import DONE, FAILED, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
+from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import write_atomic
-from lt_bench.record.collect import read_records
-from lt_bench.record.record import RunRecord
+from lt_bench.record.collect import Found, read_found
+from lt_bench.record.contributed import KEY, packed
+from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.report import evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
@@ -34,10 +37,10 @@ from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, nam
 ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
 
 
-def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
+def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[Found]:
     unchecked: list[str] = []
     try:
-        found = read_records(paths, metrics, anew=anew, unchecked=unchecked)
+        found = read_found(paths, metrics, anew=anew, unchecked=unchecked)
     except FileNotFoundError as error:
         raise UsageError(f"{error}; {ADVICE}") from None
     if unchecked:
@@ -67,11 +70,20 @@ def _chosen(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRec
         raise
 
 
-def _export(runs: list[RunRecord], path: Path) -> None:
-    """One record of a whole run a line, sorted by what was run."""
+def _export(runs: list[RunRecord], found: list[Found], path: Path) -> None:
+    """One record of a whole run a line, with what of its predictions can travel, sorted by what was run."""
     key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
-    lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(runs, key=key)]
+    places = {one.record.run_id: one for one in found}
+    values = [record.to_dict() | _beside_record(places[record.run_id]) for record in sorted(runs, key=key)]
+    lines = [json.dumps(one, ensure_ascii=False, allow_nan=False) for one in values]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
+
+
+def _beside_record(found: Found) -> dict[str, Any]:
+    """What an exported line has beside its record; nothing where its predictions are not there."""
+    if found.folder is not None:
+        return {KEY: packed(load_predictions(found.folder / PREDICTIONS))}
+    return {KEY: found.packed} if found.packed else {}
 
 
 def _beside(runs: Path) -> Path:
@@ -144,11 +156,11 @@ def _done(work: Callable[[], int]) -> int:
 def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
-    records = _read(arguments.runs, asked, arguments.verify)
-    runs = [record for record in records if record.kind == "run"]
+    found = _read(arguments.runs, asked, arguments.verify)
+    runs = [one.record for one in found if one.record.kind == "run"]
     chosen = _chosen(runs, arguments)
     if arguments.export and chosen:
-        _export(chosen, arguments.export)
+        _export(chosen, found, arguments.export)
     chosen = with_baselines(chosen, runs, arguments.where)
     tables = _tables(_runs(chosen, arguments) if chosen or not arguments.published else [], more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)

@@ -85,7 +85,7 @@ def _places(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"the files to write, of {', '.join(FORMATS)} (markdown and csv)",
     )
-    add("--export", type=Path, metavar="FILE", help="collect the records of these runs into one .jsonl file")
+    add("--export", type=Path, metavar="FILE", help="collect the records into one .jsonl file, to be checked by others")
     add(
         "--pages",
         nargs="+",

@@ -17,7 +17,7 @@ from lt_bench.report.matching import beside
 from lt_bench.report.not_run import not_run_tables
 from lt_bench.report.protocol import differences
 from lt_bench.report.sections import Row, Section
-from lt_bench.report.tables import ACCURACIES, LABEL, Table, cell, footnotes, marked, number, title
+from lt_bench.report.tables import ACCURACIES, LABEL, Table, cell, footnotes, marked, number, origin, title
 
 ALL = "top1"
 FIELD = {ALL: "all"}  # of a published result, by metric, where the names are not the same
@@ -119,7 +119,7 @@ def _values(section: Section, row: Row, entry: Published | None, said: list[str]
     runs = " ".join(row.runs["run_ids"])
     there = {key: getattr(entry, key, None) for key in ("source", "where", "run_by", "certainty")}
     identity = {"published": entry.id if entry else _absent(section, row), **there, "protocol": "; ".join(said)}
-    return {"label": row.key, **row.fields, **seeds, **measured, **identity, "runs": runs}
+    return {"label": row.key, **row.fields, **origin(section, row), **seeds, **measured, **identity, "runs": runs}
 
 
 def _conflicts(pairs: list[Pair]) -> list[str]:
