@@ -54,7 +54,14 @@ def folders(draw: Callable[..., Any]) -> tuple[dict[str, Content], list[str]]:
     files["runs/more.jsonl"] = b"\n".join(map(as_json, [*twice, *more]))
     files["runs/4567/record.json"] = draw(content(as_json({**record, "run_id": "4567", "seed": 1})))
     files["contributed/bob.jsonl"] = as_json(draw(replaced(json.loads(_valid()["contributed/alice.jsonl"]), changes=2)))
-    options = [[], ["--published"], ["--verify"], ["--ece"], ["--metric", "worst_class", "nll"], ["--evaluated-on", "validation"]]
+    options = [
+        [],
+        ["--published"],
+        ["--verify"],
+        ["--ece"],
+        ["--metric", "worst_class", "nll"],
+        ["--evaluated-on", "validation"],
+    ]
     options += [["--baseline", "SBCL / CB"], ["--export", "all.jsonl"], ["--pages", "README.md"]]
     if draw(st.integers(0, 5)) == 0:
         return files, ["--baseline", draw(texts)]
