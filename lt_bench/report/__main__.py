@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import write_atomic
-from lt_bench.record.collect import Found, read_found
+from lt_bench.record.collect import Found
 from lt_bench.record.contributed import KEY, packed
 from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.report import evaluate
@@ -26,55 +26,35 @@ from lt_bench.report.cost import cost_table
 from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
 from lt_bench.report.matching import about_published, asked_for
+from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
 from lt_bench.report.published import published_tables
+from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
-from lt_bench.report.selection import selected
+from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
-ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
+COMMANDS = {evaluate.COMMAND: evaluate.main, page.COMMAND: page.main}
 
 
-def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[Found]:
-    unchecked: list[str] = []
+def _chosen(runs: list[Found], arguments: argparse.Namespace) -> list[Found]:
+    """The runs that are asked for; none where published results alone are."""
     try:
-        found = read_found(paths, metrics, anew=anew, unchecked=unchecked)
-    except FileNotFoundError as error:
-        raise UsageError(f"{error}; {ADVICE}") from None
-    if unchecked:
-        which = f"{unchecked[0]}{f' and {len(unchecked) - 1:,} more' * (len(unchecked) > 1)}"
-        print(printable(f"not compared with predictions, which are not there: {which}"), file=sys.stderr)
-    return found
-
-
-def _runs(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
-    """The records that belong in tables; UsageError with what to type if there are none."""
-    wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
-    if not runs:
-        raise UsageError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
-    if not wanted:
-        other = runs[0].evaluated_on
-        raise UsageError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
-    return wanted
-
-
-def _chosen(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
-    """The records that are asked for; none where published results alone are."""
-    try:
-        return selected(runs, arguments.where)
+        return chosen(runs, arguments.where)
     except UsageError:
         if arguments.published and about_published(arguments.where):
             return []
         raise
 
 
-def _export(runs: list[RunRecord], found: list[Found], path: Path) -> None:
+def _export(found: list[Found], path: Path) -> None:
     """One record of a whole run a line, with what of its predictions can travel, sorted by what was run."""
-    key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
-    places = {one.record.run_id: one for one in found}
-    values = [record.to_dict() | _beside_record(places[record.run_id]) for record in sorted(runs, key=key)]
+    key = attrgetter(
+        *(f"record.{name}" for name in ("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id"))
+    )
+    values = [one.record.to_dict() | _beside_record(one) for one in sorted(found, key=key)]
     lines = [json.dumps(one, ensure_ascii=False, allow_nan=False) for one in values]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
 
@@ -138,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] == [evaluate.COMMAND]:
-        return _done(lambda: evaluate.main(words[1:]))
+    if words and words[0] in COMMANDS:
+        return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
     return _done(lambda: _make(arguments, metric_names(arguments.metric, parser())))
 
@@ -156,16 +136,17 @@ def _done(work: Callable[[], int]) -> int:
 def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
-    found = _read(arguments.runs, asked, arguments.verify)
-    runs = [one.record for one in found if one.record.kind == "run"]
-    chosen = _chosen(runs, arguments)
-    if arguments.export and chosen:
-        _export(chosen, found, arguments.export)
-    chosen = with_baselines(chosen, runs, arguments.where)
-    tables = _tables(_runs(chosen, arguments) if chosen or not arguments.published else [], more, arguments)
+    runs = read(arguments.runs, asked, arguments.verify)
+    found = _chosen(runs, arguments)
+    if arguments.export and found:
+        _export(found, arguments.export)
+    if found or not arguments.published:
+        on_split(found, arguments.evaluated_on, arguments.runs)
+    records = with_baselines([one.record for one in found], [one.record for one in runs], arguments.where)
+    tables = _tables([one for one in records if one.evaluated_on == arguments.evaluated_on], more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
-    for page in arguments.pages:
-        update(page, {table.name: table.markdown() for table in tables})
+    for path in arguments.pages:
+        update(path, {table.name: table.markdown() for table in tables})
     return DONE
 
 
