@@ -24,6 +24,7 @@ from lt_bench.record.own_code import described
 
 from .local.process_pool import Job, ProcessPool
 from .local.progress import SweepProgress
+from .planning.estimate import expected_cost
 from .planning.identity_cache import cache_identities
 from .planning.plan import PlannedRun, plan
 from .planning.run_groups import RunGroup, run_groups, submit
@@ -75,6 +76,8 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
         open_runs = [run for run in runs if known[run.folder].name in among]
         if not open_runs:
             return []
+        cost = expected_cost(open_runs, stage_ones_done(open_runs, known))
+        print(printable(f"to do: {len(open_runs)}; {cost}"), file=sys.stderr)
         composed = [config for run in open_runs if (config := run.composed)]  # others, of the cache, have no own code
         for config in composed:
             refuse_edited(config)
@@ -99,6 +102,11 @@ def counts(found: Iterable[State]) -> str:
     number = Counter(state.name for state in found)
     parts = [f"{name}: {number[name]}" for name in (DONE, *BUSY, FAILED, STOPPED) if number[name] or name == DONE]
     return ", ".join([f"runs: {number.total()}", *parts])
+
+
+def stage_ones_done(runs: Iterable[PlannedRun], known: Mapping[Path, State]) -> dict[str, bool]:
+    """Whether the stage one of each run is done, by identity."""
+    return {run.stage_one: known[run.stage_one_folder].name == DONE for run in runs}
 
 
 def all_remarks(runs: Iterable[PlannedRun]) -> list[str]:

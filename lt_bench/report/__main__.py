@@ -8,23 +8,30 @@ import sys
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
+from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import write_atomic
-from lt_bench.record.record import RunRecord
+from lt_bench.record.collect import Found
+from lt_bench.record.contributed import KEY, packed
+from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.report import compare, evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
+from lt_bench.report.baselines import with_baselines
 from lt_bench.report.cost import cost_table
 from lt_bench.report.frame import frame
 from lt_bench.report.illustrate import illustrated
+from lt_bench.report.matching import about_published, asked_for
 from lt_bench.report.output import write
 from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
+from lt_bench.report.published import published_tables
 from lt_bench.report.ranks import ranks_table
 from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
@@ -34,11 +41,31 @@ from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, nam
 COMMANDS = {one.COMMAND: one.main for one in (compare, evaluate, page)}
 
 
-def _export(runs: list[RunRecord], path: Path) -> None:
-    """One record of a whole run a line, sorted by what was run."""
-    key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
-    lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(runs, key=key)]
+def _chosen(runs: list[Found], arguments: argparse.Namespace) -> list[Found]:
+    """The runs that are asked for; none where published results alone are."""
+    try:
+        return chosen(runs, arguments.where)
+    except UsageError:
+        if arguments.published and about_published(arguments.where):
+            return []
+        raise
+
+
+def _export(found: list[Found], path: Path) -> None:
+    """One record of a whole run a line, with what of its predictions can travel, sorted by what was run."""
+    key = attrgetter(
+        *(f"record.{name}" for name in ("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id"))
+    )
+    values = [one.record.to_dict() | _beside_record(one) for one in sorted(found, key=key)]
+    lines = [json.dumps(one, ensure_ascii=False, allow_nan=False) for one in values]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
+
+
+def _beside_record(found: Found) -> dict[str, Any]:
+    """What an exported line has beside its record; nothing where its predictions are not there."""
+    if found.folder is not None:
+        return {KEY: packed(load_predictions(found.folder / PREDICTIONS))}
+    return {KEY: found.packed} if found.packed else {}
 
 
 def _beside(runs: Path) -> Path:
@@ -59,7 +86,9 @@ def _tables(records: list[RunRecord], more: list[str], ranked: list[str], argume
             parser().error("--cost, --baseline and --ranks are of the usual tables: leave out them, or --rows")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
-    parts = sections(frame(records))
+    parts = sections(frame(records)) if records else []
+    if arguments.published:
+        return named_apart(published_tables(parts, asked_for(arguments.where)))
     tables = [accuracy_table(part, more) for part in parts]
     tables += [cost_table(part) for part in parts if arguments.cost]
     for baseline in dict.fromkeys(map(baseline_label, arguments.baseline)):
@@ -99,14 +128,19 @@ def _done(work: Callable[[], int]) -> int:
 def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
-    found = chosen(read(arguments.runs, asked, arguments.verify), arguments.where)
+    runs = read(arguments.runs, asked, arguments.verify)
+    found = _chosen(runs, arguments)
     if arguments.export and found:
-        _export([one.record for one in found], arguments.export)
-    runs = on_split(found, arguments.evaluated_on, arguments.runs)
-    tables = _tables([one.record for one in runs], more, ranked, arguments)
+        _export(found, arguments.export)
+    if found or not arguments.published:
+        on_split(found, arguments.evaluated_on, arguments.runs)
+    records = with_baselines([one.record for one in found], [one.record for one in runs], arguments.where)
+    records = [one for one in records if one.evaluated_on == arguments.evaluated_on]
+    tables = _tables(records, more, ranked, arguments)
     out = arguments.out or _beside(arguments.runs[0])
     if arguments.figures is not None:
-        tables = illustrated(tables, runs, arguments.figures, out)
+        shown = {one.run_id for one in records}
+        tables = illustrated(tables, [one for one in runs if one.record.run_id in shown], arguments.figures, out)
     write(tables, out, arguments.format)
     for path in arguments.pages:
         update(path, {table.name: table.markdown(out, path.parent) for table in tables})

@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --baseline "CE / CB"               and paired differences to a row of the tables
   python -m lt_bench.report --metric worst_class nll           and further columns, for runs made before them too
   python -m lt_bench.report --where dataset=cifar100_lt --rows method --cols imbalance --metric few
+  python -m lt_bench.report --published --where dataset=cifar100_lt   what papers report, beside what was run here
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
   python -m lt_bench.report --ranks few --figures              average ranks over data sets; and figures beside tables
   python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
@@ -81,6 +82,9 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     )
     add("--cost", action="store_true", help="and tables of seconds, images per second, memory and GPU hours")
     add(
+        "--published", action="store_true", help="tables of published results beside ours instead, and of those not run"
+    )
+    add(
         "--rows",
         nargs="+",
         metavar="KEY",
@@ -100,7 +104,7 @@ def _places(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="and figures beside the tables, of these kinds or all; Markdown tables and pages show them",
     )
-    add("--export", type=Path, metavar="FILE", help="collect the records of these runs into one .jsonl file")
+    add("--export", type=Path, metavar="FILE", help="collect the records into one .jsonl file, to be checked by others")
     add(
         "--pages",
         nargs="+",

@@ -13,7 +13,7 @@ from lt_bench.evaluation.metrics import METRICS
 from lt_bench.record.conditions import GROUPS, file_name, slug, word
 from lt_bench.record.models import models
 from lt_bench.record.order import order_of
-from lt_bench.record.record import SHOT_SEED, RunRecord
+from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 
@@ -23,6 +23,7 @@ APART = (
     *("selection", "group_rule"),
 )
 MOST_UNSEEN = 6  # settings that a caption names
+CONTRIBUTIONS = "‡ Runs among these were contributed, and not run by us: the tables without --rows say by whom."
 TITLES = {"method": "method_name", "stage_two": "stage_two_name"}
 
 
@@ -46,7 +47,11 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
             head: pd.Series([_mean(draws, metric) for draws in _models(across, head)], dtype=float) * factor
             for head, _ in heads
         }
-        shown = {head: cell(found.mean(skipna=False), found.std(ddof=1), form) for head, found in points.items()}
+        others = {head: " ‡" * any(map(_is_contributed, across.get(head, []))) for head in points}
+        shown = {
+            head: cell(found.mean(skipna=False), found.std(ddof=1), form) + others[head]
+            for head, found in points.items()
+        }
         cells.append({" / ".join(rows): " / ".join(names), **shown})
         for head, found in points.items():
             runs = across.get(head, [])
@@ -60,8 +65,13 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     what = f"{METRICS[metric].column} in {METRICS[metric].unit}, mean ± sample standard deviation over n runs; {told}."
     name = file_name(slug("_".join([*rows, "by", cols, metric, str(shared.get("dataset", ""))]).strip("_")))
     warned = [SMOKE] * any(record.budget == "smoke" for record in records)
+    warned += [CONTRIBUTIONS] * any(map(_is_contributed, records))
     warned += _unseen([chain(*across.values()) for across in groups.values()], [*rows, cols])
     return Table(name, [what, *warned], pd.DataFrame(cells), pd.DataFrame(values))
+
+
+def _is_contributed(record: RunRecord) -> bool:
+    return CONTRIBUTED in record.environment
 
 
 def _title(key: str, record: RunRecord) -> str:
