@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch run report figures engine record data published preflight methods stage_two augment
+cli launch run report trackers figures engine record data published preflight methods stage_two augment
 losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
@@ -101,6 +101,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
     "module",
     ["report", "report.__main__", "figures.__main__", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
+     "trackers.__main__", "trackers.following", "trackers.tensorboard", "trackers.wandb", "trackers.mlflow",
      "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
      "terminal", "processes", "machine",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",
