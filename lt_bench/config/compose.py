@@ -184,7 +184,7 @@ def _picked(override: Override) -> list[str]:
 
 def _check(override: Override) -> None:
     """Refuse what Hydra would take but nobody here can mean."""
-    key, word, choices = override.key_or_group, override.input_line, groups()
+    key, word, choices = override.key_or_group, override.input_line or "", groups()
     if override.is_hydra_override():
         raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
     if override.package is not None:
@@ -197,7 +197,9 @@ def _check(override: Override) -> None:
     for value in _picked(override) if key in choices and not override.is_sweep_override() else ():
         if value not in choices[key]:
             near = nearest(value, choices[key])
-            also = f", and several as [{','.join(choices[key][:2])}]" if key in LISTS else ""
+            also = (
+                f", and several as [{','.join(name for name in choices[key] if name != NONE)}]" if key in LISTS else ""
+            )
             raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}{also}")
 
 

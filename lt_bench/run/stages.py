@@ -291,9 +291,11 @@ class Runner:
 
         Their processes start here, after the threads of a stage are chosen: the cores that they take are not free.
         """
-        for folder in folders if self.trackers else ():
+        if self.trackers is None:
+            return None
+        for folder in folders:
             self.trackers.curves(folder / CURVES)
-        return self.trackers.epoch if self.trackers else None
+        return self.trackers.epoch
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
