@@ -10,6 +10,7 @@ from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import Config, plain
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import plan
+from lt_bench.launch.submission import Submission, freeze, thaw
 from lt_bench.preflight import trackers
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities
@@ -113,3 +114,12 @@ def test_commands_of_the_page_name_what_is_there(installed):
     for command in commands:
         words = [word for word in command.split() if "mine" not in word]
         assert plan(words[1:]) if words[0] == "-m" else validate(compose(words))
+
+
+def test_a_submitted_run_has_its_trackers_in_any_folder(installed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["tracker=[tensorboard,wandb]", "tracker.tensorboard.folder=events", "method=ce"]
+    config = validate(compose([*words, f"output_dir={tmp_path}/runs"]))
+    folder = freeze(Submission(config, False, {}, tuple(words)), identities(config)[0])
+    monkeypatch.chdir("/")
+    assert thaw(folder).config.tracker["tensorboard"]["folder"] == str(tmp_path / "events")
