@@ -57,9 +57,19 @@ def freeze(submission: Submission, identity: str) -> Path:
     )
     if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
         backbone["pretrained"] = _absolute(backbone["pretrained"])
+    trackers = {
+        name: {**node, "folder": _absolute(node["folder"])} if "folder" in node else node
+        for name, node in config.tracker.items()
+    }
     data_dir = str(Path(config.data_dir).expanduser().absolute())
     frozen = replace(
-        config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, backbone=backbone, sweep=[]
+        config,
+        output_dir=str(folder.parent),
+        data_dir=data_dir,
+        dataset=dataset,
+        backbone=backbone,
+        tracker=trackers,
+        sweep=[],
     )
     written = {**submission._asdict(), "config": plain(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:

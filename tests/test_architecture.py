@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch run report figures engine record data published preflight methods stage_two augment
+cli launch run report trackers figures engine record data published preflight methods stage_two augment
 losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
@@ -102,6 +102,7 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
     ["report", "report.__main__", "report.page.command",
      "figures.__main__", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
+     "trackers.__main__", "trackers.following", "trackers.tensorboard", "trackers.wandb", "trackers.mlflow",
      "record.identity", "cli.help", "cli.main", "cli.commands", "cli.new", "run.summary", "run.execute",
      "__main__", "command",
      "terminal", "processes", "machine",

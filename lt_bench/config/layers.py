@@ -84,7 +84,8 @@ def _search_path() -> str:
 
 
 def _check_sizes(choices: Iterable[str]) -> None:
-    for name in (word.replace("=", "/", 1) for word in choices):
+    pairs = (word.split("=", 1) for word in choices)
+    for name in (f"{group}/{choice}" for group, chosen in pairs for choice in chosen.strip("[]").split(",")):
         try:
             if is_file(name):
                 check_size(text_of(name))

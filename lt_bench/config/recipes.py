@@ -14,6 +14,8 @@ from lt_bench.errors import UsageError
 LARGE_IMAGES = "imagenet_lt"
 # Groups of components that methods take; a component has recipes and quirks of its own, in folders of its group.
 COMPONENTS = ("harmonization",)
+# Groups of which a run has any number of choices at once, as a list.
+LISTS = ("tracker",)
 NONE = "none"
 
 

@@ -18,7 +18,7 @@ from lt_bench.config.annotations import coerce
 from lt_bench.files import SMALL, read_text
 
 # What the engine hands over itself; a config never names these.
-SUPPLIED = frozenset({"self", "cls", "encoder", "info"})
+SUPPLIED = frozenset({"self", "cls", "encoder", "info", "place"})
 REQUIRED = object()  # no default
 OPAQUE = object()  # a default that is no literal
 SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)  # of modules, in Python's order

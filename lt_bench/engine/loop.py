@@ -34,7 +34,7 @@ from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
 from lt_bench.errors import CheckpointError, Interrupted
-from lt_bench.record.curves import CURVES, SCORE, CurvesFile
+from lt_bench.record.curves import CURVES, SCORE, CurvesFile, Follow
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -52,6 +52,7 @@ class Stage(NamedTuple):
     intervals: Checkpoint
     progress: bool
     key: str = "train"  # of the training's settings in a config
+    follow: Follow | None = None  # is told every epoch as it stands in the curves
 
     @property
     def checkpoint(self) -> Path:
@@ -99,7 +100,7 @@ class Trainer:
         self.restarts = sorted({0, *method.restart_epochs()})
         self.state = TrainState()
         self.means = RunningMeans(context.device)
-        self.curves = CurvesFile(stage.folder / CURVES, stage.name, context.rank == 0)
+        self.curves = CurvesFile(stage.folder / CURVES, stage.name, context.rank == 0, stage.follow)
         context.module, context.source = method, source
         self.network: nn.Module = method
         if context.world_size > 1:

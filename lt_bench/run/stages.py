@@ -38,11 +38,13 @@ from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
+from lt_bench.record.curves import CURVES, Follow
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, SAME_IMAGES, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
+from lt_bench.trackers.following import Trackers
 
 
 class Runner:
@@ -68,6 +70,7 @@ class Runner:
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
+        self.trackers: Trackers | None = None
         self.chosen: dict[str, Any] = {}  # the epoch that a stage's weights are of, where it is not the last
 
     @cached_property
@@ -105,6 +108,16 @@ class Runner:
     def _precision(self, key: str, training: Training) -> str:
         with keyed(key):
             return resolve(training.precision, self.device)
+
+    def followed(self, folder: RunFolder, only_stage_one: bool) -> Trackers:
+        """The trackers of the run in a folder, which follow its training from now on."""
+        stage = StageName.ONE if only_stage_one else StageName.TWO
+
+        def known() -> RunRecord:
+            return describe(self.config, folder.identity, stage, {}, {}, self.circumstances)
+
+        self.trackers = Trackers(self.config, folder.path, known, folder.writes)
+        return self.trackers
 
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
@@ -191,6 +204,7 @@ class Runner:
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
         self._set_threads(folder, StageName.TWO, stage_one, training or config.train)
+        self._follow(stage_one_folder)
         source: ImageSource = (images := for_stage_two.images())
         images.skipped.zero_()  # counted anew, whether or not stage one was trained by this process
         context = self._context(StageName.TWO.key, source, method)  # its stream is not that of the training
@@ -248,7 +262,10 @@ class Runner:
     ) -> TrainState:
         config = self.config
         key = name.training
-        stage = Stage(name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key)
+        follow = self._follow(folder.path)
+        stage = Stage(
+            name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key, follow
+        )
         context = self._context(name.value, source, method)
         score = None
         if best:
@@ -268,6 +285,17 @@ class Runner:
             self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on}
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
+
+    def _follow(self, *folders: Path) -> Follow | None:
+        """Let trackers know the epochs in some folders; what tells them each further one, if there are any.
+
+        Their processes start here, after the threads of a stage are chosen: the cores that they take are not free.
+        """
+        if self.trackers is None:
+            return None
+        for folder in folders:
+            self.trackers.curves(folder / CURVES)
+        return self.trackers.epoch
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
