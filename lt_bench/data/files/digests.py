@@ -17,7 +17,6 @@ from lt_bench.files import sweep, write_atomic
 from lt_bench.locks import Lock
 
 UNREADABLE = "-"  # stands for the digest of what is no file that can be read
-LENGTH = 64  # of a SHA-256 in hexadecimal
 CHUNK = 256
 THREADS, SLOW = 8, 1e-3  # where a file takes so many seconds, threads wait for the disk together
 BLOCK = 2**20
@@ -68,7 +67,8 @@ def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
                     new |= digests_of_some
             finally:
                 if writable and new:
-                    _write(cache, known | {name: _row(each) for name, each in new.items() if each.settled})
+                    rows = {name: [each.sha256, each.stamp, name] for name, each in new.items() if each.settled}
+                    _write(cache, known | rows)
             found |= new
     return [found[name] for name in names]
 
@@ -121,15 +121,10 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _kept(root: str, names: Sequence[str], known: dict[str, str]) -> dict[str, Digest]:
+def _kept(root: str, names: Sequence[str], known: dict[str, list[str]]) -> dict[str, Digest]:
     """The digests in the cache of files that are still those that they were computed of."""
-    found = ((name, known[name], stamp_of(f"{root}/{name}")) for name in names if name in known)
-    return {name: Digest(stamp, row[:LENGTH]) for name, row, stamp in found if row[LENGTH + 1 :] == stamp}
-
-
-def _row(digest: Digest) -> str:
-    """What the cache has of a file: a text, of which there may be millions, as Python looks through lists for garbage."""
-    return f"{digest.sha256}\t{digest.stamp}"
+    found = ((name, known[name]) for name in names if name in known)
+    return {name: Digest(stamp, sha256) for name, (sha256, stamp, _) in found if stamp_of(f"{root}/{name}") == stamp}
 
 
 def _computed(root: str, names: list[str], shown: bool) -> Iterator[dict[str, Digest]]:
@@ -180,20 +175,18 @@ def _alone(cache: Path, shown: bool) -> Iterator[bool]:
         lock.release()
 
 
-def _read(cache: Path) -> dict[str, str]:
-    """The rows of a cache file, SHA-256 and stamp, by name; none of a file that is not there or not whole."""
+def _read(cache: Path) -> dict[str, list[str]]:
+    """The rows of a cache file, SHA-256, stamp and name, by name; none of a file that is not there or not whole."""
     try:
         first, *lines = cache.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return {}
-    if first != FIRST_LINE:
-        return {}
-    ends = ((line, line.find("\t", LENGTH + 1)) for line in lines if line[LENGTH : LENGTH + 1] == "\t")
-    return {line[end + 1 :]: line[:end] for line, end in ends if end > 0}
+    rows = [line.split("\t", 2) for line in lines] if first == FIRST_LINE else []
+    return {row[2]: row for row in rows if len(row) == 3 and len(row[0]) == 64}
 
 
-def _write(cache: Path, known: dict[str, str]) -> None:
-    lines = [f"{row}\t{name}" for name, row in known.items() if "\n" not in name]
+def _write(cache: Path, known: dict[str, list[str]]) -> None:
+    lines = ["\t".join(row) for name, row in known.items() if "\n" not in name]
     try:
         write_atomic(cache, "\n".join([FIRST_LINE, *lines, ""]).encode("utf-8", "surrogateescape"))
     except OSError as error:
