@@ -6,6 +6,7 @@ or it does not hear of the job's node, signs of life are looked at until they ha
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -60,7 +61,7 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None, signs: Signs
 def _word(folder: Path, key: str) -> str | None:
     """What the file on the cluster's job says under a key: a job, or the run that trains this stage one; else None."""
     found = read_json(folder / JOB).get(key)
-    return found if isinstance(found, str) and found == Path(found).name else None
+    return found if isinstance(found, str) and re.fullmatch(r"\w+", found, re.ASCII) else None
 
 
 def _each_by_itself(folders: Iterable[Path], cluster: Cluster, signs: Signs) -> dict[Path, State]:

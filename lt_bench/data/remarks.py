@@ -95,6 +95,7 @@ def known_by(config: Config, lists: ImageLists) -> dict[str, str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
+    """The first few of some names, on one line, and how many more there are."""
     more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    plain = [name if name.isprintable() else repr(name)[1:-1] for name in names[:SHOWN]]
+    return ", ".join(plain) + (f" and {more:,} more" if more > 0 else "")
