@@ -13,7 +13,6 @@ from lt_bench.command import DONE, USAGE, as_called, exit_status, printable
 from lt_bench.config.own_files import add_option, own_files
 from lt_bench.errors import UsageError
 from lt_bench.files import read_bytes
-from lt_bench.liveness import Signs
 
 EXAMPLES = """\
 OVERRIDES are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel apply to all runs
@@ -127,9 +126,8 @@ def _status(arguments: argparse.Namespace) -> int:
     if not folders:
         print(f"there are no runs in {arguments.runs}; name their folder with --runs DIR")
         return DONE
-    signs = Signs()
     while True:
-        found = states(folders, signs=signs)
+        found = states(folders)
         text = printable(status_text(found))
         print(f"\033[H\033[J{text}" if arguments.watch and sys.stdout.isatty() else text, flush=True)
         if not arguments.watch or not any(state.name in BUSY for state in found.values()):

@@ -15,6 +15,7 @@ from lt_bench.command import as_called, printable
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.files import sweep
+from lt_bench.liveness import SIGNS
 from lt_bench.locks import Lock
 from lt_bench.preflight.epochs import remarks
 from lt_bench.processes import left_to_sweep
@@ -30,7 +31,7 @@ from .planning.plan import PlannedRun, plan
 from .planning.run_groups import RunGroup, run_groups, submit
 from .results import show_results
 from .slurm.cluster import Cluster
-from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
+from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, signs_of, states
 from .submission import give_sign, label, own_threads
 
 OPEN = (TO_DO, STOPPED, FAILED)
@@ -68,10 +69,10 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool 
 
 def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[tuple[RunGroup, list[Job]]]:
     """Queue those of some runs in one folder that are for a cluster; returns those to be carried out here."""
-    output_dir = runs[0].output_dir
-    with one_at_a_time(Path(output_dir).expanduser()):
+    output_dir, folders = runs[0].output_dir, {folder for run in runs for folder in (run.folder, run.stage_one_folder)}
+    with one_at_a_time(Path(output_dir).expanduser(), folders):
         cluster = Cluster()
-        known = states({folder for run in runs for folder in (run.folder, run.stage_one_folder)}, cluster)
+        known = states(folders, cluster)
         print(counts(known[run.folder] for run in runs), file=sys.stderr)
         open_runs = [run for run in runs if known[run.folder].name in among]
         if not open_runs:
@@ -88,6 +89,8 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
             cache_identities(output_dir, identities, [run.composed for run in runs if run.composed])
         if lost := {known[run.folder].job or "" for run in open_runs if known[run.folder].lost}:
             cluster.cancel(lost)
+        for folder in dict.fromkeys(folder for run in open_runs for folder in (run.folder, run.stage_one_folder)):
+            Lock(folder / LOCK).free()  # of a dead machine: the run itself need not look at it once more
         groups, code = run_groups(open_runs, known), code_version()
         if for_cluster := [group for group in groups if group.launch.executor == "slurm"]:
             _queue(for_cluster, code, cluster)
@@ -126,8 +129,11 @@ def differences(runs: list[PlannedRun]) -> dict[Path, str]:
 
 
 @contextmanager
-def one_at_a_time(output_dir: Path) -> Iterator[None]:
-    """A lock, so that two sweeps with runs in common do not both start them; prints a line where it has to wait."""
+def one_at_a_time(output_dir: Path, folders: Collection[Path] = ()) -> Iterator[None]:
+    """A lock, so that two sweeps with runs in common do not both start them; prints a line where it has to wait.
+
+    Signs of life in some run folders, which it will look at next, are looked at for the first time before it waits.
+    """
     folder = output_dir / "launch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,6 +145,8 @@ def one_at_a_time(output_dir: Path) -> Iterator[None]:
 
     def waiting() -> None:
         print(f"lt_bench: waiting for another sweep that is being submitted in {output_dir}", file=sys.stderr)
+        for each in folders:
+            SIGNS.moved(*signs_of(each))
 
     lock.acquire(waiting)
     sweep(folder)

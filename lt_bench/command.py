@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -63,7 +64,12 @@ def _status(work: Callable[[], int], name: str) -> int:
     except Interrupted as error:
         print(f"{name}: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
-    except (DataError, CheckpointError, NonFiniteLoss, OSError) as error:
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        said = f"{error.filename} has a longer name than the file system takes; choose a shorter one"
+        print(f"{name}: {printable(said if too_long else as_called(str(error)))}", file=sys.stderr)
+        return USAGE if too_long else FAILED
+    except (DataError, CheckpointError, NonFiniteLoss) as error:
         print(f"{name}: {printable(as_called(str(error)))}", file=sys.stderr)
         return FAILED
     except Exception as error:

@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 from hydra import initialize_config_module
@@ -67,7 +67,9 @@ def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     _check_sizes(choices)
     try:
         with initialize_config_module("lt_bench.conf", version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+            loader: Any = GlobalHydra.instance().config_loader()
+            if not own_folders():  # whose files may change
+                loader.repository = _ReadOnce(loader.repository)
             found = loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN).defaults
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
@@ -81,6 +83,28 @@ def _search_path() -> str:
     places = (f"file://{folder}".replace("'", "\\'") for folder in own_folders())
     quoted = ",".join(f"'{place}'" for place in places)
     return f"hydra.searchpath=[{quoted}]"
+
+
+class _ReadOnce:
+    """Hydra's files of conf/, each read once in a process: by itself it reads them for every list of choices."""
+
+    read: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, files: Any) -> None:
+        self._files = files
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ReadOnce:
+        return self
+
+    def load_config(self, config_path: str) -> Any:
+        """The file, whose content nobody changes; what no file has that name is looked for again."""
+        found = self.read.get(config_path) or self._files.load_config(config_path=config_path)
+        if found is not None:
+            self.read[config_path] = found
+        return found
 
 
 def _check_sizes(choices: Iterable[str]) -> None:

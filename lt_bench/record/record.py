@@ -15,6 +15,7 @@ from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
 SAME_IMAGES = "same_images"  # in the environment of a record, where images are in two parts of its data
+NOT_LOOKED_AT = "not_looked_at"  # there too, where nobody looked for such images, or at all that training may draw
 RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
 CONTRIBUTED = "contributed"  # in the environment of somebody else's record: by whom, and by what it was checked
 CHOSEN = "chosen"  # among a record's epochs
@@ -35,7 +36,7 @@ _PARTS: dict[str, Any] = {
         **dict.fromkeys(("seconds", "stage_one_seconds", "images_per_second", "peak_memory_mb"), float),
         "device": str,
     },
-    "environment": {"processes": int, SAME_IMAGES: list, CONTRIBUTED: {"by": str, "checked": str}},
+    "environment": {"processes": int, SAME_IMAGES: list, NOT_LOOKED_AT: list, CONTRIBUTED: {"by": str, "checked": str}},
 }
 
 

@@ -20,7 +20,7 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
-from lt_bench.data.content import changed_since
+from lt_bench.data.content import changed_since, knows_every_file
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
@@ -41,7 +41,7 @@ from lt_bench.machine import OthersWork, waiting
 from lt_bench.record.curves import CURVES, Follow
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, SAME_IMAGES, RunRecord
+from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 from lt_bench.trackers.following import Trackers
@@ -77,25 +77,39 @@ class Runner:
     def data(self) -> Data:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
         data = load_data(self.config, self.device)
-        said = [*(f"note: {one}" for one in data.remarks), *(f"warning: {one}" for one in data.same_images)]
+        said = [
+            *(f"note: {one}" for one in (*data.remarks, *data.not_looked_at)),
+            *(f"warning: {one}" for one in data.same_images),
+        ]
         for remark in said if self.processes.rank == 0 else ():
             print(f"lt_bench: {printable(remark)}", file=sys.stderr)
-        if data.same_images:
-            self.circumstances.provenance[SAME_IMAGES] = list(data.same_images)
-        self._read_evaluated(data)
+        known = {SAME_IMAGES: data.same_images, NOT_LOOKED_AT: data.not_looked_at}
+        self.circumstances.provenance.update({key: list(said) for key, said in known.items() if said})
+        evaluation = self.config.evaluation
+        parts = sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"})
+        evaluated = {part: data.validation if part == "validation" else data.test for part in parts}
+        self._read_first(evaluated, "what is evaluated on is never left out")
+        self._read_trained_on(data.train)
         return data
 
-    def _read_evaluated(self, data: Data) -> None:
-        """Read what will be evaluated on once, before anything is trained for it; DataError names what cannot be."""
-        evaluation, problems = self.config.evaluation, list[str]()
-        for part in sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"}):
-            images = data.validation if part == "validation" else data.test
+    def _read_trained_on(self, images: Images) -> None:
+        """Read what a stage may draw, where a broken image stops a run and every file was read for its identity.
+
+        A run that draws a few of them would not meet it, and one that draws all would meet it late.
+        """
+        if self.config.dataset.on_bad_image == "stop" and knows_every_file(self.config):
+            self._read_first({"training": images}, "or dataset.on_bad_image=skip trains without them")
+
+    def _read_first(self, parts: Mapping[str, Images], choice: str) -> None:
+        """Read images once, before anything is trained; DataError names those that cannot be read."""
+        problems = list[str]()
+        for part, images in parts.items():
             if isinstance(images, DiskImages) and self.processes.rank == 0:
                 problems += images.unreadable(f"reading {part} images", self.config.progress)
         if distributed.from_rank0(len(problems), self.device):
             more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
             advice = (
-                "what is evaluated on is read before training, and never left out: mend these or take them away; "
+                f"images are read before training: mend these or take them away, {choice}; "
                 "python -m lt_bench.data check, with the same overrides, finds every problem"
             )
             raise DataError("\n".join([*problems[:SHOWN], *more, advice]))
@@ -165,7 +179,9 @@ class Runner:
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
         # an impossible rule is refused before stage one is trained
-        new_rule(self.config, self.data, self.device, self._new_method())
+        *_, for_stage_two = new_rule(self.config, self.data, self.device, self._new_method())
+        if isinstance(self.data.train, DiskImages) and (images := for_stage_two.images()) is not self.data.train:
+            self._read_trained_on(images)
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)

@@ -26,7 +26,11 @@ def pictures(folder: Path) -> Iterator[tuple[str, Figure]]:
     for name in SHOWN:
         kind = kinds()[name]
         try:
-            data = [drawing.data for study in read_studies([folder]) for drawing in kind.collect(study)]
+            data = [
+                drawing.data
+                for study in read_studies([folder])
+                for drawing in (kind.collect(study) if kind.collect else ())
+            ]
         except (OSError, ValueError) as error:
             print(printable(f"no {name}: {error}"), file=sys.stderr)
             continue

@@ -87,7 +87,10 @@ def test_no_host_read_and_no_loop_over_images_or_classes(kind, name, epoch, tmp_
     assert one_step(kind, name, tmp_path, epoch, num_classes=30) == ([], kernels)
 
 
-@pytest.mark.parametrize(("name", "words"), [*OTHER_WAYS.items(), *((name, (word,)) for name, word in FURTHER)])
+WAYS = [*OTHER_WAYS.items(), *((name, (word,)) for name, word in FURTHER)]
+
+
+@pytest.mark.parametrize(("name", "words"), each_value_once(WAYS, of_families=True))
 def test_no_host_read_under_other_options(name, words, tmp_path):
     reads, kernels = one_step("method", name, tmp_path, 15, words=words)
     assert reads == []
