@@ -47,7 +47,7 @@ class Data(NamedTuple):
     ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
     other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
-    results doubtful: images in two parts, or under two labels.
+    results doubtful: images in two parts, or under two labels; ``class_names`` are C words, where classes have names.
     """
 
     train: Images
@@ -59,6 +59,7 @@ class Data(NamedTuple):
     at: Callable[[NDArray[np.int64]], Images]
     remarks: tuple[str, ...] = ()
     same_images: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -140,6 +141,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
+        class_names=None if arrays.classes is None else tuple(arrays.classes),
     )
 
 
@@ -182,6 +184,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         at,
         (*remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
         tuple(known_to_be_same(config, lists, parts)),
+        None if lists.classes is None else tuple(lists.classes),
     )
 
 
