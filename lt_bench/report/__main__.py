@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
@@ -122,7 +122,7 @@ def _done(work: Callable[[], int]) -> int:
     try:
         return work()
     except (UsageError, OSError) as error:
-        print(printable(str(error)), file=sys.stderr)
+        print(printable(as_called(str(error))), file=sys.stderr)
         return FAILED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lt_bench.command import as_called
 from lt_bench.report.formats import FORMATS
 
 EXAMPLES = """examples:
@@ -23,9 +24,9 @@ exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 def parser() -> argparse.ArgumentParser:
     """Every argument, in groups: which runs count, which tables are made, and where they go."""
     made = argparse.ArgumentParser(
-        prog="python -m lt_bench.report",
+        prog=as_called("python -m lt_bench.report"),
         description="Make tables from the records of finished runs.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _runs(made)
