@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.files import atomic_writer, read_text
 from lt_bench.machine import usable_cores
@@ -41,9 +41,9 @@ class Answer(NamedTuple):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m lt_bench.predict",
+        prog=as_called("python -m lt_bench.predict"),
         description="Predict the classes of images with a finished run.",
-        epilog=ABOUT,
+        epilog=as_called(ABOUT),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
