@@ -158,9 +158,13 @@ MENDED = {
     "lt_bench.data.sources.fashion_mnist": "an idx file",
     "lt_bench.data.sources.lists": "a list of images",
     "lt_bench.data.splits.split": "a stored manifest that is no JSON",
+    "lt_bench.data.transform": "the name of a file",
     "lt_bench.engine.checkpoint": "the archive of a checkpoint, for which zipfile and PyTorch raise anything",
     "lt_bench.engine.loop": "the state in a checkpoint",
     "lt_bench.report.evaluate": "stored predictions and the record beside them",
+    "lt_bench.export.__main__": "the record of a run",
+    "lt_bench.export.programs": "PyTorch's exporters, for which they raise anything",
+    "lt_bench.predict.__main__": "a list that is no text",
     "lt_bench.models.kept": "the head of a file of a predictor",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }

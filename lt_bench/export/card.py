@@ -109,7 +109,7 @@ def _limits(record: RunRecord, predictor: Predictor) -> Iterator[str]:
     if predictor.temperature is None:
         yield "- Its probabilities are not calibrated: larger is more likely, and no more than that."
     if record.budget != "paper":
-        yield f"- Trained under the budget {markdown(record.budget)}, and not for as long as the recipe says."
+        yield f"- Trained under budget {markdown(record.budget)}, and not for as long as the recipe says."
     yield "- One run of one seed: another one differs by what the tables of the benchmark show as their deviation."
     yield ""
 

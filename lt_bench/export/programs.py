@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_bench.errors import UsageError
 from lt_bench.export.weights import Whole
+from lt_bench.stage_two.ncm import NearestMean
 
 INSTALL = "pip install 'lt_bench[export]'"
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -26,6 +27,18 @@ def require(form: str) -> None:
     missing = [name for name in NEEDED if form == ONNX and find_spec(name) is None]
     if missing:
         raise UsageError(f"--onnx needs {', '.join(missing)}; {INSTALL}")
+
+
+class _Distances(nn.Module):
+    """What ``NearestMean`` computes, without the operation that ONNX lacks."""
+
+    def __init__(self, classifier: NearestMean) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, features: Tensor) -> Tensor:
+        between = self.classifier.placed(features)[:, None] - self.classifier.means
+        return -between.square().sum(dim=2)
 
 
 @torch.no_grad()
@@ -69,6 +82,8 @@ def _torchscript(network: Whole, images: Tensor, path: Path) -> Callable[[Tensor
 def _onnx(network: Whole, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
+    if isinstance(network.classifier, NearestMean):
+        network = Whole(network.encoder, _Distances(network.classifier)).eval()
     batch = torch.export.Dim("batch", min=1)
     torch.onnx.export(
         network,

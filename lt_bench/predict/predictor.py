@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from lt_bench.config.keys import fields_of
 from lt_bench.config.schema import Backbone, Config, flat
+from lt_bench.config.signatures import TargetError, defined_in
 from lt_bench.config.trust import load as load_target
 from lt_bench.config.trust import untrusted
 from lt_bench.data.transform import Transform
 from lt_bench.errors import DataError, UsageError
 from lt_bench.evaluation.calibration import fitted_temperature
 from lt_bench.evaluation.predictions import Predictions
-from lt_bench.models.kept import about_file, keep, read
+from lt_bench.models.kept import PARTS, about_file, keep, read
 from lt_bench.record.record import PREDICTOR, RECORD
 
 
@@ -125,10 +126,8 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
     if not path.is_file():
         raise UsageError(_no_predictor(folder))
     about = about_file(path)
-    nodes = {part: about[part] for part in ("encoder", "classifier")}
-    if lines := [*untrusted(flat(nodes), [*trust])]:
-        said = "\n".join(f"{path}: {line}" for line in lines)
-        raise UsageError(f"{said}\n(here: --trust MODULE, in Python lt_bench.load(run, trust=['MODULE']))")
+    for part in PARTS:
+        _require_trusted(part, about[part], [*trust], path)
     kept = read(path, load_target)
     try:
         return Predictor(
@@ -144,6 +143,23 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
         ).to(device)
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: Path) -> None:
+    """Raise UsageError unless everything that a node would run is trusted, DataError where there is no such thing."""
+    target = node.get("_target_")
+    try:
+        if not isinstance(target, str):
+            raise TargetError("no _target_")
+        defined_in(target)
+    except TargetError as error:
+        raise DataError(f"{path} names what cannot be built, {key}: {error}") from error
+    if lines := [*untrusted(flat({key: dict(node)}), trust)]:
+        here = "here: --trust MODULE, in Python lt_bench.load(run, trust=['MODULE'])"
+        raise UsageError("\n".join([*(f"{path}: {line}" for line in lines), here]))
+    for name, one in node.items():
+        if isinstance(one, Mapping):
+            _require_trusted(f"{key}.{name}", one, trust, path)
 
 
 def _no_predictor(folder: Path) -> str:

@@ -50,7 +50,11 @@ def model(encoder, classifier, classes=7):
 
 @pytest.mark.parametrize(
     "build",
-    [resnet18, pytest.param(resnet50, marks=pytest.mark.slow), pytest.param(resnext50_32x4d, marks=pytest.mark.slow)],
+    [
+        pytest.param(resnet18, marks=pytest.mark.slow),
+        pytest.param(resnet50, marks=pytest.mark.slow),
+        pytest.param(resnext50_32x4d, marks=pytest.mark.slow),
+    ],
 )
 def test_weights_load_in_plain_torchvision_bit_for_bit(build, tmp_path):
     torch.manual_seed(0)
@@ -108,7 +112,7 @@ def test_an_export_has_all_that_another_program_needs(run, tmp_path, capsys):
     card = (tmp_path / "model" / "README.md").read_text()
     record = read_record(run / "record.json")
     assert f"| {100 * record.metrics['few']:.1f} |" in card and "thirds" in card and "## Limits" in card
-    assert f"softmax(logits / {predictor.temperature:.6g})" in card and "budget smoke" in card
+    assert f"softmax(logits / {predictor.temperature:.6g})" in card and "Trained under budget smoke" in card
     assert not [path for path in tmp_path.iterdir() if path.name != "model"]
 
 

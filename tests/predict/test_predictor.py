@@ -1,5 +1,6 @@
 """A run leaves what predicts new images, whatever its rule, and that is what its evaluation computed."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,8 @@ import torch
 from helpers import image_trees
 from helpers.chain import tiny
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import lt_bench
@@ -130,14 +133,27 @@ def test_what_is_no_predictor_is_refused_with_what_to_type(runs, tmp_path):
             lt_bench.load(tmp_path)
 
 
-def test_code_that_nobody_trusts_is_not_run(runs, tmp_path):
-    _, folder = runs("cb")
-    content = (folder / PREDICTOR).read_bytes()
-    for target in (b"os.popen", b"lt_bench.files.write_json"):
-        other = content.replace(b"lt_bench.models.tiny.TinyEncoder", target.ljust(32))
-        (tmp_path / PREDICTOR).write_bytes(other)
-        with pytest.raises(UsageError, match=target.decode()):
-            lt_bench.load(tmp_path)
+@pytest.mark.parametrize(
+    ("target", "error", "said"),
+    [
+        ("subprocess.Popen", UsageError, "subprocess is code that nobody has asked to run"),
+        ("lt_bench.files.write_json", UsageError, "no component of lt_bench"),
+        ("my_own_file.Network", DataError, "cannot be built"),
+        ("torch.nn.Linear", UsageError, "--trust MODULE"),
+        (3, DataError, "no _target_"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_code_that_nobody_trusts_is_not_run(runs, tmp_path, monkeypatch, inside, target, error, said):
+    path = runs("cb")[1] / PREDICTOR
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["lt_bench"])
+    node = {"_target_": target}
+    about["encoder"] = {"_target_": "lt_bench.models.pool.InputPool", "k": 2, "encoder": node} if inside else node
+    save_file(load_file(path), tmp_path / PREDICTOR, {"lt_bench": json.dumps(about)})
+    monkeypatch.setattr("lt_bench.predict.predictor.load_target", lambda target: pytest.fail(f"{target} is loaded"))
+    with pytest.raises(error, match=said):
+        lt_bench.load(tmp_path)
 
 
 def test_a_network_that_nothing_builds_again_is_named():
