@@ -26,6 +26,8 @@ COMMANDS = {
     "data": Command("lt_bench.data.__main__", "check a data set, pack it, or look at what a method sees of it", True),
     "report": Command("lt_bench.report.__main__", "tables of finished runs, and metrics from their predictions"),
     "figures": Command("lt_bench.figures.__main__", "figures of finished runs"),
+    "predict": Command("lt_bench.predict.__main__", "the classes of new images, by a finished run"),
+    "export": Command("lt_bench.export.__main__", "the model of a finished run as files that other programs load"),
     "new": Command("lt_bench.cli.new", "write a method of your own to start from: module, settings and tests"),
 }
 

@@ -48,6 +48,7 @@ class Data(NamedTuple):
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
     other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
     results doubtful: images in two parts, or under two labels; ``not_looked_at`` is what nobody has looked at for that.
+    ``class_names`` are C words, where classes have names.
     """
 
     train: Images
@@ -60,6 +61,7 @@ class Data(NamedTuple):
     remarks: tuple[str, ...] = ()
     same_images: tuple[str, ...] = ()
     not_looked_at: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -141,6 +143,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
+        class_names=None if arrays.classes is None else tuple(arrays.classes),
     )
 
 
@@ -184,6 +187,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         (*remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
         tuple(known_to_be_same(config, lists, parts)),
         tuple(not_looked_at(config, lists)),
+        None if lists.classes is None else tuple(lists.classes),
     )
 
 

@@ -38,6 +38,8 @@ from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
+from lt_bench.models.kept import NotKept
+from lt_bench.predict.predictor import of_run
 from lt_bench.record.curves import CURVES, Follow
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
@@ -232,8 +234,10 @@ class Runner:
             best = config.evaluation.select != "last"
             seconds = self._train(folder, method, source, training, StageName.TWO, best).seconds
         predictions = folder.path / PREDICTIONS
-        made = self._predictions(folder, method.encoder, rule.finish(method, context))
+        classifier = rule.finish(method, context)
+        made = self._predictions(folder, method.encoder, classifier)
         if folder.writes:
+            self._keep_predictor(folder, (method.encoder, classifier), made)
             save_predictions(predictions, made)
         distributed.barrier()
         below = {
@@ -247,6 +251,17 @@ class Runner:
         metrics = evaluate(load_predictions(predictions))
         return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
+    def _keep_predictor(self, folder: RunFolder, networks: tuple[nn.Module, nn.Module], made: Predictions) -> None:
+        """Leave what predicts new images in the run folder; what nothing builds again is said."""
+        from_files = isinstance(self.data.test, DiskImages)
+        try:
+            of_run(self.config, folder.identity, networks, from_files, self.data.class_names, made).save(folder.path)
+        except NotKept as error:
+            print(
+                f"lt_bench: note: no new images can be predicted with this run: {printable(str(error))}",
+                file=sys.stderr,
+            )
+
     def _predictions(self, folder: RunFolder, encoder: nn.Module, classifier: nn.Module) -> Predictions:
         """What is said of the images that are evaluated on and, where these are the test images, of validation images.
 
@@ -259,7 +274,7 @@ class Runner:
         made = dict[str, Predictions]()
         for part, images in parts.items():
             features = embed_plain(encoder, images, self.config.evaluation.batch_size)
-            logits = classify(classifier, features)
+            logits = classify(classifier, features, self.config.evaluation.batch_size)
             if not bool(torch.isfinite(logits).all()):
                 raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
             labels = images.labels.cpu().numpy()
@@ -360,7 +375,8 @@ class Runner:
         circumstances = self.circumstances
         if earlier := folder.earlier_versions():
             circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
-        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen)
+        names = self.data.class_names
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen, names)
 
     def _missed(self, name: StageName, images: Images) -> dict[str, int]:
         """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""
