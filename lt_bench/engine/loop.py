@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,14 +186,13 @@ class Trainer:
         strength, order = self.method.strength(), self.order(epoch)
         size, ranks = self.training.batch_size, self.context.world_size
         shares = []
-        for step in range(self.state.step, self.steps_per_epoch):
+        for step in range(self.steps_per_epoch):
             start = step * size
             share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
-        return self.source.batches(
-            order, shares, self.method.views, lambda step: self.context.generator("augment", epoch, step), strength
-        )
+        draws = partial(self.context.generator, "augment", epoch)
+        return self.source.batches(order, shares, self.method.views, draws, strength, self.state.step)
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
