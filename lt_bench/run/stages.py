@@ -249,6 +249,7 @@ class Runner:
         config = self.config
         key = name.training
         stage = Stage(name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key)
+        stage = stage._replace(cuda_graph=config.cuda_graph)
         context = self._context(name.value, source, method)
         score = None
         if best:

@@ -10,8 +10,10 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import MethodType
 from typing import NamedTuple
 
 import torch
@@ -22,20 +24,21 @@ from torch.profiler import ProfilerActivity, profile
 
 from lt_bench.config.compose import compose
 from lt_bench.contracts import TrainInfo
+from lt_bench.data.batches.source import SyncSource
 from lt_bench.preflight.validate import validate
 from lt_bench.run.build import build
 
 METHODS = ("ce", "sbcl", "bcl", "paco", "proco", "simclr")
 LARGE = ("ce", "bcl")
-PRECISIONS = ("bf16", "float32")
 CUDA = torch.cuda.is_available()
 PAST_WARM_UP = 20
+WARM_STEPS, COUNTED_STEPS = 8, 4
 
 
 class Size(NamedTuple):
     """A data set's recipes with images (3, ``side``, ``side``), ``backbone``, and ``batch`` images, None: the paper's.
 
-    Values are medians over ``rounds`` blocks of ``steps`` steps each.
+    Values are medians over ``rounds`` epochs.
     """
 
     dataset: str
@@ -44,22 +47,38 @@ class Size(NamedTuple):
     images: int
     classes: int
     batch: int | None
-    steps: int
     rounds: int
 
 
-CIFAR = Size("cifar100_lt", "resnet32_cifar", 32, 10_847, 100, None, 32, 3)
-IMAGENET = Size("imagenet_lt", "resnet50", 224, 2048, 1000, 256, 4, 2)
-TINY = Size("cifar100_lt", "tiny", 32, 256, 100, 16, 2, 1)
+CIFAR = Size("cifar100_lt", "resnet32_cifar", 32, 10_847, 100, None, 2)
+IMAGENET = Size("imagenet_lt", "resnet50", 224, 1024, 1000, 256, 1)
+TINY = Size("cifar100_lt", "tiny", 32, 256, 100, 16, 1)
+
+
+class Way(NamedTuple):
+    """How steps are carried out: with these words, and with the batch of every step augmented ``alone`` or not.
+
+    ``searched``: cuDNN tries the kernels of a convolution and takes the fastest.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    alone: bool = False
+    searched: bool = False
+
+
+ALONE, EAGER = Way("each batch augmented alone", alone=True), Way("eager")
+GRAPH = Way("graph", ("cuda_graph=true",))
+SEARCHED = Way("graph, kernels searched", ("cuda_graph=true",), searched=True)
 
 
 class Step(EngineStep):
     """A step of a method on noise, with how many images it takes."""
 
-    def __init__(self, method: str, size: Size, words: list[str], folder: Path) -> None:
+    def __init__(self, method: str, size: Size, precision: str, way: Way, folder: Path) -> None:
         device = torch.device("cuda" if CUDA else "cpu")
-        words = [f"dataset={size.dataset}", f"method={method}", f"backbone={size.backbone}", *words]
-        words += [f"train.batch_size={size.batch}"] if size.batch else []
+        words = [f"dataset={size.dataset}", f"method={method}", f"backbone={size.backbone}", *way.words]
+        words += [f"train.precision={precision}", *([f"train.batch_size={size.batch}"] if size.batch else [])]
         config = validate(compose(words))
         torch.manual_seed(0)
         labels = (torch.rand(size.images).square() * size.classes).long()
@@ -67,22 +86,40 @@ class Step(EngineStep):
         images = torch.randint(0, 256, (size.images, 3, size.side, size.side), dtype=torch.uint8, device=device)
         info = TrainInfo(labels.to(device), size.classes, config.train.epochs)
         built = build(config.method, "method", build(config.backbone, "backbone"), info)
-        self.count = config.train.batch_size
-        self.title = f"{method}, {size.backbone}, batch {self.count}, {config.train.precision}"
+        self.count, self.size = config.train.batch_size, size
         super().__init__(words, built, images, labels.to(device), folder, PAST_WARM_UP)
+        self.source._branch_free = True  # as on a GPU
+        if way.alone:
+            self.source.batches = MethodType(SyncSource.batches, self.source)  # type: ignore[method-assign]
+        self.steps = self.trainer.steps_per_epoch
+        self.batch = next(self.batches)
+        self.seconds: list[float] = []
+        self.data_seconds: list[float] = []
+
+    def data(self) -> object:
+        """The batch of a step."""
+        return next(self.batches)
+
+    def network(self) -> object:
+        """A step without its data."""
+        return self.trainer._step(self.batch, self.epoch, 0, 0.01)
+
+    def measure(self) -> None:
+        """Seconds of a step and of its data, of every block."""
+        for _ in range(WARM_STEPS):
+            self()
+        self.seconds = [seconds(self, self.steps) for _ in range(self.size.rounds)]
+        self.data_seconds = [seconds(self.data, self.steps) for _ in range(self.size.rounds)]
 
 
-def seconds(call: Callable[[], object], size: Size) -> list[float]:
-    """Seconds of one call, the mean of a block of calls, for every block; the device has done its work at both ends."""
-    found = []
-    for _ in range(size.rounds):
-        synchronise()
-        start = time.perf_counter()
-        for _ in range(size.steps):
-            call()
-        synchronise()
-        found.append((time.perf_counter() - start) / size.steps)
-    return found
+def seconds(call: Callable[[], object], steps: int) -> float:
+    """Seconds of one of some calls; the device has done its work at both ends."""
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(steps):
+        call()
+    synchronise()
+    return (time.perf_counter() - start) / steps
 
 
 def synchronise() -> None:
@@ -110,8 +147,8 @@ def launches(call: Callable[[], object], steps: int) -> tuple[float, str]:
     count = sum(one.count for one in averages if one.key.startswith(kinds))
     on_device = [one for one in averages if one.device_type == DeviceType.CUDA]
     busy = sum(one.self_device_time_total for one in on_device) / 1e3 / steps
-    top = sorted(on_device, key=lambda one: -one.self_device_time_total)[:6]
-    lines = [f"  device busy {busy:.2f} ms a step; most of it in"]
+    top = sorted(on_device, key=lambda one: -one.self_device_time_total)[:5]
+    lines = [f"    device busy {busy:.2f} ms"]
     lines += [
         f"    {one.self_device_time_total / 1e3 / steps:8.3f} ms {one.count / steps:7.1f} x  {one.key[:90]}"
         for one in top
@@ -119,34 +156,33 @@ def launches(call: Callable[[], object], steps: int) -> tuple[float, str]:
     return count / steps, "\n".join(lines)
 
 
-def one_step(method: str, size: Size, words: list[str], folder: Path) -> Iterator[Comparison]:
-    """A step, its data alone, and the launches of both."""
-    step = Step(method, size, words, folder)
-    for _ in range(max(4, size.steps)):
-        step()
-    whole = seconds(step, size)
-    data = seconds(lambda: next(step.batches), size)
-    row = f"GPU step of {step.title}"
-    rate = step.count / statistics.median(whole)
-    yield Comparison(
-        f"{step.title}: data of a step ({rate:,.0f} images/s)",
-        "s",
-        Measured.of("the whole step", *whole),
-        Measured.of("its data", *data),
-        agree=True,
-        row=row,
-    )
-    of_step, summary = launches(step, size.steps)
-    of_data, _ = launches(lambda: next(step.batches), size.steps)
-    yield Comparison(
-        f"{step.title}: launches of a step",
-        "operations",
-        Measured.of("the whole step", of_step),
-        Measured.of("its data", of_data),
-        agree=True,
-        row=row,
-    )
-    print(summary, flush=True)
+def one_case(method: str, size: Size, precision: str, ways: tuple[Way, ...], counted: bool) -> Iterator[Comparison]:
+    """The step of a method, carried out in several ways: the last against the others; its data; its launches."""
+    steps = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for way in ways:
+            torch.backends.cudnn.benchmark = way.searched
+            steps[way.name] = step = Step(method, size, precision, way, Path(folder))
+            step.measure()
+        *others, last = steps
+        title = f"{method}, {size.backbone}, batch {step.count}, {precision}"
+        row = f"GPU step: {title}"
+        for other in others:
+            pairs = ((name, one.count / statistics.median(one.seconds)) for name, one in steps.items())
+            rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in pairs)
+            mine, theirs = (Measured.of(name, *steps[name].seconds) for name in (last, other))
+            yield Comparison(f"{title} (images/s: {rates})", "s", theirs, mine, agree=True, row=row)
+        for name, step in steps.items():
+            whole = Measured.of(f"the whole step, {name}", *step.seconds)
+            yield Comparison(f"{title}: data", "s", whole, Measured.of("its data", *step.data_seconds), agree=True)
+        if counted:
+            for name, step in steps.items():
+                data, _ = launches(step.data, step.steps)
+                network, summary = launches(step.network, COUNTED_STEPS)
+                whole = Measured.of(f"the whole step, {name}", data + network)
+                of_data = Measured.of("its data", data)
+                yield Comparison(f"{title}: launches", "operations", whole, of_data, agree=True)
+                print(f"    without data, {name}\n{summary}", flush=True)
 
 
 def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
@@ -156,14 +192,21 @@ def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
         return
     if CUDA:
         print(torch.cuda.get_device_name(), flush=True)
-    cases = [(method, TINY if tiny else CIFAR, precision) for precision in PRECISIONS for method in METHODS]
-    cases += [] if tiny else [(method, IMAGENET, "bf16") for method in LARGE]
-    for method, size, precision in cases if not tiny else cases[len(METHODS) :]:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                yield from one_step(method, size, [f"train.precision={precision}"], Path(folder))
-            except torch.OutOfMemoryError:
-                yield NotMeasured(f"{method}, {size.backbone}", precision, "not enough memory", row="")
+    if tiny:
+        cases = [(method, TINY, "float32", (EAGER, GRAPH), True) for method in ("ce", "bcl")]
+    else:
+        every = (ALONE, EAGER, SEARCHED, GRAPH)
+        cases = [(method, CIFAR, "bf16", every, True) for method in METHODS]
+        cases += [(method, IMAGENET, "bf16", (EAGER, GRAPH), True) for method in LARGE]
+        cases += [(method, CIFAR, "float32", (EAGER, GRAPH), False) for method in METHODS]
+    for case in cases:
+        try:
+            yield from one_case(*case)
+        except Exception as error:  # one method that fails costs the others nothing
+            if tiny:
+                raise
+            traceback.print_exc()
+            yield NotMeasured(f"{case[0]}, {case[1].backbone}", case[2], f"{type(error).__name__}: {error}")
         if CUDA:
             torch.cuda.empty_cache()
 

@@ -31,6 +31,7 @@ class EngineStep:
         self.source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
         run = EngineContext(Processes(0, 1, images.device), 0, self.source)
         stage = Stage("stage one", folder, "checkpoint.pt", config.budget, config.checkpoint, progress=False)
+        stage = stage._replace(cuda_graph=config.cuda_graph)
         schedule = build(config.train.schedule, "train.schedule")
         method = method.to(images.device, memory_format=torch.channels_last).train()
         self.trainer = Trainer(method, self.source, config.train, schedule, run, stage)
