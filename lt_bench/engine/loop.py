@@ -31,7 +31,7 @@ from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
-from lt_bench.engine.recorded import RecordedStep, make_recordable, require_recordable, set_rates
+from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
@@ -117,7 +117,7 @@ class Trainer:
         self.average = None if training.ema_decay is None else WeightAverage(method, training.ema_decay)
         self.precision = Precision(resolve(training.precision, context.device), context.device)
         self.recorded = self._new_recorded()
-        self.rates = [torch.zeros((), device=context.device) for _ in self.groups] if stage.cuda_graph else None
+        self.rates = Rates(len(self.groups), context.device, stage.cuda_graph)
         self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
 
@@ -200,7 +200,7 @@ class Trainer:
         return self.source.batches(order, shares, self.method.views, draws, strength, self.state.step)
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
-        set_rates(self.optimizer, [own.lr_factor * lr for own in self.groups], self.rates)
+        self.rates.set(self.optimizer, [own.lr_factor * lr for own in self.groups])
         if self.recorded is None:
             terms = self._update(batch, epoch, step)
         else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,7 +101,23 @@ def make_recordable(optimizer: torch.optim.Optimizer, wanted: bool) -> None:
     optimizer._warned_capturable_if_run_uncaptured = True
 
 
-def set_rates(optimizer: torch.optim.Optimizer, rates: list[float], tensors: list[Tensor] | None) -> None:
-    """Set the rate of every group, in ``tensors`` () on the device where its steps are recorded."""
-    for number, (group, rate) in enumerate(zip(optimizer.param_groups, rates, strict=True)):
-        group["lr"] = rate if tensors is None else tensors[number].fill_(rate)
+class Rates:
+    """The rates of an optimiser's groups, which change from step to step, on a device.
+
+    Where steps are ``recorded`` they are read from tensors (). Fused steps on CUDA read such as float32: there a rate
+    is rounded to that in any case, so that a recording changes nothing.
+    """
+
+    def __init__(self, groups: int, device: torch.device, recorded: bool) -> None:
+        cuda = device.type == "cuda"
+        self.rounded: type[np.floating[Any]] = np.float32 if cuda else np.float64
+        kind = torch.float32 if cuda else torch.float64
+        self.tensors = [torch.zeros((), dtype=kind, device=device) for _ in range(groups)] if recorded else None
+
+    def set(self, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+        """Set the rate of every group for the next step."""
+        for number, (group, rate) in enumerate(zip(optimizer.param_groups, rates, strict=True)):
+            if self.tensors is None:
+                group["lr"] = float(self.rounded(rate))
+            else:
+                group["lr"] = self.tensors[number].fill_(rate)
