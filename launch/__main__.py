@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, USAGE, exit_status, printable
+from lt_bench.command import DONE, USAGE, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.files import read_bytes
 from lt_bench.liveness import Signs
@@ -85,9 +85,9 @@ def _trust_alone(overrides: Sequence[str]) -> list[str] | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m lt_bench.launch",
+        prog=as_called("python -m lt_bench.launch"),
         description="Plan, submit, watch, retry and cancel sweeps.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

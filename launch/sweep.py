@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench import command
-from lt_bench.command import printable
+from lt_bench.command import as_called, printable
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.files import sweep
@@ -148,7 +148,8 @@ def _queue(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) ->
     output_dir = groups[0].runs[0].output_dir
     for job, jobs, runs in queue_groups(groups, code, cluster):
         print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
-    print(f"  python -m lt_bench.launch status --runs {shlex.quote(output_dir)} --watch    # or retry, cancel, logs")
+    status = f"{as_called('python -m lt_bench.launch')} status --runs {shlex.quote(output_dir)} --watch"
+    print(f"  {status}    # or retry, cancel, logs")
 
 
 def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:

@@ -21,6 +21,8 @@ from lt_bench.terminal import terminal
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+_MODULE_FORM = re.compile(r"python -m lt_bench(?:(\.)(?=[a-z]+\b(?!\.\w))|(?!\.\w))")
+
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
 
 
@@ -45,7 +47,7 @@ def _status(work: Callable[[], int], name: str) -> int:
         _refuse_deleted_folder()
         return work()
     except (UsageError, SettingError) as error:
-        for line in str(error).splitlines():
+        for line in as_called(str(error)).splitlines():
             print(f"{name}: {printable(line)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
@@ -55,7 +57,7 @@ def _status(work: Callable[[], int], name: str) -> int:
         print(f"{name}: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
     except (DataError, CheckpointError, NonFiniteLoss, OSError) as error:
-        print(f"{name}: {printable(str(error))}", file=sys.stderr)
+        print(f"{name}: {printable(as_called(str(error)))}", file=sys.stderr)
         return FAILED
     except Exception as error:
         kept = getattr(error, "trace_file", None)
@@ -115,6 +117,22 @@ def printable(text: str) -> str:
     """
     plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return plain.encode("utf-8", "backslashreplace").decode()
+
+
+def as_called(text: str) -> str:
+    """A text that names commands as ``python -m lt_bench.report``, with the form by which this process was called.
+
+    That is ``lt-bench report`` or ``python -m lt_bench report``. One form makes all commands shorter by as many
+    characters, so columns stay aligned.
+    """
+    called = Path(sys.argv[0])
+    if called.stem == "lt-bench":
+        package = "lt-bench"
+    elif called.parts[-2:] == ("lt_bench", "__main__.py"):
+        package = "python -m lt_bench"
+    else:
+        return text
+    return _MODULE_FORM.sub(lambda found: package + (" " if found[1] else ""), text)
 
 
 def keep_trace(error: Exception, path: Path) -> None:

@@ -99,9 +99,10 @@ def test_wrong_calls_across_launch_are_refused_by_mypy(call, tmp_path):
 
 @pytest.mark.parametrize(
     "module",
-    ["report", "report.__main__", "figures.__main__", "config.compose", "config.annotations", "preflight.validate",
+    ["report", "report.__main__", "report.page.command",
+     "figures.__main__", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
-     "record.identity", "cli.help", "cli.main", "run.summary", "run.execute", "__main__", "command",
+     "record.identity", "cli.help", "cli.main", "cli.commands", "run.summary", "run.execute", "__main__", "command",
      "terminal", "processes", "machine",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",
      "launch.slurm.task", "record.folder", "record.record", "evaluation.predictions",

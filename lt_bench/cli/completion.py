@@ -1,4 +1,4 @@
-"""Shell completion: Hydra's own, on our groups and keys, for the command lt-bench."""
+"""Shell completion: Hydra's own, on our commands, groups and keys, for lt-bench."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+from lt_bench.cli.commands import COMMANDS, is_command
 from lt_bench.command import DONE
 from lt_bench.errors import UsageError
 
@@ -22,8 +23,12 @@ def complete(arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig
 
-    line = os.environ.get("COMP_LINE", "")  # Hydra imports packages that its own settings name: a search path
-    os.environ["COMP_LINE"] = " ".join(word for word in line.split(" ") if not re.match(r"[~+\"']*hydra\b", word))
+    if asked[4]:
+        print("\n".join(_commands(os.environ["COMP_LINE"])))
+        settings = _settings(os.environ["COMP_LINE"])
+        if settings is None:
+            return DONE
+        os.environ["COMP_LINE"] = settings
     register()
     for name in groups()["recipe"]:  # Hydra lists files, and some recipes are lines of a table
         ConfigStore.instance().store(group="recipe", name=name, node={})
@@ -35,3 +40,27 @@ def complete(arguments: list[str]) -> int:
 
     not_called()
     return DONE
+
+
+def _words(line: str) -> list[str]:
+    """The words after the command's name, of which the last is being typed."""
+    return [*line.split(), *[""] * line.endswith(" ")][1:]
+
+
+def _commands(line: str) -> list[str]:
+    """The commands that the first word may become."""
+    words = _words(line)
+    return [name for name in COMMANDS if len(words) == 1 and name.startswith(words[0])]
+
+
+def _settings(line: str) -> str | None:
+    """The line with its settings and options alone, for Hydra to complete; None after a command that takes none.
+
+    Hydra imports packages that its own settings name: a search path.
+    """
+    words = _words(line)
+    command = COMMANDS.get(words[0]) if len(words) > 1 else None
+    if command and not command.takes_settings:
+        return None
+    kept = [word for word in words[:-1] if not is_command(word)] + words[-1:]
+    return " ".join(["lt-bench", *(word for word in kept if not re.match(r"[~+\"']*hydra\b", word))])

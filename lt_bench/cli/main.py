@@ -1,4 +1,4 @@
-"""The command line: one run, or a sweep.  PyTorch is imported only after the config is validated."""
+"""The command ``run``: one run, or a sweep.  PyTorch is imported only after the config is validated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lt_bench import __version__
-from lt_bench.command import DONE, exit_status
+from lt_bench.command import DONE, as_called, exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,11 +63,11 @@ def _help(asked: str, overrides: list[str]) -> int:
     if asked:
         from lt_bench.cli.explain import explain
 
-        print(explain(asked, overrides))
+        print(as_called(explain(asked, overrides)))
     else:
         from lt_bench.cli.help import help_text
 
-        print(help_text())
+        print(as_called(help_text()))
     return DONE
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
@@ -44,7 +44,9 @@ class _Flags(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Flags(
+        as_called("python -m lt_bench.data"), epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["check", "prepare", "browse"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
     return exit_status(lambda: _dispatch(parser, argv), "lt_bench.data")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.figures.kind import Drawing, Kind, kinds
 from lt_bench.figures.studies import NotPossible, Study, read_studies
@@ -28,9 +28,9 @@ exit status: 0 done, 1 no figure was possible, 2 wrong usage
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<18}{_about(kind)}" for name, kind in kinds().items())
     parser = argparse.ArgumentParser(
-        prog="python -m lt_bench.figures",
+        prog=as_called("python -m lt_bench.figures"),
         description=f"Make figures (PNG and SVG) of finished runs.\n\nkinds of figures:\n{listed}",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

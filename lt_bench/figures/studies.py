@@ -133,6 +133,11 @@ def _folder(found: Found) -> Path | None:
     return found.folder or (source.parent if source.name == "record.json" else None)
 
 
+def run_of(found: Found) -> Run:
+    """A run from where its record was found."""
+    return Run(found.record, _folder(found))
+
+
 def _key(record: RunRecord) -> tuple[Any, ...]:
     given = conditions(json.dumps(record.settings))
     names = (record.dataset, record.imbalance_factor, record.imbalance_profile, record.backbone, record.budget)

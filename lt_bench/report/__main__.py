@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
 from lt_bench.files import write_atomic
-from lt_bench.record.collect import read_records
 from lt_bench.record.record import RunRecord
 from lt_bench.report import evaluate
 from lt_bench.report.arguments import parser
@@ -21,37 +20,16 @@ from lt_bench.report.asked import metric_names
 from lt_bench.report.cost import cost_table
 from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
+from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
+from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
-from lt_bench.report.selection import selected
+from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
-ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
-
-
-def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
-    unchecked: list[str] = []
-    try:
-        found = read_records(paths, metrics, anew=anew, unchecked=unchecked)
-    except FileNotFoundError as error:
-        raise UsageError(f"{error}; {ADVICE}") from None
-    if unchecked:
-        which = f"{unchecked[0]}{f' and {len(unchecked) - 1:,} more' * (len(unchecked) > 1)}"
-        print(printable(f"not compared with predictions, which are not there: {which}"), file=sys.stderr)
-    return found
-
-
-def _runs(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
-    """The records that belong in tables; UsageError with what to type if there are none."""
-    wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
-    if not runs:
-        raise UsageError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
-    if not wanted:
-        other = runs[0].evaluated_on
-        raise UsageError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
-    return wanted
+COMMANDS = {evaluate.COMMAND: evaluate.main, page.COMMAND: page.main}
 
 
 def _export(runs: list[RunRecord], path: Path) -> None:
@@ -111,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] == [evaluate.COMMAND]:
-        return _done(lambda: evaluate.main(words[1:]))
+    if words and words[0] in COMMANDS:
+        return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
     return _done(lambda: _make(arguments, metric_names(arguments.metric, parser())))
 
@@ -122,21 +100,21 @@ def _done(work: Callable[[], int]) -> int:
     try:
         return work()
     except (UsageError, OSError) as error:
-        print(printable(str(error)), file=sys.stderr)
+        print(printable(as_called(str(error))), file=sys.stderr)
         return FAILED
 
 
 def _make(arguments: argparse.Namespace, more: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
-    records = _read(arguments.runs, asked, arguments.verify)
-    chosen = selected([record for record in records if record.kind == "run"], arguments.where)
-    if arguments.export and chosen:
-        _export(chosen, arguments.export)
-    tables = _tables(_runs(chosen, arguments), more, arguments)
+    found = chosen(read(arguments.runs, asked, arguments.verify), arguments.where)
+    if arguments.export and found:
+        _export([one.record for one in found], arguments.export)
+    runs = on_split(found, arguments.evaluated_on, arguments.runs)
+    tables = _tables([one.record for one in runs], more, arguments)
     _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
-    for page in arguments.pages:
-        update(page, {table.name: table.markdown() for table in tables})
+    for path in arguments.pages:
+        update(path, {table.name: table.markdown() for table in tables})
     return DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lt_bench.command import as_called
 from lt_bench.report.formats import FORMATS
 
 EXAMPLES = """examples:
@@ -15,6 +16,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report --export results/records/mine.jsonl   and one file of all records, to keep or pass on
   python -m lt_bench.report eval RUN...                        every metric of some runs, from their predictions
   python -m lt_bench.report --runs results/records --out results/tables --pages docs/results/*.md   as published here
+  python -m lt_bench.report page                               one HTML page of everything: sort, filter, compare
 
 exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 """
@@ -23,23 +25,32 @@ exit status: 0 done, 1 no records or records that cannot be used, 2 wrong usage
 def parser() -> argparse.ArgumentParser:
     """Every argument, in groups: which runs count, which tables are made, and where they go."""
     made = argparse.ArgumentParser(
-        prog="python -m lt_bench.report",
+        prog=as_called("python -m lt_bench.report"),
         description="Make tables from the records of finished runs.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _runs(made)
+    add_where(add_runs(made))
     _tables(made)
     _places(made)
     return made
 
 
-def _runs(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("runs").add_argument
+def add_runs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The flags that say where runs are, and which of them count; the group that they are in."""
+    group = parser.add_argument_group("runs")
+    add = group.add_argument
     add("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="PATH", help="folders of runs, or .jsonl files")
-    add("--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1")
     add("--evaluated-on", choices=("test", "validation"), default="test", help="which runs count (%(default)s)")
     add("--verify", action="store_true", help="compare all records with their predictions anew, not only changed files")
+    return group
+
+
+def add_where(group: argparse._ArgumentGroup) -> None:
+    """The flag that chooses among the runs."""
+    group.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1"
+    )
 
 
 def _tables(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from lt_bench.command import printable
+from lt_bench.command import as_called, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.adjustment import adjusted, choose_tau
 from lt_bench.evaluation.ensembles import MEANS, ensemble
@@ -46,9 +46,9 @@ def _tau(text: str) -> float | None:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     made = argparse.ArgumentParser(
-        prog=f"python -m lt_bench.report {COMMAND}",
+        prog=as_called(f"python -m lt_bench.report {COMMAND}"),
         description="Metrics of finished runs from their stored predictions, without training.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or predictions files")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lt_bench.errors import UsageError
+from lt_bench.record.collect import Found
 from lt_bench.record.record import RunRecord
 
 FIELDS = (
@@ -35,6 +36,12 @@ def selected(records: Sequence[RunRecord], words: Sequence[str]) -> list[RunReco
             raise UsageError(f"--where {text}: no run; {key} is one of {', '.join(sorted(known))}")
         records = kept
     return list(records)
+
+
+def chosen(found: Sequence[Found], words: Sequence[str]) -> list[Found]:
+    """As ``selected``, of records with the places that they were found in."""
+    names = {record.run_id for record in selected([one.record for one in found], words)}
+    return [one for one in found if one.record.run_id in names]
 
 
 def value_of(key: str, record: RunRecord) -> Any:
