@@ -270,6 +270,9 @@ class Config:
         False, affects_result=False, help="whether a GPU computes the same bits every time, which is slower"
     )
     compile: bool = setting(False, affects_result=False, help="whether encoders are compiled by torch.compile")
+    cuda_graph: bool = setting(
+        False, affects_result=False, help="whether a GPU replays whole training steps that were recorded once"
+    )
     progress: bool = setting(True, affects_result=False, help="whether a bar shows how far a run is")
     output_dir: str = setting("runs", affects_result=False, help="the folder of all run folders")
     data_dir: str = setting("data", affects_result=False, help="the folder of all data sets")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -37,6 +38,10 @@ class LDAMDRW(Method):
         self.encoder = encoder
         self.classifier = NormalizedLinear(feature_dim(encoder), info.num_classes, scale)
         self.criterion = DeferredLDAM(info.class_counts, max_margin, scale, beta, drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return epoch >= self.criterion.drw_start_epoch
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """LDAM loss of the joined batch, whose weighted mean is over all ranks, and the accuracy on it."""

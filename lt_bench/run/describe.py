@@ -112,6 +112,7 @@ def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]
         "tf32": config.tf32,
         "deterministic": config.deterministic,
         "compile": config.compile,
+        "cuda_graph": config.cuda_graph,
     }
 
 

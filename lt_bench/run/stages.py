@@ -297,6 +297,7 @@ class Runner:
         stage = Stage(
             name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key, follow
         )
+        stage = stage._replace(cuda_graph=config.cuda_graph)
         context = self._context(name.value, source, method)
         score = None
         if best:
