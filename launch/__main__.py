@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, USAGE, exit_status, printable
+from lt_bench.command import DONE, USAGE, as_called, exit_status, printable
+from lt_bench.config.own_files import add_option, own_files
 from lt_bench.errors import UsageError
 from lt_bench.files import read_bytes
-from lt_bench.liveness import Signs
 
 EXAMPLES = """\
 OVERRIDES are those of a sweep, as after python -m lt_bench -m. Without them, status, retry and cancel apply to all runs
@@ -51,7 +51,8 @@ def _dispatch(argv: list[str]) -> int:
     _refuse_options_of_other_commands(arguments)
     if arguments.lines < 1:
         raise UsageError(f"--lines {arguments.lines}: --lines takes numbers from 1")
-    return COMMANDS[arguments.command](arguments)
+    with own_files(arguments.config_dir):
+        return COMMANDS[arguments.command](arguments)
 
 
 def _refuse_options_of_other_commands(arguments: argparse.Namespace) -> None:
@@ -85,9 +86,9 @@ def _trust_alone(overrides: Sequence[str]) -> list[str] | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m lt_bench.launch",
+        prog=as_called("python -m lt_bench.launch"),
         description="Plan, submit, watch, retry and cancel sweeps.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="submit: only print what would be submitted")
     parser.add_argument("--watch", action="store_true", help="status: repeat until no run is running or queued")
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="logs: the last N lines (%(default)s)")
+    add_option(parser)
     return parser
 
 
@@ -124,9 +126,8 @@ def _status(arguments: argparse.Namespace) -> int:
     if not folders:
         print(f"there are no runs in {arguments.runs}; name their folder with --runs DIR")
         return DONE
-    signs = Signs()
     while True:
-        found = states(folders, signs=signs)
+        found = states(folders)
         text = printable(status_text(found))
         print(f"\033[H\033[J{text}" if arguments.watch and sys.stdout.isatty() else text, flush=True)
         if not arguments.watch or not any(state.name in BUSY for state in found.values()):

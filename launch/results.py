@@ -6,6 +6,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from lt_bench.command import as_called
+
 from .planning.plan import PlannedRun
 
 
@@ -31,4 +33,6 @@ def show_results(runs: Sequence[PlannedRun]) -> None:
             print(f"\n{as_text(accuracy_table(section))}", end="")
     except (UsageError, OSError) as error:
         print(f"lt_bench: no table of these runs: {error}", file=sys.stderr)
-    print(f"\ntables and files of all runs: python -m lt_bench.report --runs {words}")
+    report = as_called("python -m lt_bench.report")
+    print(f"\ntables and files of all runs: {report} --runs {words}")
+    print(f"one page to sort, filter and compare them: {report} page --runs {words}")

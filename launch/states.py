@@ -6,13 +6,14 @@ or it does not hear of the job's node, signs of life are looked at until they ha
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from lt_bench.files import read_json
-from lt_bench.liveness import STILL_S, Signs, lives
+from lt_bench.liveness import SIGNS, STILL_S, Signs, lives
 from lt_bench.record.folder import LOCK, finished
 
 from .slurm.cluster import KILLED, RUNNING_JOB, Cluster, Queued
@@ -41,16 +42,16 @@ class _Open(NamedTuple):
     still: State
 
 
-def states(folders: Iterable[Path], cluster: Cluster | None = None, signs: Signs | None = None) -> dict[Path, State]:
+def states(folders: Iterable[Path], cluster: Cluster | None = None, signs: Signs = SIGNS) -> dict[Path, State]:
     """The state of every run folder; a run whose process exited without a status has failed.
 
     A stage one that a job of the cluster trains as a part of a run has the state of that run while that run is running
-    or queued. ``signs`` are those of an earlier look. Where signs of life have to be looked at, it says so and takes up
+    or queued. ``signs`` are those of earlier looks. Where signs of life have to be looked at, it says so and takes up
     to ``STILL_S``.
     """
     folders = list(folders)
     within = {folder: folder.with_name(name) for folder in folders if (name := _word(folder, "run"))}
-    found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster(), signs or Signs())
+    found = _each_by_itself(dict.fromkeys((*folders, *within.values())), cluster or Cluster(), signs)
     for folder, run in within.items():
         if found[folder].name != DONE and found[run].name in BUSY and found[run].job:
             found[folder] = found[run]
@@ -60,7 +61,7 @@ def states(folders: Iterable[Path], cluster: Cluster | None = None, signs: Signs
 def _word(folder: Path, key: str) -> str | None:
     """What the file on the cluster's job says under a key: a job, or the run that trains this stage one; else None."""
     found = read_json(folder / JOB).get(key)
-    return found if isinstance(found, str) and found == Path(found).name else None
+    return found if isinstance(found, str) and re.fullmatch(r"\w+", found, re.ASCII) else None
 
 
 def _each_by_itself(folders: Iterable[Path], cluster: Cluster, signs: Signs) -> dict[Path, State]:
@@ -99,9 +100,14 @@ def _looked_at(folders: Mapping[Path, _Open], signs: Signs) -> dict[Path, State]
         runs = f"{len(folders)} run{'s' * (len(folders) > 1)}"
         print(f"lt_bench: looking for signs of life of {runs}, for {STILL_S} s at most", file=sys.stderr)
 
-    files = {folder: (folder / HEARTBEAT, folder / LOCK) for folder in folders}
+    files = {folder: signs_of(folder) for folder in folders}
     moving = signs.moving(files.values(), told)
     return {folder: state.moving if files[folder] in moving else state.still for folder, state in folders.items()}
+
+
+def signs_of(folder: Path) -> tuple[Path, Path]:
+    """The files in a run folder that whoever starts the run, and the run itself, renew."""
+    return folder / HEARTBEAT, folder / LOCK
 
 
 def _with_job(folder: Path, queued: Queued | None) -> State | _Open:

@@ -57,9 +57,19 @@ def freeze(submission: Submission, identity: str) -> Path:
     )
     if backbone.get("pretrained") != "torchvision" and "pretrained" in backbone:
         backbone["pretrained"] = _absolute(backbone["pretrained"])
+    trackers = {
+        name: {**node, "folder": _absolute(node["folder"])} if "folder" in node else node
+        for name, node in config.tracker.items()
+    }
     data_dir = str(Path(config.data_dir).expanduser().absolute())
     frozen = replace(
-        config, output_dir=str(folder.parent), data_dir=data_dir, dataset=dataset, backbone=backbone, sweep=[]
+        config,
+        output_dir=str(folder.parent),
+        data_dir=data_dir,
+        dataset=dataset,
+        backbone=backbone,
+        tracker=trackers,
+        sweep=[],
     )
     written = {**submission._asdict(), "config": plain(frozen), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:
@@ -85,12 +95,22 @@ def give_sign(folder: Path) -> None:
 
 def more_memory(folder: Path) -> str:
     """What to set where the job of a run was killed for memory: twice what it had, where that is known."""
-    config = read_json(folder / SUBMISSION).get("config")
-    launch = config.get("launch") if isinstance(config, dict) else None
-    had = launch.get("mem_gb") if isinstance(launch, dict) else None
+    had = _launch(folder).get("mem_gb")
     if isinstance(had, (int, float)):
         return f"set launch.mem_gb={2 * had:g} (it had {had:g})"
     return "set launch.mem_gb=GB, above what the cluster gives where it is not set"
+
+
+def is_for_cluster(folder: Path) -> bool:
+    """Whether a run was submitted to a cluster; one that a sweep inside an allocation carries out was not."""
+    return _launch(folder).get("executor") == "slurm"
+
+
+def _launch(folder: Path) -> dict[str, Any]:
+    """The settings by which a run was submitted, as they are written; empty where they cannot be read."""
+    config = read_json(folder / SUBMISSION).get("config")
+    launch = config.get("launch") if isinstance(config, dict) else None
+    return launch if isinstance(launch, dict) else {}
 
 
 def own_threads(launch: Launch) -> dict[str, str]:

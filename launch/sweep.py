@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench import command
-from lt_bench.command import printable
+from lt_bench.command import as_called, printable
 from lt_bench.config.schema import plain
 from lt_bench.errors import UsageError
 from lt_bench.files import sweep
+from lt_bench.liveness import SIGNS
 from lt_bench.locks import Lock
 from lt_bench.preflight.epochs import remarks
 from lt_bench.processes import left_to_sweep
@@ -24,12 +25,13 @@ from lt_bench.record.own_code import described
 
 from .local.process_pool import Job, ProcessPool
 from .local.progress import SweepProgress
+from .planning.estimate import expected_cost
 from .planning.identity_cache import cache_identities
 from .planning.plan import PlannedRun, plan
 from .planning.run_groups import RunGroup, run_groups, submit
 from .results import show_results
 from .slurm.cluster import Cluster
-from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, states
+from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, signs_of, states
 from .submission import give_sign, label, own_threads
 
 OPEN = (TO_DO, STOPPED, FAILED)
@@ -67,14 +69,16 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool 
 
 def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[tuple[RunGroup, list[Job]]]:
     """Queue those of some runs in one folder that are for a cluster; returns those to be carried out here."""
-    output_dir = runs[0].output_dir
-    with one_at_a_time(Path(output_dir).expanduser()):
+    output_dir, folders = runs[0].output_dir, {folder for run in runs for folder in (run.folder, run.stage_one_folder)}
+    with one_at_a_time(Path(output_dir).expanduser(), folders):
         cluster = Cluster()
-        known = states({folder for run in runs for folder in (run.folder, run.stage_one_folder)}, cluster)
+        known = states(folders, cluster)
         print(counts(known[run.folder] for run in runs), file=sys.stderr)
         open_runs = [run for run in runs if known[run.folder].name in among]
         if not open_runs:
             return []
+        cost = expected_cost(open_runs, stage_ones_done(open_runs, known))
+        print(printable(f"to do: {len(open_runs)}; {cost}"), file=sys.stderr)
         composed = [config for run in open_runs if (config := run.composed)]  # others, of the cache, have no own code
         for config in composed:
             refuse_edited(config)
@@ -85,6 +89,8 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
             cache_identities(output_dir, identities, [run.composed for run in runs if run.composed])
         if lost := {known[run.folder].job or "" for run in open_runs if known[run.folder].lost}:
             cluster.cancel(lost)
+        for folder in dict.fromkeys(folder for run in open_runs for folder in (run.folder, run.stage_one_folder)):
+            Lock(folder / LOCK).free()  # of a dead machine: the run itself need not look at it once more
         groups, code = run_groups(open_runs, known), code_version()
         if for_cluster := [group for group in groups if group.launch.executor == "slurm"]:
             _queue(for_cluster, code, cluster)
@@ -99,6 +105,11 @@ def counts(found: Iterable[State]) -> str:
     number = Counter(state.name for state in found)
     parts = [f"{name}: {number[name]}" for name in (DONE, *BUSY, FAILED, STOPPED) if number[name] or name == DONE]
     return ", ".join([f"runs: {number.total()}", *parts])
+
+
+def stage_ones_done(runs: Iterable[PlannedRun], known: Mapping[Path, State]) -> dict[str, bool]:
+    """Whether the stage one of each run is done, by identity."""
+    return {run.stage_one: known[run.stage_one_folder].name == DONE for run in runs}
 
 
 def all_remarks(runs: Iterable[PlannedRun]) -> list[str]:
@@ -118,8 +129,11 @@ def differences(runs: list[PlannedRun]) -> dict[Path, str]:
 
 
 @contextmanager
-def one_at_a_time(output_dir: Path) -> Iterator[None]:
-    """A lock, so that two sweeps with runs in common do not both start them; prints a line where it has to wait."""
+def one_at_a_time(output_dir: Path, folders: Collection[Path] = ()) -> Iterator[None]:
+    """A lock, so that two sweeps with runs in common do not both start them; prints a line where it has to wait.
+
+    Signs of life in some run folders, which it will look at next, are looked at for the first time before it waits.
+    """
     folder = output_dir / "launch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +145,8 @@ def one_at_a_time(output_dir: Path) -> Iterator[None]:
 
     def waiting() -> None:
         print(f"lt_bench: waiting for another sweep that is being submitted in {output_dir}", file=sys.stderr)
+        for each in folders:
+            SIGNS.moved(*signs_of(each))
 
     lock.acquire(waiting)
     sweep(folder)
@@ -148,7 +164,8 @@ def _queue(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) ->
     output_dir = groups[0].runs[0].output_dir
     for job, jobs, runs in queue_groups(groups, code, cluster):
         print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
-    print(f"  python -m lt_bench.launch status --runs {shlex.quote(output_dir)} --watch    # or retry, cancel, logs")
+    status = f"{as_called('python -m lt_bench.launch')} status --runs {shlex.quote(output_dir)} --watch"
+    print(f"  {status}    # or retry, cancel, logs")
 
 
 def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:

@@ -15,12 +15,12 @@ from lt_bench.record.folder import finished
 from lt_bench.record.verify import doubt
 
 from .local.progress import progress_of
-from .planning.estimate import earlier_records, estimate
+from .planning.estimate import expected_cost
 from .planning.plan import PlannedRun
 from .planning.run_groups import run_groups
 from .states import DONE, RUNNING, State, states
 from .submission import SUBMISSION, label
-from .sweep import OPEN, all_remarks, counts, differences
+from .sweep import OPEN, all_remarks, counts, differences, stage_ones_done
 
 LONGEST = 100  # characters of a message
 
@@ -34,10 +34,9 @@ def plan_text(runs: list[PlannedRun]) -> str:
     lines = [tabulate(rows, ["run", "state", StageName.ONE.value, "what"], tablefmt="plain", disable_numparse=True)]
     lines += ["", counts(known[run.folder] for run in runs)]
     if open_runs:
-        stage_one_done = {run.stage_one: known[run.stage_one_folder].name == DONE for run in open_runs}
         first = sum(group.stage_one_first for group in run_groups(open_runs, known))
         shared = f", stage ones that are shared and trained once: {first}" if first else ""
-        cost = estimate(open_runs, stage_one_done, earlier_records(runs[0].output_dir))
+        cost = expected_cost(open_runs, stage_ones_done(open_runs, known))
         lines.append(f"to do: {len(open_runs)}{shared}; {cost}")
         lines += all_remarks(open_runs)
     return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""``python -m lt_bench``: one run, or a sweep with ``-m``."""
+"""``python -m lt_bench``, installed as ``lt-bench``: one run, a sweep with ``-m``, or another command."""
 
 from __future__ import annotations
 
 import sys
 
-from lt_bench.cli.main import main
+from lt_bench.cli.commands import main
 
 __all__ = ["main"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -21,6 +22,8 @@ from lt_bench.terminal import terminal
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+_MODULE_FORM = re.compile(r"python -m lt_bench(?:(\.)(?=[a-z]+\b(?!\.\w))|(?!\.\w))")
+
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
 
 
@@ -28,15 +31,22 @@ def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
     """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it.
 
     All that is printed meanwhile suits the terminal (see ``terminal``); FAILED where standard output could not be
-    written. An error that has no owner (see ``errors``) is raised again, so that Python shows its traceback and exits
-    with 1. Messages begin with the ``name`` of the command.
+    written, help included. An error that has no owner (see ``errors``) is raised again, so that Python shows its
+    traceback and exits with 1, and so is the SystemExit of a parser of arguments. Messages begin with the ``name`` of
+    the command.
     """
     interrupt_on_signals()
+    left: SystemExit | None = None
     with terminal() as lost:
-        status = _status(work, name)
+        try:
+            status = _status(work, name)
+        except SystemExit as stop:  # argparse ends so after its help, whose lost output it does not tell
+            left, status = stop, DONE
     for error in lost:
         with suppress(OSError):
             print(f"{name}: standard output cannot be written ({error.strerror}): a part is lost", file=sys.stderr)
+    if left is not None and (left.code or not lost):
+        raise left
     return FAILED if lost and status == DONE else status
 
 
@@ -45,7 +55,7 @@ def _status(work: Callable[[], int], name: str) -> int:
         _refuse_deleted_folder()
         return work()
     except (UsageError, SettingError) as error:
-        for line in str(error).splitlines():
+        for line in as_called(str(error)).splitlines():
             print(f"{name}: {printable(line)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
@@ -54,8 +64,13 @@ def _status(work: Callable[[], int], name: str) -> int:
     except Interrupted as error:
         print(f"{name}: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
-    except (DataError, CheckpointError, NonFiniteLoss, OSError) as error:
-        print(f"{name}: {printable(str(error))}", file=sys.stderr)
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        said = f"{error.filename} has a longer name than the file system takes; choose a shorter one"
+        print(f"{name}: {printable(said if too_long else as_called(str(error)))}", file=sys.stderr)
+        return USAGE if too_long else FAILED
+    except (DataError, CheckpointError, NonFiniteLoss) as error:
+        print(f"{name}: {printable(as_called(str(error)))}", file=sys.stderr)
         return FAILED
     except Exception as error:
         kept = getattr(error, "trace_file", None)
@@ -115,6 +130,22 @@ def printable(text: str) -> str:
     """
     plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return plain.encode("utf-8", "backslashreplace").decode()
+
+
+def as_called(text: str) -> str:
+    """A text that names commands as ``python -m lt_bench.report``, with the form by which this process was called.
+
+    That is ``lt-bench report`` or ``python -m lt_bench report``. One form makes all commands shorter by as many
+    characters, so columns stay aligned.
+    """
+    called = Path(sys.argv[0])
+    if called.stem == "lt-bench":
+        package = "lt-bench"
+    elif called.parts[-2:] == ("lt_bench", "__main__.py"):
+        package = "python -m lt_bench"
+    else:
+        return text
+    return _MODULE_FORM.sub(lambda found: package + (" " if found[1] else ""), text)
 
 
 def keep_trace(error: Exception, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -129,6 +129,14 @@ class Method(nn.Module):
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""
         return ()
+
+    def phase(self, epoch: int) -> Hashable:
+        """What a step depends on beside tensors: in epochs of equal phases ``forward`` does the same, recorded once.
+
+        Such a step reads nothing on the host, draws nothing and does not look at ``step``; buffers are changed in
+        place. None, as here: the steps of this epoch are not known to be like that.
+        """
+        return None
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """One training step: "loss" (scalar, differentiable) and further detached terms."""

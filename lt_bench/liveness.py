@@ -86,30 +86,42 @@ Files = tuple[Path, ...]
 
 
 class _Look(NamedTuple):
-    """The stamp of some files, when it was first seen, and whether another one was seen before."""
+    """The stamp of a file, when it was first and last seen, and whether another one was seen shortly before."""
 
-    stamp: tuple[tuple[int, ...], ...]
+    stamp: tuple[int, ...]
     since: float
+    last: float
     moved: bool
 
 
 class Signs:
-    """What was seen of signs of life, in seconds of one clock that never goes back; it may be kept for later looks."""
+    """What was seen of signs of life, in seconds of one clock that never goes back; it may be kept for later looks.
+
+    Every file counts from the first look at it: whoever will wait for several looks at all of them first, so that their
+    times run together.
+    """
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        self._looks: dict[Files, _Look] = {}
+        self._looks: dict[Path, _Look] = {}
 
     def moved(self, *paths: Path) -> bool | None:
         """Whether some files have changed lately: False where they stood still for ``STILL_S``; None is open."""
-        now, found, known = self._clock(), stamp(*paths), self._looks.get(paths)
-        if known is None or known.stamp != found:
-            known = self._looks[paths] = _Look(found, now, known is not None)
-        if now - known.since >= STILL_S:
+        now = self._clock()
+        looks = [self._look(path, now) for path in paths]
+        if all(now - look.since >= STILL_S for look in looks):
             return False
-        return True if known.moved else None
+        return True if any(look.moved for look in looks if now - look.since < STILL_S) else None
+
+    def _look(self, path: Path, now: float) -> _Look:
+        """A look at a file. A change since a look of long ago may be of long ago as well: it begins a new time."""
+        found, known = _stamp(path), self._looks.get(path)
+        if known is None or known.stamp != found:
+            known = _Look(found, now, now, known is not None and now - known.last < STILL_S)
+        self._looks[path] = known._replace(last=now)
+        return known
 
     def moving(self, signs: Collection[Files], told: Callable[[], None]) -> set[Files]:
         """Those of some signs that change; looks for ``STILL_S`` at most, and calls ``told`` if it has to wait."""
@@ -118,6 +130,9 @@ class Signs:
             told = _nothing
             self._sleep(1)
         return {paths for paths, moved in found.items() if moved}
+
+
+SIGNS = Signs()  # what this process has seen, of whatever it waits for
 
 
 def _nothing() -> None:

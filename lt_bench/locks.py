@@ -21,7 +21,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lt_bench.files import read_json
-from lt_bench.liveness import BEAT_S, Signs, lives, stamp, this_process
+from lt_bench.liveness import BEAT_S, SIGNS, Signs, lives, stamp, this_process
 
 POLL_S = (0.05, 1.0)  # between two tries: at first, and of one that waits long
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # a file system without them: the holder's name counts
@@ -38,7 +38,7 @@ class Lock:
     """
 
     def __init__(self, path: Path, signs: Signs | None = None) -> None:
-        self.path, self._signs = path, signs or Signs()
+        self.path, self._signs = path, signs or SIGNS
         self._descriptor: int | None = None
         self._released, self._thread = Event(), Thread()
 
@@ -62,6 +62,12 @@ class Lock:
                 said = True
             time.sleep(pause)
             pause = min(1.5 * pause, POLL_S[1])
+
+    def free(self) -> None:
+        """Take the lock from a holder elsewhere that has been seen to be dead by now; nobody is waited for."""
+        seen, holder = stamp(self.path), read_json(self.path)
+        if holder and lives(holder) is None and self._holder_lives() is False:
+            self._take_over(seen)
 
     def release(self) -> None:
         """Give the lock back; nothing where it is not held."""

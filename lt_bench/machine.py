@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -55,6 +56,24 @@ def given(name: str) -> int | None:
     """A number from 1 that the environment gives, of a list of them the first; None for none or for other words."""
     words = os.environ.get(name, "").partition(",")[0].strip()
     return int(words) or None if words.isdecimal() and len(words) < 10 else None
+
+
+def gpu_name() -> str | None:
+    """The name of this machine's first GPU as its driver says it, which is PyTorch's too; None where there is none.
+
+    A process that is shown no GPU by CUDA_VISIBLE_DEVICES has none.
+    """
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    try:
+        found = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    names = found.stdout.splitlines() if found.returncode == 0 else []
+    return names[0].strip() if names else None
 
 
 def odd_threads() -> list[str]:

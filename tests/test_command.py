@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 
+from lt_bench.__main__ import main as run
+from lt_bench.launch.__main__ import main as launch
+
 CODE = """
 import os, signal, sys, time
 from lt_bench.command import exit_status
@@ -48,3 +51,10 @@ def test_a_closed_terminal_is_no_error():
         pass
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+
+
+def test_a_name_that_is_too_long_is_wrong_usage(tmp_path, capsys):
+    for main, words in ((launch, ["plan"]), (run, ["budget=smoke"])):
+        assert main([*words, f"output_dir={tmp_path / ('a' * 300)}"]) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "Errno" not in said and "choose a" in said

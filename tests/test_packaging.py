@@ -42,6 +42,7 @@ def test_the_wheel_holds_every_config_and_every_module(installed):
     for path in (ROOT / "lt_bench").rglob("*.py"):
         assert str(path.relative_to(ROOT)) in names
     assert "lt_bench/py.typed" in names
+    assert {f"lt_bench/report/page/page.{kind}" for kind in ("html", "css", "js")} <= names
 
 
 @pytest.mark.slow

@@ -35,3 +35,10 @@ def test_families_are_methods():
     methods = groups()["method"]
     assert [name for (name,) in fast(one_of_each_family(methods))] == sorted(FAMILIES.values())
     assert len(one_of_each_family(methods)) == len(methods)
+
+
+def test_a_sample_of_families_has_each_of_them_and_every_other_value():
+    parameters = each_value_once(itertools.product(groups()["method"], range(1, 6)), of_families=True)
+    assert len(parameters) == 5 * len(groups()["method"])
+    kept = fast(parameters)
+    assert {name for name, _ in kept} == set(FAMILIES.values()) and {steps for _, steps in kept} == set(range(1, 6))

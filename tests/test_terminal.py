@@ -30,6 +30,10 @@ COMMANDS = {
     "help of data": ["lt_bench.data", "--help"],
     "check": ["lt_bench.data", "check", "dataset=image_folder", "dataset.root=nowhere", "dataset.num_classes=2"],
     "help of launch": ["lt_bench.launch", "--help"],
+    "help of eval": ["lt_bench.report", "eval", "--help"],
+    "help of compare": ["lt_bench.report", "compare", "--help"],
+    "help of figures": ["lt_bench.figures", "--help"],
+    "version": ["lt_bench", "--version"],
     "wrong usage": ["lt_bench", "method=sbçl"],
 }
 STATUS = {"check": 1, "wrong usage": 2}
@@ -55,6 +59,7 @@ def said_by(command: list[str], folder: Path, encoding: str) -> tuple[int, str]:
 
 
 CHEAP = ("report", "help")
+FULL = ("help of report",)  # of the fast set
 
 
 @pytest.mark.parametrize(
@@ -107,6 +112,35 @@ def test_output_that_a_disk_does_not_take_is_said(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "lt_bench.x: standard output cannot be written (No space left on device): a part is lost\n"
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FULL else pytest.mark.slow) for n in COMMANDS if n != "sweep"]
+)
+def test_no_command_succeeds_whose_output_is_lost(name, folder):
+    """Help, which a parser of arguments prints before anything runs, among them; a sweep prints to stderr."""
+    with open("/dev/full", "w") as stream:
+        process = started(COMMANDS[name], folder, stdout=stream, stderr=subprocess.PIPE)
+    said = process.communicate()[1].decode()
+    assert process.returncode == STATUS.get(name, 1)
+    assert "standard output cannot be written" in said or name in STATUS  # which print to stderr alone
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("left", "status"), [(0, 1), (None, 1), (2, 2)])
+def test_what_leaves_early_is_judged_as_well(left, status, monkeypatch, capsys):
+    def leaves() -> int:
+        print("x")
+        raise SystemExit(left)
+
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        try:
+            found = exit_status(leaves)
+        except SystemExit as stop:
+            found = stop.code
+    assert found == status and "a part is lost" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

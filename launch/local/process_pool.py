@@ -17,7 +17,7 @@ from lt_bench.files import read_bytes, read_json, write_json
 from lt_bench.liveness import BEAT_S
 from lt_bench.processes import without_place
 
-from ..submission import HEARTBEAT, LOG, give_sign, more_memory
+from ..submission import HEARTBEAT, LOG, give_sign, is_for_cluster, more_memory
 from .fork_server import ForkedProcess, ForkServer, follow_parent
 
 POLL_S = 0.05
@@ -181,7 +181,9 @@ class ProcessPool:
         """What an exit status says; a kill that nobody asked for is most often the system's, which lacks memory."""
         if status not in KILLED:
             return f"exit {status}" if status >= 0 else f"killed by signal {-status}"
-        advice = more_memory(job.folder) if "SLURM_JOB_ID" in self.environment else "lower launch.parallel_runs"
+        advice = more_memory(job.folder) if is_for_cluster(job.folder) else "lower launch.parallel_runs"
+        if "SLURM_JOB_ID" in self.environment and not is_for_cluster(job.folder):
+            advice += ", or ask for more memory where the allocation is made (salloc --mem)"
         said = f"killed by signal 9, perhaps for memory; {advice}"
         with suppress(OSError), self._log(job).open("a", encoding="utf-8") as log:
             log.write(f"lt_bench: {said}\n")

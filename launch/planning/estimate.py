@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from lt_bench.config.schema import Launch
+from lt_bench.config.schema import Config, Launch
+from lt_bench.machine import gpu_name
 from lt_bench.record.collect import read_records
 from lt_bench.record.identity import setting_id
 from lt_bench.record.record import RunRecord
@@ -20,7 +21,10 @@ SECONDS = ("seconds", "stage_one_seconds")
 
 
 class Estimate(NamedTuple):
-    """GPU-hours (CPU-hours where no GPU is used) of the runs with similar records, and how many runs have none."""
+    """GPU-hours (CPU-hours where no GPU is used) of the runs with similar records, and how many runs have none.
+
+    The records are of one device; another one may take any other time.
+    """
 
     hours: float
     records: int
@@ -29,7 +33,10 @@ class Estimate(NamedTuple):
 
     def __str__(self) -> str:
         if not self.records:
-            return "no estimate: the folder has no records of similar runs yet"
+            where = f" on {self.device}" * bool(self.device)
+            return (
+                f"no estimate: its hours are not known, because no similar run was measured{where} in this folder yet"
+            )
         kind = "CPU-process-hours" if self.device == "cpu" else "GPU-hours"
         unknown = f"; {self.unknown} runs without similar records" if self.unknown else ""
         return (
@@ -37,14 +44,29 @@ class Estimate(NamedTuple):
         )
 
 
-def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], records: list[RunRecord]) -> Estimate:
-    """The cost of some runs; each stage one counts once, and not where it is done.
+def expected_cost(runs: Sequence[PlannedRun], stage_one_done: Mapping[str, bool]) -> Estimate:
+    """The cost of the runs of a sweep, from the records in its folder; ``stage_one_done`` by identity."""
+    if not (records := earlier_records(runs[0].output_dir)):
+        return Estimate(0.0, 0, len(runs), "")
+    return estimate(runs, stage_one_done, records, _device(runs[0].config))
+
+
+def estimate(
+    runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], records: list[RunRecord], device: str | None = None
+) -> Estimate:
+    """The cost of some runs on a device; each stage one counts once, and not where it is done.
+
+    ``device`` None: nobody knows which one they get, and the one of which there are most records stands for it.
 
     A run costs the median of its setting's records, else that of the runs with its data set, method, backbone, stage
     two and budget. Seconds count once per process; of a GPU that several runs share, each run counts its part.
     """
     known: dict[Any, list[RunRecord]] = defaultdict(list)
-    for record in filter(_tells_cost, records):
+    measured = [*filter(_tells_cost, records)]
+    if device is None and measured:
+        count = Counter(record.cost["device"] for record in measured)
+        device = min(count, key=lambda name: (-count[name], name))
+    for record in (one for one in measured if one.cost["device"] == device):
         for key in (record.setting_id, _kind(record)):
             known[key].append(record)
     hours, unknown, used, counted = 0.0, 0, set[str](), set[str]()
@@ -58,8 +80,14 @@ def estimate(runs: Iterable[PlannedRun], stage_one_done: Mapping[str, bool], rec
         if not stage_one_done[run.stage_one] and run.stage_one not in counted:
             counted.add(run.stage_one)
             hours += _share(run.config.launch) * _median(similar, SECONDS[1]) / 3600
-    devices = {record.cost["device"] for record in records if record.run_id in used}
-    return Estimate(hours, len(used), unknown, ", ".join(sorted(devices)))
+    return Estimate(hours, len(used), unknown, device or "")
+
+
+def _device(config: Config) -> str | None:
+    """The device of runs that are computed here, as records name it; None for those of a cluster."""
+    if config.launch.executor != "local":
+        return None
+    return (None if config.device == "cpu" else gpu_name()) or "cpu"
 
 
 def earlier_records(output_dir: str) -> list[RunRecord]:

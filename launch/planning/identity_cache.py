@@ -11,12 +11,12 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lt_bench.config.own_files import cached, own_folders
 from lt_bench.config.schema import Config
 from lt_bench.config.trust import own_targets
 from lt_bench.data.content import depends_on_files
@@ -49,12 +49,12 @@ def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities]
             write_json(_path(output_dir), {"files": fingerprint(), "runs": known | new})
 
 
-@cache
+@cached
 def fingerprint() -> str:
     """A hash of everything that identities depend on beside the overrides."""
     digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
     folders = {Path(str(files(name))) for name in ("lt_bench", "lt_bench.conf", "lt_bench.launch")}
-    for folder in sorted(folders):
+    for folder in sorted(folders.union(own_folders())):
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
             content = path.read_bytes()
             digest.update(f"{path} {len(content)} ".encode() + content)

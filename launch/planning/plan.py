@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from omegaconf import ListConfig, OmegaConf
 
 from lt_bench.config.compose import compose, groups, parse, references, shown
 from lt_bench.config.keys import affects_result
+from lt_bench.config.own_files import cached
 from lt_bench.config.schema import Config
 from lt_bench.config.sweeps import MOST_RUNS
 from lt_bench.data.content import looked_at_once
@@ -129,7 +130,7 @@ def _every(axes: Sequence[Override], before: int) -> Iterator[tuple[str, ...]]:
     return itertools.product(*values)
 
 
-@cache
+@cached
 def _grids(sources: tuple[str, ...]) -> list[dict[str, Any]]:
     """The grids of an experiment; a single empty one where it has none."""
     with references():

@@ -78,7 +78,7 @@ class Pipeline:
         """
         self._require(images, params)
         if branch_free:
-            most = max(1, BRANCH_FREE_VALUES // math.prod(images.shape[1:]))
+            most = images_together(images)
             if len(images) > most:
                 pieces = [slice(start, start + most) for start in range(0, len(images), most)]
                 return torch.cat([self.apply(images[rows], slice_params(params, rows), True) for rows in pieces])
@@ -144,6 +144,16 @@ class Pipeline:
         drawn = self.draw(len(images) if total is None else total, generator, boost)
         params = drawn if rows is None else slice_params(drawn, rows)
         return self.apply(images, params, branch_free)
+
+
+def images_together(images: Tensor) -> int:
+    """How many of these images (B, C, H, W) are augmented in one piece without branches; 1 or more."""
+    return max(1, BRANCH_FREE_VALUES // math.prod(images.shape[1:]))
+
+
+def join_params(parts: Sequence[list[Params]]) -> list[Params]:
+    """The parameters of several batches one after the other, operation by operation."""
+    return [type(drawn[0])(*map(torch.cat, zip(*drawn, strict=True))) for drawn in zip(*parts, strict=True)]
 
 
 def slice_params(params: list[Params], rows: slice) -> list[Params]:

@@ -16,8 +16,9 @@ from lt_bench.cli.origin import Source, last_setting, sources
 from lt_bench.config import epochs, optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.compose import about, compose, groups, shown
-from lt_bench.config.keys import CLASS, Key, fields_of, find, is_parameter, look_up, nearest
-from lt_bench.config.recipes import names_in
+from lt_bench.config.conf import names_in, place_of
+from lt_bench.config.keys import CLASS, Key, affects_result, fields_of, find, is_parameter, look_up, nearest
+from lt_bench.config.recipes import LISTS, NONE
 from lt_bench.config.schema import flat
 from lt_bench.config.settings import Setting
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
@@ -56,6 +57,7 @@ class _Explanation:
         if choice and key in groups():
             yield from (*_head(key, choice), "")
             node = "train.optimizer" if key == "optimizer" else key if found and found.is_node and found.below else None
+            node = f"{key}.{choice}" if key in LISTS and choice != NONE else node
             yield from self._node(node) if node else self._set_by(_file(key, choice))
         elif found is None and options:
             yield from (key, *_facts(options))
@@ -111,7 +113,12 @@ class _Explanation:
             raise UsageError(f"unknown key {key}{nearest(name, names)}; {target} takes {', '.join(known) or 'none'}")
         takes = _bounded(wanted(known[name].annotation), optimizers.range_of(key) or Setting(""))
         default = _default(known[name].default)
-        facts = {"class": target, "takes": takes, "default": default, "affects result": "yes"}
+        facts = {
+            "class": target,
+            "takes": takes,
+            "default": default,
+            "affects result": "yes" if affects_result(key) else "no",
+        }
         is_node = isinstance(OmegaConf.select(self.config, key), DictConfig)
         now = {} if is_node else {"now": self._now(key, known[name].default)}
         yield from (key, *_wrapped(_said_of(name, target)), *_facts(facts | now))
@@ -120,6 +127,10 @@ class _Explanation:
     def _node(self, key: str) -> Iterator[str]:
         """The keys of a node in a table: present value, and what they mean or, for parameters of a class, take."""
         found = find(key)
+        if found and found.setting.of_nodes:
+            for name in self.config[key]:
+                yield from (f"{key}.{name}", *self._node(f"{key}.{name}"), "")
+            return
         rows = []
         for name in fields_of(found.below) if found and found.below else ():
             inner = look_up(f"{key}.{name}")
@@ -169,7 +180,8 @@ class _Explanation:
         if not isinstance(node, DictConfig):
             return f"no value, because {above} is null"
         if above in optimizers.NODES and name not in node.keys() and name in (values := self._optimizer(above)):
-            return f"{shown(values[name])}, from conf/optimizer/{node.get('name', 'sgd')}.yaml"
+            file = place_of(f"optimizer/{node.get('name', 'sgd')}")
+            return f"{shown(values[name])}, from {file}"
         if name not in node.keys():
             return "no value yet" if default is REQUIRED else f"{_default(default)}, the default"
         if OmegaConf.is_missing(node, name):
@@ -192,7 +204,7 @@ def _head(group: str, choice: str, problem: str = "") -> list[str]:
 def _file(group: str, choice: str) -> str:
     """The file of a choice; recipes without one are lines of a table."""
     table = group == "recipe" and choice not in names_in("recipe")
-    return "conf/recipes.yaml" if table else f"conf/{group}/{choice}.yaml"
+    return "conf/recipes.yaml" if table else place_of(f"{group}/{choice}")
 
 
 def _default(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from lt_bench.cli.commands import COMMANDS
 from lt_bench.config.compose import about, groups
 from lt_bench.config.conf import values_of
 
@@ -16,12 +17,13 @@ lt_bench: long-tailed visual recognition, one command per run
   python -m lt_bench -m method=ce,sbcl seed=0,1,2           a sweep on this machine: six runs
   python -m lt_bench -m experiment=digits_demo              a whole table as one sweep
   python -m lt_bench -m method=ce,sbcl launch=slurm         a sweep as jobs of a SLURM cluster
-  python -m lt_bench.launch --help                          plan, submit, watch, retry and cancel sweeps
   python -m lt_bench.report                                 the many/medium/few tables of all finished runs
   python -m lt_bench.data check dataset=imagenet_lt         everything that is wrong with a data set of image files
 
 A finished run is not repeated, an interrupted one goes on where it stopped.
 """
+
+COMMANDS_HEAD = "Commands (python -m lt_bench COMMAND, or lt-bench COMMAND where it is installed; COMMAND --help)"
 
 TAIL = """\
 Single values (show all: python -m lt_bench --cfg job; with what a run would use: --cfg job --resolve)
@@ -45,6 +47,8 @@ command line beats experiment beats recipe beats method beats data set.
 Flags
   -m, --multirun     sweep over comma-separated values, range(a,b), glob(*); launch.parallel_runs=2 runs two at a time
   -c, --cfg job      print the config of a run and stop (--resolve checks it and fills in references)
+  -cd, --config-dir DIR    choices of your own, as files DIR/method/NAME.yaml; lt_bench_conf/ in the current folder
+                     is such a folder that need not be typed
   --dry-run          check the config, say which run it is and whether it is done, and stop
   --shell-completion install=bash|zsh|fish    for the command lt-bench:
                      eval "$(lt-bench --shell-completion install=bash)"
@@ -65,7 +69,8 @@ def help_text() -> str:
     found = groups()
     names = [name for name in AXES if name in found] + sorted(set(found) - set(AXES) - set(HIDDEN))
     lines = [line for name in names for line in (f"{name}=   {_default(name)}", *_choices(name))]
-    return "\n".join([HEAD, "Groups and their choices", *lines, "", TAIL])
+    commands = (f"  {name:<18} {command.about}" for name, command in COMMANDS.items())
+    return "\n".join([HEAD, COMMANDS_HEAD, *commands, "", "Groups and their choices", *lines, "", TAIL])
 
 
 def _default(group: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: one run, or a sweep.  PyTorch is imported only after the config is validated."""
+"""The command ``run``: one run, or a sweep.  PyTorch is imported only after the config is validated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lt_bench import __version__
-from lt_bench.command import DONE, exit_status
+from lt_bench.command import DONE, as_called, exit_status
+from lt_bench.config.own_files import OWN_CHOICES, add_option, own_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +24,11 @@ def _dispatch(arguments: list[str]) -> int:
 
         return complete(arguments)
     flags = _Flags.parser().parse_intermixed_args(arguments)
+    with own_files(flags.config_dir):
+        return _chosen(flags)
+
+
+def _chosen(flags: argparse.Namespace) -> int:
     if flags.help is not None:
         return _help(flags.help, flags.overrides)
     if flags.version:
@@ -49,10 +55,10 @@ class _Flags(argparse.ArgumentParser):
         parser.add_argument("-h", "--help", nargs="?", const="")
         for names in (["-m", "--multirun"], ["--version"], ["--resolve"], ["--dry-run"]):
             parser.add_argument(*names, action="store_true")
+        add_option(parser)
         return parser
 
     def error(self, message: str) -> NoReturn:
-        from lt_bench.config.compose import OWN_CHOICES
         from lt_bench.errors import UsageError
 
         hint = f"; {OWN_CHOICES}" if "--config-" in message or "-cd" in message or "-cn" in message else ""
@@ -63,11 +69,11 @@ def _help(asked: str, overrides: list[str]) -> int:
     if asked:
         from lt_bench.cli.explain import explain
 
-        print(explain(asked, overrides))
+        print(as_called(explain(asked, overrides)))
     else:
         from lt_bench.cli.help import help_text
 
-        print(help_text())
+        print(as_called(help_text()))
     return DONE
 
 

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from lt_bench.config import optimizers
 from lt_bench.config.compose import choices, groups, leaves, parse
+from lt_bench.config.conf import place_of
 from lt_bench.config.layers import layers, merged
 
 COMMAND_LINE = "the command line"
@@ -25,7 +26,7 @@ def sources(overrides: Sequence[str]) -> list[Source]:
     """All that sets values of a config, the weakest first."""
     parsed = parse(overrides)
     chosen = choices(parsed)
-    found = [Source(f"conf/{layer.name}.yaml", layer.values) for layer in layers(chosen)]
+    found = [Source(place_of(layer.name), layer.values) for layer in layers(chosen)]
     for override in parsed:
         if override.key_or_group == "optimizer":
             found += _optimizer(str(override.value()), OmegaConf.select(merged(chosen), "train.optimizer"))
@@ -54,7 +55,7 @@ def _optimizer(choice: str, present: Any) -> list[Source]:
     values = optimizers.of_name(choice)
     before = optimizers.resolved(OmegaConf.to_container(present) or {})  # type: ignore[arg-type]
     other = values.get("_target_") != before.get("_target_")
-    return [Source(f"conf/optimizer/{choice}.yaml", _nested("train.optimizer", values))] if other else []
+    return [Source(place_of(f"optimizer/{choice}"), _nested("train.optimizer", values))] if other else []
 
 
 def _nested(key: str, value: Any) -> Any:

@@ -8,25 +8,25 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
-from lt_bench.config.conf import text_of
+from lt_bench.config.conf import names_in, text_of
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
+from lt_bench.config.own_files import OWN_CHOICES, cached
 from lt_bench.config.recipes import (
     COMPONENTS,
+    LISTS,
     NONE,
-    names_in,
     parts_of,
     recipe_files,
     recipe_names,
@@ -39,14 +39,10 @@ from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.config.sweeps import impossible
 from lt_bench.errors import UsageError
 
-OWN_CHOICES = (
-    "choices are the files in the folders of conf/; set single keys for what no file has, "
-    "for example method._target_=my_module.MyMethod"
-)
 NAMED = ("method", "stage_two", "backbone", "dataset")  # groups whose choice stands in records by its name
 
 
-@cache
+@cached
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, both sorted."""
     folders = sorted(folder.name for folder in files("lt_bench.conf").iterdir() if folder.is_dir())
@@ -122,7 +118,7 @@ def _composed(parsed: Sequence[Override]) -> DictConfig:
 
 def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
     """The choices among overrides, as group=choice, with what they stand for: method and component, recipes."""
-    typed = {override.key_or_group: str(override.value()) for override in parsed if override.key_or_group in groups()}
+    typed = {override.key_or_group: _choice(override) for override in parsed if override.key_or_group in groups()}
     typed.pop("optimizer", None)  # replaces values, see compose
     spelled = spelled_out(typed)
     everything = {**default_choices(), **spelled}
@@ -147,7 +143,7 @@ def parse(overrides: Iterable[str]) -> list[Override]:
     return list(map(_parse_one, overrides))
 
 
-@cache
+@cached
 def _parse_one(word: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(word)
@@ -169,20 +165,37 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
+def _choice(override: Override) -> str:
+    """A choice of a group as Hydra has it; each of several once."""
+    several = dict.fromkeys(_picked(override))
+    return f"[{','.join(several)}]" if isinstance(override.value(), list) else str(override.value())
+
+
+def _picked(override: Override) -> list[str]:
+    """The choices of a group that an override names: several for groups that take a list."""
+    value = override.value()
+    return list(map(shown, value if override.key_or_group in LISTS and isinstance(value, list) else [value]))
+
+
 def _check(override: Override) -> None:
     """Refuse what Hydra would take but nobody here can mean."""
-    key, word, choices = override.key_or_group, override.input_line, groups()
+    key, word, choices = override.key_or_group, override.input_line or "", groups()
     if override.is_hydra_override():
         raise UsageError(f"{word}: Hydra's own settings are not used; {OWN_CHOICES}")
     if override.package is not None:
         raise UsageError(f"{word}: a group has one place; write {key}=CHOICE")
     if override.is_delete() and not is_parameter(key):
         raise UsageError(f"{word}: only a parameter of a class can be taken away; write {key}=VALUE")
-    if key in choices and not override.is_sweep_override():
-        value = shown(override.value())
+    if key in LISTS and override.is_sweep_override():
+        named = word.partition("=")[2] if isinstance(override.value(), ChoiceSweep) and "(" not in word else "A,B"
+        raise UsageError(f"{word}: a run has several at once, and none is a run of its own; write {key}=[{named}]")
+    for value in _picked(override) if key in choices and not override.is_sweep_override() else ():
         if value not in choices[key]:
             near = nearest(value, choices[key])
-            raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}")
+            also = (
+                f", and several as [{','.join(name for name in choices[key] if name != NONE)}]" if key in LISTS else ""
+            )
+            raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}{also}")
 
 
 def _merged(choices: tuple[str, ...]) -> DictConfig:
@@ -233,7 +246,7 @@ def target_of(group: str, choice: str) -> str:
     return found[1] if found else str(_merged((f"{group}={choice}",))[group].get("_target_"))
 
 
-@cache
+@cached
 def titles(group: str) -> dict[str, str]:
     """The titles of a group's choices, with the choices."""
     found = {name: re.search(r"^(?:  )?title: (.+?)(?: +#.*)?$", _text(group, name), re.M) for name in groups()[group]}

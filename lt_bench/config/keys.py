@@ -132,7 +132,7 @@ def _key(owner: type, name: str, affects: bool) -> Key:
     kinds = (hint, *get_args(hint))
     below = setting.beside or next((kind for kind in kinds if is_dataclass(kind)), None)
     assert below is None or isinstance(below, type)
-    is_open = setting.beside is not None or below is StageTwo
+    is_open = setting.beside is not None or setting.of_nodes or below is StageTwo
     affects = affects and setting.affects_result
     return Key(setting, str(field.type), default_of(field), below, is_open, affects)
 

@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 from hydra import initialize_config_module
@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import optimizers
 from lt_bench.config.conf import check_all, is_file, text_of, values_of
+from lt_bench.config.own_files import cached, own_folders
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.config.yaml_text import TooManyValues, check_size
@@ -38,7 +39,7 @@ class LayerError(UsageError):
     """A file that does not fit those before it."""
 
 
-@cache
+@cached
 def merged(choices: tuple[str, ...]) -> DictConfig:
     """The config of some choices of groups (group=choice), without single values; never changed, because it is kept.
 
@@ -59,15 +60,17 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
     return config
 
 
-@cache
+@cached
 def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     """The schema and the files of some choices, the weakest first; raises LayerError for files that do not fit."""
     register()
     _check_sizes(choices)
     try:
         with initialize_config_module("lt_bench.conf", version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            found = loader.compute_defaults_list("config", list(choices), RunMode.RUN).defaults
+            loader: Any = GlobalHydra.instance().config_loader()
+            if not own_folders():  # whose files may change
+                loader.repository = _ReadOnce(loader.repository)
+            found = loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN).defaults
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
         raise LayerError(" ".join(str(error).split())) from error
@@ -75,8 +78,38 @@ def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
 
 
+def _search_path() -> str:
+    """The word that lets Hydra find the user's own files too."""
+    places = (f"file://{folder}".replace("'", "\\'") for folder in own_folders())
+    quoted = ",".join(f"'{place}'" for place in places)
+    return f"hydra.searchpath=[{quoted}]"
+
+
+class _ReadOnce:
+    """Hydra's files of conf/, each read once in a process: by itself it reads them for every list of choices."""
+
+    read: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, files: Any) -> None:
+        self._files = files
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ReadOnce:
+        return self
+
+    def load_config(self, config_path: str) -> Any:
+        """The file, whose content nobody changes; what no file has that name is looked for again."""
+        found = self.read.get(config_path) or self._files.load_config(config_path=config_path)
+        if found is not None:
+            self.read[config_path] = found
+        return found
+
+
 def _check_sizes(choices: Iterable[str]) -> None:
-    for name in (word.replace("=", "/", 1) for word in choices):
+    pairs = (word.split("=", 1) for word in choices)
+    for name in (f"{group}/{choice}" for group, chosen in pairs for choice in chosen.strip("[]").split(",")):
         try:
             if is_file(name):
                 check_size(text_of(name))
@@ -133,7 +166,7 @@ def renew(config: DictConfig, key: str, target: Any) -> set[str]:
     return {f"{key}.{name}" for name in gone}
 
 
-@cache
+@cached
 def _values(name: str, package: str) -> Any:
     """What a file sets, under the package it is meant for; the schema as it is."""
     if not is_file(name):

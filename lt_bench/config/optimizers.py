@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from lt_bench.config.conf import values_of
+from lt_bench.config.conf import names_in, values_of
 from lt_bench.config.settings import Setting
 
 SGD, ADAM = "torch.optim.SGD", "torch.optim.Adam"
@@ -48,11 +46,9 @@ def range_of(key: str) -> Setting | None:
     return RANGES.get(name) if node in NODES else None
 
 
-@cache
 def names() -> tuple[str, ...]:
     """The names that stand for a file, sorted."""
-    found = (files("lt_bench.conf") / "optimizer").iterdir()
-    return tuple(sorted(file.name[:-5] for file in found if file.name.endswith(".yaml")))
+    return tuple(names_in("optimizer"))
 
 
 def of_name(name: Any) -> dict[str, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
-from lt_bench.config.conf import is_file, text_of
+from lt_bench.config.conf import is_file, is_own, names_in, text_of
+from lt_bench.config.own_files import cached
 from lt_bench.errors import UsageError
 
 # Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
 LARGE_IMAGES = "imagenet_lt"
 # Groups of components that methods take; a component has recipes and quirks of its own, in folders of its group.
 COMPONENTS = ("harmonization",)
+# Groups of which a run has any number of choices at once, as a list.
+LISTS = ("tracker",)
 NONE = "none"
 PLAIN = "plain"  # the variant whose recipes have no name of a variant behind them
 
@@ -26,7 +27,7 @@ class TakenFrom(NamedTuple):
     why: str
 
 
-@cache
+@cached
 def taken_from() -> dict[str, TakenFrom]:
     """The recipes without a file of their own, by name; raises UsageError for a line that is none of them."""
     text = text_of("recipes")
@@ -41,7 +42,7 @@ def taken_from() -> dict[str, TakenFrom]:
     return found
 
 
-@cache
+@cached
 def short_for(method: str) -> dict[str, str]:
     """The choices, by group, that a method's file stands for if it is no more than a short name; else nothing."""
     text = text_of(f"method/{method}") if is_file(f"method/{method}") else ""
@@ -53,13 +54,6 @@ def spelled_out(chosen: Mapping[str, str]) -> dict[str, str]:
     """The choices of groups with those that the method's short name stands for; what is chosen itself beats these."""
     meant = short_for(chosen.get("method", ""))
     return {**chosen, **meant, **{group: chosen[group] for group in meant if group != "method" and group in chosen}}
-
-
-@cache
-def names_in(folder: str) -> list[str]:
-    """The names of the files in a folder of conf/, sorted."""
-    found = (file.name for file in files("lt_bench.conf").joinpath(*folder.split("/")).iterdir())
-    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
 
 
 def of_variant(recipe: str, variants: Iterable[str]) -> str:
@@ -77,21 +71,28 @@ def recipe_names(methods: Iterable[str], datasets: Iterable[str]) -> list[str]:
 def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Callable[[], bool]) -> dict[str, str]:
     """The files of recipes for the choices of a run, by group.
 
-    ``known`` are all names of recipes; ``of_files`` says, where it is asked, whether the data set is one of files.
+    ``known`` are all names of recipes; ``of_files`` says, where it is asked, whether the data set is one of files. A
+    recipe of the user's own is picked for a choice of the user's own alone; otherwise it is typed.
     Raises UsageError for a variant that has no recipe, and for one beside another recipe.
     """
     method, dataset, variant = chosen["method"], chosen["dataset"], chosen.get("variant", PLAIN)
+    own = any(is_own(f"{group}/{chosen[group]}") for group in ("method", "dataset", *COMPONENTS))
+
+    def of(group: str, names: Collection[str]) -> Collection[str]:
+        return names if own else [name for name in names if not is_own(f"{group}/{name}")]
+
     if "recipe" in chosen:
         if variant not in (PLAIN, of_variant(chosen["recipe"], [variant])):
             raise UsageError(f"recipe={chosen['recipe']} is none of variant={variant}; take one of the two away")
         found = parts_of(chosen["recipe"])
     else:
-        found = {"recipe": _first([method], dataset, known, of_files, variant)}
+        found = {"recipe": _first([method], dataset, of("recipe", known), of_files, variant)}
         if variant != PLAIN and found["recipe"] == NONE:
             raise UsageError(_no_variant(method, dataset, variant, known))
         for group in COMPONENTS:
             names = [f"{method}_{chosen[group]}", chosen[group]]
-            found[f"{group}/recipe"] = _first(names, dataset, names_in(f"{group}/recipe"), of_files)
+            recipes = of(f"{group}/recipe", names_in(f"{group}/recipe"))
+            found[f"{group}/recipe"] = _first(names, dataset, recipes, of_files)
     if found["recipe"] in taken_from():
         found["recipe"] = taken_from()[found["recipe"]].recipe
     return found

@@ -236,6 +236,12 @@ class Config:
     budget: Budget = setting(Budget, help="how long runs are, compared with their recipe")
     checkpoint: Checkpoint = setting(Checkpoint, affects_result=False, help="how often a run can be resumed from")
     launch: Launch = setting(Launch, affects_result=False, help="how runs are carried out")
+    tracker: dict[str, Any] = setting(
+        {},
+        of_nodes=True,
+        affects_result=False,
+        help="where runs are shown: trackers by name, each a class and its settings",
+    )
     experiment: dict[str, Any] = setting({}, affects_result=False, help="a file of runs that belong together")
     recipe: dict[str, Any] = setting({}, affects_result=False, help="the values for a method on a data set")
     sweep: list[dict[str, Any]] = setting(
@@ -264,6 +270,9 @@ class Config:
         False, affects_result=False, help="whether a GPU computes the same bits every time, which is slower"
     )
     compile: bool = setting(False, affects_result=False, help="whether encoders are compiled by torch.compile")
+    cuda_graph: bool = setting(
+        False, affects_result=False, help="whether a GPU replays whole training steps that were recorded once"
+    )
     progress: bool = setting(True, affects_result=False, help="whether a bar shows how far a run is")
     output_dir: str = setting("runs", affects_result=False, help="the folder of all run folders")
     data_dir: str = setting("data", affects_result=False, help="the folder of all data sets")

@@ -17,7 +17,7 @@ class Setting:
 
     Numbers, and every number in a list, are from ``least`` to ``most`` and greater than ``above``; words are one of
     ``choices``; a list has ``length`` items. ``beside`` is for a node that names a class and holds its parameters: the
-    dataclass of the keys that stand beside them.
+    dataclass of the keys that stand beside them. ``of_nodes`` is for one that holds any number of such nodes by name.
     """
 
     help: str
@@ -28,6 +28,7 @@ class Setting:
     length: int | None = None
     affects_result: bool = True
     beside: type | None = None
+    of_nodes: bool = False
 
 
 def setting(
@@ -40,10 +41,11 @@ def setting(
     length: int | None = None,
     affects_result: bool = True,
     beside: type | None = None,
+    of_nodes: bool = False,
     help: str,
 ) -> Any:
     """A dataclass field with its default (a list, a dictionary or a dataclass is made anew for every object)."""
-    metadata = {_KEY: Setting(help, least, most, above, choices, length, affects_result, beside)}
+    metadata = {_KEY: Setting(help, least, most, above, choices, length, affects_result, beside, of_nodes)}
     if isinstance(default, (list, dict)):
         kind = type(default)
         return field(default_factory=lambda: kind(default), metadata=metadata)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from lt_bench.config.annotations import coerce
 from lt_bench.files import SMALL, read_text
 
 # What the engine hands over itself; a config never names these.
-SUPPLIED = frozenset({"self", "cls", "encoder", "info"})
+SUPPLIED = frozenset({"self", "cls", "encoder", "info", "place"})
 REQUIRED = object()  # no default
 OPAQUE = object()  # a default that is no literal
 SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)  # of modules, in Python's order
@@ -278,8 +279,8 @@ def _find(target: str) -> _Source:
     module = _module(module_name)
     if module is None:
         raise TargetError(
-            f"_target_={target}: no module {module_name!r} on the import path; write module.Class "
-            "(python -m lt_bench also finds modules in the current folder)"
+            f"_target_={target}: no module {module_name!r} on the import path or in the current folder; write "
+            "module.Class"
         )
     for item in module.tree.body:
         if isinstance(item, (ast.ClassDef, ast.FunctionDef)) and item.name == name:
@@ -319,10 +320,13 @@ def _parsed(path: Path, name: str, size: int, changed: int) -> _Module:
 
 
 def _spec(top: str) -> ModuleSpec | None:
-    """Where a module without a dot in its name is; Python imports nothing to find that out."""
+    """Where a module without a dot in its name is; Python imports nothing to find that out.
+
+    The current folder comes first or last: first where Python itself looks there, as it does for ``python -m``.
+    """
     try:
-        return find_spec(top) if is_dotted_name(top) else None
-    except (ImportError, ValueError):
+        return (find_spec(top) or PathFinder.find_spec(top, [os.getcwd()])) if is_dotted_name(top) else None
+    except (ImportError, ValueError, OSError):
         return None
 
 

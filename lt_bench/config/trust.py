@@ -6,25 +6,30 @@ and modules that the user names. Nothing is imported to find that out.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from lt_bench.config.epochs import RESOLVERS
+from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, is_dotted_name
 
-# The rooms whose classes and functions are components of a run, and the one that is for ``dataset`` alone: what reads
-# and writes files elsewhere in the package is no component, whatever a config says.
+# The rooms whose classes and functions are components of a run, and those that are for ``dataset`` and ``tracker``
+# alone: what reads and writes files elsewhere in the package is no component, whatever a config says.
 PACKAGE = "lt_bench"
 COMPONENTS = tuple(
     f"{PACKAGE}.{room}." for room in "methods stage_two models losses augment geometry engine.schedules".split()
 )
 SOURCES = f"{PACKAGE}.data.sources."
+TRACKERS = f"{PACKAGE}.trackers."
 
 _OPTIMIZERS = """
 ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD SparseAdam
@@ -64,10 +69,12 @@ def is_trusted(key: str, target: str, named: Collection[str]) -> bool:
     A module stands for those below it too. What the package only imports is not its own. Raises TargetError for what
     does not exist.
     """
-    rooms = (SOURCES,) if key == "dataset" else COMPONENTS
+    is_tracker = key.startswith("tracker.")
+    rooms = (SOURCES,) if key == "dataset" else (TRACKERS,) if is_tracker else COMPONENTS
     if target.startswith(f"{PACKAGE}."):
         return target.startswith(rooms) and f"{defined_in(target)}.".startswith(rooms)
-    return target in LIBRARIES or any(target.startswith(f"{module}.") for module in named)
+    library = target in LIBRARIES and not is_tracker
+    return library or any(target.startswith(f"{module}.") for module in named)
 
 
 def untrusted(values: Mapping[str, Any], named: Collection[str]) -> Iterator[str]:
@@ -94,9 +101,13 @@ def lying_here(values: Mapping[str, Any]) -> list[str]:
     return [top for top in tops if _lies_here(top)]
 
 
-def own_targets(config: Config) -> list[tuple[str, str]]:
-    """The nodes of a config that name code of the user's own, with what they name."""
-    return [(key, target) for key, target in _targets(flat(plain(config))) if is_own(target)]
+def own_targets(config: Config, deciding: bool = True) -> list[tuple[str, str]]:
+    """The nodes of a config that name code of the user's own, with what they name; those alone that decide the result.
+
+    With ``deciding=False`` also those that do not, such as trackers.
+    """
+    found = [(key, target) for key, target in _targets(flat(plain(config))) if is_own(target)]
+    return [(key, target) for key, target in found if affects_result(key) or not deciding]
 
 
 def wrong_names(named: Iterable[Any]) -> Iterator[str]:
@@ -109,7 +120,18 @@ def wrong_names(named: Iterable[Any]) -> Iterator[str]:
 def load(target: str) -> Any:
     """The class or function that a checked config names: one import and one attribute of that module."""
     module, _, name = target.rpartition(".")
-    return getattr(import_module(module), name)
+    return getattr(import_named(module), name)
+
+
+def import_named(module: str) -> ModuleType:
+    """Import a module that the user has named, with what it imports beside it, from the current folder too.
+
+    The installed command does not look there by itself, and looks there last: no file stands for an installed module.
+    """
+    here = os.getcwd()
+    if _lies_here(module.partition(".")[0]) and not {"", here} & {*sys.path}:
+        sys.path.append(here)
+    return import_module(module)
 
 
 def foreign_references(config: DictConfig) -> Iterator[str]:

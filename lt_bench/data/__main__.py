@@ -9,8 +9,9 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.config.compose import compose
+from lt_bench.config.own_files import add_option, own_files
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
 from lt_bench.data.files.check import examine, read_lists
@@ -44,17 +45,21 @@ class _Flags(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = _Flags("python -m lt_bench.data", epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Flags(
+        as_called("python -m lt_bench.data"), epilog=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["check", "prepare", "browse"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
+    add_option(parser)
     return exit_status(lambda: _dispatch(parser, argv), "lt_bench.data")
 
 
 def _dispatch(parser: _Flags, argv: Sequence[str] | None) -> int:
-    flags = parser.parse_args(argv)
-    config = validate(compose(flags.overrides))
+    flags = parser.parse_intermixed_args(argv)
     try:
-        return {"check": _check, "prepare": _prepare, "browse": _browse}[flags.command](config)
+        with own_files(flags.config_dir):
+            config = validate(compose(flags.overrides))
+            return {"check": _check, "prepare": _prepare, "browse": _browse}[flags.command](config)
     except BrokenExecutor as error:
         raise DataError(str(error)) from error
 

@@ -136,6 +136,12 @@ def changed_since(config: Config) -> bool:
     return first.parts != (_below_root(config) if first.lists is None else _look_at(config, first.lists)).parts
 
 
+def knows_every_file(config: Config) -> bool:
+    """Whether the images are known by all their bytes, so that each was read whole before the run begins."""
+    files = look(config).files
+    return files is not None and files.rule == "bytes"
+
+
 def depends_on_files(config: Config) -> bool:
     """Whether a data set may be another one tomorrow."""
     return not _is_verified(config)

@@ -20,7 +20,7 @@ from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.remarks import known_to_be_same, of_test_part, remarks
+from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, remarks
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -47,7 +47,8 @@ class Data(NamedTuple):
     ``labels`` (S,) are those of all training images of the source, followed by those of a probe list; ``at`` reads the
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
     other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
-    results doubtful: images in two parts, or under two labels.
+    results doubtful: images in two parts, or under two labels; ``not_looked_at`` is what nobody has looked at for that.
+    ``class_names`` are C words, where classes have names.
     """
 
     train: Images
@@ -59,6 +60,8 @@ class Data(NamedTuple):
     at: Callable[[NDArray[np.int64]], Images]
     remarks: tuple[str, ...] = ()
     same_images: tuple[str, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -140,6 +143,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
+        class_names=None if arrays.classes is None else tuple(arrays.classes),
     )
 
 
@@ -182,6 +186,8 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         at,
         (*remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
         tuple(known_to_be_same(config, lists, parts)),
+        tuple(not_looked_at(config, lists)),
+        None if lists.classes is None else tuple(lists.classes),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lt_bench.config.schema import Config
-from lt_bench.data.content import look, of_source
+from lt_bench.data.content import knows_every_file, look, of_source
 from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.published import has_lists, what_differs
 from lt_bench.data.same_images import same_images
@@ -28,11 +28,27 @@ def known_to_be_same(config: Config, lists: ImageLists, parts: Mapping[str, Imag
     ``parts`` are those of the lists as a run uses them.
     """
     files = look(config).files
-    if files is None or files.rule != "bytes":
+    if files is None or not knows_every_file(config):
         return []
     sums = {name: digest.sha256 for name, digest in files.found.items() if digest.sha256 != UNREADABLE}
     contents = {part: [sums.get(name) for name in one.names] for part, one in parts.items()}
     return list(same_images(parts, contents, lists.class_name))
+
+
+def not_looked_at(config: Config, lists: ImageLists) -> Iterator[str]:
+    """What nobody has looked at when a run of images that are not known by all their bytes begins."""
+    if knows_every_file(config):
+        return
+    if look(config).files is not None:
+        yield (
+            "images that are in two parts or under two labels are not looked for, as the images are known by a sample "
+            "(python -m lt_bench.data check looks; dataset.content_rule=bytes in a run too)"
+        )
+    if config.budget.max_steps_per_epoch is not None:
+        yield (
+            f"{len(lists.train.names):,} training images are read as they are drawn, and this budget does not draw all "
+            "(python -m lt_bench.data check reads all)"
+        )
 
 
 def untested(lists: ImageLists) -> Iterator[str]:
@@ -79,6 +95,7 @@ def known_by(config: Config, lists: ImageLists) -> dict[str, str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
+    """The first few of some names, on one line, and how many more there are."""
     more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    plain = [name if name.isprintable() else repr(name)[1:-1] for name in names[:SHOWN]]
+    return ", ".join(plain) + (f" and {more:,} more" if more > 0 else "")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +31,12 @@ from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
+from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
 from lt_bench.errors import CheckpointError, Interrupted
-from lt_bench.record.curves import CURVES, SCORE, CurvesFile
+from lt_bench.record.curves import CURVES, SCORE, CurvesFile, Follow
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
 _RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -52,6 +54,8 @@ class Stage(NamedTuple):
     intervals: Checkpoint
     progress: bool
     key: str = "train"  # of the training's settings in a config
+    follow: Follow | None = None  # is told every epoch as it stands in the curves
+    cuda_graph: bool = False
 
     @property
     def checkpoint(self) -> Path:
@@ -99,7 +103,7 @@ class Trainer:
         self.restarts = sorted({0, *method.restart_epochs()})
         self.state = TrainState()
         self.means = RunningMeans(context.device)
-        self.curves = CurvesFile(stage.folder / CURVES, stage.name, context.rank == 0)
+        self.curves = CurvesFile(stage.folder / CURVES, stage.name, context.rank == 0, stage.follow)
         context.module, context.source = method, source
         self.network: nn.Module = method
         if context.world_size > 1:
@@ -113,6 +117,8 @@ class Trainer:
         self.optimizer = self._new_optimizer()
         self.average = None if training.ema_decay is None else WeightAverage(method, training.ema_decay)
         self.precision = Precision(resolve(training.precision, context.device), context.device)
+        self.recorded = self._new_recorded()
+        self.rates = Rates(len(self.groups), context.device, stage.cuda_graph)
         self.rate_factor = rate_factor(training.lr_scaling, training.batch_size, training.lr_base_batch)
         self._mark = time.perf_counter()
 
@@ -160,6 +166,7 @@ class Trainer:
         if self.state.step == 0:
             if epoch in self.restarts[1:]:
                 self.optimizer = self._new_optimizer()
+                self.recorded = self._new_recorded()
             self.method.on_epoch_start(epoch, self.context)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
         for batch in self.batches(epoch):
@@ -185,28 +192,34 @@ class Trainer:
         strength, order = self.method.strength(), self.order(epoch)
         size, ranks = self.training.batch_size, self.context.world_size
         shares = []
-        for step in range(self.state.step, self.steps_per_epoch):
+        for step in range(self.steps_per_epoch):
             start = step * size
             share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
-        return self.source.batches(
-            order, shares, self.method.views, lambda step: self.context.generator("augment", epoch, step), strength
-        )
+        draws = partial(self.context.generator, "augment", epoch)
+        return self.source.batches(order, shares, self.method.views, draws, strength, self.state.step)
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
-        for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
-            group["lr"] = own.lr_factor * lr
-        self.optimizer.zero_grad(set_to_none=True)
-        terms = self._add_gradients(batch, epoch, step)
-        if self.training.clip_norm is not None:
-            terms["gradient_norm"] = self.precision.clip(self.optimizer, self.training.clip_norm)
-        self.precision.step(self.optimizer)
+        self.rates.set(self.optimizer, [own.lr_factor * lr for own in self.groups])
+        if self.recorded is None:
+            terms = self._update(batch, epoch, step)
+        else:
+            terms = self.recorded(batch, self.method.phase(epoch), epoch, step)
         if self.average is not None:
             self.average.update(epoch * self.steps_per_epoch + step)
         images = len(batch.labels) * self.context.world_size
         self.state.images += images
         self.state.epoch_images += images
+        return terms
+
+    def _update(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
+        """New weights from a batch, and its mean terms."""
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._add_gradients(batch, epoch, step)
+        if self.training.clip_norm is not None:
+            terms["gradient_norm"] = self.precision.clip(self.optimizer, self.training.clip_norm)
+        self.precision.step(self.optimizer)
         return terms
 
     def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
@@ -297,6 +310,7 @@ class Trainer:
             if self.average is not None:
                 self.average.restore(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+            make_recordable(self.optimizer, self.stage.cuda_graph and self.context.device.type == "cuda")
             self.means.restore(state["means"])
             self.precision.restore(state["precision"])
             if state["skipped"].dtype != torch.bool or state["skipped"].dim() != 1:
@@ -330,9 +344,17 @@ class Trainer:
         self.state.epoch_seconds += now - self._mark
         self._mark = now
 
+    def _new_recorded(self) -> RecordedStep | None:
+        if not self.stage.cuda_graph:
+            return None
+        ranks = self.context.world_size
+        require_recordable(self.method, self.training, self.optimizer, self.precision, ranks)
+        return RecordedStep(self._update, self.training.batch_size, self.context.device)
+
     def _new_optimizer(self) -> torch.optim.Optimizer:
         optimizer = build_optimizer(self.groups, self.training, self.context.device)
         bare_step(optimizer)
+        make_recordable(optimizer, self.stage.cuda_graph and self.context.device.type == "cuda")
         return optimizer
 
 

@@ -23,11 +23,10 @@ def embed_plain(encoder: nn.Module, images: ImageSource, batch_size: int) -> Ten
 
 
 @torch.no_grad()
-def classify(classifier: nn.Module, features: Tensor) -> Tensor:
-    """Logits (M, C) of features (M, D), in eval mode."""
+def classify(classifier: nn.Module, features: Tensor, batch_size: int) -> Tensor:
+    """Logits (M, C) of features (M, D), in eval mode, so many rows at a time: as a predictor computes new images."""
     with evaluating(classifier):
-        logits: Tensor = classifier(features)
-    return logits
+        return torch.cat([classifier(rows) for rows in features.split(batch_size)])
 
 
 class Scorer:
@@ -45,7 +44,7 @@ class Scorer:
         features = self.features
         if features is None:
             features = embed_plain(self.method.encoder, self.images, self.batch_size)
-        predicted = classify(self.method.classifier, features).argmax(1)
+        predicted = classify(self.method.classifier, features, self.batch_size).argmax(1)
         right = torch.bincount(self.images.labels[predicted == self.images.labels], minlength=len(self.totals))
         present = self.totals > 0
         return float((right[present] / self.totals[present]).mean())

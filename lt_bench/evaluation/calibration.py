@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -80,3 +81,36 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, rows: int = 
         largest = part.max(axis=1)
         total += float((np.log(np.exp(part - largest[:, None]).sum(axis=1)) + (largest - own)).sum())
     return total / len(logits)
+
+
+def fitted_temperature(logits: np.ndarray, labels: np.ndarray, steps: int = 50) -> float:
+    """The T in [0.001, 1000] under which softmax(logits / T) makes the labels likeliest.
+
+    Shapes: logits (M, C), labels (M,).
+    Source: Guo et al., ICML 2017, section 4.2.  Deviation: Newton's steps on 1 / T, in which the mean negative log
+    likelihood is convex, inside a bracket that halves where one leaves it; float64.
+    """
+    least, most, inverse = 1e-3, 1e3, 1.0
+    own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0].astype(np.float64)
+    for _ in range(steps):
+        slope, curvature = _likelihood_slopes(logits, own, inverse)
+        least, most = (least, inverse) if slope > 0 else (inverse, most)
+        step = inverse - slope / curvature if curvature > 0 else most
+        new = step if least < step < most else math.sqrt(least * most)
+        if abs(new - inverse) <= 1e-9 * inverse:
+            break
+        inverse = new
+    return float(1 / inverse)
+
+
+def _likelihood_slopes(logits: np.ndarray, own: np.ndarray, inverse: float, rows: int = 4096) -> tuple[float, float]:
+    """First and second derivative of the mean negative log likelihood in the inverse temperature."""
+    slope = curvature = 0.0
+    for start in range(0, len(logits), rows):
+        part = logits[start : start + rows].astype(np.float64)
+        likely = np.exp(inverse * (part - part.max(axis=1, keepdims=True)))
+        likely /= likely.sum(axis=1, keepdims=True)
+        means = (likely * part).sum(axis=1)
+        slope += float((means - own[start : start + rows]).sum())
+        curvature += float((likely * (part - means[:, None]) ** 2).sum())
+    return slope / len(logits), curvature / len(logits)

@@ -135,28 +135,40 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     return cells.reshape(num_classes, num_classes)
 
 
-def save_predictions(path: str | Path, predictions: Predictions) -> None:
-    """Write a predictions file (.npz without pickles) in one piece."""
+def arrays_of(predictions: Predictions) -> dict[str, np.ndarray]:
+    """Predictions as named arrays, which ``from_arrays`` reads."""
     arrays = _measured(predictions)
     arrays |= {"train_counts": predictions.train_counts, "group_rule": np.array(predictions.group_rule)}
     if predictions.class_names is not None:
         arrays["class_names"] = np.array(predictions.class_names, dtype=np.str_)
     if predictions.validation is not None:
         arrays |= {VALIDATION + name: array for name, array in _measured(predictions.validation).items()}
-    with atomic_writer(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the arrays for its allow_pickle
+    return arrays
 
 
-def load_predictions(path: str | Path) -> Predictions:
-    """Read a predictions file; ValueError naming the file if it is damaged or lacks an array."""
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Predictions:
+    """The predictions that ``arrays_of`` gave; ValueError for arrays that do not fit together, or lack one."""
     try:
-        arrays = read_arrays(path)
         names = arrays["class_names"].tolist() if "class_names" in arrays else None
         of_run = {"train_counts": arrays["train_counts"], "group_rule": str(arrays["group_rule"])}
         of_run["class_names"] = None if names is None else tuple(names)
         held_out = {name.removeprefix(VALIDATION): one for name, one in arrays.items() if name.startswith(VALIDATION)}
         validation = _read(held_out, of_run) if held_out else None
         return _read(arrays, of_run | {"validation": validation})
+    except KeyError as error:
+        raise ValueError(f"there is no array {error}") from None
+
+
+def save_predictions(path: str | Path, predictions: Predictions) -> None:
+    """Write a predictions file (.npz without pickles) in one piece."""
+    with atomic_writer(path) as file:
+        np.savez(file, **arrays_of(predictions))  # type: ignore[arg-type]  # numpy's stub takes them for its allow_pickle
+
+
+def load_predictions(path: str | Path) -> Predictions:
+    """Read a predictions file; ValueError naming the file if it is damaged or lacks an array."""
+    try:
+        return from_arrays(read_arrays(path))
     except (OSError, MemoryError):
         raise
     except Exception as error:  # NumPy, zipfile and zlib have a dozen kinds for a damaged file

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
-from lt_bench.figures.kind import Drawing, Kind, kinds
-from lt_bench.figures.studies import NotPossible, Study, read_studies
-from lt_bench.figures.style import FORMATS, render
-from lt_bench.record.conditions import file_name, slug
+from lt_bench.figures.kind import kinds
+from lt_bench.figures.studies import read_studies
+from lt_bench.figures.style import FORMATS
+from lt_bench.figures.write import write_figures
 
 EXAMPLES = """examples:
   python -m lt_bench.figures runs                               every figure that the runs in a folder allow
@@ -26,11 +26,11 @@ exit status: 0 done, 1 no figure was possible, 2 wrong usage
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<18}{_about(kind)}" for name, kind in kinds().items())
+    listed = "\n".join(f"  {name:<20}{kind.about}" for name, kind in kinds().items())
     parser = argparse.ArgumentParser(
-        prog="python -m lt_bench.figures",
+        prog=as_called("python -m lt_bench.figures"),
         description=f"Make figures (PNG and SVG) of finished runs.\n\nkinds of figures:\n{listed}",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -44,8 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the figures; returns the exit status: 0 done, 1 none was possible (wrong usage exits with 2)."""
-    arguments = _parser().parse_args(argv)
-    return exit_status(lambda: _make(arguments))
+    return exit_status(lambda: _make(_parser().parse_args(argv)))
 
 
 def _make(arguments: argparse.Namespace) -> int:
@@ -58,38 +57,12 @@ def _make(arguments: argparse.Namespace) -> int:
         raise UsageError(f"no finished run{wanted} in {', '.join(map(str, arguments.runs))}")
     first = arguments.runs[0]
     out = arguments.out or (first if first.is_dir() else first.parent) / "figures"
-    chosen = {name: kind for name, kind in kinds().items() if name in (arguments.kind or kinds())}
-    stems = set[str]()
-    for study in studies:
-        for name, kind in chosen.items():
-            for drawing in _drawings(study, name, kind):
-                parts = [study.name, name, *filter(None, [slug(drawing.name)])]
-                stem = _unused(file_name("_".join(parts)), stems)
-                for path in render(kind.draw, drawing.data, out / stem, arguments.format):
-                    print(printable(str(path)), flush=True)
-    return DONE if stems else FAILED
-
-
-def _unused(stem: str, taken: set[str]) -> str:
-    """A name that no other figure of this call has, which is then taken."""
-    number, name = 1, stem
-    while name in taken:
-        number += 1
-        name = f"{stem}_{number}"
-    taken.add(name)
-    return name
-
-
-def _drawings(study: Study, name: str, kind: Kind) -> Iterator[Drawing]:
-    """The figures of a kind; where there are none, why is said."""
-    try:
-        yield from kind.collect(study)
-    except NotPossible as error:
-        print(printable(f"lt_bench: no {name} of {study.title}: {error}"), file=sys.stderr)
-
-
-def _about(kind: Kind) -> str:
-    return (kind.__doc__ or "").partition("\n")[0]
+    done = FAILED
+    for written in write_figures(studies, arguments.kind or kinds(), out, arguments.format):
+        for path in written.paths:
+            print(printable(str(path)), flush=True)
+        done = DONE
+    return done
 
 
 if __name__ == "__main__":

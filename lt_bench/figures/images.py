@@ -56,6 +56,7 @@ def _config(run: Run) -> Config:
     path = run.folder / "config.yaml"
     try:
         merged = OmegaConf.merge(schema(), parse_yaml(read_text(path, SMALL)), {"trust": []})
+        merged.tracker = {}  # what showed the run while it was trained
         return validate(merged, frozen=True)  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, OmegaConfBaseException) as error:
         said = str(error).partition("\n")[0]

@@ -21,8 +21,9 @@ from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
 from lt_bench.figures.style import words
 from lt_bench.record.collect import Found, read_found
 from lt_bench.record.conditions import conditions, distinguish, slug, word
+from lt_bench.record.models import models
 from lt_bench.record.order import order_of
-from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.record import PREDICTIONS, SHOT_SEED, RunRecord
 
 
 class NotPossible(ValueError):
@@ -55,11 +56,8 @@ class Row:
 
     @property
     def models(self) -> list[list[Run]]:
-        """The runs by seed and split seed."""
-        found: dict[tuple[int, int], list[Run]] = {}
-        for run in self.runs:
-            found.setdefault((run.record.seed, run.record.split_seed), []).append(run)
-        return list(found.values())
+        """The runs by split seed and seed; UsageError for two with all seeds alike, which are not to be averaged."""
+        return models(self.runs, lambda run: run.record)
 
     def per_model(self, name: str) -> np.ndarray:
         """A metric of every model, mean over draws, (models, ...) float64; NaN where it is not known."""
@@ -113,9 +111,14 @@ class Study:
 def read_studies(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Study]:
     """The studies under some paths, with those rows alone whose label has one of the texts ``only`` in it.
 
-    Raises FileNotFoundError and ValueError as ``read_records`` does.
+    Raises FileNotFoundError and ValueError as ``read_records`` does, and UsageError as ``studies_of``.
     """
-    runs = [Run(found.record, _folder(found)) for found in read_found(paths, ()) if found.record.kind == "run"]
+    return studies_of(read_found(paths, ()), only)
+
+
+def studies_of(found: Iterable[Found], only: Sequence[str] = ()) -> list[Study]:
+    """As ``read_studies``, of runs that are read already; UsageError where a row has two runs with all seeds alike."""
+    runs = [run_of(one) for one in found if one.record.kind == "run"]
     parts: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         parts.setdefault(_key(run.record), []).append(run)
@@ -125,12 +128,19 @@ def read_studies(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Study]
         for (name, title), part in zip(_names_of(ordered), ordered, strict=True)
         if (rows := tuple(row for row in _rows(part) if not only or any(one in row.label for one in only)))
     ]
+    for row in (row for study in studies for row in study.rows):
+        row.models  # noqa: B018  # refuses runs of the same seeds before anything is drawn
     return studies
 
 
 def _folder(found: Found) -> Path | None:
     source = Path(found.source)
     return found.folder or (source.parent if source.name == "record.json" else None)
+
+
+def run_of(found: Found) -> Run:
+    """A run from where its record was found."""
+    return Run(found.record, _folder(found))
 
 
 def _key(record: RunRecord) -> tuple[Any, ...]:
@@ -197,7 +207,7 @@ def _details(record: RunRecord) -> dict[str, Any]:
 
 
 def _differing(rows: Sequence[dict[str, Any]]) -> list[str]:
-    keys = sorted({key for row in rows for key in row} - {"stage_two.shot_seed"})
+    keys = sorted({key for row in rows for key in row} - {SHOT_SEED})
     return [key for key in keys if len({json.dumps(row.get(key)) for row in rows}) > 1]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -107,7 +108,21 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def render(draw: Callable[[Figure, Any], None], data: Any, stem: Path, formats: Collection[str]) -> list[Path]:
-    """Draw data on a figure of its own and write it as ``stem``.FORMAT; the paths.
+    """Draw data on a figure of its own and write it as ``stem``.FORMAT; the paths."""
+    paths = []
+    with drawn(draw, data) as figure:
+        for kind in formats:
+            buffer = io.BytesIO()
+            nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+            figure.savefig(buffer, format=kind, metadata=nothing)
+            paths.append(stem.with_name(f"{stem.name}.{kind}"))
+            write_atomic(paths[-1], buffer.getvalue())
+    return paths
+
+
+@contextmanager
+def drawn(draw: Callable[[Figure, Any], None], data: Any) -> Iterator[Figure]:
+    """A figure of its own with data drawn on it, to be written inside the block.
 
     No global state of matplotlib is read or left: neither its pyplot nor a style of the machine.
     """
@@ -116,17 +131,10 @@ def render(draw: Callable[[Figure, Any], None], data: Any, stem: Path, formats: 
     from matplotlib.figure import Figure
 
     fonts = {"font.sans-serif": ["DejaVu Sans", *sorted(set(FALLBACKS) & set(font_manager.get_font_names()))]}
-    paths = []
     with style.context({**STYLE, **fonts}, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for a sign that no font has
         figure = Figure(figsize=(WIDTH, 4), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure, data)
-        for kind in formats:
-            buffer = io.BytesIO()
-            nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-            figure.savefig(buffer, format=kind, metadata=nothing)
-            paths.append(stem.with_name(f"{stem.name}.{kind}"))
-            write_atomic(paths[-1], buffer.getvalue())
+        yield figure
         figure.clear()
-    return paths

@@ -43,9 +43,13 @@ class DeferredWeights(nn.Module):
         self.drw_start_epoch = drw_start_epoch
         self.register_buffer("weights", effective_number_weights(counts, beta).float(), persistent=False)
 
+    def begun(self, epoch: int) -> bool:
+        """Whether an epoch has weights."""
+        return epoch >= self.drw_start_epoch
+
     def forward(self, epoch: int) -> Tensor | None:
         """The weights (C,) of an epoch, None where all are one."""
-        return self.weights if epoch >= self.drw_start_epoch else None
+        return self.weights if self.begun(epoch) else None
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None, inside: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -38,6 +38,10 @@ class CE(Method):
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Mean cross-entropy of logits (B, C) and labels (B,)."""
         return F.cross_entropy(logits, labels)
+
+    def phase(self, epoch: int) -> Hashable:
+        """All epochs are alike."""
+        return 0
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 import torch
@@ -35,6 +35,10 @@ class CEDRW(CE):
     ) -> None:
         super().__init__(encoder, info, views=views)
         self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Cross-entropy of logits (B, C) and labels (B,), averaged with the weights of the epoch."""

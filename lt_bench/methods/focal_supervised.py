@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -40,6 +40,10 @@ class FocalSupervised(CE):
             raise SettingError("gamma", "0 (plain cross-entropy) or more", gamma, 1.0)
         self.gamma, self.weights_inside = gamma, weights_inside
         self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Mean focal loss of logits (B, C) and labels (B,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -110,6 +111,15 @@ class Harmonization(nn.Module):
         return number == settings.warm_epochs or (
             number > settings.warm_epochs and number % settings.prior_interval == 0
         )
+
+    def phase(self, epoch: int) -> Hashable:
+        """What a step depends on in an epoch counted from 0; nothing where it looks at the tolerance on the host."""
+        settings, number = self.settings, epoch + 1
+        active = epoch >= settings.warm_epochs
+        if active and settings.sinkhorn_tolerance is not None:
+            return None
+        renews = settings.prior_refresh == "step" and self.renews_prior(epoch)
+        return active, self.weight(epoch), self.momentum(epoch), number >= settings.memory_start, renews
 
     def on_epoch_start(self, epoch: int) -> None:
         """Renew the prior where that is due at the end of the epoch before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -43,6 +43,10 @@ class LDAMDRW(CE):
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """Scaled cosines."""
         return NormalizedLinear(features, num_classes, self.scale)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.criterion.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """The LDAM loss of scaled cosines (B, C) and labels (B,)."""

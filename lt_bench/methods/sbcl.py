@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -122,6 +122,10 @@ class SBCL(SupCon):
         )
         self.kmeans_state.copy_(_pack(state))
         return subclasses
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether subclasses are known."""
+        return epoch >= self.warm_epochs
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """Supervised contrastive loss while warming up, the bi-granularity loss afterwards, on all ranks' batch."""

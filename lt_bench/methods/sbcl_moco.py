@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -85,6 +85,10 @@ class SBCLMoCo(SBCL):
         super().update(epoch, context)
         if self.class_temperature is not None:
             self.class_temperatures.fill_(self.class_temperature)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Nothing while warming up, when positives are drawn in every step."""
+        return None if epoch < self.warm_epochs else 0
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the queries against the queue as it was; then the keys of all ranks join the queue."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -97,6 +97,10 @@ class SimCLR(Method):
         """Renew what the harmonization knows of the whole training set."""
         if self.harmonization is not None:
             self.harmonization.on_epoch_start(epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """All epochs are alike, but for those of a harmonization."""
+        return 0 if self.harmonization is None else self.harmonization.phase(epoch)
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The contrastive loss of all ranks' batch, with harmonization the weighted sum of both and its parts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,10 @@ class SupCon(Method):
         """All views in one forward pass, so that they share batch-norm statistics; returns (B, V, D)."""
         embeddings = self.embed(torch.cat(batch.views))
         return torch.stack(embeddings.split(len(batch.labels)), dim=1)
+
+    def phase(self, epoch: int) -> Hashable:
+        """All epochs are alike."""
+        return 0
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """Supervised contrastive loss on the joined batch of all ranks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -71,6 +71,10 @@ class TwoBranch(Method):
         """A fresh projection head with batch norm: features (B, width) to unit embeddings (B, projection_dim)."""
         with renamed(hidden_dim="projection_hidden", out_dim="projection_dim"):
             return ProjectionHead(*self.head_sizes, batch_norm=True)
+
+    def phase(self, epoch: int) -> Hashable:
+        """All epochs are alike."""
+        return 0
 
     def branches(self, batch: Batch, context: TrainContext) -> Branches:
         """All three views in one forward pass, so that they share batch-norm statistics, also in the head."""

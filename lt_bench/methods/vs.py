@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -42,6 +42,10 @@ class VS(CE):
         self.register_buffer("scales", vector_scales(counts, gamma).float(), persistent=False)
         self.register_buffer("shifts", vector_shifts(counts, tau).float(), persistent=False)
         self.weights = DeferredWeights(counts, beta, drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """The vector-scaling loss of raw logits (B, C) and labels (B,)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,6 +60,11 @@ class SimCLRHead(nn.Sequential):
         self.extend([nn.Linear(width, out_dim, bias=False), nn.BatchNorm1d(out_dim)])
 
 
+def linear(in_features: int, out_features: int, bias: bool) -> nn.Linear:
+    """A plain linear classifier, as files of predictors name it."""
+    return nn.Linear(in_features, out_features, bias)
+
+
 class NormalizedLinear(nn.Module):
     """Cosine classifier: ``scale`` times the cosine of a feature and a class's column of ``weight`` (in_dim, C).
 
@@ -69,6 +76,12 @@ class NormalizedLinear(nn.Module):
         super().__init__()
         self.scale = scale
         self.weight = nn.Parameter(F.normalize(torch.empty(in_dim, num_classes).uniform_(-1, 1), dim=0))
+
+    def settings(self) -> dict[str, Any]:
+        """What builds it again, see ``models.kept``."""
+        width, classes = self.weight.shape
+        shape = {"in_dim": width, "num_classes": classes, "scale": self.scale}
+        return {"_target_": "lt_bench.models.heads.NormalizedLinear", **shape}
 
     def forward(self, features: Tensor) -> Tensor:
         """Shapes: features (B, in_dim) -> logits (B, C) in [-scale, scale]."""

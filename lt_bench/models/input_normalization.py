@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,15 @@ class InputNormalization(nn.Module):
         self.feature_dim: int = encoder.feature_dim  # type: ignore[assignment]
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def settings(self) -> dict[str, Any]:
+        """What builds it again, see ``models.kept``."""
+        colours = {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
+        return {
+            "_target_": "lt_bench.models.input_normalization.InputNormalization",
+            "encoder": self.encoder,
+            **colours,
+        }
 
     def forward(self, images: Tensor) -> Tensor:
         """Shapes: (B, 3, H, W) -> (B, feature_dim)."""

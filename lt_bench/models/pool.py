@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,6 +20,10 @@ class InputPool(nn.Module):
         self.k = k
         self.encoder = encoder
         self.feature_dim: int = encoder.feature_dim  # type: ignore[assignment]
+
+    def settings(self) -> dict[str, Any]:
+        """What builds it again, see ``models.kept``."""
+        return {"_target_": "lt_bench.models.pool.InputPool", "k": self.k, "encoder": self.encoder}
 
     def forward(self, images: Tensor) -> Tensor:
         """Shapes: (B, 3, H, W) -> (B, feature_dim); ValueError unless k divides H and W."""

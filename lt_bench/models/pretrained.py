@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,23 @@ from lt_bench.errors import SettingError
 from lt_bench.files import check_archive, check_entries, open_regular
 from lt_bench.models.prefixes import Match, matches, needed, obvious, tensors_in, typed
 from lt_bench.models.weight_files import ALONE, ZIP, damage, is_safetensors, located, refusal, shown_names
+
+
+class _Ignored:
+    """Stands for a class or function of NumPy that a file names: nothing of NumPy is called, and nothing is kept."""
+
+    def __init__(self, *values: object) -> None:
+        """Whatever the file gives."""
+
+    def __setstate__(self, state: object) -> None:
+        """Whatever the file gives."""
+
+
+# What single numbers of NumPy, such as a best accuracy beside the weights, are saved as; the second before NumPy 2.
+NUMBERS_OF_NUMPY = [
+    type(name, (_Ignored,), {"__module__": module})
+    for module, name in (("numpy", "dtype"), ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"))
+]
 
 
 class Loaded(NamedTuple):
@@ -76,6 +94,11 @@ def load_pretrained(
     if bad := [key for key in fitting if not known and not _is_finite(match.fitting[key], own[key])]:
         raise SettingError(
             "pretrained", f"weights that are finite numbers (not so: {shown_names(bad)})", source, "FILE"
+        )
+    variances = [key for key in fitting if not known and key.endswith("running_var")]
+    if bad := [key for key in variances if bool((match.fitting[key] < 0).any())]:
+        raise SettingError(
+            "pretrained", f"weights with variances of 0 or more (not so: {shown_names(bad)})", source, "FILE"
         )
     encoder.load_state_dict(match.fitting, strict=False)
     random = [key for key in wanted if key not in match.fitting]
@@ -172,7 +195,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         with open_regular(path) as stream:
             if stream.read(len(ZIP)) == ZIP:
                 check_entries(stream)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with getattr(torch.serialization, "safe_globals", nullcontext)(NUMBERS_OF_NUMPY):  # PyTorch 2.4 has none
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except OSError as error:

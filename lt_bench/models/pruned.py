@@ -67,3 +67,14 @@ class PrunedEncoder(nn.Module):
         """Shapes: (B, 3, H, W) -> (B, feature_dim)."""
         features: Tensor = self.branch(self.encoder, images)
         return features
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """A network of the encoder's own shape that computes the same: masked weights, and the branch's batch norms."""
+        network = copy.deepcopy(self.encoder)
+        pairs = zip(self.branch.weights(network), self.branch.masks(), strict=True)
+        for weight, mask in pairs:
+            weight.copy_(weight * mask)
+        for place, norm in zip(self.branch.norm_places, self.branch.norms, strict=True):
+            network.get_submodule(place).load_state_dict(norm.state_dict())
+        return network

@@ -31,6 +31,7 @@ from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.sbatch import wrong_requests
+from lt_bench.preflight.trackers import missing_packages, nodes, wrong_trackers
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
 OPTIONAL = ("method.harmonization",)
@@ -59,8 +60,11 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     if problems := list(foreign_references(composed)):
         raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    first, then = (_wrong_kinds, _named_optimizers, _untrusted), (_misplaced, out_of_range, wrong_requests)
-    checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible)
+    first, then = (
+        (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
+        (_misplaced, out_of_range, wrong_requests),
+    )
+    checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible, missing_packages)
     for check in checks:
         problems = list(check(config))
         if problems:
@@ -160,9 +164,8 @@ def _quirks_of_other_classes(config: Config) -> Iterator[str]:
 
 def _misplaced(config: Config) -> Iterator[str]:
     """Unknown keys, values of the wrong kind and missing ones, in the nodes that the schema leaves open."""
-    for key in TARGETS:
-        values = node(config, key)
-        if values is None:
+    for key, values in [*((key, node(config, key)) for key in TARGETS), *nodes(config).items()]:
+        if values is None and key in TARGETS:
             continue  # a part that need not be there
         try:
             if isinstance(values, StageTwo):  # its other keys are the schema's
@@ -198,7 +201,7 @@ def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:
     own = parameters(target)
     if key in optimizers.NODES:
         own = {name: parameter for name, parameter in own.items() if name not in optimizers.SUPPLIED}
-    return {"_target_": Parameter(OPAQUE, None), **own, **TARGETS[key]}
+    return {"_target_": Parameter(OPAQUE, None), **own, **TARGETS.get(key, {})}
 
 
 def _wrong_values(

@@ -15,9 +15,10 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import evaluate, recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import MOST, SMALL, read_bytes
+from lt_bench.record.contributed import KEY, is_contributed, marked, refusal
 from lt_bench.record.curves import CURVES
 from lt_bench.record.metrics import check_metrics
-from lt_bench.record.record import PREDICTIONS, RECORD, RunRecord, plain_values, unknown_keys
+from lt_bench.record.record import CONTRIBUTED, PREDICTIONS, RECORD, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
 
 LONGEST = 400  # characters of what is said of one record
@@ -25,11 +26,15 @@ log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A run's record, the first place it was found in, and the folder of its predictions, if they are there."""
+    """A run's record, the first place it was found in, and the folder of its predictions, if they are there.
+
+    ``packed`` is what of its predictions travelled with a record of a .jsonl file.
+    """
 
     record: RunRecord
     source: str
     folder: Path | None
+    packed: Any = None
 
 
 def read_records(
@@ -43,10 +48,11 @@ def read_records(
 
     A folder gives every ``record.json`` at any depth and the ``*.jsonl`` files right in it (one record a line; a run's
     ``metrics.jsonl`` is left out); a file is read as one or the other.  What is no valid record is skipped with one
-    line of warning; so is, with ``check``, what contradicts the predictions beside it, which are read once for
-    unchanged files unless ``anew``; files that have no predictions beside them are added to ``unchecked``. Keys that
-    mean nothing here are ignored, with one line for all.  ``metrics``, where None: those of new records, are computed
-    from the predictions beside a record that does not have them yet.
+    line of warning; so are, with ``check``, one that contradicts its predictions, and one in a folder of contributions
+    that has none. Those beside a record are read once for unchanged files unless ``anew``, those in its line always;
+    files that have no predictions beside them are added to ``unchecked``. Keys that mean nothing here are ignored, with
+    one line for all.  ``metrics``, where None: those of new records, are computed from the predictions beside a record
+    that does not have them yet.
     Raises FileNotFoundError for a path that is not there, and UsageError naming both sources where two records of one
     run differ in more than cost, environment and which metrics they have.
     """
@@ -72,8 +78,8 @@ def read_found(
         except ValueError as error:
             log.warning("skipped %s", _one_line(error))
             continue
-        ignored.update(unknown_keys(values))
-        read = Found(record, source, folder)
+        ignored.update(unknown_keys(values) - {KEY})
+        read = _of_others(Found(record, source, folder, values.get(KEY)))
         if unchecked is not None and folder is None and record.kind == "run" and source.endswith(RECORD):
             unchecked.append(source)
         new = _compared(read, anew) if check else read
@@ -93,8 +99,12 @@ def _compared(found: Found, anew: bool) -> Found | None:
     Says what is wrong.
     """
     record, folder = found.record, found.folder
-    if record.kind != "run" or folder is None:
+    if record.kind != "run":
         return found
+    if folder is None:
+        if said := refusal(record, found.packed, is_contributed(Path(found.source))):
+            log.warning("skipped %s: %s", printable(found.source), printable(said))
+        return None if said else found
     try:
         wrong = contradiction(record, folder, anew)
     except (OSError, ValueError) as error:
@@ -105,14 +115,26 @@ def _compared(found: Found, anew: bool) -> Found | None:
     return None if wrong else found
 
 
+def _of_others(found: Found) -> Found:
+    """A record of a folder of contributions as one that says so."""
+    source = Path(found.source)
+    return found._replace(record=marked(found.record, found.packed, source)) if is_contributed(source) else found
+
+
 def _merged(first: Found, second: Found) -> Found:
-    """Two records of one run as one, with the metrics of both; UsageError where they contradict each other."""
+    """Two records of one run as one, with the metrics of both; UsageError where they contradict each other.
+
+    One of somebody else's is left for one's own.
+    """
+    if CONTRIBUTED in first.record.environment and CONTRIBUTED not in second.record.environment:
+        first, second = second, first
     one, other = first.record, second.record
     metrics = {**other.metrics, **one.metrics}
     if metrics != {**metrics, **other.metrics} or replace(one, metrics={}) != replace(other, metrics={}):
         sources = f"{first.source} and in {second.source}"
         raise UsageError(f"run {one.run_id} has two different records, in {sources}: remove one")
-    return Found(replace(one, metrics=metrics), first.source, first.folder or second.folder)
+    packed = first.packed or second.packed
+    return Found(replace(one, metrics=metrics), first.source, first.folder or second.folder, packed)
 
 
 def _filled(found: Found, names: Collection[str]) -> RunRecord:

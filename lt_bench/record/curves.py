@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lt_bench.files import SMALL, parse_json, read_bytes, write_atomic, writing
 
 CURVES = "metrics.jsonl"
+Follow = Callable[[Mapping[str, Any]], None]
 SCORE = "selection_score"  # after an epoch, where the best one is chosen by it
 
 
@@ -29,11 +31,12 @@ class CurvesFile:
     """The file of curves as a stage writes it: only the process that ``writes`` does.
 
     A line is on the disk before the checkpoint that makes the run go on after it, and ``begin`` drops the lines of
-    epochs that are trained again: whenever a run is killed, the file ends as if it had not been.
+    epochs that are trained again: whenever a run is killed, the file ends as if it had not been. ``follow`` is told
+    every line that is written.
     """
 
-    def __init__(self, path: Path, stage: str, writes: bool = True) -> None:
-        self.path, self.stage, self.writes = path, stage, writes
+    def __init__(self, path: Path, stage: str, writes: bool = True, follow: Follow | None = None) -> None:
+        self.path, self.stage, self.writes, self.follow = path, stage, writes, follow
 
     def begin(self, first_epoch: int) -> None:
         """Keep the lines of earlier epochs, and of other stages."""
@@ -44,8 +47,11 @@ class CurvesFile:
     def write(self, epoch: int, values: dict[str, float]) -> None:
         """Append an epoch's values; raises NotWritten."""
         if self.writes:
+            row = {"stage": self.stage, "epoch": epoch, **values}
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"stage": self.stage, "epoch": epoch, **values}) + "\n")
+                file.write(json.dumps(row) + "\n")
+            if self.follow is not None:
+                self.follow(row)
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""

@@ -22,10 +22,10 @@ from lt_bench.config.stages import StageName
 from lt_bench.data.files.digests import UNREADABLE, digest_of
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json, sweep, write_atomic, write_json
-from lt_bench.liveness import this_process
+from lt_bench.liveness import SIGNS, this_process
 from lt_bench.locks import Held, Lock
 from lt_bench.record.edited import note_own_code
-from lt_bench.record.identity import run_id
+from lt_bench.record.identity import run_id, stage_one_id
 from lt_bench.record.record import RunRecord, read_record
 
 LOCK = "lock"
@@ -119,6 +119,8 @@ class RunFolder:
 
     def _acquire(self) -> None:
         waiting = None if self.wait is None else partial(self.wait, self.identity)
+        # a dead machine may have left the next lock as well: what is looked at now is not waited for then
+        SIGNS.moved(self.path.with_name(stage_one_id(self.config)) / LOCK)
         try:
             self._lock.acquire(waiting)
         except Held:

@@ -16,6 +16,7 @@ from lt_bench.config.compose import groups
 from lt_bench.config.conf import values_of
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import affects_result
+from lt_bench.config.own_files import cached
 from lt_bench.config.schema import Config, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
@@ -164,7 +165,7 @@ def own_group_rule(dataset: Dataset) -> str:
     return dataset.own_group_rule or _group_rule_in_file(dataset.name)
 
 
-@cache
+@cached
 def _group_rule_in_file(dataset: str) -> str:
     if dataset not in groups()["dataset"]:
         return Dataset.group_rule

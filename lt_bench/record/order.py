@@ -1,14 +1,14 @@
-"""Where a row stands in tables: by the order in the yaml of its method and of its stage-two rule."""
+"""What tables call a method or a stage-two rule, and where its rows stand: title and order in its yaml."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from math import inf
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from lt_bench.config.conf import values_of
+from lt_bench.config.conf import is_file, names_in, values_of
+from lt_bench.config.own_files import cached
 
 VARIANT = "+"  # a method with a component stands right after the method: SimCLR, SimCLR+GH
 
@@ -24,18 +24,25 @@ def order_of(group: str, title: str, recorded: int | None) -> float:
     return next((float(place) for place in places if place is not None), inf)
 
 
-@cache
+def title_of(group: str, name: str) -> str:
+    """What tables call a choice of a group; its name where conf/ has no title for it."""
+    title = _told(group, name).get("title") if is_file(f"{group}/{name}") else None
+    return str(title or name)
+
+
+@cached
 def _orders(group: str) -> dict[str, int]:
     """Title -> order of every choice of a group that has both."""
-    found: dict[str, int] = {}
-    for file in (files("lt_bench.conf") / group).iterdir():
-        if file.name.endswith(".yaml"):
-            tree = OmegaConf.create(values_of(f"{group}/{file.name.removesuffix('.yaml')}"))
-            prefix = f"{group}." if group in tree else ""  # a method's file also sets how it is trained
-            title, order = (
-                OmegaConf.select(tree, f"{prefix}{key}", throw_on_resolution_failure=False)
-                for key in ("title", "order")
-            )
-            if title is not None and order is not None:
-                found[title] = order
-    return found
+    told = [_told(group, name) for name in names_in(group)]
+    return {one["title"]: one["order"] for one in told if one.keys() == {"title", "order"}}
+
+
+@cached
+def _told(group: str, name: str) -> dict[str, Any]:
+    """The title and the order that the file of a choice has."""
+    tree = OmegaConf.create(values_of(f"{group}/{name}"))
+    prefix = f"{group}." if group in tree else ""  # a method's file also sets how it is trained
+    found = {
+        key: OmegaConf.select(tree, f"{prefix}{key}", throw_on_resolution_failure=False) for key in ("title", "order")
+    }
+    return {key: value for key, value in found.items() if value is not None}

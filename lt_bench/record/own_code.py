@@ -72,7 +72,7 @@ def sources(target: str) -> dict[str, str]:
 
 def described(config: Config) -> str:
     """The modules of own code that a run names, with their files, for whoever starts it; empty where there are none."""
-    modules = {target.rpartition(".")[0] for _, target in own_targets(config)}
+    modules = {target.rpartition(".")[0] for _, target in own_targets(config, deciding=False)}
     return ", ".join(f"{module} ({module_file(module)})" for module in sorted(modules))
 
 

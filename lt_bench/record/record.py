@@ -15,15 +15,19 @@ from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
 
 SCHEMA = 3
 SAME_IMAGES = "same_images"  # in the environment of a record, where images are in two parts of its data
+NOT_LOOKED_AT = "not_looked_at"  # there too, where nobody looked for such images, or at all that training may draw
 RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
+PREDICTOR = "predictor.safetensors"  # what predicts new images
+CONTRIBUTED = "contributed"  # in the environment of somebody else's record: by whom, and by what it was checked
 CHOSEN = "chosen"  # among a record's epochs
 PROBES = ("linear_probe", "few_shot_probe")
+SHOT_SEED = "stage_two.shot_seed"  # the setting that few-shot probes of one model differ in
 log = logging.getLogger(__name__)
 
 
 # What is read of the parts of a record that may hold anything else as well: where it is there, it is of this kind.
 _PARTS: dict[str, Any] = {
-    "settings": {"stage_two.shot_seed": int, **{f"{stage.training}.epochs": int for stage in StageName}},
+    "settings": {SHOT_SEED: int, **{f"{stage.training}.epochs": int for stage in StageName}},
     "epochs": {
         **{stage.training: {"epochs": int, "recipe_epochs": int} for stage in StageName},
         CHOSEN: {stage.training: {"epoch": int, "score": float, "on": str} for stage in StageName},
@@ -33,7 +37,7 @@ _PARTS: dict[str, Any] = {
         **dict.fromkeys(("seconds", "stage_one_seconds", "images_per_second", "peak_memory_mb"), float),
         "device": str,
     },
-    "environment": {"processes": int, SAME_IMAGES: list},
+    "environment": {"processes": int, SAME_IMAGES: list, NOT_LOOKED_AT: list, CONTRIBUTED: {"by": str, "checked": str}},
 }
 
 
@@ -51,7 +55,8 @@ class RunRecord:
     are those that were known when the run was evaluated, none for a stage one; ``epochs`` says of which stages the
     epochs were typed, with those of the recipe, what ``moved`` with them and what was ``not_reached``; ``chosen`` has,
     by the key of a stage's training, the epoch (from 0) whose weights were kept, its score and what that is ``on``;
-    ``checkpoint`` has the checksum and the epoch of the one that training ended with, None where nothing was trained.
+    ``checkpoint`` has the checksum and the epoch of the one that training ended with, None where nothing was trained;
+    ``class_names`` are those of the classes by number, None where they have none or a record is older.
     Rows of tables stand by the orders.
     Building a record raises ValueError for values of the wrong type or out of range; a newer schema than ``SCHEMA`` may
     have words that are not known here.
@@ -83,6 +88,7 @@ class RunRecord:
     stage_two_order: int | None = field(default=None, compare=False)
     epochs: dict[str, Any] = field(default_factory=dict, compare=False)
     checkpoint: dict[str, Any] | None = field(default=None, compare=False)
+    class_names: list[str] | None = field(default=None, compare=False)
     cost: dict[str, Any] = field(compare=False)
     environment: dict[str, Any] = field(compare=False)
 

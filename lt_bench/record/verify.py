@@ -13,7 +13,7 @@ from typing import Any
 
 from lt_bench.config.stages import StageName
 from lt_bench.evaluation.metrics import METRICS, evaluate
-from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.files import read_json, write_json
 from lt_bench.record.record import PREDICTIONS, RunRecord
 
@@ -53,7 +53,14 @@ def doubt(record: RunRecord, folder: Path) -> str:
 
 
 def _compare(record: RunRecord, folder: Path) -> str | None:
-    predictions = load_predictions(folder / PREDICTIONS)
+    return disagreement(record, load_predictions(folder / PREDICTIONS))
+
+
+def disagreement(record: RunRecord, predictions: Predictions) -> str | None:
+    """The first metric, or the rule of groups, that a record has other than its predictions say; None for none.
+
+    Metrics of a record that cannot be known from the predictions are not compared.
+    """
     if predictions.group_rule != record.group_rule:
         return f"group_rule is {record.group_rule}, the predictions' is {predictions.group_rule}"
     computed = evaluate(predictions, set(record.metrics) & set(METRICS))

@@ -5,60 +5,67 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
-from lt_bench.command import DONE, FAILED, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import recorded
+from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import write_atomic
-from lt_bench.record.collect import read_records
-from lt_bench.record.record import RunRecord
-from lt_bench.report import evaluate
+from lt_bench.record.collect import Found
+from lt_bench.record.contributed import KEY, packed
+from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.report import compare, evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
+from lt_bench.report.baselines import with_baselines
 from lt_bench.report.cost import cost_table
-from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
+from lt_bench.report.illustrate import illustrated
+from lt_bench.report.matching import about_published, asked_for
+from lt_bench.report.output import write
+from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
+from lt_bench.report.published import published_tables
+from lt_bench.report.ranks import ranks_table
+from lt_bench.report.reading import on_split, read
 from lt_bench.report.sections import all_labels, is_row, sections
-from lt_bench.report.selection import selected
+from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
-ADVICE = "make one with `python -m lt_bench`, or name the folder that holds them with --runs DIR"
+COMMANDS = {one.COMMAND: one.main for one in (compare, evaluate, page)}
 
 
-def _read(paths: list[Path], metrics: Collection[str] | None, anew: bool) -> list[RunRecord]:
-    unchecked: list[str] = []
+def _chosen(runs: list[Found], arguments: argparse.Namespace) -> list[Found]:
+    """The runs that are asked for; none where published results alone are."""
     try:
-        found = read_records(paths, metrics, anew=anew, unchecked=unchecked)
-    except FileNotFoundError as error:
-        raise UsageError(f"{error}; {ADVICE}") from None
-    if unchecked:
-        which = f"{unchecked[0]}{f' and {len(unchecked) - 1:,} more' * (len(unchecked) > 1)}"
-        print(printable(f"not compared with predictions, which are not there: {which}"), file=sys.stderr)
-    return found
+        return chosen(runs, arguments.where)
+    except UsageError:
+        if arguments.published and about_published(arguments.where):
+            return []
+        raise
 
 
-def _runs(runs: list[RunRecord], arguments: argparse.Namespace) -> list[RunRecord]:
-    """The records that belong in tables; UsageError with what to type if there are none."""
-    wanted = [record for record in runs if record.evaluated_on == arguments.evaluated_on]
-    if not runs:
-        raise UsageError(f"no records of finished runs in {', '.join(map(str, arguments.runs))}; {ADVICE}")
-    if not wanted:
-        other = runs[0].evaluated_on
-        raise UsageError(f"no run was evaluated on the {arguments.evaluated_on} split; add --evaluated-on {other}")
-    return wanted
-
-
-def _export(runs: list[RunRecord], path: Path) -> None:
-    """One record of a whole run a line, sorted by what was run."""
-    key = attrgetter("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id")
-    lines = [json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) for record in sorted(runs, key=key)]
+def _export(found: list[Found], path: Path) -> None:
+    """One record of a whole run a line, with what of its predictions can travel, sorted by what was run."""
+    key = attrgetter(
+        *(f"record.{name}" for name in ("dataset", "method", "stage_two", "setting_id", "split_seed", "seed", "run_id"))
+    )
+    values = [one.record.to_dict() | _beside_record(one) for one in sorted(found, key=key)]
+    lines = [json.dumps(one, ensure_ascii=False, allow_nan=False) for one in values]
     write_atomic(path, "".join(f"{line}\n" for line in lines))
+
+
+def _beside_record(found: Found) -> dict[str, Any]:
+    """What an exported line has beside its record; nothing where its predictions are not there."""
+    if found.folder is not None:
+        return {KEY: packed(load_predictions(found.folder / PREDICTIONS))}
+    return {KEY: found.packed} if found.packed else {}
 
 
 def _beside(runs: Path) -> Path:
@@ -70,39 +77,25 @@ def _beside(runs: Path) -> Path:
     return folder / ("own_tables" if (folder / "records").is_dir() else "tables")
 
 
-def _tables(records: list[RunRecord], more: list[str], arguments: argparse.Namespace) -> list[Table]:
+def _tables(records: list[RunRecord], more: list[str], ranked: list[str], arguments: argparse.Namespace) -> list[Table]:
     """All tables; SystemExit with status 2 if no table has the baseline, or an axis is missing."""
     if arguments.rows or arguments.cols:
         if not (arguments.rows and arguments.cols):
             parser().error("--rows and --cols belong together, such as --rows method --cols imbalance --metric few")
-        if arguments.cost or arguments.baseline:
-            parser().error("--cost and --baseline are of the usual tables: leave them out, or --rows and --cols")
+        if arguments.cost or arguments.baseline or ranked:
+            parser().error("--cost, --baseline and --ranks are of the usual tables: leave out them, or --rows")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
-    parts = sections(frame(records))
+    parts = sections(frame(records)) if records else []
+    if arguments.published:
+        return named_apart(published_tables(parts, asked_for(arguments.where)))
     tables = [accuracy_table(part, more) for part in parts]
     tables += [cost_table(part) for part in parts if arguments.cost]
     for baseline in dict.fromkeys(map(baseline_label, arguments.baseline)):
         if not is_row(baseline, parts):
             parser().error(f"--baseline: no row {baseline!r}; expected one of: {'; '.join(all_labels(parts))}")
         tables += [table for part in parts if (table := paired_table(part, baseline))]
-    return named_apart(tables)
-
-
-def _write(tables: list[Table], folder: Path, formats: Sequence[str]) -> None:
-    """Write the tables and print them, also where the folder takes none: UsageError with what to type instead."""
-    refused: OSError | None = None
-    for table in tables:
-        try:
-            for suffix, content in map(FORMATS.__getitem__, formats):
-                write_atomic(folder / f"{table.name}.{suffix}", content(table))
-        except OSError as error:
-            refused = error
-        print(as_text(table))
-    if refused:
-        raise UsageError(f"cannot write tables into {folder} ({refused.strerror}); name another place with --out DIR")
-    word = "table is" if len(tables) == 1 else "tables are"
-    print(f"lt_bench: {len(tables)} {word} in {folder}", file=sys.stderr)
+    return named_apart([*tables, *(ranks_table(parts, name) for name in ranked)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,10 +104,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] == [evaluate.COMMAND]:
-        return _done(lambda: evaluate.main(words[1:]))
+    if words and words[0] in COMMANDS:
+        return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
-    return _done(lambda: _make(arguments, metric_names(arguments.metric, parser())))
+    more, ranked = (metric_names(names, parser()) for names in (arguments.metric, _ranked(arguments)))
+    return _done(lambda: _make(arguments, more, ranked))
+
+
+def _ranked(arguments: argparse.Namespace) -> list[str]:
+    """The metrics of the tables of ranks: none without --ranks, accuracy where it names none."""
+    return [] if arguments.ranks is None else arguments.ranks or ["top1"]
 
 
 def _done(work: Callable[[], int]) -> int:
@@ -122,21 +121,29 @@ def _done(work: Callable[[], int]) -> int:
     try:
         return work()
     except (UsageError, OSError) as error:
-        print(printable(str(error)), file=sys.stderr)
+        print(printable(as_called(str(error))), file=sys.stderr)
         return FAILED
 
 
-def _make(arguments: argparse.Namespace, more: list[str]) -> int:
+def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
-    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more}
-    records = _read(arguments.runs, asked, arguments.verify)
-    chosen = selected([record for record in records if record.kind == "run"], arguments.where)
-    if arguments.export and chosen:
-        _export(chosen, arguments.export)
-    tables = _tables(_runs(chosen, arguments), more, arguments)
-    _write(tables, arguments.out or _beside(arguments.runs[0]), arguments.format)
-    for page in arguments.pages:
-        update(page, {table.name: table.markdown() for table in tables})
+    asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
+    runs = read(arguments.runs, asked, arguments.verify)
+    found = _chosen(runs, arguments)
+    if arguments.export and found:
+        _export(found, arguments.export)
+    if found or not arguments.published:
+        on_split(found, arguments.evaluated_on, arguments.runs)
+    records = with_baselines([one.record for one in found], [one.record for one in runs], arguments.where)
+    records = [one for one in records if one.evaluated_on == arguments.evaluated_on]
+    tables = _tables(records, more, ranked, arguments)
+    out = arguments.out or _beside(arguments.runs[0])
+    if arguments.figures is not None:
+        shown = {one.run_id for one in records}
+        tables = illustrated(tables, [one for one in runs if one.record.run_id in shown], arguments.figures, out)
+    write(tables, out, arguments.format)
+    for path in arguments.pages:
+        update(path, {table.name: table.markdown(out, path.parent) for table in tables})
     return DONE
 
 

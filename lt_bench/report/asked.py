@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib import import_module
 
+from lt_bench.config.trust import import_named
 from lt_bench.evaluation.metrics import scalars
 
 
@@ -20,7 +20,7 @@ def metric_names(asked: Sequence[str], parser: argparse.ArgumentParser) -> list[
             if module and not all(map(str.isidentifier, module.split("."))):
                 raise ImportError(f"{module!r} is no module")
             if module:
-                import_module(module)
+                import_named(module)
         except ImportError as error:
             parser.error(f"--metric {one}: {error}")
     names = [*dict.fromkeys(one.rpartition(".")[2] for one in asked)]

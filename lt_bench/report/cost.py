@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lt_bench.report.sections import Row, Section
-from lt_bench.report.tables import Table, leading, number, title
+from lt_bench.report.tables import Table, contributions, leading, number, title
 
 EXPLAINED = (
     "Cost of a run, mean over n runs: seconds of stage one, which several runs may share, and of the rest, images of "
@@ -31,7 +31,8 @@ def cost_table(section: Section) -> Table:
             }
             cells.append({**leading(section, row), **shown})
             values.append(_row(row, str(device), costs, runs))
-    return Table(f"{section.name}_cost", [f"{title(section)} {EXPLAINED}"], pd.DataFrame(cells), pd.DataFrame(values))
+    caption = [f"{title(section)} {EXPLAINED}", *contributions(section)]
+    return Table(f"{section.name}_cost", caption, pd.DataFrame(cells), pd.DataFrame(values))
 
 
 def _costs(runs: pd.DataFrame, device: str) -> dict[str, float]:

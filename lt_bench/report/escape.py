@@ -14,7 +14,16 @@ _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"}
-    | {"±": r"$\pm$", "×": r"$\times$", "τ": r"$\tau$", "†": r"\dag{}", "−": "$-$", "’": "'", "…": r"\dots{}"}
+    | {
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "τ": r"$\tau$",
+        "†": r"\dag{}",
+        "‡": r"\ddag{}",
+        "−": "$-$",
+        "’": "'",
+        "…": r"\dots{}",
+    }
     | {"`": r"\textasciigrave{}", "[": "{[}", "]": "{]}"}
 )
 _LATIN = 0x17F  # the last of the letters that a Latin font has

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from lt_bench.command import printable
+from lt_bench.command import as_called, printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.adjustment import adjusted, choose_tau
 from lt_bench.evaluation.ensembles import MEANS, ensemble
@@ -17,6 +17,8 @@ from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
 from lt_bench.record.record import PREDICTIONS, read_record
 from lt_bench.report.asked import metric_names
+from lt_bench.report.by_class import confusion_table, curve_table
+from lt_bench.report.output import add_format, write
 from lt_bench.report.tables import shown_unit
 
 COMMAND = "eval"
@@ -27,6 +29,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report eval runs/1a2b3c4d5e6f                                  every metric of a run
   python -m lt_bench.report eval RUN RUN RUN --ensemble probabilities               and of three runs together
   python -m lt_bench.report eval RUN --metric top1 few forward50 --tau chosen       with adjusted logits
+  python -m lt_bench.report eval RUN --per-class --confusion --out classes          class by class, and as CSV
 
 exit status: 0 done, 1 predictions that cannot be used, 2 wrong usage
 """
@@ -46,9 +49,9 @@ def _tau(text: str) -> float | None:
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     made = argparse.ArgumentParser(
-        prog=f"python -m lt_bench.report {COMMAND}",
+        prog=as_called(f"python -m lt_bench.report {COMMAND}"),
         description="Metrics of finished runs from their stored predictions, without training.",
-        epilog=EXAMPLES,
+        epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or predictions files")
@@ -61,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
         help="adjust the logits by the training prior with this strength; chosen: by the validation images of each run",
     )
     made.add_argument("--ensemble", choices=MEANS, help="also the mean of all runs")
+    made.add_argument("--per-class", action="store_true", help="and the accuracy of each class, from head to tail")
+    made.add_argument("--confusion", action="store_true", help="and which classes are taken for which")
+    made.add_argument("--out", type=Path, metavar="DIR", help="write the tables of both there; CSV has every cell")
+    add_format(made)
     return made
 
 
@@ -85,6 +92,13 @@ def main(argv: Sequence[str]) -> int:
         ]
         heads = ["metric", "unit", *map(str, range(start + 1, start + len(part) + 1))]
         print(f"\n{tabulate(rows, heads, disable_numparse=True, colalign=['left', 'left', *['right'] * len(part)])}")
+    tables = [curve_table(labels, found)] if arguments.per_class else []
+    if arguments.confusion:
+        parts = enumerate(zip(labels, found, strict=True), start=1)
+        tables += [confusion_table(place, label, one) for place, (label, one) in parts]
+    if tables:
+        print()
+        write(tables, arguments.out, arguments.format)
     return 0
 
 

@@ -48,6 +48,7 @@ def as_latex(table: Table) -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
+            *(rf"\par\raggedright\footnotesize {latex(note)}" for note in table.notes),
             r"\end{table}",
             "",
         ]
@@ -63,7 +64,8 @@ def as_html(table: Table) -> str:
         for first, *rest in cells.itertuples(index=False)
     ]
     caption = escape(printable(table.spoken()))
-    return "\n".join(["<table>", f"<caption>{caption}</caption>", f"<tr>{head}</tr>", *rows, "</table>", ""])
+    notes = [f"<p>{escape(printable(note))}</p>" for note in table.notes]
+    return "\n".join(["<table>", f"<caption>{caption}</caption>", f"<tr>{head}</tr>", *rows, "</table>", *notes, ""])
 
 
 def as_parquet(table: Table) -> bytes:
@@ -87,7 +89,8 @@ def as_text(table: Table) -> str:
     cells = table.marked(printable, "{} *")
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, legacy_windows=False)
     caption = printable(table.spoken().replace("bold: the best", "*: the best"))
-    console.print(Text(caption), *(_grid(cells[columns]) for columns in _fitting(cells)), sep="\n")
+    notes = [Text(printable(note)) for note in table.notes]
+    console.print(Text(caption), *(_grid(cells[columns]) for columns in _fitting(cells)), *notes, sep="\n")
     file = console.file
     assert isinstance(file, io.StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.order import order_of
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
 PARTS = ("train", "test")
@@ -20,10 +20,13 @@ ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 def _row(record: RunRecord) -> dict[str, object]:
     values = record.to_dict()
     metrics, cost = values.pop("metrics"), values.pop("cost")
-    values["processes"] = values.pop("environment").get("processes", 1)
+    environment = values.pop("environment")
+    values["processes"] = environment.get("processes", 1)
+    values["contributed"] = environment.get(CONTRIBUTED, {}).get("by")
+    values["checked"] = environment.get(CONTRIBUTED, {}).get("checked")
     del values["epochs"]
     values["probe"] = record.is_probe
-    values["shot_seed"] = values["settings"].pop("stage_two.shot_seed", 0)
+    values["shot_seed"] = values["settings"].pop(SHOT_SEED, 0)
     values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
     values["method_order"] = order_of("method", record.method_name, record.method_order)
     values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)
@@ -38,7 +41,8 @@ def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     Columns: the record's fields less lists and epochs, and of its environment the number of ``processes``; ``settings``
     as JSON text, less the seed of a few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is
     one; metrics that are one number, NaN where they are not known, as are ``train_images``, ``test_images`` and
-    ``classes``; the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
+    ``classes``; by whom a run was ``contributed`` and by what it was ``checked``, None for others;
+    the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """
     rows = pd.DataFrame([_row(record) for record in records])
     if rows.empty:

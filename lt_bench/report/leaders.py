@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.report.sections import SEEDS, Row, Section
-from lt_bench.report.statistics import independent, interval
+from lt_bench.report.sections import Row, Section
+from lt_bench.report.statistics import differences, independent, interval
 
 GROUPED = ("many", "medium", "few", "group_std")  # which depend on the rule that chose the groups
 EXPLAINED = (
@@ -46,7 +46,6 @@ def leaders(section: Section, names: Sequence[str]) -> list[set[str]]:
 
 def _cannot_be_told(row: Row, best: Row, name: str) -> bool:
     """Whether the paired differences of two rows in a metric, two independent ones at least, may have mean zero."""
-    ours, theirs = (side.runs.set_index(SEEDS)[[name]] for side in (row, best))
-    pairs = independent((ours - theirs.reindex(ours.index))[ours.index.isin(theirs.index)])
+    pairs = independent(differences(row.runs, best.runs, [name]))
     found = interval(pairs[name])
     return len(pairs) > 1 and not pd.isna(found["low"]) and found["low"] <= 0 <= found["high"]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from lt_bench.evaluation.metrics import METRICS
 from lt_bench.record.conditions import file_name
-from lt_bench.report.sections import SEEDS, Row, Section
-from lt_bench.report.statistics import independent, interval
-from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, title
+from lt_bench.report.leaders import GROUPED
+from lt_bench.report.sections import Row, Section
+from lt_bench.report.statistics import differences, independent, interval
+from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, shown_unit, title
 
-COMPARED = {METRICS[name].column: name for name in ("few", "top1")}
+COMPARED = ("few", "top1")
 
 
 def baseline_label(text: str) -> str:
@@ -21,17 +23,14 @@ def baseline_label(text: str) -> str:
     return text if " / " in text else f"{text} / –"
 
 
-def differences(row: Row, baseline: Row) -> pd.DataFrame:
-    """Row minus baseline in percentage points, one line per pair of runs with equal seeds; columns few and all.
+def paired(row: Row, baseline: Row, names: Sequence[str]) -> pd.DataFrame:
+    """Row minus baseline in the units of tables, such as percentage points; see ``statistics.differences``.
 
-    Few is NaN where the two rows group their classes by different rules.
+    What depends on groups is NaN where the two rows group their classes by different rules.
     """
-    metrics = list(COMPARED.values())
-    ours, theirs = (side.runs.set_index(SEEDS)[metrics] for side in (row, baseline))
-    points = 100 * (ours - theirs.reindex(ours.index))[ours.index.isin(theirs.index)]
-    points.columns = list(COMPARED)
+    points = differences(row.runs, baseline.runs, names) * [shown_unit(name)[0] for name in names]
     if row.fields["group_rule"] != baseline.fields["group_rule"]:
-        points["few"] = float("nan")
+        points[[name for name in names if name in GROUPED]] = float("nan")
     return points
 
 
@@ -41,13 +40,14 @@ def paired_table(section: Section, baseline: str) -> Table | None:
     if base is None:
         return None
     cells, values, merged = [], [], False
+    columns = {name: METRICS[name].column for name in COMPARED}
     for row in section.rows:
         if row is base:
             continue
-        points = differences(row, base)
+        points = paired(row, base, COMPARED).rename(columns=columns)
         units = independent(points)
         merged |= len(units) < len(points)
-        statistics = {column: interval(units[column]) for column in COMPARED}
+        statistics = {column: interval(units[column]) for column in columns.values()}
         count = f"{len(points)} ({len(units)} splits)" if len(units) < len(points) else str(len(points))
         cells.append({**leading(section, row), **_texts(statistics), "pairs": count})
         flat = {f"{column}_{key}": value for column, part in statistics.items() for key, value in part.items()}

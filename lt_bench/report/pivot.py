@@ -11,9 +11,9 @@ import pandas as pd
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import METRICS
 from lt_bench.record.conditions import GROUPS, file_name, slug, word
+from lt_bench.record.models import models
 from lt_bench.record.order import order_of
-from lt_bench.record.record import RunRecord
-from lt_bench.report.sections import of_same_seeds
+from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 
@@ -23,7 +23,7 @@ APART = (
     *("selection", "group_rule"),
 )
 MOST_UNSEEN = 6  # settings that a caption names
-SHOT_SEED = "stage_two.shot_seed"
+CONTRIBUTIONS = "‡ Runs among these were contributed, and not run by us: the tables without --rows say by whom."
 TITLES = {"method": "method_name", "stage_two": "stage_two_name"}
 
 
@@ -44,10 +44,14 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     cells, values = [], []
     for names, across in groups.items():
         points = {
-            head: pd.Series([_mean(draws, metric) for draws in _models(across.get(head, []))], dtype=float) * factor
+            head: pd.Series([_mean(draws, metric) for draws in _models(across, head)], dtype=float) * factor
             for head, _ in heads
         }
-        shown = {head: cell(found.mean(skipna=False), found.std(ddof=1), form) for head, found in points.items()}
+        others = {head: " ‡" * any(map(_is_contributed, across.get(head, []))) for head in points}
+        shown = {
+            head: cell(found.mean(skipna=False), found.std(ddof=1), form) + others[head]
+            for head, found in points.items()
+        }
         cells.append({" / ".join(rows): " / ".join(names), **shown})
         for head, found in points.items():
             runs = across.get(head, [])
@@ -61,8 +65,13 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     what = f"{METRICS[metric].column} in {METRICS[metric].unit}, mean ± sample standard deviation over n runs; {told}."
     name = file_name(slug("_".join([*rows, "by", cols, metric, str(shared.get("dataset", ""))]).strip("_")))
     warned = [SMOKE] * any(record.budget == "smoke" for record in records)
+    warned += [CONTRIBUTIONS] * any(map(_is_contributed, records))
     warned += _unseen([chain(*across.values()) for across in groups.values()], [*rows, cols])
     return Table(name, [what, *warned], pd.DataFrame(cells), pd.DataFrame(values))
+
+
+def _is_contributed(record: RunRecord) -> bool:
+    return CONTRIBUTED in record.environment
 
 
 def _title(key: str, record: RunRecord) -> str:
@@ -104,22 +113,15 @@ def _require_one_setting(
     for names, across in groups.items():
         for head, runs in across.items():
             if len({run.setting_id for run in runs}) > 1:
-                differing = _differing(runs) or ["setting_id"]
+                keys = differing(runs) or ["setting_id"]
                 raise UsageError(
                     f"{' / '.join(names)} with {cols}={head} has runs of several settings, which differ in "
-                    f"{', '.join(differing)}: add one of these to --rows, or name a value with --where"
+                    f"{', '.join(keys)}: add one of these to --rows, or name a value with --where"
                 )
 
 
-def _models(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:
-    """The runs of one setting by model: few-shot probes of one count once. UsageError for runs that are the same."""
-    drawn: dict[tuple[int, int], dict[Any, RunRecord]] = {}
-    for run in runs:
-        draws = drawn.setdefault((run.split_seed, run.seed), {})
-        twin = draws.setdefault(run.settings.get(SHOT_SEED, 0), run)
-        if twin is not run:
-            raise of_same_seeds(run.setting_id, [twin.run_id, run.run_id])
-    return [[*draws.values()] for draws in drawn.values()]
+def _models(across: dict[Any, list[RunRecord]], head: Any) -> list[list[RunRecord]]:
+    return models(across.get(head, []), lambda run: run)
 
 
 def _mean(draws: Sequence[RunRecord], metric: str) -> float:
@@ -127,7 +129,7 @@ def _mean(draws: Sequence[RunRecord], metric: str) -> float:
     return float(pd.Series([one.metrics.get(metric) for one in draws], dtype=float).mean(skipna=False))
 
 
-def _differing(runs: Iterable[RunRecord]) -> list[str]:
+def differing(runs: Iterable[RunRecord]) -> list[str]:
     """The settings in which runs differ."""
     every = [run.settings for run in runs]
     return sorted(key for key in {*chain(*every)} - {SHOT_SEED} if len({word(one.get(key)) for one in every}) > 1)
@@ -135,7 +137,7 @@ def _differing(runs: Iterable[RunRecord]) -> list[str]:
 
 def _unseen(rows: Iterable[Iterable[RunRecord]], axes: Sequence[str]) -> list[str]:
     """A line on the settings in which cells of a row differ although no axis shows them; none where there are none."""
-    found = sorted({key for runs in rows for key in _differing(runs) if not {key, key.partition(".")[0]} & {*axes}})
+    found = sorted({key for runs in rows for key in differing(runs) if not {key, key.partition(".")[0]} & {*axes}})
     more = [f"{len(found) - MOST_UNSEEN} more"] * (len(found) > MOST_UNSEEN)
     said = ", ".join([*found[:MOST_UNSEEN], *more])
     return [f"Cells of a row differ in {said} as well, which no axis shows."] if found else []

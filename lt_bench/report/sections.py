@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.conditions import conditions, distinguish, file_name, shortened, slug
+from lt_bench.record.models import of_same_seeds
 from lt_bench.report.escape import folded
 from lt_bench.report.labels import labels, raw
 
@@ -20,6 +20,7 @@ SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where a
 USUAL = {"budget": "paper", "evaluated_on": "test"}  # what a table's name need not say
 ROW = ["method_name", "stage_two_name", "setting_id", "settings", *SHARED]
 SEEDS = ["split_seed", "seed"]
+BASELINES = {"ce": "CE", "balanced_softmax": "Balanced Softmax"}  # first in every table, by the names of their methods
 
 
 class Row(NamedTuple):
@@ -72,7 +73,7 @@ def sections(runs: pd.DataFrame) -> list[Section]:
             parts = [fields[key] for key in ("dataset", "imbalance", *several)]
             parts += ["probe"] if fields["probe"] else []
             parts += [fields[key] for key, usual in USUAL.items() if fields[key] != usual]
-            result.append(Section(slug("_".join(parts)), fields, _rows(part), []))
+            result.append(Section(slug("_".join(parts)), fields, rows_of(part), []))
     return _named_apart(result)
 
 
@@ -98,13 +99,8 @@ def _hash(section: Section) -> str:
     return hashlib.sha256(json.dumps([section.fields[key] for key in KEY]).encode()).hexdigest()[:8]
 
 
-def of_same_seeds(setting: str, runs: Iterable[str]) -> UsageError:
-    """The error for runs of one setting that are the same but for their data, code or machine."""
-    said = f"setting {setting} has several runs with the same seeds: {', '.join(runs)}"
-    return UsageError(f"{said}; leave all but one out of --runs")
-
-
-def _rows(part: pd.DataFrame) -> list[Row]:
+def rows_of(part: pd.DataFrame) -> list[Row]:
+    """The rows of a frame of runs, in the order of tables; UsageError for two runs of one setting and equal seeds."""
     groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
     for fields, runs in groups:
         if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
@@ -128,8 +124,9 @@ def _models(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _rank(row: Row) -> tuple[object, ...]:
     method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
+    other = row.runs.iloc[0]["method"] not in BASELINES
     places = row.runs["method_order"].min(), row.runs["stage_two_order"].min()
-    return places[0], method, places[1], stage_two, row.key
+    return other, places[0], method, places[1], stage_two, row.key
 
 
 def _labels(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -1,9 +1,21 @@
-"""Statistics of paired differences between two rows of a table."""
+"""Statistics of paired differences between two settings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
+
+from lt_bench.evaluation.paired import RESAMPLES, span
+from lt_bench.report.sections import SEEDS
+
+
+def differences(ours: pd.DataFrame, theirs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Metrics of our runs less those of theirs, one line per pair of runs with equal seeds, which are the index."""
+    one, other = (side.set_index(SEEDS)[[*names]] for side in (ours, theirs))
+    return (one - other.reindex(one.index))[one.index.isin(other.index)]
 
 
 def independent(points: pd.DataFrame) -> pd.DataFrame:
@@ -21,3 +33,15 @@ def interval(values: pd.Series) -> dict[str, float]:
     half = stdtrit(n - 1, 0.975) * std / n**0.5 if n > 1 else float("nan")
     exact = {"difference": mean, "std": std, "low": mean - half, "high": mean + half}
     return {key: round(float(value), 9) + 0.0 for key, value in exact.items()}  # no rounding noise, no minus zero
+
+
+def bootstrap(values: pd.Series) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean of independent values, drawn anew 10,000 times; NaN for less than two.
+
+    The draws are the same for equally many values. Source: Efron, 1979.  Deviation: none.
+    """
+    points = values.to_numpy(np.float64)
+    if len(points) < 2:
+        return float("nan"), float("nan")
+    drawn = np.random.RandomState(0).randint(len(points), size=(RESAMPLES, len(points)))
+    return span(points[drawn].mean(axis=1))

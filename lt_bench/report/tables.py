@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -13,7 +16,9 @@ from lt_bench.data.published import is_published
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.conditions import digest, word
+from lt_bench.record.contributed import COUNTS, IN_FULL, NOTHING
 from lt_bench.record.identity import CONTENT
+from lt_bench.report.baselines import without_baselines
 from lt_bench.report.escape import csv_cell, folded, markdown
 from lt_bench.report.leaders import EXPLAINED, leaders
 from lt_bench.report.sections import SHARED, Row, Section
@@ -30,6 +35,11 @@ IMAGES_UNKNOWN = (
     "Some of these runs are of an older version, which knew images by their names and labels alone: whether they are "
     "the same images in all rows is not known."
 )
+CHECKED = {
+    IN_FULL: "the predictions that came with them",
+    COUNTS: "the predictions that came with them, counted by class, which tell nothing of calibration and top-5",
+    NOTHING: "nothing, because their predictions are too many to come with them",
+}
 BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters the row."
 
 
@@ -37,7 +47,8 @@ BEST_TEST = "† The checkpoint was chosen on the test set itself: this flatters
 class Table:
     """A table under its name: the paragraphs above it, the cells as text, and the unrounded values for CSV.
 
-    ``bold`` are the columns of each row whose cells stand out; none for no row.
+    ``bold`` are the columns of each row whose cells stand out; none for no row. ``figures`` are files beside the table,
+    with what they show. ``notes`` stand below it, a line each.
     """
 
     name: str
@@ -45,14 +56,19 @@ class Table:
     cells: pd.DataFrame
     values: pd.DataFrame
     bold: Sequence[set[str]] = ()
+    figures: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
 
-    def markdown(self) -> str:
-        """Caption and cells as GitHub Markdown."""
+    def markdown(self, folder: Path | None = None, page: Path | None = None) -> str:
+        """Caption, cells and figures as GitHub Markdown; for a page in a folder of its own, which both are named."""
         cells = self.marked(markdown, "**{}**")
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
         paragraphs = [f"**{markdown(text)}**" if text == SMOKE else markdown(text) for text in self.caption]
-        return "\n\n".join([*paragraphs, body]) + "\n"
+        way = "" if folder is None or page is None else f"{Path(os.path.relpath(folder, page)).as_posix()}/"
+        shown = [f"![{markdown(what)}]({quote(way + file)})" for file, what in self.figures]
+        below = ["\n".join(f"- {markdown(note)}" for note in self.notes)] * bool(self.notes)
+        return "\n\n".join([*paragraphs, body, *below, *shown]) + "\n"
 
     def spoken(self) -> str:
         """The caption as one paragraph."""
@@ -87,8 +103,31 @@ def number(value: float, form: str = ".1f") -> str:
 
 
 def marked(row: Row) -> str:
-    """The row's label, with a dagger if its checkpoints were chosen on the test set."""
-    return f"{row.label} †" if row.fields["selection"] == "best_test" else row.label
+    """The row's label, with a dagger if its checkpoints were chosen on the test set, a double one if others ran it."""
+    chosen = " †" * (row.fields["selection"] == "best_test")
+    return f"{row.label}{chosen}{' ‡' * bool(contributors(row))}"
+
+
+def contributors(row: Row) -> str:
+    """The names of those who contributed runs of a row, as the CSV has them; empty where nobody did."""
+    return " ".join(sorted({str(name) for name in row.runs["contributed"].dropna()}))
+
+
+def contributions(section: Section) -> list[str]:
+    """What a reader must know of contributed runs: who ran them where, and by what their figures were checked."""
+    runs = pd.concat([row.runs for row in section.rows])
+    runs = runs[runs["contributed"].notna()]
+    lines = []
+    for (name, checked), part in runs.groupby(["contributed", "checked"]):
+        devices = ", ".join(sorted(map(word, part["device"].dropna().unique())))
+        count = f"{len(part)} run{'s' * (len(part) > 1)}"
+        lines.append(f"{count} by {word(name)} on {devices}, checked by {CHECKED.get(checked, word(checked))}")
+    return [f"‡ Contributed, and not run by us: {'; '.join(lines)}."] * bool(lines)
+
+
+def origin(section: Section, row: Row) -> dict[str, str]:
+    """For CSV, who contributed runs of a row; nothing in a section without contributions."""
+    return {"contributed": contributors(row)} if any(map(contributors, section.rows)) else {}
 
 
 def leading(section: Section, row: Row) -> dict[str, str]:
@@ -112,7 +151,7 @@ def footnotes(section: Section) -> list[str]:
     flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
     unknown = any(_images_unknown(section.fields["dataset"], row.fields["settings"]) for row in section.rows)
     notes = [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
-    return notes + [text for text in [beside_recipes(section)] if text]
+    return [*notes, *contributions(section), *(text for text in [beside_recipes(section)] if text)]
 
 
 def _images_unknown(dataset: str, settings: str) -> bool:
@@ -166,6 +205,7 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
                 "label": row.key,
                 **row.fields,
                 "split": section.fields["evaluated_on"],
+                **origin(section, row),
                 **counts,
                 **spread,
                 "runs": " ".join(row.runs["run_ids"]),
@@ -173,7 +213,8 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
         )
     bold = [{METRICS[name].column for name in names} for names in leaders(section, shown)]
     caption = [f"{title(section)} {_explain(section, shown, any(bold))}", *footnotes(section)]
-    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold)
+    notes = without_baselines(section)
+    return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold, notes=notes)
 
 
 def cell(mean: float, std: float, form: str) -> str:

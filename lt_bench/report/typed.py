@@ -19,6 +19,7 @@ from lt_bench.report.sections import Row, Section
 
 CHOSEN = ("method", "dataset", "stage_two", "backbone", "fidelity")
 NODES = ("method.", "train.", "stage_two.")
+DATA = ("dataset.", "backbone.")  # which captions tell
 
 
 def beside_recipes(section: Section) -> str:
@@ -27,12 +28,16 @@ def beside_recipes(section: Section) -> str:
     They are compared with the recipes of this version; a row whose method, rule or data set conf/ does not know is left
     out, and so is what only follows from other epochs, which the caption tells.
     """
-    told = [(row.label, [f"{key}={word(value)}" for key, value in _typed(row)]) for row in section.rows]
+    told = [(row.label, [f"{key}={word(value)}" for key, value in own_settings(row)]) for row in section.rows]
     rows = [f"{label}: {', '.join(words)}" for label, words in told if words]
     return f"Other than in the recipe: {'; '.join(rows)}." if rows else ""
 
 
-def _typed(row: Row) -> Iterator[tuple[str, Any]]:
+def own_settings(row: Row, nodes: tuple[str, ...] = NODES) -> Iterator[tuple[str, Any]]:
+    """The settings of a row below some nodes that its recipe has otherwise, and that its label does not tell.
+
+    None where conf/ does not know its method, rule or data set.
+    """
     settings: dict[str, Any] = json.loads(row.fields["settings"])
     first = row.runs.iloc[0]
     factor = None if first["imbalance_factor"] != first["imbalance_factor"] else float(first["imbalance_factor"])
@@ -46,7 +51,7 @@ def _typed(row: Row) -> Iterator[tuple[str, Any]]:
         moved = recipe.get(f"{stage}train.epochs") != settings.get(f"{stage}train.epochs")
         told = "epoch" in key or (moved and ".schedule." in key) or f"{key}=" in row.key
         named = key.endswith(("_target_", ".name"))  # what older versions write otherwise
-        if key.startswith(NODES) and not told and not named and recipe.get(key) != value:
+        if key.startswith(nodes) and not told and not named and recipe.get(key) != value:
             yield key, value
 
 
@@ -56,7 +61,7 @@ def _recipe(words: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         config = compose(words)
-        for prefix in NODES:
+        for prefix in (*NODES, *DATA):
             found |= flat(OmegaConf.to_container(config[prefix.strip(".")], resolve=True), prefix)  # type: ignore[arg-type]
     except (UsageError, HydraException, OmegaConfBaseException):  # of another version, or of somebody's own
         return {}

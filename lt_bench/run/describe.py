@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -42,6 +43,7 @@ def describe(
     circumstances: Circumstances,
     checkpoint: dict[str, Any] | None = None,
     chosen: dict[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> RunRecord:
     """The record of a finished stage: of stage two, that of the run; ``chosen`` are the epochs that were chosen."""
     device = circumstances.processes.device
@@ -74,6 +76,7 @@ def describe(
         stage_two_order=config.stage_two.order,
         epochs=_epochs(config) | ({CHOSEN: chosen} if chosen else {}),
         checkpoint=checkpoint,
+        class_names=None if class_names is None else list(class_names),
         cost={**cost, "peak_memory_mb": _peak_memory_mb(device), "device": _device_name(device)},
         environment={
             **environment(),
@@ -109,6 +112,7 @@ def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]
         "tf32": config.tf32,
         "deterministic": config.deterministic,
         "compile": config.compile,
+        "cuda_graph": config.cuda_graph,
     }
 
 

@@ -24,6 +24,7 @@ from lt_bench.record.own_code import described
 from lt_bench.record.record import PREDICTIONS, RunRecord
 from lt_bench.record.verify import contradiction
 from lt_bench.run.summary import summary
+from lt_bench.trackers.following import follow_finished
 
 
 @looked_at_once()
@@ -40,6 +41,7 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
         _print(f"done before: {summary(*done)}")
         if config.evaluation.save_features and not only_stage_one and not (done[1] / FEATURES).exists():
             _print(f"lt_bench: {without_features(done[1])}")
+        follow_finished(config, *done)
         return DONE
     _print(summary(*execute(config, only_stage_one, submitted)))
     return DONE
@@ -82,9 +84,13 @@ def execute(
             _same_data(config, folder.path)
             if folder.writes:
                 print(f"lt_bench: run {identity} was done before", file=sys.stderr)
+                follow_finished(config, *done)
             return done
         runner = Runner(config, processes, others, submitted)
-        return runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages), folder.path
+        with runner.followed(folder, only_stage_one) as trackers:
+            record = runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages)
+            trackers.finish()
+        return record, folder.path
 
 
 def _refuse_contradiction(record: RunRecord, folder: Path) -> None:

@@ -20,7 +20,7 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
-from lt_bench.data.content import changed_since
+from lt_bench.data.content import changed_since, knows_every_file
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
@@ -38,11 +38,15 @@ from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
+from lt_bench.models.kept import NotKept
+from lt_bench.predict.predictor import of_run
+from lt_bench.record.curves import CURVES, Follow
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, CHOSEN, PREDICTIONS, SAME_IMAGES, RunRecord
+from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
+from lt_bench.trackers.following import Trackers
 
 
 class Runner:
@@ -68,31 +72,46 @@ class Runner:
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
         self.circumstances = Circumstances(processes, precision, provenance)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
+        self.trackers: Trackers | None = None
         self.chosen: dict[str, Any] = {}  # the epoch that a stage's weights are of, where it is not the last
 
     @cached_property
     def data(self) -> Data:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
         data = load_data(self.config, self.device)
-        said = [*(f"note: {one}" for one in data.remarks), *(f"warning: {one}" for one in data.same_images)]
+        said = [
+            *(f"note: {one}" for one in (*data.remarks, *data.not_looked_at)),
+            *(f"warning: {one}" for one in data.same_images),
+        ]
         for remark in said if self.processes.rank == 0 else ():
             print(f"lt_bench: {printable(remark)}", file=sys.stderr)
-        if data.same_images:
-            self.circumstances.provenance[SAME_IMAGES] = list(data.same_images)
-        self._read_evaluated(data)
+        known = {SAME_IMAGES: data.same_images, NOT_LOOKED_AT: data.not_looked_at}
+        self.circumstances.provenance.update({key: list(said) for key, said in known.items() if said})
+        evaluation = self.config.evaluation
+        parts = sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"})
+        evaluated = {part: data.validation if part == "validation" else data.test for part in parts}
+        self._read_first(evaluated, "what is evaluated on is never left out")
+        self._read_trained_on(data.train)
         return data
 
-    def _read_evaluated(self, data: Data) -> None:
-        """Read what will be evaluated on once, before anything is trained for it; DataError names what cannot be."""
-        evaluation, problems = self.config.evaluation, list[str]()
-        for part in sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"}):
-            images = data.validation if part == "validation" else data.test
+    def _read_trained_on(self, images: Images) -> None:
+        """Read what a stage may draw, where a broken image stops a run and every file was read for its identity.
+
+        A run that draws a few of them would not meet it, and one that draws all would meet it late.
+        """
+        if self.config.dataset.on_bad_image == "stop" and knows_every_file(self.config):
+            self._read_first({"training": images}, "or dataset.on_bad_image=skip trains without them")
+
+    def _read_first(self, parts: Mapping[str, Images], choice: str) -> None:
+        """Read images once, before anything is trained; DataError names those that cannot be read."""
+        problems = list[str]()
+        for part, images in parts.items():
             if isinstance(images, DiskImages) and self.processes.rank == 0:
                 problems += images.unreadable(f"reading {part} images", self.config.progress)
         if distributed.from_rank0(len(problems), self.device):
             more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
             advice = (
-                "what is evaluated on is read before training, and never left out: mend these or take them away; "
+                f"images are read before training: mend these or take them away, {choice}; "
                 "python -m lt_bench.data check, with the same overrides, finds every problem"
             )
             raise DataError("\n".join([*problems[:SHOWN], *more, advice]))
@@ -105,6 +124,16 @@ class Runner:
     def _precision(self, key: str, training: Training) -> str:
         with keyed(key):
             return resolve(training.precision, self.device)
+
+    def followed(self, folder: RunFolder, only_stage_one: bool) -> Trackers:
+        """The trackers of the run in a folder, which follow its training from now on."""
+        stage = StageName.ONE if only_stage_one else StageName.TWO
+
+        def known() -> RunRecord:
+            return describe(self.config, folder.identity, stage, {}, {}, self.circumstances)
+
+        self.trackers = Trackers(self.config, folder.path, known, folder.writes)
+        return self.trackers
 
     def run_stage(self, folder: RunFolder, work: Callable[[RunFolder], RunRecord]) -> RunRecord:
         """Do a stage's work with the folder's status and split manifest kept, and write its record."""
@@ -152,7 +181,9 @@ class Runner:
     def both_stages(self, folder: RunFolder) -> RunRecord:
         """Stage one in its own folder, unless it is done, then stage two in this one."""
         # an impossible rule is refused before stage one is trained
-        new_rule(self.config, self.data, self.device, self._new_method())
+        *_, for_stage_two = new_rule(self.config, self.data, self.device, self._new_method())
+        if isinstance(self.data.train, DiskImages) and (images := for_stage_two.images()) is not self.data.train:
+            self._read_trained_on(images)
         identity = stage_one_id(self.config)
         with RunFolder(self.config, identity, folder.writes, wait=_print_waiting) as stage_one_folder:
             done = distributed.agreed(finished, self.config.output_dir, identity)
@@ -191,6 +222,7 @@ class Runner:
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds = config.stage_two.train, 0.0
         self._set_threads(folder, StageName.TWO, stage_one, training or config.train)
+        self._follow(stage_one_folder)
         source: ImageSource = (images := for_stage_two.images())
         images.skipped.zero_()  # counted anew, whether or not stage one was trained by this process
         context = self._context(StageName.TWO.key, source, method)  # its stream is not that of the training
@@ -202,8 +234,10 @@ class Runner:
             best = config.evaluation.select != "last"
             seconds = self._train(folder, method, source, training, StageName.TWO, best).seconds
         predictions = folder.path / PREDICTIONS
-        made = self._predictions(folder, method.encoder, rule.finish(method, context))
+        classifier = rule.finish(method, context)
+        made = self._predictions(folder, method.encoder, classifier)
         if folder.writes:
+            self._keep_predictor(folder, (method.encoder, classifier), made)
             save_predictions(predictions, made)
         distributed.barrier()
         below = {
@@ -217,6 +251,17 @@ class Runner:
         metrics = evaluate(load_predictions(predictions))
         return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
 
+    def _keep_predictor(self, folder: RunFolder, networks: tuple[nn.Module, nn.Module], made: Predictions) -> None:
+        """Leave what predicts new images in the run folder; what nothing builds again is said."""
+        from_files = isinstance(self.data.test, DiskImages)
+        try:
+            of_run(self.config, folder.identity, networks, from_files, self.data.class_names, made).save(folder.path)
+        except NotKept as error:
+            print(
+                f"lt_bench: note: no new images can be predicted with this run: {printable(str(error))}",
+                file=sys.stderr,
+            )
+
     def _predictions(self, folder: RunFolder, encoder: nn.Module, classifier: nn.Module) -> Predictions:
         """What is said of the images that are evaluated on and, where these are the test images, of validation images.
 
@@ -229,7 +274,7 @@ class Runner:
         made = dict[str, Predictions]()
         for part, images in parts.items():
             features = embed_plain(encoder, images, self.config.evaluation.batch_size)
-            logits = classify(classifier, features)
+            logits = classify(classifier, features, self.config.evaluation.batch_size)
             if not bool(torch.isfinite(logits).all()):
                 raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
             labels = images.labels.cpu().numpy()
@@ -248,7 +293,11 @@ class Runner:
     ) -> TrainState:
         config = self.config
         key = name.training
-        stage = Stage(name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key)
+        follow = self._follow(folder.path)
+        stage = Stage(
+            name.value, folder.path, CHECKPOINT, config.budget, config.checkpoint, config.progress, key, follow
+        )
+        stage = stage._replace(cuda_graph=config.cuda_graph)
         context = self._context(name.value, source, method)
         score = None
         if best:
@@ -268,6 +317,17 @@ class Runner:
             self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on}
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
+
+    def _follow(self, *folders: Path) -> Follow | None:
+        """Let trackers know the epochs in some folders; what tells them each further one, if there are any.
+
+        Their processes start here, after the threads of a stage are chosen: the cores that they take are not free.
+        """
+        if self.trackers is None:
+            return None
+        for folder in folders:
+            self.trackers.curves(folder / CURVES)
+        return self.trackers.epoch
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
@@ -316,7 +376,8 @@ class Runner:
         circumstances = self.circumstances
         if earlier := folder.earlier_versions():
             circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
-        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen)
+        names = self.data.class_names
+        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen, names)
 
     def _missed(self, name: StageName, images: Images) -> dict[str, int]:
         """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +42,10 @@ class ClassifierOnFrozen(Method):
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """The rule's loss: logits (B, C), labels (B,) to a scalar."""
         raise TypeError(f"{type(self).__name__} must define loss(logits, labels, epoch)")
+
+    def phase(self, epoch: int) -> Hashable:
+        """All epochs are alike."""
+        return 0
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The rule's loss on the joined batch of all ranks, and the accuracy on it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +20,10 @@ class _LDAM(ClassifierOnFrozen):
         classifier = NormalizedLinear(feature_dim(encoder), info.num_classes, rule.scale)
         super().__init__(encoder, classifier, rule.augment)
         self.criterion = DeferredLDAM(info.class_counts, rule.max_margin, rule.scale, rule.beta, rule.drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.criterion.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         loss: Tensor = self.criterion(logits, labels, epoch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ class ScaledLinear(nn.Module):
         super().__init__()
         self.linear = linear.requires_grad_(False)
         self.scales = nn.Parameter(torch.ones_like(linear.weight[:, 0]))
+
+    def settings(self) -> dict[str, Any]:
+        """What builds it again, see ``models.kept``."""
+        return {"_target_": "lt_bench.stage_two.lws.ScaledLinear", "linear": self.linear}
 
     def forward(self, features: Tensor) -> Tensor:
         """Shapes: features (B, D) -> logits (B, C)."""

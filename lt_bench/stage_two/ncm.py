@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ Variant = Literal["raw", "l2", "centered_l2"]
 
 
 class NearestMean(nn.Module):
-    """Minus the squared Euclidean distances to the class means of features (N, D) with labels (N,), as logits.
+    """Minus the squared Euclidean distances to class means (C, D), as logits; ``of`` takes the means of features.
 
     ``raw`` takes features as they are, ``l2`` at unit length, ``centered_l2`` at unit length after the mean of all
     training features is subtracted; the means themselves are not normalised again.
@@ -26,20 +26,33 @@ class NearestMean(nn.Module):
     center: Tensor
     means: Tensor
 
-    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, variant: Variant = "centered_l2") -> None:
+    def __init__(self, width: int, num_classes: int, variant: Variant = "centered_l2") -> None:
         super().__init__()
-        self.unit_length = variant != "raw"
-        center = features.double().mean(0) if variant == "centered_l2" else features.new_zeros(features.shape[1])
-        self.register_buffer("center", center.to(features.dtype))
+        self.variant = variant
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("means", torch.zeros(num_classes, width))
+
+    @classmethod
+    def of(cls, features: Tensor, labels: Tensor, num_classes: int, variant: Variant = "centered_l2") -> NearestMean:
+        """The class means of features (N, D) with labels (N,), on their device and in their precision."""
+        found = cls(features.shape[1], num_classes, variant).to(features)
+        if variant == "centered_l2":
+            found.center.copy_(features.double().mean(0))
         # in double, so that on a GPU the order of the additions does not show in the means
-        rows = self.placed(features).double()
+        rows = found.placed(features).double()
         sums = rows.new_zeros(num_classes, rows.shape[1]).index_add_(0, labels, rows)
-        means = sums / torch.bincount(labels, minlength=num_classes)[:, None]
-        self.register_buffer("means", means.to(features.dtype))
+        found.means.copy_(sums / torch.bincount(labels, minlength=num_classes)[:, None])
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """What builds it again, see ``models.kept``."""
+        classes, width = self.means.shape
+        shape = {"width": width, "num_classes": classes, "variant": self.variant}
+        return {"_target_": "lt_bench.stage_two.ncm.NearestMean", **shape}
 
     def placed(self, features: Tensor) -> Tensor:
         """Features (B, D) as the variant compares them, (B, D); a feature of zeros keeps its length."""
-        return F.normalize(features - self.center, dim=1) if self.unit_length else features
+        return F.normalize(features - self.center, dim=1) if self.variant != "raw" else features
 
     def forward(self, features: Tensor) -> Tensor:
         """Shapes: features (B, D) -> logits (B, C), at most 0."""
@@ -76,4 +89,4 @@ class NearestClassMean(StageTwo):
     def finish(self, method: Method, context: TrainContext) -> nn.Module:
         """The class means of the train split's features, the same on every rank."""
         assert isinstance(method, _Labelled)
-        return NearestMean(context.embed(method.encoder), method.labels, method.num_classes, self.variant)
+        return NearestMean.of(context.embed(method.encoder), method.labels, method.num_classes, self.variant)

@@ -1,7 +1,7 @@
 """What it costs to know a data set of small files by its content: `python tests/benchmarks/bench_content.py [--tiny]`.
 
-A run looks at its images when it starts, once it has read their lists. That is measured against a whole smoke run on
-them in a process of its own.
+A run looks at its images when it starts, once it has read their lists, and decodes those once that it may draw. That is
+measured against a whole smoke run on them in a process of its own, for which both were done before.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from PIL import Image
 
 from lt_bench.config.compose import compose
 from lt_bench.data.files.digests import SETTLED_NS, cache_folder
+from lt_bench.data.files.pixels import open_images
+from lt_bench.data.files.readable import unreadable
 from lt_bench.data.known_files import Named, known_files
 from lt_bench.data.source import read_with_package
 from lt_bench.preflight.validate import validate
@@ -45,9 +47,14 @@ def measure(tiny: bool) -> Iterator[Comparison]:
         time.sleep(SETTLED_NS / 1e9)  # what was written just now is not kept
         rounds = 1 if tiny else ROUNDS
         prices = [price(overrides) for _ in range(rounds)]
+        read = [price_of_reading(overrides) for _ in range(rounds)]
         runs = [seconds_of_a_run([*overrides, f"output_dir={folder}/runs{number}"]) for number in range(rounds)]
     run = Measured.of("a smoke run on them", *runs)
     agree = len({found for _, _, found in prices}) == 1
+    once, again = (Measured.of("decoding, or looking up", *values) for values in zip(*read, strict=True))
+    what = f"what tells broken images among {files} before training: all decoded once"
+    yield Comparison(what, "s", run, once, agree=True)
+    yield Comparison(f"{what}, every other time", "s", run, again, agree=True, goal=1 / SHARE)
     for name, values in (
         ("the first time", [one[0] for one in prices]),
         ("every other time", [one[1] for one in prices]),
@@ -67,6 +74,19 @@ def price(overrides: list[str]) -> tuple[float, float, str]:
         found = known_files(config, lists.root, parts).parts
         seconds.append(time.perf_counter() - start)
     return seconds[0], seconds[1], str(found)
+
+
+def price_of_reading(overrides: list[str]) -> list[float]:
+    """Seconds until all images are known to be whole: with an empty cache and a full one."""
+    shutil.rmtree(cache_folder(), ignore_errors=True)
+    config, seconds = validate(compose(overrides)), []
+    lists = read_with_package(config)
+    for _ in range(2):
+        start = time.perf_counter()
+        for files in lists.parts().values():
+            assert not unreadable(open_images(config, lists.root, files.names), files.names, 0, "reading", False)
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def seconds_of_a_run(overrides: list[str]) -> float:

@@ -22,16 +22,18 @@ from lt_bench.run.build import build
 class EngineStep:
     """A step of a method on images (N, 3, H, W) in memory, on one process; ``words`` are those of the run's config.
 
-    A call takes the next batch, at the place of ``epoch`` in training, and returns the method's terms.
+    A call takes the next batch, at the place of ``epoch`` in training, and returns the method's terms. All is done on
+    the device of the images.
     """
 
     def __init__(self, words: list[str], method: Method, images: Tensor, labels: Tensor, folder: Path, epoch: int):
         config = validate(compose(words))
         self.source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
-        run = EngineContext(Processes(0, 1, torch.device("cpu")), 0, self.source)
+        run = EngineContext(Processes(0, 1, images.device), 0, self.source)
         stage = Stage("stage one", folder, "checkpoint.pt", config.budget, config.checkpoint, progress=False)
+        stage = stage._replace(cuda_graph=config.cuda_graph)
         schedule = build(config.train.schedule, "train.schedule")
-        method = method.to(memory_format=torch.channels_last).train()
+        method = method.to(images.device, memory_format=torch.channels_last).train()
         self.trainer = Trainer(method, self.source, config.train, schedule, run, stage)
         self.batches = chain.from_iterable(self.trainer.batches(0) for _ in count())
         self.epoch = epoch

@@ -185,7 +185,11 @@ def test_the_installed_command_is_the_module():
     ("line", "expected"),
     [
         ("lt-bench recipe=focal_gh_c", {"recipe=focal_gh_cifar10_lt", "recipe=focal_gh_cifar100_lt"}),
-        ("lt-bench dat", {"data_dir=", "dataset.", "dataset="}),
+        ("lt-bench dat", {"data", "data_dir=", "dataset.", "dataset="}),
+        ("lt-bench run dat", {"data_dir=", "dataset.", "dataset="}),
+        ("lt-bench launch plan method=ce stage_two=ldam", {"stage_two=ldam_drw"}),
+        ("lt-bench report --o", set()),
+        ("lt-bench ne", {"new"}),
         ("lt-bench dataset=", {f"dataset={choice}" for choice in groups()["dataset"]}),
         ("lt-bench method=ce stage_two=ldam", {"stage_two=ldam_drw"}),
         ("lt-bench -m method=sup", {"method=supcon"}),

@@ -1,5 +1,6 @@
 """Recipes: every run is the one it has always been, and what has no file of its own says where its values come from."""
 
+import itertools
 import json
 import re
 import shutil
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from helpers.configs import refusal, settled
+from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import about, choices, compose, groups, parse
+from lt_bench.config.conf import names_in
 from lt_bench.config.layers import layers
-from lt_bench.config.recipes import names_in, short_for, taken_from
+from lt_bench.config.recipes import short_for, taken_from
 from lt_bench.errors import UsageError
 from lt_bench.record.identity import identity_values, run_id
 
@@ -18,6 +21,7 @@ from lt_bench.record.identity import identity_values, run_id
 COMPOSED = json.loads((Path(__file__).parent / "composed.json").read_text())
 OWN = {"image_folder": ["dataset.num_classes=12"]}  # what only its user knows
 HARMONIZED = ("simclr", "focal", "sdclr", "boosted_cl")
+HARMONIZED_ON = ("digits_lt", "fashion_mnist_lt", "cifar10_lt", "places_lt", "inat18")
 
 
 def files_of(**chosen):
@@ -25,15 +29,12 @@ def files_of(**chosen):
     return [layer.name for layer in layers(choices(parse(f"{group}={name}" for group, name in chosen.items())))]
 
 
-@pytest.mark.parametrize("dataset", groups()["dataset"])
-def test_every_method_on_every_data_set_is_the_run_it_was(dataset):
-    changed = {}
-    for pair in (pair for pair in COMPOSED if pair.endswith(f"/{dataset}")):
-        words = [f"method={pair.partition('/')[0]}", f"dataset={dataset}", *OWN.get(dataset, [])]
-        before, now = COMPOSED[pair], json.loads(json.dumps(identity_values(settled(*words))))
-        keys = {key for key in {*before, *now} if before.get(key, "-") != now.get(key, "-")}
-        changed |= {f"{pair} {key}": (before.get(key, "-"), now.get(key, "-")) for key in keys}
-    assert changed == {}
+@pytest.mark.parametrize(("method", "dataset"), each_value_once(tuple(pair.split("/")) for pair in COMPOSED))
+def test_every_method_on_every_data_set_is_the_run_it_was(method, dataset):
+    words = [f"method={method}", f"dataset={dataset}", *OWN.get(dataset, [])]
+    before, now = COMPOSED[f"{method}/{dataset}"], json.loads(json.dumps(identity_values(settled(*words))))
+    keys = {key for key in {*before, *now} if before.get(key, "-") != now.get(key, "-")}
+    assert {key: (before.get(key, "-"), now.get(key, "-")) for key in keys} == {}
 
 
 def test_the_runs_that_are_compared_are_those_of_every_method_and_data_set():
@@ -59,8 +60,7 @@ def test_a_recipe_is_found_by_at_most_one_link():
     assert files_of(method="simclr", dataset="cifar10_lt", recipe="bcl_inat18").count("recipe/bcl_inat18") == 1
 
 
-@pytest.mark.parametrize("dataset", ["digits_lt", "fashion_mnist_lt", "cifar10_lt", "places_lt", "inat18"])
-@pytest.mark.parametrize("method", HARMONIZED)
+@pytest.mark.parametrize(("method", "dataset"), each_value_once(itertools.product(HARMONIZED, HARMONIZED_ON)))
 def test_a_method_with_harmonization_is_one_run_by_either_name(method, dataset):
     one, other = (
         settled(f"method={method}_gh", f"dataset={dataset}"),
@@ -128,8 +128,7 @@ def test_a_line_of_the_table_that_means_nothing_is_refused(line, said, tmp_path,
     conf = Path(shutil.copytree(Path(__file__).parents[2] / "conf", tmp_path / "conf"))
     with (conf / "recipes.yaml").open("a") as table:
         table.write(f"{line}\n")
-    for module in ("recipes", "conf"):
-        monkeypatch.setattr(f"lt_bench.config.{module}.files", lambda package: conf)
+    monkeypatch.setattr("lt_bench.config.conf.files", lambda package: conf)
     monkeypatch.setattr("lt_bench.config.recipes.names_in", names_in.__wrapped__)
     with pytest.raises(UsageError, match=re.escape(said)):
         taken_from.__wrapped__()

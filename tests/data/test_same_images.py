@@ -107,3 +107,15 @@ def test_a_packed_copy_knows_its_files(root, capsys):
     assert main(["prepare", *words(root, *packed)]) == 0
     checked, run = warnings(root, capsys, *packed)
     assert checked == run and len(run) == 1
+
+
+def test_that_a_sample_is_not_enough_to_look_for_them_is_said_and_recorded(root, capsys):
+    copied(root / "train/n0000/n0000_1.JPEG", root / "test/n0000/1.JPG")
+    record, _ = execute(tiny(root.parent / "runs", *words(root), *RUN, "dataset.content_rule=sample"))
+    same, drawn = record.environment["not_looked_at"]
+    said = capsys.readouterr().err
+    assert f"lt_bench: note: {same}\n" in said and f"lt_bench: note: {drawn}\n" in said
+    assert same.startswith("images that are in two parts or under two labels are not looked for")
+    assert "same_images" not in record.environment
+    record, _ = execute(tiny(root.parent / "runs", *words(root), *RUN))
+    assert "not_looked_at" not in record.environment and len(record.environment["same_images"]) == 1

@@ -18,7 +18,7 @@ from lt_bench.figures.studies import NotPossible, Row, Run, Study
 from lt_bench.figures.style import render
 from lt_bench.record.curves import CURVES, CurvesFile
 
-WITHOUT_DATA = {"class_accuracy", "group_bars"}  # what a record alone is enough for
+WITHOUT_DATA = {"class_accuracy", "critical_difference", "group_bars"}  # what a record alone is enough for
 
 
 def one(kind, given):
@@ -44,10 +44,10 @@ def texts(figure):
 
 def test_every_module_is_a_kind_and_says_what_it_shows():
     found = kinds()
-    assert WITHOUT_DATA < set(found) and len(found) == 7
+    assert WITHOUT_DATA < set(found) and len(found) == 8
     for name, kind in found.items():
-        assert kind.__doc__.partition("\n")[0].endswith("."), name
-        assert callable(kind.collect) and callable(kind.draw)
+        assert kind.about.endswith("."), name
+        assert callable(kind.draw) and [callable(kind.collect), callable(kind.collect_all)].count(True) == 1
 
 
 @pytest.mark.parametrize("name", sorted(set(kinds()) - WITHOUT_DATA))

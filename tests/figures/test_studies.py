@@ -73,10 +73,20 @@ def test_records_of_a_file_have_no_folder(tmp_path):
 
 
 def test_draws_on_one_model_count_as_one_run_with_their_mean():
-    runs = [sample(run_id=f"r{n}", seed=n // 2, metrics=metrics(top1=value)) for n, value in enumerate((0.2, 0.4, 0.9))]
+    drawn = [{"stage_two.shot_seed": draw} for draw in (0, 1, 0)]
+    runs = [
+        sample(run_id=f"r{n}", seed=n // 2, metrics=metrics(top1=value), settings=drawn[n])
+        for n, value in enumerate((0.2, 0.4, 0.9))
+    ]
     row = Row("x", tuple(Run(record, None) for record in runs))
     assert row.per_model("top1") == pytest.approx([0.3, 0.9]) and len(row.models) == 2
     assert told([row]) == "mean ± standard deviation over 2 runs" and told([Row("y", row.runs[:2])]) == "one run each"
+
+
+def test_runs_of_equal_seeds_are_refused_where_tables_refuse_them(tmp_path):
+    with pytest.raises(ValueError, match="setting sbcl_cb has several runs with the same seeds: one, two; leave"):
+        written(tmp_path, [sample(run_id="one"), sample(run_id="two")])
+    assert read_studies([tmp_path], ["PaCo"]) == []
 
 
 def test_mean_and_spread_leave_out_what_is_not_known():

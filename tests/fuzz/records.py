@@ -1,4 +1,4 @@
-"""Records, with predictions and verdicts beside them and in collections, as the report reads them."""
+"""Records with predictions and verdicts beside them, in collections and contributed, as the report reads them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import save_predictions
+from lt_bench.record.contributed import KEY, packed
 from lt_bench.report.__main__ import main
 from tests.fuzz.contract import Reader
 from tests.fuzz.folders import Content, as_json, content, contents, laid, quiet
@@ -38,6 +39,7 @@ def _valid() -> dict[str, bytes]:
         "runs/0123/predictions.npz": arrays,
         "runs/0123/verified.json": as_json({"of": {"files": [], "metrics": []}, "contradiction": None}),
         "runs/all.jsonl": "\n".join(lines).encode(),
+        "contributed/alice.jsonl": as_json({**record, "run_id": "8901", "seed": 2, KEY: packed(made)}),
     }
 
 
@@ -51,7 +53,15 @@ def folders(draw: Callable[..., Any]) -> tuple[dict[str, Content], list[str]]:
     more = draw(st.lists(st.sampled_from(lines).flatmap(replaced), max_size=2))
     files["runs/more.jsonl"] = b"\n".join(map(as_json, [*twice, *more]))
     files["runs/4567/record.json"] = draw(content(as_json({**record, "run_id": "4567", "seed": 1})))
-    options = [[], ["--verify"], ["--ece"], ["--metric", "worst_class", "nll"], ["--evaluated-on", "validation"]]
+    files["contributed/bob.jsonl"] = as_json(draw(replaced(json.loads(_valid()["contributed/alice.jsonl"]), changes=2)))
+    options = [
+        [],
+        ["--published"],
+        ["--verify"],
+        ["--ece"],
+        ["--metric", "worst_class", "nll"],
+        ["--evaluated-on", "validation"],
+    ]
     options += [["--baseline", "SBCL / CB"], ["--export", "all.jsonl"], ["--pages", "README.md"]]
     if draw(st.integers(0, 5)) == 0:
         return files, ["--baseline", draw(texts)]
@@ -65,7 +75,7 @@ def read(given: tuple[dict[str, Content], list[str]]) -> None:
     with laid({"README.md": readme, **_valid(), **files}) as folder, quiet():
         typed = [str(folder / word) if word in ("all.jsonl", "README.md") else word for word in options]
         try:
-            main(["--runs", str(folder / "runs"), *typed])
+            main(["--runs", str(folder / "runs"), str(folder / "contributed"), *typed])
         except SystemExit as stop:
             assert stop.code == 2  # wrong usage, said by argparse
 

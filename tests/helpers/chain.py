@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from hydra.utils import get_object
 
-from lt_bench.config.compose import compose, groups
+from lt_bench.config.compose import compose, groups, target_of
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
 from lt_bench.engine.loop import Trainer
@@ -32,7 +32,7 @@ def tiny(output_dir: Path, *words: str) -> Config:
 @cache
 def class_of(group: str, name: str) -> Any:
     """The class of a method or of a stage-two rule in conf/."""
-    return get_object(compose([f"{group}={name}"])[group]._target_)
+    return get_object(target_of(group, name))
 
 
 def can_be(method: str, rule: str) -> bool:

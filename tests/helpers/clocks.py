@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from lt_bench.liveness import Signs
+from lt_bench.liveness import SIGNS, Signs
 
 
 class Clock:
@@ -23,6 +25,14 @@ class Clock:
     def signs(self) -> Signs:
         """What an observer with this clock sees."""
         return Signs(lambda: self.now, self.sleep)
+
+    def of_new_process(self, monkeypatch: Any) -> None:
+        """Whatever looks for signs of life in this process goes by this clock, and has not seen anything yet."""
+        turned = SimpleNamespace(sleep=lambda seconds: self.sleep(1), monotonic=lambda: self.now)
+        monkeypatch.setattr("lt_bench.locks.time", turned)
+        monkeypatch.setattr("lt_bench.locks._DEAD", [])
+        for name, value in vars(self.signs()).items():
+            monkeypatch.setattr(SIGNS, name, value)
 
 
 def beating(path: Path, start: float, every: float = 10) -> Callable[[float], None]:

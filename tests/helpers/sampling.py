@@ -32,11 +32,15 @@ def one_of_each_family(methods: Iterable[str]) -> list[Any]:
     return _parameters([(name,) for name in methods], {(name,) for name in FAMILIES.values()})
 
 
-def each_value_once(cases: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Parameters of a test: every case, unmarked only as many as are needed to have each value of each parameter."""
+def each_value_once(cases: Iterable[tuple[Any, ...]], of_families: bool = False) -> list[Any]:
+    """Parameters of a test: every case, unmarked only as many as are needed to have each value of each parameter.
+
+    ``of_families``: cases of methods, of which those outside FAMILIES are marked as slow.
+    """
     given = [*cases]
     kept, seen = set(), set()
-    for case in sorted(given, key=lambda case: zlib.crc32(repr(case).encode())):
+    among = [case for case in given if not of_families or case[0] in FAMILIES.values()]
+    for case in sorted(among, key=lambda case: zlib.crc32(repr(case).encode())):
         if not (values := set(enumerate(case))) <= seen:
             kept.add(case)
             seen |= values

@@ -32,7 +32,8 @@ def submitted(tmp_path, *overrides, status=None):
     return runs
 
 
-def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, capsys):
+def test_a_plan_shows_what_is_done_and_what_it_would_cost(tmp_path, record, capsys, monkeypatch):
+    monkeypatch.setattr("lt_bench.launch.planning.estimate.gpu_name", lambda: "H100")
     overrides = ["method=ce", "stage_two=none,cb", "seed=1,2", f"output_dir={tmp_path}"]
     runs = plan(overrides)
     done = record(runs[0], 36.0, 72.0)

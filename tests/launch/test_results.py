@@ -28,6 +28,7 @@ def test_the_table_has_the_finished_runs_and_the_line_below_it_the_folder(runs, 
     assert row.split()[-1] == "2" and "SupCon" not in shown.out
     assert shown.out.endswith(
         f"\ntables and files of all runs: python -m lt_bench.report --runs {runs[0].output_dir}\n"
+        f"one page to sort, filter and compare them: python -m lt_bench.report page --runs {runs[0].output_dir}\n"
     )
     assert not shown.err
 

@@ -267,3 +267,8 @@ def test_folders_of_runs_are_told_from_those_of_stage_ones(tmp_path):
 def test_a_run_with_a_valid_record_is_done(folder, monkeypatch):
     monkeypatch.setattr("lt_bench.launch.states.finished", lambda *_: True)
     assert state(folder, {"state": "failed"}, "7", False, Cluster({})) == (DONE, "", "7", False)
+
+
+@pytest.mark.parametrize("job", ["7\n8", "7 8", "../7", "-7", ""])
+def test_what_is_no_name_of_a_job_is_none(job, folder):
+    assert state(folder, {"state": "submitted"}, job=job, cluster=Cluster(queued={})) == (TO_DO, "", None, False)

@@ -6,6 +6,7 @@ import pickle
 import struct
 import traceback
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -274,6 +275,38 @@ def test_a_dictionary_inside_itself_ends(donor, tmp_path):
     state["again"] = state
     torch.save(state, tmp_path / "weights.pth")
     assert load_pretrained(TinyEncoder(), str(tmp_path / "weights.pth"), "tiny").prefix == "state_dict."
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_numbers_of_numpy_beside_the_weights_are_passed_over(legacy, donor, tmp_path):
+    path, state = tmp_path / "weights.pth", donor.state_dict()
+    beside = {"best": np.float64(0.5), "epoch": np.int64(3), "loss": np.float32(2), "was_best": np.bool_(True)}
+    torch.save({"state_dict": state, **beside}, path, _use_new_zipfile_serialization=not legacy)
+    encoder = TinyEncoder()
+    assert load_pretrained(encoder, str(path), "tiny").tensors == 15
+    assert torch.equal(encoder.state_dict()["layers.0.weight"], state["layers.0.weight"])
+    assert np.dtype("f8").byteorder == "="
+
+
+class SwapsBytes:
+    """A pickle that would make all numbers of NumPy of the other byte order."""
+
+    def __reduce__(self):
+        return np.dtype, ("f8", False, False), (3, ">", None, None, None, -1, -1, 0)
+
+
+def test_a_file_reaches_nothing_of_numpy(donor, tmp_path):
+    torch.save({"state_dict": donor.state_dict(), "swap": SwapsBytes()}, tmp_path / "weights.pth")
+    load_pretrained(TinyEncoder(), str(tmp_path / "weights.pth"), "tiny")
+    assert np.dtype("f8").byteorder == "="
+
+
+def test_a_negative_variance_is_refused(donor, tmp_path):
+    state = donor.state_dict()
+    name = next(key for key in state if key.endswith("running_var"))
+    torch.save({**state, name: state[name] - 5}, tmp_path / "weights.pth")
+    with pytest.raises(SettingError, match=rf"variances of 0 or more \(not so: {name}\)"):
+        load_pretrained(TinyEncoder(), str(tmp_path / "weights.pth"), "tiny")
 
 
 class Code:

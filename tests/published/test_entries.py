@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lt_bench.config.recipes import names_in
+from lt_bench.config.conf import names_in
 from lt_bench.data.splits.imbalance import class_counts
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.shots import GROUPS, shot_groups

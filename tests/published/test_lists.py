@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lt_bench.config.recipes import names_in
+from lt_bench.config.conf import names_in
 from lt_bench.errors import UsageError
 from lt_bench.published import lists
 from lt_bench.published.lists import counted, group_sizes, prefixes, published_lists

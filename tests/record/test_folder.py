@@ -170,14 +170,12 @@ def test_what_killed_writers_left_is_deleted_when_a_run_begins(config):
 
 def test_a_dead_machines_lock_is_taken_over_and_its_process_writes_no_status_any_more(config, monkeypatch, capsys):
     clock = Clock()
-    monkeypatch.setattr("lt_bench.locks.time.sleep", lambda seconds: clock.sleep(1))
+    clock.of_new_process(monkeypatch)
     with RunFolder(config, "an_id") as dead:
         dead.status("running")
         name = {**json.loads((dead.path / "lock").read_text()), "host": "elsewhere"}
         (dead.path / "lock").write_text(json.dumps(name))
-        folder = RunFolder(config, "an_id")
-        folder._lock._signs = clock.signs()
-        with folder:
+        with RunFolder(config, "an_id") as folder:
             assert clock.now >= STILL_S and "taken over" in capsys.readouterr().err
             folder.status("running", by="the second")
             dead.status("interrupted")  # it was not dead after all

@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.samples import predictions, sample
 
 from lt_bench.evaluation.adjustment import adjusted, choose_tau
+from lt_bench.evaluation.by_class import most_confused
 from lt_bench.evaluation.ensembles import ensemble
 from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
 from lt_bench.evaluation.predictions import Predictions, load_predictions, save_predictions
@@ -135,3 +137,31 @@ def test_an_export_takes_a_metric_along_that_no_record_has(stored: list[str], tm
     (line,) = (tmp_path / "all.jsonl").read_text().splitlines()
     found = json.loads(line)["metrics"]
     assert found["forward50"] == evaluate(drawn(0), {"forward50"})["forward50"] and "aurc" not in found
+
+
+def test_classes_one_by_one_and_what_is_taken_for_what(
+    stored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert report(["eval", *stored[:2], "--metric", "top1", "--per-class", "--confusion", "--out", str(out)]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+    made = [load_predictions(Path(run) / "predictions.npz") for run in stored[:2]]
+    curve = pd.read_csv(out / "per_class.csv")
+    assert curve["train_count"].tolist() == COUNTS
+    for place, one in enumerate(made, start=1):
+        np.testing.assert_allclose(curve[str(place)], 100 * one.accuracies, atol=1e-4)
+        cells = pd.read_csv(out / f"confusion_{place}.csv")
+        found = np.zeros((6, 6), dtype=int)
+        found[cells["class"], cells["predicted"]] = cells["images"]
+        assert (found == one.cells).all()
+    first = most_confused(made[0], 1)[0]
+    row = (out / "confusion_1.md").read_text().splitlines()[4]
+    assert [part.strip() for part in row.split("|")[1:4]] == [str(first.label), str(first.predicted), str(first.images)]
+
+
+def test_runs_of_other_classes_have_no_table_of_classes_together(
+    stored: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_predictions(tmp_path / "two.npz", predictions(np.eye(2), [0, 1], [5, 2]))
+    assert report(["eval", stored[0], str(tmp_path / "two.npz"), "--per-class"]) == 1
+    assert "differ in their number of classes" in capsys.readouterr().err

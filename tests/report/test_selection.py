@@ -32,6 +32,12 @@ RECORDS = [record(), record("ce"), record("ce", 10.0, settings={"train.lr": 0.2}
         (["imbalance=native"], [3]),
         (["train.lr=0.2"], [2]),
         (["seed=0"], [0, 1, 2, 3]),
+        (["imbalance=1e2"], [0, 1]),
+        (["imbalance=if100.0"], [0, 1]),
+        (["train.lr=0.20"], [2]),
+        (["train.lr=2e-1,7"], [2]),
+        (["train.lr=default"], [0, 1, 3]),
+        (["seed=0.0"], [0, 1, 2, 3]),
     ],
 )
 def test_what_is_selected(words, kept):
@@ -50,6 +56,15 @@ def test_what_is_selected(words, kept):
 def test_words_that_select_nothing_say_what_there_is(word, message):
     with pytest.raises(ValueError, match=message):
         selected(RECORDS, [word])
+
+
+def test_values_are_compared_by_what_they_are():
+    one = record(settings={"a": True, "b": 1, "c": [160, 180], "d": "1e2"})
+    for word in ("a=true", "b=1.0", "c=[160,180]", "c=[160.0, 1.8e2]", "d=1e2"):
+        assert selected([one], [word]) == [one]
+    for word in ("a=1", "b=true", "c=[160]", "d=100", f"b={'[' * 10**5}"):
+        with pytest.raises(ValueError, match="no run; "):
+            selected([one], [word])
 
 
 def test_a_pivot_has_the_runs_of_one_setting_in_a_cell():

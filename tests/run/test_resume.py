@@ -66,7 +66,9 @@ def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed
     assert_identical(results(*outcome), expected)
 
 
-@pytest.mark.parametrize(("method", "steps"), each_value_once(itertools.product(groups()["method"], range(1, 6))))
+@pytest.mark.parametrize(
+    ("method", "steps"), each_value_once(itertools.product(groups()["method"], range(1, 6)), of_families=True)
+)
 def test_killed_once_after_any_step_of_stage_one(method, steps, undisturbed, tmp_path, monkeypatch):
     words = (f"method={method}", f"stage_two={rules_of(method)[0]}", "checkpoint.every_steps=1")
     config = tiny(tmp_path, *words)

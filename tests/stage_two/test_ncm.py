@@ -21,7 +21,7 @@ LABELS = torch.tensor([0, 0, 0, 0, 0, 2, 1, 1, 2, 0, 1])
 def test_distances_are_the_authors(name, variant):
     case = golden("cb_ncm", name)
     expected = case[f"neg_sqdist_{VARIANTS[variant]}"]
-    classifier = NearestMean(case["train_features"], case["train_labels"], expected.shape[1], variant)
+    classifier = NearestMean.of(case["train_features"], case["train_labels"], expected.shape[1], variant)
     torch.testing.assert_close(classifier(case["test_features"]), expected, **SINGLE)
 
 
@@ -45,26 +45,26 @@ def test_long_features_close_together_lose_no_digits(variant, classes):
     train = 100 + torch.randn(len(labels), 16, generator=generator)
     test = 100 + torch.randn(50, 16, generator=generator)
     expected = slow(train.double().numpy(), labels.tolist(), test.double().numpy(), classes, variant)
-    found = NearestMean(train, labels, classes, variant)(test)
+    found = NearestMean.of(train, labels, classes, variant)(test)
     torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=1e-3, atol=1e-4)
 
 
 def test_the_first_two_variants_with_one_image_per_class_find_it_again():
     features, labels = torch.randn(6, 8), torch.randperm(6)
     for variant in ("raw", "l2"):
-        scores = NearestMean(features, labels, 6, variant)(features)
+        scores = NearestMean.of(features, labels, 6, variant)(features)
         assert torch.equal(scores.argmax(1), labels) and (scores <= 0).all()
         torch.testing.assert_close(scores.max(1).values, torch.zeros(6))
 
 
 def test_means_of_unit_vectors_are_not_normalised_again():
-    classifier = NearestMean(torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]), 1, "l2")
+    classifier = NearestMean.of(torch.tensor([[3.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]), 1, "l2")
     torch.testing.assert_close(classifier.means, torch.tensor([[0.5, 0.5]]))
 
 
 def test_a_feature_of_zeros_has_finite_scores():
     features = torch.cat([torch.zeros(1, 8), torch.randn(5, 8)])
-    assert torch.isfinite(NearestMean(features, torch.arange(6) % 3, 3, "l2")(features)).all()
+    assert torch.isfinite(NearestMean.of(features, torch.arange(6) % 3, 3, "l2")(features)).all()
 
 
 class Steady(FixedBatches):
@@ -88,7 +88,7 @@ def test_finish_takes_the_features_of_the_train_split(variant):
     source = Steady()
     classifier, method = finished(one_process(source), variant)
     features = method.encoder(source.prepared[0].views[0]).detach()
-    expected = NearestMean(features, LABELS, 3, variant)
+    expected = NearestMean.of(features, LABELS, 3, variant)
     torch.testing.assert_close(classifier.means, expected.means)
     torch.testing.assert_close(classifier.center, expected.center)
     assert method.state_dict().keys() == {f"encoder.{name}" for name in method.encoder.state_dict()}

@@ -64,9 +64,15 @@ class RandomCrops(NamedTuple):
 
 
 class CentralCrops(NamedTuple):
-    """The middle of every image, after its short side has been resized to 8 / 7 of ``size``: 256 for 224."""
+    """The middle of every image, after its short side has been resized to ``size / share``: by default 256 for 224."""
 
     size: int
+    share: float = CENTRAL_SHARE
+
+    @property
+    def short_side(self) -> int:
+        """The pixels of the short side that the middle is cut from."""
+        return round(self.size / self.share)
 
     def take(self, rows: slice) -> CentralCrops:
         """The same for all images."""
@@ -75,8 +81,7 @@ class CentralCrops(NamedTuple):
     def cut(self, pixels: Pixels, number: int) -> Tensor:
         """The middle of an image, (size, size, 3) uint8."""
         height, width = pixels.shape[:2]
-        short = round(self.size / CENTRAL_SHARE)
-        new_height, new_width = (int(short * side / min(height, width)) for side in (height, width))
+        new_height, new_width = (int(self.short_side * side / min(height, width)) for side in (height, width))
         whole = resized(pixels, (0, 0, height, width), new_height, new_width, "bilinear")
         top, left = round((new_height - self.size) / 2), round((new_width - self.size) / 2)
         return whole[top : top + self.size, left : left + self.size]

@@ -89,10 +89,11 @@ class DiskImages:
     def batches(
         self,
         order: Tensor,
-        shares: Iterable[RankShare],
+        shares: Sequence[RankShare],
         views: Sequence[str],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
+        first: int = 0,
     ) -> Iterator[Batch]:
         """This rank's batches of an epoch, read ahead by workers that stay for the next epoch; see ``ImageSource``.
 
@@ -109,7 +110,7 @@ class DiskImages:
                 generator(share.step),
                 None if strength is None else strength[order[share.batch]],
             )
-            for share in shares
+            for share in shares[first:]
         )
         for augmented, where in self._results(self._trainer, due):
             yield Batch(augmented, self.labels[where], where)

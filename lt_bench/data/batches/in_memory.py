@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from lt_bench.augment.boosted import Boost
-from lt_bench.augment.pipeline import Pipeline, slice_params
+from lt_bench.augment.pipeline import Params, Pipeline, images_together, join_params, slice_params
 from lt_bench.augment.selection import draw_uniform
 from lt_bench.contracts import Batch
-from lt_bench.data.batches.source import SyncSource
+from lt_bench.data.batches.source import RankShare, SyncSource
 
 
 def draw_boost(weight: Tensor, generator: torch.Generator) -> Boost:
@@ -50,13 +50,59 @@ class InMemoryImages(SyncSource):
         an image share its ``strength`` (N,) and the random number that goes with it.
         """
         mine = indices[rows]
-        images, boost = self.images[mine], None
-        if strength is not None:
-            boost = draw_boost(strength[indices], generator)
-        augmented = tuple(
-            self.view(name)(images, generator, rows, len(indices), self._branch_free, boost) for name in views
-        )
-        return Batch(augmented, self.labels[mine], mine)
+        drawn = self._draw(indices, rows, views, generator, strength)
+        return Batch(self._augment(mine, views, drawn), self.labels[mine], mine)
+
+    def batches(
+        self,
+        order: Tensor,
+        shares: Sequence[RankShare],
+        views: Sequence[str],
+        generator: Callable[[int], torch.Generator],
+        strength: Tensor | None = None,
+        first: int = 0,
+    ) -> Iterator[Batch]:
+        """The batch of every share from ``first`` on; without branches, as many at once as fill a piece of a pipeline.
+
+        A kernel for all of them takes hardly longer than one for a small batch. Which ones are together does not depend
+        on ``first``: kernels may sum in another order for another number of images.
+        """
+        if not self._branch_free:
+            yield from super().batches(order, shares, views, generator, strength, first)
+            return
+        largest = max((len(order[share.batch][share.rows]) for share in shares), default=1)
+        together = max(1, images_together(self.images) // max(1, largest))
+        for start in range(first // together * together, len(shares), together):
+            some = shares[start : start + together]
+            indices = [order[share.batch] for share in some]
+            mine = [batch[share.rows] for batch, share in zip(indices, some, strict=True)]
+            drawn = [
+                self._draw(batch, share.rows, views, generator(share.step), strength)
+                for batch, share in zip(indices, some, strict=True)
+            ]
+            joined, sizes = torch.cat(mine), [len(batch) for batch in mine]
+            augmented = self._augment(joined, views, [join_params(parts) for parts in zip(*drawn, strict=True)])
+            made = zip(*(view.split(sizes) for view in augmented), strict=True)
+            ready = [*zip(made, self.labels[joined].split(sizes), mine, strict=True)]
+            yield from (Batch(*parts) for parts in ready[max(0, first - start) :])
+
+    def _draw(
+        self,
+        indices: Tensor,
+        rows: slice,
+        views: Sequence[str],
+        generator: torch.Generator,
+        strength: Tensor | None,
+    ) -> list[list[Params]]:
+        """The parameters of every view for this rank's ``rows`` of a global batch."""
+        boost = None if strength is None else draw_boost(strength[indices], generator)
+        return [slice_params(self.view(name).draw(len(indices), generator, boost), rows) for name in views]
+
+    def _augment(self, mine: Tensor, views: Sequence[str], drawn: list[list[Params]]) -> tuple[Tensor, ...]:
+        """All views of the images at these positions."""
+        images = self.images[mine]
+        pairs = zip(views, drawn, strict=True)
+        return tuple(self.view(name).apply(images, params, branch_free=self._branch_free) for name, params in pairs)
 
     def chunks(
         self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -33,14 +33,16 @@ class ImageSource(Protocol):
     def batches(
         self,
         order: Tensor,
-        shares: Iterable[RankShare],
+        shares: Sequence[RankShare],
         views: Sequence[str],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
+        first: int = 0,
     ) -> Iterator[Batch]:
-        """The batch of every share of an epoch's ``order``, one tensor per view; ``generator`` is that of a step.
+        """The batches of an epoch's ``order`` and ``shares``, one tensor per view; ``generator`` is that of a step.
 
-        A source may prepare batches ahead. ``strength`` is a method's, (N,).
+        Those of shares before the number ``first`` are left out. A source may prepare batches ahead and several
+        together, always the same ones, whatever is left out. ``strength`` is a method's, (N,).
         """
 
     def chunks(
@@ -57,13 +59,14 @@ class SyncSource:
     def batches(
         self,
         order: Tensor,
-        shares: Iterable[RankShare],
+        shares: Sequence[RankShare],
         views: Sequence[str],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
+        first: int = 0,
     ) -> Iterator[Batch]:
-        """The batch of every share, one after the other."""
-        for share in shares:
+        """The batch of every share from ``first`` on, one after the other."""
+        for share in shares[first:]:
             yield self.batch(order[share.batch], share.rows, views, generator(share.step), strength)
 
     @abstractmethod

@@ -23,7 +23,8 @@ def unreadable(images: PixelSource, names: Sequence[str], workers: int, title: s
     """What is wrong with each of some images, those of ``names`` in their order, that cannot be read; [] for none.
 
     Those that were read before, and whose files have not changed since, are not read again. What was read is kept also
-    where others cannot be; a cache folder that cannot be written is one without a memory.
+    where others cannot be, and where the reading is interrupted; a cache folder that cannot be written is one without
+    a memory.
     """
     cache = cache_folder() / f"readable-{hashlib.sha256(os.fsencode(images.place)).hexdigest()[:24]}.txt"
     known, stamps = _read(cache), [images.stamp(position) for position in range(len(names))]
@@ -31,11 +32,18 @@ def unreadable(images: PixelSource, names: Sequence[str], workers: int, title: s
         place for place, name in enumerate(names) if known.get(name) != stamps[place] or stamps[place] == NONE.stamp
     ]
     few = min(workers, len(left) // CHUNK)  # the start of a process takes as long as some images
-    verdicts = list(in_parallel(partial(problem_of, images), left, few, title, shown and bool(left)))
-    new = {names[place]: stamps[place] for place, verdict in zip(left, verdicts, strict=True) if verdict is None}
-    if new:
-        _write(cache, _read(cache) | new)
-    return [verdict for verdict in verdicts if verdict is not None]
+    problems, new = list[str](), dict[str, str]()
+    try:
+        verdicts = in_parallel(partial(problem_of, images), left, few, title, shown and bool(left))
+        for place, problem in zip(left, verdicts, strict=True):
+            if problem is None:
+                new[names[place]] = stamps[place]
+            else:
+                problems.append(problem)
+    finally:
+        if new:
+            _write(cache, _read(cache) | new)
+    return problems
 
 
 def problem_of(images: PixelSource, position: int) -> str | None:

@@ -7,7 +7,7 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ MOST = 2**28  # bytes of an archive, packed and unpacked: CIFAR-100 has 186 MB
 
 
 class Archive(NamedTuple):
-    """An archive: its address, MD5 and folder, the members with their MD5, the key of the labels."""
+    """An archive: its address, MD5 and folder, the members with their MD5, the key of the labels, the classes."""
 
     url: str
     md5: str
@@ -31,6 +31,7 @@ class Archive(NamedTuple):
     test: Mapping[str, str]
     label_key: str
     num_classes: int
+    classes: Sequence[str] = ()
 
 
 # MD5 as in torchvision
@@ -48,6 +49,7 @@ CIFAR10 = Archive(
     test={"test_batch": "40351d587109b95175f43aff81a1287e"},
     label_key="labels",
     num_classes=10,
+    classes="airplane automobile bird cat deer dog frog horse ship truck".split(),
 )
 CIFAR100 = Archive(
     url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
@@ -57,6 +59,15 @@ CIFAR100 = Archive(
     test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
     label_key="fine_labels",
     num_classes=100,
+    classes="""
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split(),
 )
 
 
@@ -91,7 +102,9 @@ def load_archive(root: Path, archive: Archive, download: bool) -> ImageArrays:
         test_images, test_labels = _decode((members[name] for name in archive.test), archive)
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError, pickle.UnpicklingError) as error:
         raise data_error(f"{folder if extracted else path} cannot be used ({error})", archive.url, path) from error
-    return ImageArrays(train_images, train_labels, test_images, test_labels, archive.num_classes)
+    return ImageArrays(
+        train_images, train_labels, test_images, test_labels, archive.num_classes, [*archive.classes] or None
+    )
 
 
 def _read_folder(folder: Path, names: Iterable[str]) -> dict[str, bytes]:

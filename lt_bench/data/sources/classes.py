@@ -18,6 +18,7 @@ from lt_bench.data.sources.lists import ImageFiles, Problem, Written
 
 ALPHABETICAL = "alphabetical"
 MOST = 0.75  # of the images of a label, in one folder, tell which class it is meant to be
+FROM_0 = "; labels count from 0, and these seem to count from 1: take 1 from each"
 WRITTEN_DOWN = (
     f"write the names in the order of their numbers into a file, one a line: dataset.classes=FILE, or, where that is "
     f"the order of the alphabet, dataset.classes={ALPHABETICAL}"
@@ -250,8 +251,10 @@ def _unmatched(
         return  # the problems of the training part say why there are none
     if rule == "number" and _is_list_of_numbers(written):
         for row in left:
-            digits = "" if row.label.isascii() else ", which are written with the digits 0 to 9"
-            yield Problem(written.origin, row.line, f"label {row.label!r} is not one of 0 .. {num_classes - 1}{digits}")
+            advice = "" if row.label.isascii() else ", which are written with the digits 0 to 9"
+            if number(row.label) == num_classes and 0 not in numbers.values():
+                advice = FROM_0
+            yield Problem(written.origin, row.line, f"label {row.label!r} is not one of 0 .. {num_classes - 1}{advice}")
         return
     if left and written.origin != train and _is_list_of_numbers(written) and not numbers:
         what = f"its labels are numbers, the classes of {train} have names, and no folders in its paths tell which"

@@ -18,13 +18,17 @@ from lt_bench.files import temporary_folder
 
 
 class ImageArrays(NamedTuple):
-    """A data set in memory: images (N, 3, H, W) uint8 and labels (N,) int64 for training and test, in file order."""
+    """A data set in memory: images (N, 3, H, W) uint8 and labels (N,) int64 for training and test, in file order.
+
+    ``classes`` are the names of the classes by number, None where they have none.
+    """
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
     num_classes: int
+    classes: list[str] | None = None
 
 
 def data_error(problem: str, url: str, path: Path) -> DataError:

@@ -29,7 +29,9 @@ def load(root: Path, download: bool = True) -> ImageArrays:
     classes = positions_by_class(labels, NUM_CLASSES)
     train = np.sort(np.concatenate([positions[:-TEST_PER_CLASS][:POOL_PER_CLASS] for positions in classes]))
     test = np.sort(np.concatenate([positions[-TEST_PER_CLASS:] for positions in classes]))
-    return ImageArrays(images[train], labels[train], images[test], labels[test], NUM_CLASSES)
+    return ImageArrays(
+        images[train], labels[train], images[test], labels[test], NUM_CLASSES, [*map(str, range(NUM_CLASSES))]
+    )
 
 
 def _file() -> Path:

@@ -53,6 +53,10 @@ FILES = (
 )
 
 
+# by number, as its authors' README has them
+CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
+
 def load(root: Path, download: bool = True) -> ImageArrays:
     """The data set, images (N, 3, 28, 28), from ``root``, its subfolder FashionMNIST/raw or Debian's package.
 
@@ -66,6 +70,7 @@ def load(root: Path, download: bool = True) -> ImageArrays:
         grey_to_rgb(test_images),
         test_labels.astype(np.int64),
         NUM_CLASSES,
+        CLASSES,
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lt_bench.data.sources.classes import ALPHABETICAL, named_by_folders, settle
+from lt_bench.data.sources.classes import ALPHABETICAL, FROM_0, named_by_folders, settle
 from lt_bench.data.sources.folders import holds_folders
 from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, read_names, read_rows
 from lt_bench.errors import DataError
@@ -190,9 +190,18 @@ def find(
             "\n".join(places)
             + f"\npoint to the images with dataset.root=DIR (now {root.absolute()}), to the lists with "
             "dataset.list_dir=DIR, or name others, files or folders of classes, with "
-            f"dataset.{(missing or ['test'])[0]}_list=NAME{_unsplit(missing, root)}"
+            f"dataset.{(missing or ['test'])[0]}_list=NAME{_unsplit(missing, root)}{_test_list_beside(paths, missing)}"
         )
     return paths
+
+
+def _test_list_beside(paths: Mapping[str, Path], missing: Sequence[str]) -> str:
+    """What to type where no test list is found, and one lies beside the training list."""
+    train = paths["train"]
+    if "train" in missing or not train.is_file() or ("test" in paths and "test" not in missing):
+        return ""
+    beside = sorted(path for path in train.parent.iterdir() if path.is_file() and "test" in path.name.lower())
+    return f"\n{beside[0].name} lies beside the training list: dataset.test_list={beside[0]}" if beside else ""
 
 
 def _unsplit(missing: Sequence[str], root: Path) -> str:
@@ -251,8 +260,10 @@ def _miscounted(
     if part == "train":
         if lists.num_classes < FEWEST:
             yield Problem(files.origin, 0, f"{lists.num_classes} class, and a data set has {FEWEST} or more")
+        from_1 = lists.class_rule == "number" and np.flatnonzero(sizes == 0).tolist() == [0]
         for name in lists.without_images(files):
-            yield Problem(files.origin, 0, f"{name} has no image (dataset.num_classes={lists.num_classes})")
+            what = f"{name} has no image (dataset.num_classes={lists.num_classes}){FROM_0 if from_1 else ''}"
+            yield Problem(files.origin, 0, what)
         if class_sizes and [sizes.min(), sizes.max()] != class_sizes:
             smallest, largest = class_sizes
             yield Problem(

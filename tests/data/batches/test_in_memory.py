@@ -2,12 +2,18 @@
 
 import pytest
 import torch
+from benchmarks.harness import HostReads, OpCount
 
+from lt_bench.augment import pipeline
 from lt_bench.augment.boosted import BoostedRandAugment
-from lt_bench.augment.views import build_view
-from lt_bench.config.compose import compose
+from lt_bench.augment.views import VIEWS, build_view
+from lt_bench.config.compose import compose, groups
+from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
+from lt_bench.data.batches.source import RankShare, SyncSource
+from lt_bench.models.tiny import TinyEncoder
 from lt_bench.preflight.validate import validate
+from lt_bench.run.build import build
 
 DATASET = validate(compose(["dataset=cifar10_lt"])).dataset
 IMAGES = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -114,3 +120,54 @@ def test_cached_features_stand_in_for_images():
     batch = cached.batch(CHOSEN, slice(2, 5), ("features",), generator())
     assert torch.equal(batch.views[0], features[CHOSEN[2:5]]) and torch.equal(batch.labels, LABELS[CHOSEN[2:5]])
     assert torch.equal(torch.cat(list(cached.chunks("plain", CHOSEN, slice(None), 4, generator()))), features[CHOSEN])
+
+
+def steps_of(order, size):
+    """The shares of an epoch of one process, the last one smaller."""
+    starts = range(0, len(order), size)
+    return [RankShare(step, slice(start, start + size), slice(0, size)) for step, start in enumerate(starts)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_batches_that_are_made_together_are_those_of_each_step(view, monkeypatch):
+    one, order, strength = source(), torch.randperm(20, generator=generator()), STRENGTH
+    one._branch_free = True
+    monkeypatch.setattr(pipeline, "BRANCH_FREE_VALUES", 3 * 4 * 3 * 32 * 32)  # three steps of four images at a time
+    shares, views = steps_of(order, 4), (view, "plain")
+    together = list(one.batches(order, shares, views, generator, strength))
+    alone = list(SyncSource.batches(one, order, shares, views, generator, strength))
+    resumed = list(one.batches(order, shares, views, generator, strength, first=2))
+    for found, expected in ((together, alone), (resumed, alone[2:])):
+        for left, right in zip(found, expected, strict=True):
+            assert all(map(torch.equal, (*left.views, *left[1:]), (*right.views, *right[1:])))
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_steps_are_made_with_the_same_others_whatever_is_left_out(first, monkeypatch):
+    one, sizes, augment = source(), [], InMemoryImages._augment
+    one._branch_free = True
+    monkeypatch.setattr(pipeline, "BRANCH_FREE_VALUES", 3 * 4 * 3 * 32 * 32)
+
+    def watched(self, mine, *rest):
+        sizes.append(mine.tolist())
+        return augment(self, mine, *rest)
+
+    monkeypatch.setattr(InMemoryImages, "_augment", watched)
+    list(one.batches(torch.arange(20), steps_of(range(20), 4), ("simclr",), generator, first=first))
+    assert sizes == [[*range(12)], [*range(12, 20)]][first // 3 :]
+
+
+@pytest.mark.parametrize("method", groups()["method"])
+def test_the_data_of_a_step_on_a_gpu_are_at_most_300_operations(method, monkeypatch):
+    config = validate(compose([f"method={method}", "dataset=cifar100_lt"]))
+    built = build(config.method, "method", TinyEncoder(), TrainInfo(LABELS, 7, 2000))
+    steps = pipeline.BRANCH_FREE_VALUES // (config.train.batch_size * 3 * 32 * 32)  # of the paper's batch at a time
+    monkeypatch.setattr(pipeline, "BRANCH_FREE_VALUES", steps * 2 * 3 * 32 * 32)  # as many of two images
+    one = InMemoryImages(IMAGES, LABELS, lambda view: build_view(view, config.dataset))
+    order = torch.arange(2 * steps) % 20
+    one._branch_free = True
+    pipelines = [one.view(name) for name in built.views]
+    with HostReads() as reads, OpCount() as operations:
+        made = list(one.batches(order, steps_of(order, 2), built.views, generator, built.strength()))
+    assert len(made) == steps and len(pipelines) == len(made[0].views) and not reads.found
+    assert operations.count <= 300 * steps

@@ -154,3 +154,11 @@ def test_parts_that_cannot_be_cut_are_refused_as_a_run_refuses_them(tmp_path, ca
     image_trees.write_classes(tmp_path, (4, 4))
     assert main(own(tmp_path, "dataset.test_fraction=0.5", "dataset.validation_per_class=3")) == 2
     assert "dataset.validation_per_class=3 leaves no image of class 0" in capsys.readouterr().err
+
+
+def test_line_breaks_in_names_of_classes_are_shown_written_out(tmp_path, capsys):
+    for part in ("train", "test"):
+        image_trees.write_classes(tmp_path / part, (3, 2))
+        (tmp_path / part / "n0001").rename(tmp_path / part / "n\n1")
+    assert main(["check", *image_trees.overrides(tmp_path, "image_folder", (1, 1)), "progress=false"]) == 0
+    assert "classes by name: n\\n1, n0000\n" in capsys.readouterr().out

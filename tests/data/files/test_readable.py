@@ -1,6 +1,7 @@
-"""Images that a run will be evaluated on are read before it trains, and once while they stay what they are."""
+"""Images that a run is evaluated on or may draw are read before it trains, and once while they stay what they are."""
 
 import pytest
+import torch
 from helpers import image_trees
 from helpers.chain import Killed, execute, kill_after, tiny
 
@@ -9,6 +10,7 @@ from lt_bench.data.__main__ import main
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.pixels import FileImages
 from lt_bench.data.files.readable import unreadable
+from lt_bench.data.load import load_data
 from lt_bench.errors import DataError
 
 PLAIN = StoredForm()
@@ -63,6 +65,20 @@ def test_another_decoder_reads_anew_and_no_place_for_a_cache_reads_always(root, 
     assert problems(root) == problems(root) == [] and len(read) == 24
 
 
+def test_what_was_read_is_kept_where_the_reading_is_interrupted(root, read, monkeypatch):
+    def interrupted(images, position):
+        if position == 4:
+            raise KeyboardInterrupt
+        return counted(images, position)
+
+    counted = module.problem_of
+    monkeypatch.setattr(module, "problem_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        problems(root)
+    monkeypatch.setattr(module, "problem_of", counted)
+    assert problems(root) == [] and read == [0, 1, 2, 3, 4, 5]
+
+
 def test_processes_read_many(root, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 2)
     cut_off(root / NAMES[5])
@@ -111,3 +127,33 @@ def test_what_is_not_evaluated_is_not_read(root, tmp_path):
     assert record.evaluated_on == "validation"
     with pytest.raises(DataError, match=r"n0001_1001.JPEG is not a complete image"):
         execute(tiny(tmp_path / "runs", *words(root, *chosen, "stage_two=none", "evaluation.select=best_test")))
+
+
+SMOKE = ("train.batch_size=4", "budget.max_steps_per_epoch=1")  # a few of the training images are drawn
+
+
+def test_a_run_that_would_not_draw_a_broken_image_stops_as_the_check_reports_it(root, tmp_path, capsys):
+    broken = root / "train" / "n0000" / "n0000_7.JPEG"
+    cut_off(broken)
+    assert main(["check", *words(root, "progress=false")]) == 1
+    assert "train/n0000/n0000_7.JPEG is not a complete image" in capsys.readouterr().out
+    config = tiny(tmp_path / "runs", *words(root, *SMOKE))
+    with pytest.raises(DataError, match=r"train/n0000/n0000_7.JPEG is not a complete image.*\n.*on_bad_image=skip"):
+        execute(config)
+    assert not [*(tmp_path / "runs").rglob("checkpoint*")]
+    execute(tiny(tmp_path / "runs", *words(root, *SMOKE, "dataset.on_bad_image=skip")))
+    execute(tiny(tmp_path / "runs", *words(root, *SMOKE, "dataset.content_rule=sample")))  # which says so
+    assert "training images are read as they are drawn, and this budget does not draw all" in capsys.readouterr().err
+
+
+def test_images_that_stage_two_alone_may_draw_are_read_before_stage_one_trains(root, tmp_path, monkeypatch):
+    tail = ["imbalance.profile=step", "imbalance.factor=3", "dataset.pool_per_class=3"]  # one image of class 7
+    config = tiny(tmp_path / "runs", *words(root, *tail), "method=simclr", "stage_two=linear_probe")
+    drawn = load_data(config, torch.device("cpu")).train.names
+    (broken, _) = [name for name in (f"train/n0007/n0007_{number}.JPEG" for number in range(3)) if name not in drawn]
+    cut_off(root / broken)
+    kill_after(monkeypatch, 1)
+    with pytest.raises(DataError, match=f"{broken} is not a complete image"):
+        execute(config)
+    with pytest.raises(Killed):
+        execute(config, only_stage_one=True)

@@ -233,3 +233,28 @@ def test_a_folder_named_as_a_part_is_not_left_out_without_a_word(tmp_path):
     (remark,) = read(*words, "dataset.test_fraction=0.2").remarks
     assert remark.startswith("not read: val, named as parts are")
     assert read(*words, "dataset.test_fraction=0.2", "dataset.validation_list=val").remarks == ()
+
+
+COUNTED_FROM_1 = "labels count from 0, and these seem to count from 1: take 1 from each"
+
+
+@pytest.mark.parametrize("count", ["null", "3"])
+def test_labels_that_count_from_1_are_told_so(count, tmp_path):
+    rows = [(f"all/{name}", label + 1) for name, label in image_trees.write_classes(tmp_path / "all", (3, 2, 2))]
+    for part, share in (("train", rows[::2]), ("test", rows[1::2])):
+        image_trees.write_list(tmp_path / f"{part}.txt", share)
+    words = [*image_trees.overrides(tmp_path, "image_folder", (1,) * 3), f"dataset.num_classes={count}"]
+    found = read(*words, "dataset.train_list=train.txt", "dataset.test_list=test.txt").problems
+    assert any(problem.what.startswith("class 0 has no image") for problem in found)
+    assert all(COUNTED_FROM_1 in problem.what for problem in found if problem.origin.endswith("train.txt"))
+
+
+def test_a_test_list_beside_the_training_list_is_named(tmp_path):
+    rows = [(f"all/{name}", label) for name, label in image_trees.write_classes(tmp_path / "all", (3, 2))]
+    (tmp_path / "lists").mkdir()
+    for part in ("train", "test"):
+        image_trees.write_list(tmp_path / "lists" / f"{part}.txt", rows)
+    words = [*image_trees.overrides(tmp_path, "image_folder", (1, 1)), f"dataset.train_list={tmp_path}/lists/train.txt"]
+    said = rf"test.txt lies beside the training list: dataset.test_list={tmp_path}/lists/test.txt"
+    with pytest.raises(DataError, match=said):
+        read(*words)

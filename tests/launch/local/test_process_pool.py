@@ -140,6 +140,16 @@ def test_a_killed_process_is_a_failure(notes, job):
     ]
 
 
+def test_a_sweep_inside_an_allocation_is_not_told_to_set_what_its_runs_do_not_have(notes, job, monkeypatch):
+    Path(notes.path).with_name("fake").write_text("#!/bin/sh\nkill -9 $$\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    one = job("a")
+    for executor, advice in (("local", "ask for more memory where the allocation is made"), ("slurm", "launch.mem_gb")):
+        write_json(one.folder / "submission.json", {"config": {"launch": {"executor": executor}}})
+        ((_, _, said),) = worked(one)[1]
+        assert advice in said and ("launch.mem_gb" in said) == (executor == "slurm")
+
+
 def test_a_process_that_is_terminated_before_it_handles_the_signal_is_no_failure(notes, job):
     Path(notes.path).with_name("fake").write_text("#!/bin/sh\nkill -TERM $$\n")
     pool, ended = worked(job("a"))

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from lt_bench.launch.planning.estimate import Estimate, estimate
+from lt_bench.files import write_json
+from lt_bench.launch.planning.estimate import Estimate, estimate, expected_cost
 from lt_bench.launch.planning.plan import plan
+from lt_bench.machine import gpu_name
 
 
 def test_an_estimate_is_the_median_of_earlier_seeds(record):
@@ -34,3 +36,46 @@ def test_a_record_without_its_cost_says_nothing_of_a_run(record):
     (run,) = plan(["method=ce", "stage_two=none"])
     bare = [replace(record(run, 1.0, 1.0), cost=cost) for cost in ({}, {"seconds": 1.0}, {"device": "cpu"})]
     assert str(estimate([run], {run.stage_one: True}, bare)).startswith("no estimate")
+
+
+def test_records_of_another_device_say_nothing_of_this_one(record):
+    (run,) = plan(["method=ce", "stage_two=none"])
+    there, here = record(run, 3600.0, 0.0), replace(record(run, 7200.0, 0.0), run_id="b")
+    here = replace(here, cost=here.cost | {"device": "A100"})
+    found = [estimate([run], {run.stage_one: True}, [there, here], device) for device in ("H100", "A100", "L4")]
+    assert [(one.hours, one.records, one.device) for one in found] == [(1, 1, "H100"), (2, 1, "A100"), (0, 0, "L4")]
+    assert str(found[2]) == (
+        "no estimate: its hours are not known, because no similar run was measured on L4 in this folder yet"
+    )
+    unknown = estimate([run], {run.stage_one: True}, [there, here, replace(here, run_id="c")])
+    assert (unknown.hours, unknown.records, unknown.device) == (2, 2, "A100")  # of which there are most
+
+
+@pytest.mark.parametrize(
+    ("words", "gpu", "device"),
+    [
+        (["device=auto"], "H100", "H100"),
+        (["device=auto"], None, "cpu"),
+        (["device=cpu"], "H100", "cpu"),
+        (["launch=slurm"], "H100", ""),
+    ],
+)
+def test_the_cost_of_a_sweep_is_that_on_the_device_of_its_runs(words, gpu, device, record, tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.launch.planning.estimate.gpu_name", lambda: gpu)
+    runs = plan(["method=ce", "stage_two=none", f"output_dir={tmp_path}", *words])
+    done = {run.stage_one: False for run in runs}
+    assert expected_cost(runs, done) == Estimate(0.0, 0, 1, "")
+    write_json(tmp_path / "other" / "record.json", record(runs[0], 3600.0, 0.0).to_dict())
+    found = expected_cost(runs, done)
+    assert (found.device, found.hours) == ((device or "H100"), 0.0 if device == "cpu" else 1.0)
+
+
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_name() is None
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho NVIDIA H200\necho NVIDIA L4\n")
+    driver.chmod(0o755)
+    assert gpu_name() == "NVIDIA H200"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_name() is None

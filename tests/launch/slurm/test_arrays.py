@@ -238,7 +238,7 @@ def test_what_is_in_the_queue_is_not_queued_again_and_a_lost_job_is_cancelled(sl
     assert not (slurm / "scancel.calls").exists() and not (slurm / "script.102").exists()
     (slurm / "sinfo").write_text('#!/bin/sh\ncase "$*" in *--dead*) echo node7;; esac\n')
     (slurm / "squeue").write_text(DEAD_NODE)
-    monkeypatch.setattr("lt_bench.launch.states.Signs", Clock().signs)
+    Clock().of_new_process(monkeypatch)
     submit(tmp_path, "seed=1,2")
     assert (slurm / "scancel.calls").read_text() == "101_0\n"
     assert "array" not in script(slurm, 102)[0] and json.loads((first / "job.json").read_text())["job"] == "102"

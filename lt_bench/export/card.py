@@ -1,0 +1,119 @@
+"""The model card: what a model was made from and how, how well it does, and where it should not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
+from lt_bench.predict.predictor import Predictor
+from lt_bench.record.record import RunRecord
+from lt_bench.report.escape import markdown
+
+SHOWN = 20  # classes by name
+
+
+def card(record: RunRecord, predictor: Predictor, code: Sequence[str], forms: Mapping[str, float]) -> str:
+    """The card of a run as Markdown.
+
+    ``code`` builds the network of another library that the weights load into, () for none; ``forms`` are the programs
+    beside them, by file, each with the largest difference of its logits.
+    """
+    return "\n".join(
+        [
+            *_head(record, predictor),
+            *_numbers(record),
+            *_use(predictor, code, forms),
+            *_limits(record, predictor),
+        ]
+    )
+
+
+def _head(record: RunRecord, predictor: Predictor) -> Iterator[str]:
+    counts = record.metrics["train_counts"] or []
+    factor = "its own counts" if record.imbalance_factor is None else f"imbalance factor {record.imbalance_factor:g}"
+    yield from (f"# {markdown(record.method_name)} on {markdown(record.dataset)}", "")
+    yield from ("| | |", "|---|---|")
+    rows = {
+        "data": f"{record.dataset}, {factor} ({record.imbalance_profile}), split seed {record.split_seed}",
+        "training images": f"{sum(counts):,} of {len(counts):,} classes, {max(counts):,} to {min(counts):,} of a class",
+        "method": f"{record.method_name}, stage two {record.stage_two_name}, fidelity {record.fidelity}",
+        "network": f"{record.backbone}, images of {predictor.transform.size} pixels",
+        "settings that are not defaults": ", ".join(f"{key}={value}" for key, value in record.settings.items())
+        or "none",
+        "length": f"budget {record.budget}, seed {record.seed}, epoch chosen: {record.selection}",
+        "run": f"{record.run_id}, lt_bench {record.environment.get('lt_bench', 'unknown')}",
+        "probabilities": predictor.about_probabilities,
+    }
+    for name, value in rows.items():
+        yield f"| {name} | {markdown(value)} |"
+    yield ""
+
+
+def _numbers(record: RunRecord) -> Iterator[str]:
+    metrics, rule = record.metrics, record.group_rule
+    described = RULES[rule].description if rule in RULES else rule
+    tested = sum(metrics["test_counts"] or [])
+    yield from ("## How well", "")
+    yield f"Top-1 accuracy in % on {tested:,} {record.evaluated_on} images; groups: {markdown(described)}."
+    yield from (
+        "",
+        "| many | medium | few | all | mean of classes | worst class | ECE |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    )
+    names = ("many", "medium", "few", "top1", "macro", "worst_class")
+    cells = [metrics.get(name) for name in names]
+    ece = metrics.get("ece")
+    shown = ["–" if cell is None else f"{100 * cell:.1f}" for cell in cells] + ["–" if ece is None else f"{ece:.3f}"]
+    yield from (f"| {' | '.join(shown)} |", "", "The ECE is that of probabilities before any temperature.", "")
+
+
+def _use(predictor: Predictor, code: Sequence[str], forms: Mapping[str, float]) -> Iterator[str]:
+    transform = predictor.transform
+    yield from ("## How to use it", "")
+    yield (
+        "`labels.txt` has the classes in the order of the logits, `labels.json` their training images and groups too; "
+        f"`preprocessing.json` how an image becomes what the network takes: short side {transform.crops.short_side}, "
+        f"middle {transform.size}, mean and standard deviation of each colour."
+    )
+    if predictor.temperature is not None:
+        yield f"Probabilities are softmax(logits / {predictor.temperature:.6g})."
+    yield ""
+    if code:
+        load = [
+            "import torch",
+            "from safetensors.torch import load_file",
+            *code,
+            'model.load_state_dict(load_file("model.safetensors"))',
+            "logits = model.eval()(images)  # (B, 3, S, S), preprocessed",
+        ]
+        yield from ("```python", *load, "```", "")
+    for file, difference in forms.items():
+        yield f"- `{file}`: the network as a program; its logits differ by {difference:.1e} at most from the original's"
+    yield ""
+
+
+def _limits(record: RunRecord, predictor: Predictor) -> Iterator[str]:
+    counts, tests = record.metrics["train_counts"] or [], record.metrics["test_counts"] or []
+    groups = shot_groups(np.array(counts), record.group_rule) if counts and record.group_rule in RULES else {}
+    yield from ("## Limits", "")
+    yield "- It knows these classes alone, and names one of them for every image, whatever is on it."
+    if GROUPS[-1] in groups:
+        few = [predictor.class_names[label] for label in groups[GROUPS[-1]].tolist()]
+        yield f"- Trained on few images, and to be trusted less: {_listed(few)}."
+    if untested := [predictor.class_names[label] for label, count in enumerate(tests) if count == 0]:
+        yield f"- Never evaluated, for want of an image: {_listed(untested)}."
+    if record.evaluated_on != "test" or record.selection == "best_test":
+        yield "- The numbers are of images that settings or epochs may have been chosen on."
+    if predictor.temperature is None:
+        yield "- Its probabilities are not calibrated: larger is more likely, and no more than that."
+    if record.budget != "paper":
+        yield f"- Trained under budget {markdown(record.budget)}, and not for as long as the recipe says."
+    yield "- One run of one seed: another one differs by what the tables of the benchmark show as their deviation."
+    yield ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(markdown(name) for name in names[:SHOWN]) + more

@@ -1,0 +1,173 @@
+"""``python -m lt_bench.predict``: the classes of new images, by a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
+from lt_bench.errors import UsageError
+from lt_bench.files import atomic_writer, read_text
+from lt_bench.machine import usable_cores
+
+if TYPE_CHECKING:
+    from lt_bench.predict.predictor import Predictor
+
+ABOUT = """examples:
+  python -m lt_bench.predict runs/RUN photos/                    every image below a folder
+  python -m lt_bench.predict runs/RUN a.jpg b.png --top 1        files
+  find . -name '*.jpg' | python -m lt_bench.predict runs/RUN -   names from standard input, one in a line
+  python -m lt_bench.predict runs/RUN --list names.txt --csv out.csv
+
+Probabilities are calibrated by a temperature where the run has a validation part, such as
+dataset.validation_fraction=0.2. Images that cannot be read are named on standard error and left without a class.
+exit status: 0 done, 1 some images could not be read, 2 wrong usage, 130 interrupted
+"""
+
+
+class Answer(NamedTuple):
+    """An image's name with its most probable classes and their probabilities, or with what is wrong with it."""
+
+    name: str
+    classes: list[tuple[str, float]]
+    problem: str = ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=as_called("python -m lt_bench.predict"),
+        description="Predict the classes of images with a finished run.",
+        epilog=as_called(ABOUT),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="the folder of a finished run, such as runs/0123456789ab")
+    add("images", nargs="*", metavar="IMAGES", help="files and folders; -: their names on standard input")
+    add("--list", metavar="FILE", help="a file of names of images, one in a line")
+    add("--top", type=int, default=5, metavar="K", help="classes of each image, the most probable first (5)")
+    add("--csv", type=Path, metavar="FILE", help="a table of all images instead of lines on standard output")
+    add("--batch-size", type=int, metavar="N", help="images of one forward pass (those of the run's evaluation)")
+    add("--workers", type=int, metavar="N", help="processes that read images; 0: none beside this one (the cores)")
+    add(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is computed (a GPU if there is one)"
+    )
+    add("--trust", nargs="+", default=[], metavar="MODULE", help="modules of your own that the run may import")
+    add("--no-progress", action="store_true", help="no bar on standard error")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = _parser().parse_intermixed_args(argv)
+    return exit_status(lambda: _predict(arguments), "lt_bench.predict")
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    for name, least in {"top": 1, "batch_size": 1, "workers": 0}.items():
+        if (value := getattr(arguments, name)) is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} is {least} or more, not {value}")
+    names = _names(arguments)
+    import torch
+
+    from lt_bench.predict.predictor import load
+
+    device = "cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if arguments.device == "cuda" and device == "cpu":
+        raise UsageError("--device cuda: PyTorch finds no GPU here; leave it out")
+    predictor = load(arguments.run, device=device, trust=arguments.trust)
+    print(f"probabilities are {predictor.about_probabilities}", file=sys.stderr)
+    workers = usable_cores() if arguments.workers is None else arguments.workers
+    size = arguments.batch_size or predictor.batch_size
+    tally = Counter[bool]()
+    found = _said(answers(predictor, names, arguments.top, size, workers, not arguments.no_progress), tally)
+    if arguments.csv is None:
+        for answer in found:
+            if not answer.problem:
+                print(printable(f"{answer.name}\t{_shown(answer)}"))
+    else:
+        _write(arguments.csv, found, min(arguments.top, len(predictor.class_names)))
+    where = "" if arguments.csv is None else f", in {arguments.csv}"
+    said = f"{tally[False]:,} of {tally.total():,} images predicted{where}; {tally[True]:,} could not be read"
+    print(printable(said), file=sys.stderr)
+    return FAILED if tally[True] else DONE
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    """All images that are named; raises UsageError where there is none."""
+    from lt_bench.predict.images import found
+
+    lines = list[str]()
+    if arguments.list is not None:
+        try:
+            lines += read_text(arguments.list).splitlines()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--list {arguments.list} cannot be read ({error}); name a text file") from error
+    if "-" in arguments.images:
+        lines += sys.stdin.read().splitlines()
+    names = found((name for name in arguments.images if name != "-"), lines)
+    if not names:
+        raise UsageError("no image is named, or lies in the folders that are; name files, folders, --list FILE or -")
+    return names
+
+
+def answers(
+    predictor: Predictor, names: Sequence[str], top: int, batch_size: int, workers: int, shown: bool
+) -> Iterator[Answer]:
+    """An answer for every image, in order, with a progress bar where it is ``shown``."""
+    from tqdm import tqdm
+
+    from lt_bench.predict.images import batches
+
+    few = min(workers, -(-len(names) // batch_size))  # a worker reads whole batches
+    with tqdm(desc="predicting", total=len(names), unit="image", disable=not shown) as bar:
+        for seen in batches(names, predictor.transform, batch_size, few):
+            by_number = {number: Answer(names[number], [], problem) for number, problem in seen.problems.items()}
+            if seen.numbers:
+                best = predictor.probabilities(predictor.transform.normalised(seen.pixels)).topk(
+                    min(top, len(predictor.class_names)), dim=1
+                )
+                rows = zip(seen.numbers, best.values.tolist(), best.indices.tolist(), strict=True)
+                for number, values, labels in rows:
+                    classes = [
+                        (predictor.class_names[label], value) for label, value in zip(labels, values, strict=True)
+                    ]
+                    by_number[number] = Answer(names[number], classes)
+            yield from (by_number[number] for number in sorted(by_number))
+            bar.update(len(by_number))
+
+
+def _said(found: Iterable[Answer], tally: Counter[bool]) -> Iterator[Answer]:
+    """The answers as they come, counted by whether an image is broken, which is said at once."""
+    for answer in found:
+        tally[bool(answer.problem)] += 1
+        if answer.problem:
+            print(f"lt_bench.predict: {printable(answer.problem)}", file=sys.stderr)
+        yield answer
+
+
+def _shown(answer: Answer) -> str:
+    return ", ".join(f"{name} {100 * value:.1f} %" for name, value in answer.classes)
+
+
+def _write(path: Path, found: Iterable[Answer], top: int) -> None:
+    """A table with a row for every image, complete or not there."""
+    with atomic_writer(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
+        rows = csv.writer(text)
+        pairs = [f"{what}_{number}" for number in range(1, top + 1) for what in ("class", "probability")]
+        rows.writerow(["image", *pairs, "problem"])
+        for answer in found:
+            cells = [cell for name, value in answer.classes for cell in (name, f"{value:.6f}")]
+            rows.writerow([answer.name, *cells, *[""] * (2 * top - len(cells)), answer.problem])
+        text.flush()
+        text.detach()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

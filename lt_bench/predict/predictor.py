@@ -1,0 +1,172 @@
+"""What a run left to predict new images with: networks, preprocessing, names of classes, temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_bench.config.keys import fields_of
+from lt_bench.config.schema import Backbone, Config, flat
+from lt_bench.config.signatures import TargetError, defined_in
+from lt_bench.config.trust import load as load_target
+from lt_bench.config.trust import untrusted
+from lt_bench.data.transform import Transform
+from lt_bench.errors import DataError, UsageError
+from lt_bench.evaluation.calibration import fitted_temperature
+from lt_bench.evaluation.predictions import Predictions
+from lt_bench.models.kept import PARTS, about_file, keep, read
+from lt_bench.record.record import PREDICTOR, RECORD
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predictor:
+    """A trained model: ``encoder`` maps images to features (B, D), ``classifier`` features to logits (B, C).
+
+    ``transform`` makes of an image, or a file, what the encoder takes, as in the run's evaluation. ``class_names`` are
+    C words by class number, the numbers themselves where classes have no names. ``temperature`` divides logits, so that
+    probabilities are calibrated: fitted on ``calibrated_on`` validation images, None where the run had none. ``node``
+    builds the encoder's network; ``run_id`` is the run that it is of, ``batch_size`` the images of its evaluation's
+    forward passes. Both networks are in eval mode.
+    """
+
+    encoder: nn.Module
+    classifier: nn.Module
+    transform: Transform
+    class_names: tuple[str, ...]
+    temperature: float | None = None
+    calibrated_on: int = 0
+    run_id: str = ""
+    batch_size: int = 500
+    node: dict[str, Any]
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) after ``transform``, on any device, to logits (B, C) on the networks' device."""
+        place = next(self.encoder.parameters()).device
+        found: Tensor = self.classifier(self.encoder(images.to(place, memory_format=torch.channels_last)))
+        return found
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) after ``transform`` to probabilities (B, C), calibrated where there is a temperature."""
+        return self.calibrated(self.logits(images))
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Probabilities (B, C) of logits (B, C)."""
+        return torch.softmax(logits / (self.temperature or 1.0), dim=1)
+
+    @property
+    def about_probabilities(self) -> str:
+        """Whether probabilities are calibrated, in words."""
+        if self.temperature is None:
+            return "not calibrated: the run has no validation part"
+        return f"calibrated, temperature {self.temperature:.3g}, fitted on {self.calibrated_on:,} validation images"
+
+    def to(self, device: str | torch.device) -> Predictor:
+        """The same with its networks moved to a device."""
+        return replace(self, encoder=self.encoder.to(device), classifier=self.classifier.to(device))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it into a folder, from which ``load`` reads it without the run; returns the file's path.
+
+        Raises NotKept for networks of one's own without ``settings``, NotWritten.
+        """
+        path = Path(folder) / PREDICTOR
+        about = {
+            "run_id": self.run_id,
+            "transform": self.transform.to_dict(),
+            "class_names": list(self.class_names),
+            "temperature": self.temperature,
+            "calibrated_on": self.calibrated_on,
+            "batch_size": self.batch_size,
+            "backbone": self.node,
+        }
+        keep(path, self.encoder, self.classifier, self.node, load_target, about)
+        return path
+
+
+def of_run(
+    config: Config,
+    identity: str,
+    networks: tuple[nn.Module, nn.Module],
+    from_files: bool,
+    class_names: Sequence[str] | None,
+    made: Predictions,
+) -> Predictor:
+    """The predictor of a run that just made its predictions; those of validation images give its temperature."""
+    backbone = {key: value for key, value in config.backbone.items() if key not in fields_of(Backbone)}
+    held_out = made if config.evaluation.split == "validation" else made.validation
+    count = 0 if held_out is None else len(held_out.labels)
+    return Predictor(
+        encoder=networks[0],
+        classifier=networks[1],
+        transform=Transform.of(config.dataset, from_files),
+        class_names=tuple(class_names or map(str, range(len(made.train_counts)))),
+        temperature=None if held_out is None else fitted_temperature(held_out.logits, held_out.labels),
+        calibrated_on=count,
+        run_id=identity,
+        batch_size=config.evaluation.batch_size,
+        node={"_target_": config.backbone["_target_"], **backbone},
+    )
+
+
+def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable[str] = ()) -> Predictor:
+    """The predictor in a run folder, or in a folder that ``Predictor.save`` wrote.
+
+    Networks of lt_bench, torchvision and timm are built again; one of your own only where ``trust`` names its module,
+    because that is code which runs. Raises UsageError where there is no predictor or its code is not trusted, DataError
+    for a damaged one.
+    """
+    folder = Path(run).expanduser()
+    path = folder / PREDICTOR
+    if not path.is_file():
+        raise UsageError(_no_predictor(folder))
+    about = about_file(path)
+    for part in PARTS:
+        _require_trusted(part, about[part], [*trust], path)
+    kept = read(path, load_target)
+    try:
+        return Predictor(
+            encoder=kept.encoder,
+            classifier=kept.classifier,
+            transform=Transform.from_dict(about["transform"]),
+            class_names=tuple(map(str, about["class_names"])),
+            temperature=None if about["temperature"] is None else float(about["temperature"]),
+            calibrated_on=int(about["calibrated_on"]),
+            run_id=str(about["run_id"]),
+            batch_size=int(about["batch_size"]),
+            node=dict(about["backbone"]),
+        ).to(device)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: Path) -> None:
+    """Raise UsageError unless everything that a node would run is trusted, DataError where there is no such thing."""
+    target = node.get("_target_")
+    try:
+        if not isinstance(target, str):
+            raise TargetError("no _target_")
+        defined_in(target)
+    except TargetError as error:
+        raise DataError(f"{path} names what cannot be built, {key}: {error}") from error
+    if lines := [*untrusted(flat({key: dict(node)}), trust)]:
+        here = "here: --trust MODULE, in Python lt_bench.load(run, trust=['MODULE'])"
+        raise UsageError("\n".join([*(f"{path}: {line}" for line in lines), here]))
+    for name, one in node.items():
+        if isinstance(one, Mapping):
+            _require_trusted(f"{key}.{name}", one, trust, path)
+
+
+def _no_predictor(folder: Path) -> str:
+    if (folder / RECORD).is_file():
+        return (
+            f"{folder} holds no {PREDICTOR}: its run was made by an older version, is a stage one, or has a classifier "
+            f"of your own without settings(); name the folder of a whole run, or delete {folder / RECORD} and type the "
+            "run again; nothing is trained again"
+        )
+    return f"{folder} is no folder of a finished run (no {RECORD}, no {PREDICTOR}); name one, such as runs/RUN"

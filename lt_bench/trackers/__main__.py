@@ -1,0 +1,128 @@
+"""``python -m lt_bench.trackers``: the process of one tracker, which ``lt_bench.trackers.following`` starts.
+
+It reads messages, one line of JSON each, from standard input: first ``Beginning`` as an object, then ``row``, an epoch
+of the training curves, or ``curves``, the path of a file of them, and at last ``finish`` or ``stop`` with the seconds
+that are left. What fails is on standard error, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+import traceback
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from lt_bench.config.stages import StageName
+from lt_bench.config.trust import load
+from lt_bench.files import read_json, write_json
+from lt_bench.record.curves import read_curves
+from lt_bench.record.record import RECORD, RunRecord, read_record
+from lt_bench.trackers.contract import Place, Tracker
+from lt_bench.trackers.following import FINISH, LEFT_ALONE_S, STOP, Beginning, notes_of
+from lt_bench.trackers.pictures import pictures
+
+ENDS = (FINISH, STOP)
+Messages = SimpleQueue[dict[str, Any]]
+
+
+class Notes:
+    """What a tracker has of a run, in the run folder: its key, its next step, and whether it has everything."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, found = path, read_json(path)
+        key, step = found.get("key"), found.get("step")
+        self.key = key if isinstance(key, str) else secrets.token_hex(4)
+        self.step = step if isinstance(key, str) and isinstance(step, int) else 0
+        self.write()
+
+    def write(self, finished: bool = False) -> None:
+        """Write them down; raises OSError."""
+        write_json(self.path, {"key": self.key, "step": self.step, "finished": finished})
+
+
+class Follower:
+    """A tracker and what it was told of a run: every epoch once, in order."""
+
+    def __init__(self, beginning: Beginning) -> None:
+        self.folder, self.epochs = Path(beginning.folder), beginning.epochs
+        self.notes = Notes(notes_of(self.folder, beginning.name))
+        settings = dict(beginning.settings)
+        place = Place(self.folder, self.folder.parent, self.notes.key, self.notes.step)
+        self.tracker: Tracker = load(settings.pop("_target_"))(place, **settings)
+        self.tracker.start(beginning.config, RunRecord.from_dict(beginning.record))
+
+    def told(self, message: dict[str, Any]) -> None:
+        """Pass on what a message says."""
+        if FINISH in message:
+            record = read_record(self.folder / RECORD)
+            for name, figure in pictures(self.folder):
+                self.tracker.figure(name, figure)
+            self.tracker.finish(record)
+            self.notes.write(finished=True)
+        elif STOP in message:
+            self.tracker.finish(None)
+        else:
+            for row in [message["row"]] if "row" in message else read_curves(Path(message["curves"])):
+                self._epoch(dict(row))
+
+    def _epoch(self, row: dict[str, Any]) -> None:
+        stage, epoch = StageName(row.pop("stage")), row.pop("epoch")
+        step = epoch + (self.epochs if stage is StageName.TWO else 0)
+        if step >= self.notes.step:
+            self.tracker.scalars(stage.key, epoch, row, step)
+            self.notes.step = step + 1
+            self.notes.write()
+
+
+def _read(messages: Messages) -> None:
+    """Take all messages in at once, so that who writes them never waits; from the last one on, time is limited."""
+    last: dict[str, Any] = {STOP: LEFT_ALONE_S}
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if any(end in message for end in ENDS):
+            last = message
+            break
+        messages.put(message)
+    signal.alarm(max(1, round(next(iter(last.values())))))  # ends the process, whatever it waits for
+    messages.put(last)
+
+
+def _follow() -> None:
+    messages: Messages = SimpleQueue()
+    Thread(target=_read, args=(messages,), daemon=True).start()
+    first = messages.get()
+    if any(end in first for end in ENDS):
+        return
+    sys.path[:] = first.pop("path")  # where the run finds modules
+    follower = Follower(Beginning(**first))
+    while True:
+        message = messages.get()
+        follower.told(message)
+        if any(end in message for end in ENDS):
+            return
+
+
+def main() -> None:
+    """Follow a run to its end, and exit without waiting for threads that a tracker leaves behind."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the run decides when it ends
+        signal.signal(number, lambda *_: None)
+    status = 1
+    try:
+        _follow()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""CE and Balanced Softmax with the augmentation and decay of other rows: first in a table, or the command for them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from helpers.composed import composed, config_of
+from helpers.samples import sample
+
+from lt_bench.launch.planning.plan import expand
+from lt_bench.record.collect import read_records
+from lt_bench.record.record import RunRecord
+from lt_bench.report.__main__ import main
+from lt_bench.report.baselines import Footing, footing, with_baselines, without_baselines
+from lt_bench.report.frame import frame
+from lt_bench.report.sections import Section, sections
+
+ROOT = Path(__file__).parents[2]
+WHERE = "dataset=cifar100_lt imbalance=if100"
+VIEWS = "method.views=[autoaugment_cutout] train.optimizer.weight_decay=5e-4"
+
+
+def section_of(*records: RunRecord) -> Section:
+    (part,) = sections(frame(records))
+    return part
+
+
+def titles(*records: RunRecord) -> list[str]:
+    return [row.fields["method_name"] for row in section_of(*records).rows]
+
+
+def test_a_footing_is_the_first_view_and_the_decay_with_their_defaults() -> None:
+    assert footing(composed(f"method=bcl {WHERE}").settings) == Footing("autoaugment_cutout", 5e-4)
+    assert footing(composed(f"method=ce {WHERE}").settings) == Footing("crop_flip", 2e-4)
+    no_decay = composed(f"method=ce {WHERE} train.optimizer.weight_decay=0").settings
+    assert footing(no_decay) == Footing("crop_flip", 0.0)
+    for unknown in ({}, {"method._target_": "no.such"}, {"method._target_": 3, "method.views": "plain"}):
+        assert footing(unknown) is None
+
+
+def test_baselines_stand_first() -> None:
+    records = [sample(setting_id=m, method=m, method_name=n) for m, n in (("ldam_drw", "LDAM-DRW"), ("ce", "CE"))]
+    records.append(sample(setting_id="b", method="balanced_softmax", method_name="Balanced Softmax"))
+    assert titles(*records) == ["CE", "Balanced Softmax", "LDAM-DRW"]
+
+
+def test_the_command_of_a_line_makes_the_baselines_that_are_not_there() -> None:
+    words = "dataset=fashion_mnist_lt imbalance=if50 backbone=resnet8_cifar backbone.input_pool=2"
+    words += " dataset.pool_per_class=1000 budget=short"
+    bcl = [composed(f"method=bcl {words} train.optimizer.weight_decay=1e-3", seed, budget="short") for seed in (0, 2)]
+    (line,) = without_baselines(section_of(*bcl))
+    said, _, command = line.partition("; to make them: ")
+    assert said == "No CE and Balanced Softmax with the view autoaugment_cutout and the weight decay 0.001 of BCL / –"
+    assert command.startswith("python -m lt_bench -m ")
+    runs = [" ".join(run) for run in expand(shlex.split(command)[4:])]
+    made = [composed(run.partition(" seed=")[0], int(run[-1]), budget="short") for run in runs]
+    assert sorted((one.method, one.seed) for one in made) == sorted(
+        (method, seed) for method in ("ce", "balanced_softmax") for seed in (0, 2)
+    )
+    whole = section_of(*bcl, *made)  # one table, which is to say the same conditions
+    assert without_baselines(whole) == [] and len(whole.rows) == 3
+    assert config_of(runs[0]).method["views"] == ["autoaugment_cutout"]
+
+
+def test_a_table_of_baselines_of_smoke_or_of_unknown_views_asks_for_nothing() -> None:
+    assert without_baselines(section_of(composed(f"method=ce {WHERE}"))) == []
+    assert without_baselines(section_of(composed(f"method=bcl {WHERE}", budget="smoke"))) == []
+    assert without_baselines(section_of(sample())) == []
+    foreign = composed(f"method=bcl {WHERE}", dataset="theirs")
+    assert (
+        "a sweep over method=ce,balanced_softmax with your dataset=theirs" in without_baselines(section_of(foreign))[0]
+    )
+
+
+def test_a_choice_of_methods_keeps_the_baselines_on_their_footing() -> None:
+    bcl, fair = composed(f"method=bcl {WHERE}"), composed(f"method=balanced_softmax {WHERE} {VIEWS}")
+    others = [composed(f"method=ce {WHERE}"), composed(f"method=ce {WHERE.replace('100_', '10_')} {VIEWS}")]
+    records = [bcl, fair, *others]
+    assert with_baselines([bcl], records, ["method=bcl"]) == [bcl, fair]
+    assert with_baselines([bcl], records, ["method=bcl", "seed=0"]) == [bcl, fair]
+    assert with_baselines([], records, ["method=bcl"]) == []
+
+
+@pytest.mark.parametrize("words", [["method=bcl"], ["method=bcl", "seed=0"]])
+def test_the_command_line_shows_them_and_exports_them_not(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = str(ROOT / "results" / "records" / "fashion_study.jsonl")
+    export = tmp_path / "bcl.jsonl"
+    assert main(["--runs", study, "--out", str(tmp_path), "--export", str(export), "--where", *words]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^ Balanced Softmax / .*^ BCL", printed, re.DOTALL | re.MULTILINE) and "No CE with" in printed
+    assert {record.method for record in read_records([export])} == {"bcl"}
