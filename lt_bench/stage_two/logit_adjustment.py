@@ -54,8 +54,9 @@ class PostHocAdjustment(StageTwo):
         """A linear classifier with the same weights and another bias."""
         assert isinstance(method, _Adjusted)
         trained = linear_of_stage_one(method.classifier, "logit_adjustment")
-        linear = nn.Linear(*reversed(trained.weight.shape), device=trained.weight.device, dtype=trained.weight.dtype)
-        linear.weight.copy_(trained.weight)
+        weight = trained.weight
+        linear = nn.Linear(weight.shape[1], len(weight), device=weight.device, dtype=weight.dtype)
+        linear.weight.copy_(weight)
         bias = torch.zeros_like(linear.bias) if trained.bias is None else trained.bias
         linear.bias.copy_(bias - self.tau * method.log_prior.to(bias.dtype))
         return linear
