@@ -23,7 +23,7 @@ class SoftenedCE(CE):
         super().__init__(encoder, info, views=views)
         self.softness = softness
 
-    def loss(self, logits, labels):
+    def loss(self, logits, labels, epoch):
         """Mean cross-entropy of softened logits (B, C) and labels (B,)."""
         return F.cross_entropy(logits / self.softness, labels)
 '''

@@ -17,6 +17,7 @@ COMPONENTS = ("harmonization",)
 # Groups of which a run has any number of choices at once, as a list.
 LISTS = ("tracker",)
 NONE = "none"
+PLAIN = "plain"  # the variant whose recipes have no name of a variant behind them
 
 
 class TakenFrom(NamedTuple):
@@ -55,6 +56,11 @@ def spelled_out(chosen: Mapping[str, str]) -> dict[str, str]:
     return {**chosen, **meant, **{group: chosen[group] for group in meant if group != "method" and group in chosen}}
 
 
+def of_variant(recipe: str, variants: Iterable[str]) -> str:
+    """The variant that a recipe's name ends with; else the plain one."""
+    return next((variant for variant in variants if recipe.endswith(f"_{variant}")), PLAIN)
+
+
 def recipe_names(methods: Iterable[str], datasets: Iterable[str]) -> list[str]:
     """Every name that recipe= takes: files, lines of conf/recipes.yaml, and what short names of methods take."""
     plain = {*names_in("recipe"), *taken_from()}
@@ -67,17 +73,22 @@ def recipe_files(chosen: Mapping[str, str], known: Collection[str], of_files: Ca
 
     ``known`` are all names of recipes; ``of_files`` says, where it is asked, whether the data set is one of files. A
     recipe of the user's own is picked for a choice of the user's own alone; otherwise it is typed.
+    Raises UsageError for a variant that has no recipe, and for one beside another recipe.
     """
-    method, dataset = chosen["method"], chosen["dataset"]
+    method, dataset, variant = chosen["method"], chosen["dataset"], chosen.get("variant", PLAIN)
     own = any(is_own(f"{group}/{chosen[group]}") for group in ("method", "dataset", *COMPONENTS))
 
     def of(group: str, names: Collection[str]) -> Collection[str]:
         return names if own else [name for name in names if not is_own(f"{group}/{name}")]
 
     if "recipe" in chosen:
+        if variant not in (PLAIN, of_variant(chosen["recipe"], [variant])):
+            raise UsageError(f"recipe={chosen['recipe']} is none of variant={variant}; take one of the two away")
         found = parts_of(chosen["recipe"])
     else:
-        found = {"recipe": _first([method], dataset, of("recipe", known), of_files)}
+        found = {"recipe": _first([method], dataset, of("recipe", known), of_files, variant)}
+        if variant != PLAIN and found["recipe"] == NONE:
+            raise UsageError(_no_variant(method, dataset, variant, known))
         for group in COMPONENTS:
             names = [f"{method}_{chosen[group]}", chosen[group]]
             recipes = of(f"{group}/recipe", names_in(f"{group}/recipe"))
@@ -101,10 +112,22 @@ def parts_of(recipe: str) -> dict[str, str]:
     return found
 
 
-def _first(names: Iterable[str], dataset: str, known: Collection[str], of_files: Callable[[], bool]) -> str:
+def _first(
+    names: Iterable[str], dataset: str, known: Collection[str], of_files: Callable[[], bool], variant: str = PLAIN
+) -> str:
     """The recipe of the first of some names that has one for a data set, else for large images if it is of files."""
+    ending = "" if variant == PLAIN else f"_{variant}"
     for data in (dataset, LARGE_IMAGES):
-        there = [f"{name}_{data}" for name in names if f"{name}_{data}" in known]
+        there = [f"{name}_{data}{ending}" for name in names if f"{name}_{data}{ending}" in known]
         if there and (data == dataset or of_files()):
             return there[0]
     return NONE
+
+
+def _no_variant(method: str, dataset: str, variant: str, known: Collection[str]) -> str:
+    """What to say where a method has no recipe of a variant for a data set."""
+    there = [name.removesuffix(f"_{variant}") for name in sorted(known) if of_variant(name, [variant]) == variant]
+    return (
+        f"variant={variant}: there is no such recipe of method={method} for dataset={dataset}, only for "
+        f"{', '.join(there) or 'nothing'}; set variant={PLAIN}"
+    )

@@ -1,4 +1,4 @@
-"""Label-distribution-aware margin loss, class-balanced weights, and the two together with deferred weights."""
+"""Label-distribution-aware margin loss, and the same with deferred class weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
 from lt_bench.losses.logit_adjustment import positive
+from lt_bench.losses.reweighted import DeferredWeights
 
 
 def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
@@ -20,20 +21,6 @@ def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
     """
     counts = positive(counts)
     return max_margin * (counts / counts.min()) ** -0.25
-
-
-def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
-    """Class weights proportional to (1 - beta) / (1 - beta^count), with sum C; beta = 0 gives ones.
-
-    Shapes: counts (C,); returns (C,) float64.
-    Raises DataError for a class without images, SettingError for beta outside [0, 1).
-    Source: Cui et al., CVPR 2019, eq. (2).  Deviation: 1 - beta^count is taken with ``expm1``, exact for beta near 1.
-    """
-    if not 0 <= beta < 1:
-        raise SettingError("beta", "at least 0 (no weights) and below 1", beta, 0.9999)
-    log_beta = math.log(beta) if beta > 0 else -math.inf
-    weights = -1 / torch.expm1(positive(counts) * log_beta)
-    return weights * (len(counts) / weights.sum())
 
 
 def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, weights: Tensor | None = None) -> Tensor:
@@ -57,7 +44,6 @@ class DeferredLDAM(nn.Module):
     """
 
     margins: Tensor
-    weights: Tensor
 
     def __init__(self, counts: Tensor, max_margin: float, scale: float, beta: float, drw_start_epoch: int) -> None:
         super().__init__()
@@ -65,13 +51,9 @@ class DeferredLDAM(nn.Module):
             raise SettingError("scale", "above 0", scale, 30)
         if not 0 <= max_margin < math.inf:
             raise SettingError("max_margin", "0 or more", max_margin, 0.5)
-        if drw_start_epoch < 0:
-            raise SettingError("drw_start_epoch", "0 (at once) or more", drw_start_epoch, 0)
-        self.scale, self.drw_start_epoch = scale, drw_start_epoch
+        self.scale, self.weights = scale, DeferredWeights(counts, beta, drw_start_epoch)
         self.register_buffer("margins", ldam_margins(counts, max_margin).float(), persistent=False)
-        self.register_buffer("weights", effective_number_weights(counts, beta).float(), persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Shapes: logits (B, C), ``scale`` times a cosine, labels (B,); returns a scalar."""
-        weights = self.weights if epoch >= self.drw_start_epoch else None
-        return ldam(logits / self.scale, labels, self.margins, self.scale, weights)
+        return ldam(logits / self.scale, labels, self.margins, self.scale, self.weights(epoch))

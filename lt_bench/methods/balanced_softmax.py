@@ -33,6 +33,6 @@ class BalancedSoftmax(CE):
         self.tau = tau
         self.register_buffer("log_prior", log_prior(info.class_counts).float(), persistent=False)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Mean prior-adjusted cross-entropy of raw logits (B, C) and labels (B,)."""
         return logit_adjusted_cross_entropy(logits, labels, self.log_prior, self.tau)

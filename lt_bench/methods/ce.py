@@ -13,11 +13,15 @@ from lt_bench.errors import SettingError
 
 
 class CE(Method):
-    """Plain cross-entropy on one view; the control of every table."""
+    """Plain cross-entropy on one view; the control of every table, and what methods with one classifier build on.
+
+    A method whose ``loss`` is no mean over independent images sets ``microbatches`` to False: its loss is then that of
+    the joined batch of all processes.
+    """
 
     provides_classifier: ClassVar[bool] = True
     microbatches: ClassVar[bool] = True
-    classifier: nn.Linear
+    classifier: nn.Module
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
         super().__init__()
@@ -25,9 +29,13 @@ class CE(Method):
             raise SettingError("views", "a list of one view", list(views), "[crop_flip]")
         self.views = tuple(views)
         self.encoder = encoder
-        self.classifier = nn.Linear(feature_dim(encoder), info.num_classes)
+        self.classifier = self.new_classifier(feature_dim(encoder), info.num_classes)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def new_classifier(self, features: int, num_classes: int) -> nn.Module:
+        """The classifier, untrained: features (B, D) -> logits (B, C)."""
+        return nn.Linear(features, num_classes)
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Mean cross-entropy of logits (B, C) and labels (B,)."""
         return F.cross_entropy(logits, labels)
 
@@ -37,6 +45,8 @@ class CE(Method):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch."""
-        logits = self.classifier(self.encoder(batch.views[0]))
-        accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
-        return {"loss": self.loss(logits, batch.labels), "accuracy": accuracy}
+        logits, labels = self.classifier(self.encoder(batch.views[0])), batch.labels
+        if not self.microbatches:
+            logits, labels = context.gather(logits), context.gather(labels)
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": self.loss(logits, labels, epoch), "accuracy": accuracy}

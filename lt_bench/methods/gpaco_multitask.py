@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lt_bench.contracts import TrainInfo
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
-from lt_bench.losses.ldam import effective_number_weights
+from lt_bench.losses.reweighted import effective_number_weights
 from lt_bench.methods.gpaco import OneNetwork
 
 

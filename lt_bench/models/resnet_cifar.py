@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -97,13 +98,28 @@ def _initialise(network: nn.Module, initialisation: Initialisation) -> None:
             nn.init.kaiming_normal_(module.weight, mode=modes[initialisation], nonlinearity="relu")
 
 
-def resnet_cifar(blocks_per_stage: int) -> CifarResNet:
+class Doubled(nn.Module):
+    """Two modules on the same maps, their outputs one behind the other."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Shapes: (B, C, H, W) -> (B, 2 * C, H, W) for modules that keep the shape."""
+        return torch.cat([self.first(maps), self.second(maps)], dim=1)
+
+
+def resnet_cifar(blocks_per_stage: int, width: int = 1) -> CifarResNet:
     """The narrow CIFAR ResNet of depth 6 * blocks_per_stage + 2: widths 16, 32, 64, type A shortcuts, 64 features.
+
+    ``width`` multiplies all widths.
 
     Source: He et al., CVPR 2016, section 4.2; initialisation (Kaiming normal, fan-in) as in the authors' code of
     LDAM-DRW and SBCL.  Deviation: without their linear layer on top, which SBCL never uses.
     """
-    return CifarResNet((blocks_per_stage,) * 3, (16, 32, 64), "padding", "kaiming_fan_in")
+    widths = [width * channels for channels in (16, 32, 64)]
+    return CifarResNet((blocks_per_stage,) * 3, widths, "padding", "kaiming_fan_in")
 
 
 def resnet8_cifar() -> CifarResNet:
@@ -114,6 +130,29 @@ def resnet8_cifar() -> CifarResNet:
 def resnet32_cifar() -> CifarResNet:
     """``resnet_cifar`` with five blocks per stage: 64 features, 463,504 parameters."""
     return resnet_cifar(5)
+
+
+def resnet32_cifar_w4() -> CifarResNet:
+    """``resnet32_cifar`` with four times its widths: 256 features, 7,383,616 parameters.
+
+    Source: Du et al., CVPR 2023 (GLMC), authors' code.  Deviation: none.
+    """
+    return resnet_cifar(5, width=4)
+
+
+def resnet32_cifar_bbn() -> CifarResNet:
+    """``resnet32_cifar`` whose last block is there twice, side by side: 128 features, 537,488 parameters.
+
+    Source: Zhou et al., CVPR 2020 (BBN), as in the authors' code of LADE.  Deviation: none.
+    """
+    network = resnet32_cifar()
+    last = network.stages[-1]
+    assert isinstance(last, nn.Sequential)
+    copy = BasicBlock(64, 64, 1, "padding")
+    _initialise(copy, "kaiming_fan_in")
+    last[-1] = Doubled(last[-1], copy)
+    network.feature_dim = 128
+    return network
 
 
 def resnet18_cifar(initialisation: Initialisation = "kaiming_fan_out") -> CifarResNet:

@@ -23,7 +23,7 @@ class _LDAM(ClassifierOnFrozen):
 
     def phase(self, epoch: int) -> Hashable:
         """Whether class weights have begun."""
-        return epoch >= self.criterion.drw_start_epoch
+        return self.criterion.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         loss: Tensor = self.criterion(logits, labels, epoch)

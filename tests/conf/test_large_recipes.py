@@ -32,7 +32,10 @@ TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_l
 
 # epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes; the
 # controls have BCL's (ImageNet-LT, iNaturalist) and PaCo's (Places-LT), SupCon and SBCL those of SBCL's MoCo form
-CONTROLS = ("ce", "balanced_softmax", "ldam_drw")
+CONTROLS = (
+    *("ce", "balanced_softmax", "ldam_drw", "ce_drw", "class_balanced", "focal_supervised", "logit_adjustment", "vs"),
+    "lade",
+)
 ONE_COSINE = ("supcon", "sbcl")
 TWO_BRANCH = ["cls", "sim_wide", "sim_wide"]
 RECIPES = {
@@ -67,7 +70,11 @@ METHOD_VALUES = {
     ("supcon", "imagenet_lt"): {"temperature": 0.07, "base_temperature": 0.07, "projection_dim": 128},
     ("sbcl", "imagenet_lt"): {"temperature": 0.07, "beta": 0.2, "warm_epochs": 200, "update_interval": 5},
     ("boosted_sdclr", "imagenet_lt"): {"prune_percent": 0.1, "loss_momentum": 0.97, "temperature": 0.2},
-    **{("ldam_drw", name): {"drw_start_epoch": epoch} for name, epoch in (("inat18", 80), ("places_lt", 24))},
+    **{
+        (method, name): {"drw_start_epoch": epoch}
+        for method in ("ldam_drw", "ce_drw")
+        for name, epoch in (("inat18", 80), ("places_lt", 24))
+    },
     **{pair: {"temperature": 0.2, "view_batching": "separate", "projection_dim": 128} for pair in TABLE},
 }
 for name, dataset in TABLE:

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lt_bench.config.compose import compose
 from lt_bench.engine.schedules import Cosine, Exponential, GHTwoStage, SBCLCosine, Steps, WarmupCosine
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
+from lt_bench.preflight.build import build
+from lt_bench.preflight.validate import validate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -271,3 +274,18 @@ def test_exponential_falls_by_one_factor_to_a_step_before_its_end():
 def test_exponential_refuses_what_it_cannot_be(values, message):
     with pytest.raises(ValueError, match=message):
         Exponential(*values)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ("ldam_cifar", ["method=ce", "dataset=cifar100_lt"]),
+        ("ldam_cifar", ["method=ce_drw", "dataset=cifar10_lt"]),
+        ("ldam_cifar", ["method=vs", "dataset=cifar10_lt"]),
+    ],
+)
+def test_rates_of_baselines_are_the_authors(stored, words):
+    config = validate(compose(words))
+    schedule = build(config.train.schedule, "train.schedule")
+    rates = [schedule(epoch, 0, 10) for epoch in range(config.train.epochs)]
+    np.testing.assert_allclose(rates, np.load(GOLDEN / "mixing_lr.npz")[stored], rtol=1e-6)

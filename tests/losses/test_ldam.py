@@ -8,7 +8,8 @@ from benchmarks.harness import HostReads
 from helpers.golden_vectors import FOLDER, PRECISIONS, assert_loss_and_gradient, golden
 
 from lt_bench.errors import DataError
-from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
+from lt_bench.losses.ldam import ldam, ldam_margins
+from lt_bench.losses.reweighted import effective_number_weights
 
 
 def names(file: str, ending: str) -> list[str]:

@@ -8,8 +8,8 @@ from helpers.engine_parts import FixedBatches, Vectors, one_process
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.errors import UsageError, keyed
-from lt_bench.losses.ldam import effective_number_weights
 from lt_bench.losses.logit_adjustment import log_prior
+from lt_bench.losses.reweighted import effective_number_weights
 from lt_bench.losses.supcon import supcon
 from lt_bench.methods.gpaco_multitask import GPaCoMultiTask
 from lt_bench.preflight.validate import validate

@@ -11,7 +11,8 @@ from hydra.utils import instantiate
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.errors import DataError
-from lt_bench.losses.ldam import effective_number_weights, ldam, ldam_margins
+from lt_bench.losses.ldam import ldam, ldam_margins
+from lt_bench.losses.reweighted import effective_number_weights
 from lt_bench.methods.ldam_drw import LDAMDRW
 from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.ldam_drw import LDAMDRW as Rule

@@ -6,16 +6,16 @@ from lt_bench.config.compose import NAMED, compose, groups, target_of
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
 
-FOCAL = "lt_bench.methods.focal.Focal"
+SDCLR = "lt_bench.methods.sdclr.SDCLR"
 RESNET = "backbone._target_=lt_bench.models.resnet.resnet18"
 
 
 @pytest.mark.parametrize(
     ("words", "name", "title"),
     [
-        (["method=simclr", f"method._target_={FOCAL}"], "Focal", "Focal"),
-        (["method=simclr", f"method._target_={FOCAL}", "method.name=mine"], "mine", "Focal"),
-        (["method=simclr", f"method._target_={FOCAL}", "method.title=Mine"], "Focal", "Mine"),
+        (["method=simclr", f"method._target_={SDCLR}"], "SDCLR", "SDCLR"),
+        (["method=simclr", f"method._target_={SDCLR}", "method.name=mine"], "mine", "SDCLR"),
+        (["method=simclr", f"method._target_={SDCLR}", "method.title=Mine"], "SDCLR", "Mine"),
         (["method=simclr", "method._target_=lt_bench.methods.simclr.SimCLR"], "simclr", "SimCLR"),
         (["method=simclr", "method.name=mine"], "mine", "SimCLR"),
     ],
@@ -23,7 +23,7 @@ RESNET = "backbone._target_=lt_bench.models.resnet.resnet18"
 def test_name_and_title_follow_the_class(words, name, title):
     method = validate(compose(words)).method
     assert (method["name"], method["title"]) == (name, title)
-    assert (method.get("order") is None) == (FOCAL in words[1])
+    assert (method.get("order") is None) == (SDCLR in words[1])
 
 
 def test_names_of_other_groups_follow_too():
@@ -39,8 +39,8 @@ def test_names_of_other_groups_follow_too():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["method=simclr", f"method._target_={FOCAL}", "method.name=ce"], "method.name=ce stands for method=ce, and"),
-        (["method=simclr", f"method._target_={FOCAL}", "method.title=CE"], "method.title=CE stands for method=ce, and"),
+        (["method=simclr", f"method._target_={SDCLR}", "method.name=ce"], "method.name=ce stands for method=ce, and"),
+        (["method=simclr", f"method._target_={SDCLR}", "method.title=CE"], "method.title=CE stands for method=ce, and"),
         (["method=balanced_softmax", "method.title=CE"], "method.title=CE stands for method=ce"),
         (
             ["backbone=resnet50", RESNET, "backbone.name=resnet50"],

@@ -5,6 +5,7 @@ from helpers.sampling import each_value_once
 from omegaconf import OmegaConf
 
 from lt_bench.config.compose import compose, groups
+from lt_bench.config.recipes import of_variant
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import expand
 from lt_bench.published import reproduces
@@ -28,8 +29,10 @@ def run_of(words):
 
 
 def parts(recipe):
-    dataset = next(name for name in groups()["dataset"] if recipe.endswith(f"_{name}"))
-    return recipe.removesuffix(f"_{dataset}"), dataset
+    variant = of_variant(recipe, groups()["variant"])
+    plain = recipe.removesuffix(f"_{variant}")
+    dataset = next(name for name in groups()["dataset"] if plain.endswith(f"_{name}"))
+    return plain.removesuffix(f"_{dataset}"), dataset
 
 
 def test_every_recipe_and_experiment_is_in_the_table_in_order():
@@ -45,13 +48,13 @@ def test_a_recipe_of_what_nobody_has_published_names_nothing():
         assert find(method, dataset=dataset) or not reproduced("recipe")[recipe], recipe
 
 
-WITH_RESULTS = [parts(recipe) for recipe in RECIPES if find(parts(recipe)[0], dataset=parts(recipe)[1])]
+WITH_RESULTS = [(recipe,) for recipe in RECIPES if find(parts(recipe)[0], dataset=parts(recipe)[1])]
 
 
-@pytest.mark.parametrize(("method", "dataset"), each_value_once(WITH_RESULTS))
-def test_a_recipe_names_all_results_of_what_it_runs_and_no_others(method, dataset):
+@pytest.mark.parametrize("recipe", each_value_once(WITH_RESULTS))
+def test_a_recipe_names_all_results_of_what_it_runs_and_no_others(recipe):
     """A recipe is for all factors that its data set has."""
-    recipe = f"{method}_{dataset}"
+    method, dataset = parts(recipe)
     _, run = run_of([f"method={method}", f"dataset={dataset}", f"recipe={recipe}"])
     if run["imbalance"] != "native":
         del run["imbalance"]

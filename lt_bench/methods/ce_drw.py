@@ -1,0 +1,47 @@
+"""CE-DRW: cross-entropy whose class weights begin once the representation has settled."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lt_bench.contracts import TrainInfo
+from lt_bench.losses.reweighted import DeferredWeights
+from lt_bench.methods.ce import CE
+
+
+class CEDRW(CE):
+    """Cao et al., NeurIPS 2019, deferred re-weighting without margins; from epoch 0 on, the class-balanced loss.
+
+    The loss is a weighted mean, so it is that of the joined batch, and a batch of one class does not feel its weight.
+    """
+
+    provides_classifier: ClassVar[bool] = True
+    microbatches: ClassVar[bool] = False
+    begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        beta: float = 0.9999,
+        drw_start_epoch: int = 160,
+        views: Sequence[str] = ("crop_flip",),
+    ) -> None:
+        super().__init__(encoder, info, views=views)
+        self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.weights.begun(epoch)
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Cross-entropy of logits (B, C) and labels (B,), averaged with the weights of the epoch."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        weights = self.weights(epoch)
+        return F.cross_entropy(logits, labels, None if weights is None else weights.to(logits.dtype))

@@ -1,0 +1,50 @@
+"""The supervised focal loss: cross-entropy that looks away from what is classified already."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from lt_bench.contracts import TrainInfo
+from lt_bench.errors import SettingError
+from lt_bench.losses.reweighted import DeferredWeights, focal
+from lt_bench.methods.ce import CE
+
+
+class FocalSupervised(CE):
+    """Lin et al., ICCV 2017, for softmax; with ``beta`` also weighted by class, from ``drw_start_epoch`` on.
+
+    ``weights_inside`` raises exp(-weight * cross-entropy) instead of the probability, as the LDAM-DRW authors' code.
+    Raises SettingError for values out of range.
+    """
+
+    provides_classifier: ClassVar[bool] = True
+    begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        gamma: float = 1.0,
+        beta: float = 0.0,
+        drw_start_epoch: int = 0,
+        weights_inside: bool = False,
+        views: Sequence[str] = ("crop_flip",),
+    ) -> None:
+        super().__init__(encoder, info, views=views)
+        if not 0 <= gamma < math.inf:
+            raise SettingError("gamma", "0 (plain cross-entropy) or more", gamma, 1.0)
+        self.gamma, self.weights_inside = gamma, weights_inside
+        self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)
+
+    def phase(self, epoch: int) -> Hashable:
+        """Whether class weights have begun."""
+        return self.weights.begun(epoch)
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Mean focal loss of logits (B, C) and labels (B,)."""
+        return focal(logits, labels, self.gamma, self.weights(epoch), self.weights_inside)

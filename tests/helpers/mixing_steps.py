@@ -1,0 +1,96 @@
+"""Traces of small supervised methods: the authors' training loop on a network of one convolution, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from helpers.engine_parts import Constant, FixedBatches, Pictures, one_process, stage
+from helpers.golden_vectors import golden
+from lt_bench.config.schema import Training
+from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.engine.loop import Trainer
+
+LOSS = {"rtol": 1e-8, "atol": 0.0}
+ARRAY = {"rtol": 1e-5, "atol": 2e-6}
+FINAL = {"rtol": 1e-5, "atol": 5e-6}
+
+
+class Step(NamedTuple):
+    """One step of a trace: its epoch, rate, images, labels and the loss that it is to have."""
+
+    epoch: int
+    lr: float
+    images: Tensor
+    labels: Tensor
+    loss: Tensor
+
+
+def steps(case: dict[str, Tensor], epochs: list[int] | None = None) -> Iterator[Step]:
+    """The steps of a trace, whose epochs are its own unless given."""
+    epochs = case["epochs"].tolist() if epochs is None else epochs
+    for number, epoch in enumerate(epochs):
+        if f"s{number}_order" in case:
+            order = case[f"s{number}_order"]
+            images, labels = case["images"][order], case["labels"][order]
+        else:
+            images, labels = case[f"s{number}_images"], case[f"s{number}_labels"]
+        yield Step(epoch, float(case[f"s{number}_lr"]), images.double(), labels, case[f"s{number}_loss"])
+
+
+def follow(
+    file: str,
+    kind: Any,
+    tmp_path: Any,
+    epochs: list[int] | None = None,
+    buffers: Callable[[Tensor], dict[str, Tensor]] = lambda _: {},
+    **options: Any,
+) -> None:
+    """Train a method along a golden trace by the engine's own steps, and compare losses, gradients and weights.
+
+    ``buffers`` makes from the counts of the classes what the method keeps in single precision.
+    """
+    case = golden(file)
+    labels = torch.repeat_interleave(torch.arange(len(case["counts"])), case["counts"].long())
+    method = kind(Pictures(6), TrainInfo(labels, len(case["counts"]), 200), **options).double()
+    method.load_state_dict(state(case, "init"))
+    for name, value in buffers(case["counts"]).items():
+        method.get_buffer(name).copy_(value)
+    trace = [*steps(case, epochs)]
+    batches = [Batch((step.images,), step.labels, torch.arange(len(step.labels))) for step in trace]
+    optimizer = {"momentum": float(case["momentum"]), "weight_decay": float(case["weight_decay"])}
+    settings = Training(epochs=200, batch_size=len(trace[0].labels), lr=0.1, optimizer=optimizer)
+    source = FixedBatches(batches, labels)
+    trainer = Trainer(method, source, settings, lambda _: Constant(0.1), one_process(source), stage(tmp_path))
+    method.train()
+    for number, (step, batch) in enumerate(zip(trace, batches, strict=True)):
+        terms = trainer._step(batch, step.epoch, number, step.lr)
+        torch.testing.assert_close(terms["loss"], step.loss, **LOSS)
+        if number == 0:
+            for name, parameter in method.named_parameters():
+                torch.testing.assert_close(parameter.grad, of(case, "s0_grad", name), **ARRAY)
+    for name, value in state(case, "final").items():
+        torch.testing.assert_close(method.state_dict()[name], value, **FINAL)
+    method.eval()
+    images = case.get("eval_images", case.get("images"))
+    with torch.no_grad():
+        torch.testing.assert_close(method.classifier(method.encoder(images.double())), case["eval_logits"], **ARRAY)
+
+
+def of(case: dict[str, Tensor], beginning: str, name: str) -> Tensor:
+    """What a trace stores of a parameter of a method."""
+    value = case[f"{beginning}__{name.removeprefix('encoder.').replace('.', '__')}"]
+    return value.double() if value.is_floating_point() else value
+
+
+def state(case: dict[str, Tensor], beginning: str) -> dict[str, Tensor]:
+    """The state of a method in a trace."""
+    names = [name.removeprefix(f"{beginning}__") for name in case if name.startswith(f"{beginning}__")]
+    found = {}
+    for name in names:
+        key = name.replace("__", ".")
+        found[key if key.startswith("classifier") else f"encoder.{key}"] = of(case, beginning, key)
+    return found
