@@ -32,6 +32,8 @@ class RecordedStep:
 
     def __init__(self, work: Work, size: int, device: torch.device) -> None:
         self.work, self.size, self.device = work, size, device
+        # what libraries keep by stream, such as cuDNN's handle, is that of the recording from the first step on
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.eager_steps = EAGER_STEPS
         self.phase: Hashable = None
         self.inputs: Batch | None = None
@@ -44,7 +46,7 @@ class RecordedStep:
             return self.work(batch, epoch, step)
         if self.eager_steps:
             self.eager_steps -= 1
-            return self.work(batch, epoch, step)
+            return self._aside(batch, epoch, step)
         if self.phase != phase or self.inputs is None:
             self._record(batch, epoch, step)
             self.phase = phase
@@ -53,6 +55,17 @@ class RecordedStep:
             kept.copy_(given)
         self.replay()
         return {name: value.clone() for name, value in self.terms.items()}
+
+    def _aside(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
+        """The work, not recorded, on the stream of the recording; the present stream goes on when it is done."""
+        if self.stream is None:
+            return self.work(batch, epoch, step)
+        present = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(present)
+        with torch.cuda.stream(self.stream):
+            terms = self.work(batch, epoch, step)
+        present.wait_stream(self.stream)
+        return terms
 
     def _record(self, batch: Batch, epoch: int, step: int) -> None:
         """Record the work on copies of a batch, without doing it."""
@@ -63,9 +76,10 @@ class RecordedStep:
             self.terms = self.work(inputs, epoch, step)
 
         self.inputs, self.replay = inputs, work
-        if self.device.type == "cuda":
+        if self.stream is not None:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may pin memory meanwhile
+            # other threads may pin memory meanwhile
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 work()
             self.replay = graph.replay
 
