@@ -37,9 +37,9 @@ def test_centres_move_and_are_matched_as_in_the_authors_code(case):
 
 def test_along_the_authors_steps():
     case = golden("tsc_step")
-    centres, labels = case["centroids0"].double(), "labels"
+    centres = case["centroids0"].double()
     for step in range(int(case["kcl_steps"]), int(case["steps"])):
-        centres = moved_centres(centres, case[f"s{step}_q"].double(), case[f"s{step}_{labels}"], 0.9)
+        centres = moved_centres(centres, case[f"s{step}_q"].double(), case[f"s{step}_labels"], 0.9)
         torch.testing.assert_close(centres, case[f"s{step}_centroids_after"].double(), **ARRAY)
         assert torch.equal(matched(centres, case["targets"]), case[f"s{step}_assignment"])
 

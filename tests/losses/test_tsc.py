@@ -54,7 +54,7 @@ def test_without_weight_targets_are_in_the_denominator_alone():
     expected = (scores.logsumexp(1) - sums / (0.1 * counts)).mean()
     torch.testing.assert_close(targeted(features, labels, draws, 0.1, Targets(points, of_class, 0.0)), expected)
     # targets that nothing is near to leave KCL
-    far = Targets(points * -1e6 * 0 - 1e6 * torch.ones_like(points), of_class, 0.0)
+    far = Targets(torch.full_like(points, -1e6), of_class, 0.0)
     ahead = features.abs()
     torch.testing.assert_close(
         targeted(ahead, labels, draws, 0.1, far), k_positives_in_batch(ahead, labels, draws, 0.1)

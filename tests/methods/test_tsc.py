@@ -1,4 +1,4 @@
-"""TSC: two halves, centres that start at the features and move with batches, matching, resume inside the second half."""
+"""TSC: two halves, centres that start at the features and move, matching, resume inside the second half."""
 
 import pytest
 import torch
@@ -171,7 +171,10 @@ def test_targets_come_in_after_half_of_the_epochs(dataset):
     assert (config.train.epochs, config.train.lr) == (longer * kcl.train.epochs, kcl.train.lr)
 
 
-@pytest.mark.parametrize("words", [(), ("method.centres=random", "method.assign_every=1")])
+OFFICIAL = pytest.param(("method.centres=random", "method.assign_every=1"), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("words", [(), OFFICIAL])
 def test_a_run_resumes_inside_its_second_half(words, tmp_path, monkeypatch):
     words = ["method=tsc", "dataset=digits_lt", "checkpoint.every_steps=1", *words]
     undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
