@@ -31,8 +31,8 @@ LARGE = ["imagenet_lt", "places_lt", "inat18", "imagenet"]
 TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
 
 # epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes; the
-# controls have BCL's (ImageNet-LT, iNaturalist) and PaCo's (Places-LT), SupCon and SBCL those of SBCL's MoCo form, KCL and TSC
-# those of theirs
+# controls have BCL's (ImageNet-LT, iNaturalist) and PaCo's (Places-LT), SupCon and SBCL those of SBCL's MoCo form, and
+# KCL and TSC of theirs
 CONTROLS = (
     *("ce", "balanced_softmax", "ldam_drw", "ce_drw", "class_balanced", "focal_supervised", "logit_adjustment", "vs"),
     "lade",
