@@ -37,6 +37,7 @@ simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_im
 gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 sdclr_masks sdclr_dual_bn gh_step_sdclr gh_step_sdclr_gh boosted_cl_backbones
 boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
+tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment tsc_targets tsc_step tsc_lr tsc_networks
 experts_agnostic_evaluation experts_test_distributions
 """.split()
 

@@ -95,6 +95,40 @@ class SBCLCosine:
         return lowest + (self.lr - lowest) * _half_cosine(epoch / self.epochs)
 
 
+class KCLCosine:
+    """Cosine per epoch, counted from 1, to lr * decay_rate^3, after a warm-up per step that starts at ``warmup_from``.
+
+    The warm-up ends at the cosine's value at its last epoch. A run of one epoch has no warm-up, because a small budget
+    rounds both lengths up to one.
+    Source: Li et al., CVPR 2022 (TSC), authors' code for CIFAR.  Deviation: none.
+    Raises SettingError for values out of range.
+    """
+
+    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
+
+    def __init__(
+        self, lr: float, epochs: int, decay_rate: float = 0.1, warm_epochs: int = 10, warmup_from: float = 0.01
+    ) -> None:
+        _check(lr, warm_epochs)
+        if not 0 < decay_rate <= 1:
+            raise SettingError("decay_rate", "above 0 and at most 1", decay_rate, 0.1)
+        if epochs < 1 or (epochs > 1 and warm_epochs >= epochs):
+            raise SettingError("epochs", f"at least 1 and above warm_epochs={warm_epochs}", epochs)
+        self.lr, self.lowest, self.warmup_from = lr, lr * decay_rate**3, warmup_from
+        self.epochs = epochs
+        self.warm_epochs = warm_epochs if epochs > 1 else 0
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate at a step, both counted from 0."""
+        if epoch >= self.warm_epochs:
+            return self._cosine(epoch + 1)
+        progress = (epoch + step / steps_per_epoch) / self.warm_epochs
+        return self.warmup_from + progress * (self._cosine(self.warm_epochs) - self.warmup_from)
+
+    def _cosine(self, epoch: int) -> float:
+        return self.lowest + (self.lr - self.lowest) * _half_cosine(epoch / self.epochs)
+
+
 class Cosine:
     """Half a cosine per epoch from ``lr`` to 0, after a linear warm-up lr * (epoch + 1) / warm_epochs.
 

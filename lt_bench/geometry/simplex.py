@@ -68,6 +68,11 @@ def spread(count: int, dim: int) -> Tensor:
     return F.normalize(points.detach(), dim=1)
 
 
+def far_apart(count: int, dim: int) -> Tensor:
+    """Unit vectors (count, dim) in double precision: a random simplex where there is one, otherwise ``spread``."""
+    return spread(count, dim) if count > dim + 1 else simplex(torch.randn(count, dim, dtype=torch.float64))
+
+
 def _checked(gaussian: Tensor) -> tuple[int, int]:
     count, dim = gaussian.shape
     if not 2 <= count <= dim + 1:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError, renamed
-from lt_bench.geometry.simplex import official_simplex, simplex, spread
+from lt_bench.geometry.simplex import far_apart, official_simplex
 from lt_bench.geometry.sinkhorn import sinkhorn
 from lt_bench.losses.gh import direction_scores, geometric_harmonization
 
@@ -179,7 +179,7 @@ class Harmonization(nn.Module):
 
 
 def _directions(count: int, dim: int, construction: Construction) -> Tensor:
-    """A random simplex where there is one, otherwise directions that are spread by a numerical search."""
-    if count > dim + 1 and construction == "simplex":
-        return spread(count, dim)
-    return (simplex if construction == "simplex" else official_simplex)(torch.randn(count, dim, dtype=torch.float64))
+    """Directions as far apart as they can be, or those of the authors' code."""
+    if construction == "simplex":
+        return far_apart(count, dim)
+    return official_simplex(torch.randn(count, dim, dtype=torch.float64))

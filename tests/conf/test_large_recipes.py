@@ -31,12 +31,13 @@ LARGE = ["imagenet_lt", "places_lt", "inat18", "imagenet"]
 TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
 
 # epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes; the
-# controls have BCL's (ImageNet-LT, iNaturalist) and PaCo's (Places-LT), SupCon and SBCL those of SBCL's MoCo form
+# controls have BCL's (ImageNet-LT, iNaturalist) and PaCo's (Places-LT), SupCon and SBCL those of SBCL's MoCo form, and
+# KCL and TSC of theirs
 CONTROLS = (
     *("ce", "balanced_softmax", "ldam_drw", "ce_drw", "class_balanced", "focal_supervised", "logit_adjustment", "vs"),
     "lade",
 )
-ONE_COSINE = ("supcon", "sbcl")
+ONE_COSINE = {"supcon": 400, "sbcl": 400, "kcl": 200, "tsc": 400}  # epochs
 TWO_BRANCH = ["cls", "sim_wide", "sim_wide"]
 RECIPES = {
     ("bcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, TWO_BRANCH),
@@ -55,7 +56,7 @@ RECIPES = {
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
     **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
-    **{(name, "imagenet_lt"): (400, 256, 0.1, 1e-4, 0, ["sim_blur"] * 2) for name in ONE_COSINE},
+    **{(name, "imagenet_lt"): (epochs, 256, 0.1, 1e-4, 0, ["sim_blur"] * 2) for name, epochs in ONE_COSINE.items()},
     ("boosted_sdclr", "imagenet_lt"): (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED["boosted_cl"]),
     **{pair: (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED[pair[0]]) for pair in TABLE},
 }
@@ -69,6 +70,7 @@ METHOD_VALUES = {
     ("gpaco_multitask", "imagenet_lt"): {"alpha": 0.5, "temperature": 0.2},
     ("supcon", "imagenet_lt"): {"temperature": 0.07, "base_temperature": 0.07, "projection_dim": 128},
     ("sbcl", "imagenet_lt"): {"temperature": 0.07, "beta": 0.2, "warm_epochs": 200, "update_interval": 5},
+    **{(name, "imagenet_lt"): {"temperature": 0.07, "positives": 6} for name in ("kcl", "tsc")},
     ("boosted_sdclr", "imagenet_lt"): {"prune_percent": 0.1, "loss_momentum": 0.97, "temperature": 0.2},
     **{
         (method, name): {"drw_start_epoch": epoch}
@@ -139,8 +141,9 @@ def test_a_folder_of_images_takes_imagenet_lts_recipes_unless_told_otherwise():
 def test_one_cosine_from_the_full_rate(method):
     train = config(method, "imagenet_lt").train
     schedule = build(train.schedule, "train.schedule")
-    expected = [0.05 * (1 + np.cos(np.pi * epoch / 400)) for epoch in range(400)]
-    np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(400)], expected, rtol=1e-12)
+    epochs = ONE_COSINE[method]
+    expected = [0.05 * (1 + np.cos(np.pi * epoch / epochs)) for epoch in range(epochs)]
+    np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(epochs)], expected, rtol=1e-12)
 
 
 def config(method, dataset, *words):

@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.focal import focal_nt_xent
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
+from lt_bench.losses.kcl import k_positives_in_batch
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.losses.proco import contrastive_logits
 from lt_bench.losses.sbcl import subclass_balancing
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.supcon import supcon
+from lt_bench.losses.tsc import Targets, targeted
 
 CLASSES = 10
 GENERATOR = torch.Generator().manual_seed(0)
@@ -23,6 +25,7 @@ LOGITS, PRIOR = torch.randn(512, CLASSES, generator=GENERATOR), torch.zeros(CLAS
 SUBCLASSES = 10 * LABELS + torch.randint(10, (512,), generator=GENERATOR)
 ROWS, ROW_LABELS = FEATURES.transpose(0, 1).flatten(0, 1), LABELS.repeat(2)
 DRAWS = torch.rand(6, 512, generator=GENERATOR)
+BOTH_DRAWS = DRAWS.repeat(1, 2)
 ANCHORS, SAME = Anchors(FEATURES[:, 0], PROTOTYPES[LABELS], ROWS.detach()), LABELS[:, None] == ROW_LABELS
 
 LOSSES = {
@@ -34,6 +37,8 @@ LOSSES = {
     "focal": lambda: focal_nt_xent(*FEATURES.unbind(1), 0.2, 2.0).mean(),
     "paco": lambda: paco(LOGITS, ROWS, ROW_LABELS, PRIOR, PaCoSettings(0.05, 0.01)),
     "gpaco_multitask": lambda: gpaco_multitask(LOGITS, ROWS, ROW_LABELS, PRIOR, torch.ones(CLASSES), 0.07, 0.5),
+    "kcl": lambda: k_positives_in_batch(FEATURES, LABELS, BOTH_DRAWS, 0.07),
+    "tsc": lambda: targeted(FEATURES, LABELS, BOTH_DRAWS, 0.07, Targets(PROTOTYPES, torch.arange(CLASSES), 0.2)),
     "k_positive": lambda: k_positive(ANCHORS, LABELS, ROW_LABELS, DRAWS, 0.07),
     "sbcl_moco": lambda: queue_subclass_balancing(ANCHORS, SAME, SAME, 0.07, PRIOR[LABELS] + 0.12, 0.2, 0.07),
 }

@@ -7,7 +7,20 @@ import pytest
 from lt_bench.config.compose import compose, groups
 from lt_bench.record.order import order_of
 
-SUPERVISED = ("CE", "LDAM-DRW", "Balanced Softmax", "SupCon", "SBCL", "SBCL (MoCo)", "BCL", "PaCo", "GPaCo", "ProCo")
+SUPERVISED = (
+    "CE",
+    "LDAM-DRW",
+    "Balanced Softmax",
+    "SupCon",
+    "KCL",
+    "TSC",
+    "SBCL",
+    "SBCL (MoCo)",
+    "BCL",
+    "PaCo",
+    "GPaCo",
+    "ProCo",
+)
 WITHOUT_LABELS = ("SimCLR", "Focal NT-Xent", "SDCLR", "Boosted CL", "Boosted SDCLR")
 METHODS = (*SUPERVISED, *(title for name in WITHOUT_LABELS for title in (name, f"{name}+GH")), "GPaCo multi-task")
 STAGES_TWO = ("–", "CB", "LDAM-DRW", "LWS", "τ-norm", "NCM", "Linear", "100-shot")
