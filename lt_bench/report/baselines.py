@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lt_bench.config.compose import groups
-from lt_bench.record.conditions import GROUPS, conditions, word
+from lt_bench.evaluation.ranks import some
+from lt_bench.record.conditions import GROUPS, conditions, shortened, word
 from lt_bench.record.identity import CONTENT
 from lt_bench.record.record import RunRecord
-from lt_bench.report.protocol import settings_of, views
+from lt_bench.report.protocol import learns_without_labels, settings_of, views
 from lt_bench.report.sections import BASELINES, Row, Section
 from lt_bench.report.selection import FIELDS, selected
 from lt_bench.report.typed import DATA, own_settings
@@ -30,9 +31,15 @@ class Footing(NamedTuple):
 
 
 def footing(settings: dict[str, Any]) -> Footing | None:
-    """The footing of a run's settings; None where nobody says which views its method sees."""
+    """The footing of a run's settings; None where nobody says which views its method sees.
+
+    A method that learns without labels has none either: its classifier is fitted later, on an encoder that the views
+    and the decay of a contrastive loss made, and a classifier trained on labels with these is no baseline of it.
+    """
     seen, decay = views(settings), settings.get(DECAY, 0.0)
-    return Footing(seen[0], float(decay)) if seen and isinstance(decay, (int, float)) else None
+    if not seen or not isinstance(decay, (int, float)) or learns_without_labels(settings):
+        return None
+    return Footing(seen[0], float(decay))
 
 
 def with_baselines(chosen: Sequence[RunRecord], records: Sequence[RunRecord], words: Sequence[str]) -> list[RunRecord]:
@@ -64,7 +71,8 @@ def _lacking(section: Section, own: Footing, rows: list[Row]) -> Iterator[str]:
     methods = {str(row.runs.iloc[0]["method"]) for row in rows}
     lacking = [name for name in BASELINES if name not in methods]
     if lacking and methods - {*BASELINES}:
-        of = "; ".join(row.label for row in rows if row.runs.iloc[0]["method"] not in BASELINES)
+        others = (row for row in rows if row.runs.iloc[0]["method"] not in BASELINES)
+        of = some([*dict.fromkeys(shortened(row.fields["method_name"]) for row in others)])
         titles = " and ".join(BASELINES[name] for name in lacking)
         yield (
             f"No {titles} with the view {word(own.view)} and the weight decay {own.decay:g} of {of}; to make them: "
