@@ -31,7 +31,7 @@ def cost_table(section: Section) -> Table:
             }
             cells.append({**leading(section, row), **shown})
             values.append(_row(row, str(device), costs, runs))
-    caption = [f"{title(section)} {EXPLAINED}", *contributions(section)]
+    caption = [f"{title(section)} {EXPLAINED}", *contributions(section.rows)]
     return Table(f"{section.name}_cost", caption, pd.DataFrame(cells), pd.DataFrame(values))
 
 
