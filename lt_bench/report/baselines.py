@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lt_bench.config.compose import groups
+from lt_bench.errors import UsageError
 from lt_bench.evaluation.ranks import some
 from lt_bench.record.conditions import GROUPS, conditions, shortened, word
 from lt_bench.record.identity import CONTENT
@@ -45,15 +46,26 @@ def footing(settings: dict[str, Any]) -> Footing | None:
 def with_baselines(chosen: Sequence[RunRecord], records: Sequence[RunRecord], words: Sequence[str]) -> list[RunRecord]:
     """The chosen records and, of the others, the baselines on the same footing and under the same conditions.
 
-    ``words`` are those of ``--where``: what they say of images, networks and seeds holds for baselines too.
+    ``words`` are those of ``--where``: what they say of images, networks and seeds holds for baselines too, and so does
+    a setting such as ``train.lr=0.1`` for a baseline of which a run has it.
     """
     if not chosen:
         return []
     about = [text for text in words if _is_about(text.partition("=")[0])]
+    settings = [text for text in words if text not in about and text.partition("=")[0] not in FIELDS]
     asked = {(*_place(one), footing(one.settings)) for one in chosen if footing(one.settings)}
     there = {one.run_id for one in chosen}
     further = [one for one in selected(records, about) if one.method in BASELINES and one.run_id not in there]
-    return [*chosen, *(one for one in further if (*_place(one), footing(one.settings)) in asked)]
+    fair = [one for one in further if (*_place(one), footing(one.settings)) in asked]
+    return [*chosen, *(one for name in BASELINES for one in _with(settings, [a for a in fair if a.method == name]))]
+
+
+def _with(words: Sequence[str], records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """The records with some settings; all where none has them."""
+    try:
+        return selected(records, words)
+    except UsageError:
+        return records
 
 
 def without_baselines(section: Section) -> list[str]:

@@ -104,6 +104,23 @@ def test_a_choice_of_methods_keeps_the_baselines_on_their_footing() -> None:
     assert with_baselines([], records, ["method=bcl"]) == []
 
 
+def test_a_chosen_setting_is_that_of_the_baselines_where_they_have_it() -> None:
+    bcl = composed(f"method=bcl {WHERE} train.lr=0.1")
+    fair = [composed(f"method=balanced_softmax {WHERE} {VIEWS} train.lr={lr}") for lr in (0.1, 0.2)]
+    records = [bcl, *fair]
+    assert with_baselines([bcl], records, ["method=bcl", "train.lr=0.1"]) == [bcl, fair[0]]
+    assert with_baselines([bcl], records, ["method=bcl", "method.temperature=0.1"]) == records
+    assert with_baselines([bcl], records, ["method=bcl"]) == records
+
+
+def test_axes_have_the_baselines_with_the_chosen_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tuning = str(ROOT / "results" / "records" / "fashion_tuning.jsonl")
+    words = ["--runs", tuning, "--evaluated-on", "validation", "--out", str(tmp_path)]
+    axes = ["--rows", "method", "--cols", "imbalance"]
+    assert main([*words, *axes, "--where", "dataset=fashion_mnist_lt", "method=bcl", "train.lr=0.1"]) == 0
+    assert re.search(r"^ Balanced Softmax .*^ BCL", capsys.readouterr().out, re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.parametrize("words", [["method=bcl"], ["method=bcl", "seed=0"]])
 def test_the_command_line_shows_them_and_exports_them_not(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
