@@ -147,7 +147,9 @@ def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> 
         _export(found, arguments.export)
     if found or not arguments.published:
         on_split(found, arguments.evaluated_on, arguments.runs)
-    records = with_baselines([one.record for one in found], [one.record for one in runs], arguments.where)
+    records = [one.record for one in found]
+    if not arguments.rows:  # whose cells are those that are asked for, of one setting each
+        records = with_baselines(records, [one.record for one in runs], arguments.where)
     records = [one for one in records if one.evaluated_on == arguments.evaluated_on]
     tables = _tables(records, more, ranked, arguments)
     out = arguments.out or _beside(arguments.runs[0])
