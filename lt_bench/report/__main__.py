@@ -25,7 +25,7 @@ from lt_bench.report.baselines import with_baselines
 from lt_bench.report.cost import cost_table
 from lt_bench.report.frame import frame
 from lt_bench.report.illustrate import illustrated
-from lt_bench.report.matching import about_published, asked_for
+from lt_bench.report.matching import ASKED, about_published, asked_for
 from lt_bench.report.output import write
 from lt_bench.report.page import command as page
 from lt_bench.report.pages import update
@@ -43,12 +43,21 @@ COMMANDS = {one.COMMAND: one.main for one in (compare, evaluate, page)}
 
 def _chosen(runs: list[Found], arguments: argparse.Namespace) -> list[Found]:
     """The runs that are asked for; none where published results alone are."""
+    if arguments.published and not runs and not about_published(arguments.where):
+        told = f"no published result has all of {' '.join(arguments.where)}"
+        raise UsageError(f"--where: {told}; without runs its keys are {', '.join(ASKED)}")
     try:
         return chosen(runs, arguments.where)
     except UsageError:
         if arguments.published and about_published(arguments.where):
             return []
         raise
+
+
+def _published_alone(arguments: argparse.Namespace) -> bool:
+    """Whether published results are asked for where nothing was run yet and no folder is named."""
+    usual = parser().get_default("runs")
+    return arguments.published and arguments.runs == usual and not any(path.exists() for path in usual)
 
 
 def _export(found: list[Found], path: Path) -> None:
@@ -73,7 +82,7 @@ def _beside(runs: Path) -> Path:
 
     Those are in a folder that has records beside its tables, and that somebody's runs may be in as well.
     """
-    folder = runs if runs.is_dir() else runs.parent
+    folder = runs.parent if runs.is_file() else runs
     return folder / ("own_tables" if (folder / "records").is_dir() else "tables")
 
 
@@ -84,10 +93,14 @@ def _tables(records: list[RunRecord], more: list[str], ranked: list[str], argume
             parser().error("--rows and --cols belong together, such as --rows method --cols imbalance --metric few")
         if arguments.cost or arguments.baseline or ranked:
             parser().error("--cost, --baseline and --ranks are of the usual tables: leave out them, or --rows")
+        if arguments.published:
+            parser().error("--published makes tables of its own: leave out it, or --rows and --cols")
         made = [pivot_table(records, arguments.rows, arguments.cols, metric) for metric in more or ["top1"]]
         return named_apart(made)
     parts = sections(frame(records)) if records else []
     if arguments.published:
+        if arguments.cost or arguments.baseline or ranked or more:
+            parser().error("--published makes tables of its own: leave out --cost, --baseline, --ranks and --metric")
         return named_apart(published_tables(parts, asked_for(arguments.where)))
     tables = [accuracy_table(part, more) for part in parts]
     tables += [cost_table(part) for part in parts if arguments.cost]
@@ -128,13 +141,15 @@ def _done(work: Callable[[], int]) -> int:
 def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> int:
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
-    runs = read(arguments.runs, asked, arguments.verify)
+    runs = [] if _published_alone(arguments) else read(arguments.runs, asked, arguments.verify)
     found = _chosen(runs, arguments)
     if arguments.export and found:
         _export(found, arguments.export)
     if found or not arguments.published:
         on_split(found, arguments.evaluated_on, arguments.runs)
-    records = with_baselines([one.record for one in found], [one.record for one in runs], arguments.where)
+    records = [one.record for one in found]
+    if not arguments.rows:  # whose cells are those that are asked for, of one setting each
+        records = with_baselines(records, [one.record for one in runs], arguments.where)
     records = [one for one in records if one.evaluated_on == arguments.evaluated_on]
     tables = _tables(records, more, ranked, arguments)
     out = arguments.out or _beside(arguments.runs[0])

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lt_bench.config.compose import groups
-from lt_bench.record.conditions import GROUPS, conditions, word
+from lt_bench.errors import UsageError
+from lt_bench.evaluation.ranks import some
+from lt_bench.record.conditions import GROUPS, conditions, shortened, word
 from lt_bench.record.identity import CONTENT
 from lt_bench.record.record import RunRecord
-from lt_bench.report.protocol import settings_of, views
+from lt_bench.report.protocol import learns_without_labels, settings_of, views
 from lt_bench.report.sections import BASELINES, Row, Section
 from lt_bench.report.selection import FIELDS, selected
 from lt_bench.report.typed import DATA, own_settings
@@ -30,23 +32,40 @@ class Footing(NamedTuple):
 
 
 def footing(settings: dict[str, Any]) -> Footing | None:
-    """The footing of a run's settings; None where nobody says which views its method sees."""
+    """The footing of a run's settings; None where nobody says which views its method sees.
+
+    A method that learns without labels has none either: its classifier is fitted later, on an encoder that the views
+    and the decay of a contrastive loss made, and a classifier trained on labels with these is no baseline of it.
+    """
     seen, decay = views(settings), settings.get(DECAY, 0.0)
-    return Footing(seen[0], float(decay)) if seen and isinstance(decay, (int, float)) else None
+    if not seen or not isinstance(decay, (int, float)) or learns_without_labels(settings):
+        return None
+    return Footing(seen[0], float(decay))
 
 
 def with_baselines(chosen: Sequence[RunRecord], records: Sequence[RunRecord], words: Sequence[str]) -> list[RunRecord]:
     """The chosen records and, of the others, the baselines on the same footing and under the same conditions.
 
-    ``words`` are those of ``--where``: what they say of images, networks and seeds holds for baselines too.
+    ``words`` are those of ``--where``: what they say of images, networks and seeds holds for baselines too, and so does
+    a setting such as ``train.lr=0.1`` for a baseline of which a run has it.
     """
     if not chosen:
         return []
     about = [text for text in words if _is_about(text.partition("=")[0])]
+    settings = [text for text in words if text not in about and text.partition("=")[0] not in FIELDS]
     asked = {(*_place(one), footing(one.settings)) for one in chosen if footing(one.settings)}
     there = {one.run_id for one in chosen}
     further = [one for one in selected(records, about) if one.method in BASELINES and one.run_id not in there]
-    return [*chosen, *(one for one in further if (*_place(one), footing(one.settings)) in asked)]
+    fair = [one for one in further if (*_place(one), footing(one.settings)) in asked]
+    return [*chosen, *(one for name in BASELINES for one in _with(settings, [a for a in fair if a.method == name]))]
+
+
+def _with(words: Sequence[str], records: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """The records with some settings; all where none has them."""
+    try:
+        return selected(records, words)
+    except UsageError:
+        return records
 
 
 def without_baselines(section: Section) -> list[str]:
@@ -64,7 +83,8 @@ def _lacking(section: Section, own: Footing, rows: list[Row]) -> Iterator[str]:
     methods = {str(row.runs.iloc[0]["method"]) for row in rows}
     lacking = [name for name in BASELINES if name not in methods]
     if lacking and methods - {*BASELINES}:
-        of = "; ".join(row.label for row in rows if row.runs.iloc[0]["method"] not in BASELINES)
+        others = (row for row in rows if row.runs.iloc[0]["method"] not in BASELINES)
+        of = some([*dict.fromkeys(shortened(row.fields["method_name"]) for row in others)])
         titles = " and ".join(BASELINES[name] for name in lacking)
         yield (
             f"No {titles} with the view {word(own.view)} and the weight decay {own.decay:g} of {of}; to make them: "

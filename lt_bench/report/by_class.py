@@ -13,16 +13,21 @@ from lt_bench.evaluation.predictions import Predictions
 from lt_bench.report.tables import Table, number
 
 MOST = 12  # pairs of classes that are shown; the values have all
+OTHERS = "The runs have other numbers of test images in a class: they may be of other data, with other classes."
 
 
 def curve_table(labels: Sequence[str], found: Sequence[Predictions]) -> Table:
     """The accuracy in percent of each class, from the most training images of the first run to the fewest.
 
-    UsageError where runs differ in their number of classes.
+    UsageError where runs differ in the number of their classes, or in known names of these.
     """
     first = class_curve(found[0])
-    if len({len(one.train_counts) for one in found}) > 1:
-        raise UsageError("the runs differ in their number of classes: ask for their --per-class one by one")
+    for what, kinds in (
+        ("number of classes", {len(one.train_counts) for one in found}),
+        ("names of classes", {one.class_names for one in found if one.class_names}),
+    ):
+        if len(kinds) > 1:
+            raise UsageError(f"the runs differ in their {what}: ask for their --per-class one by one")
     names = [class_name(found[0], label) for label in first.classes]
     points = [100 * one.accuracies[first.classes] for one in found]
     columns = {str(place): column for place, column in enumerate(points, start=1)}
@@ -31,11 +36,12 @@ def curve_table(labels: Sequence[str], found: Sequence[Predictions]) -> Table:
     told = "; ".join(f"{place}: {label}" for place, label in enumerate(labels, start=1))
     caption = [
         f"Accuracy of each class in %, from the most training images to the fewest (those of 1); {told}.",
-        "A dash: no test image.",
+        *["A dash: no test image."] * int(np.isnan(points).any()),
+        *[OTHERS] * any(not np.array_equal(one.totals, found[0].totals) for one in found),
     ]
     cells = pd.DataFrame({"class": names, "training images": images, **texts})
     values = pd.DataFrame({"class": first.classes, "name": names, "train_count": first.train_counts, **columns})
-    return Table("per_class", caption[: 1 + int(np.isnan(points).any())], cells, values)
+    return Table("per_class", caption, cells, values)
 
 
 def confusion_table(place: int, label: str, predictions: Predictions) -> Table:

@@ -16,7 +16,7 @@ from lt_bench.report.leaders import GROUPED
 from lt_bench.report.paired import paired
 from lt_bench.report.sides import Side
 from lt_bench.report.statistics import bootstrap, independent, interval
-from lt_bench.report.tables import BEST_TEST, SMOKE, Table, number, shown_unit
+from lt_bench.report.tables import BEST_TEST, SMOKE, Table, contributions, marked, number, shown_unit
 
 ACCURACIES = (*GROUPS, "top1")  # what single images decide
 NOTHING = float("nan"), float("nan")
@@ -175,7 +175,7 @@ def _values(found: _Found, sides: Sequence[float]) -> dict[str, Any]:
 
 
 def _caption(one: Side, other: Side, points: pd.DataFrame) -> list[str]:
-    named = [f"{name}: {side.row.label} ({side.text})" for name, side in zip("AB", (one, other), strict=True)]
+    named = [f"{name}: {marked(side.row)} ({side.text})" for name, side in zip("AB", (one, other), strict=True)]
     alone = [
         f"{name} has no partner for {_some(sorted(set(_seeds(side)) - set(points.index)))}"
         for name, side in zip("AB", (one, other), strict=True)
@@ -184,7 +184,8 @@ def _caption(one: Side, other: Side, points: pd.DataFrame) -> list[str]:
     records = [side.first().record for side in (one, other)]
     notes = [f"{'; '.join(alone)}."] * bool(alone)
     notes += _differences(*(vars(record) for record in records))
-    notes += [BEST_TEST.replace("†", "Note:")] * any(record.selection == "best_test" for record in records)
+    notes += [BEST_TEST] * any(record.selection == "best_test" for record in records)
+    notes += contributions([one.row, other.row])
     notes += [SMOKE] * any(record.budget == "smoke" for record in records)
     return [f"{'; '.join(named)}.", METHOD, *notes]
 
@@ -231,7 +232,7 @@ def _sentence(found: _Found, one: Side, other: Side) -> str:
     if pd.isna(difference):
         ruled = one.row.fields["group_rule"] != other.row.fields["group_rule"] and found.name in GROUPED
         why = "the two group their classes by different rules" if ruled else "a run does not have it"
-        return f"{what.capitalize()} is not compared: {why}."
+        return f"{what[:1].upper()}{what[1:]} is not compared: {why}."
     unit = "points" if metric.unit == FRACTION else metric.unit
     amount = f"{abs(difference):{shown_unit(found.name)[1]}} {unit} of {what}"
     said = f"{ours} is {'above' if difference > 0 else 'below'} {theirs} by {amount}"

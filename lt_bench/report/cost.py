@@ -7,6 +7,7 @@ import pandas as pd
 from lt_bench.report.sections import Row, Section
 from lt_bench.report.tables import Table, contributions, leading, number, title
 
+UNKNOWN = "–"  # a device that a record does not name
 EXPLAINED = (
     "Cost of a run, mean over n runs: seconds of stage one, which several runs may share, and of the rest, images of "
     "stage one or of a run without one per second, the most memory of a process, and hours on all GPUs of both stages. "
@@ -19,9 +20,10 @@ def cost_table(section: Section) -> Table:
     cells, values = [], []
     for row in section.rows:
         for device, runs in row.runs.groupby("device", dropna=False):
-            costs = _costs(runs, str(device))
+            name = UNKNOWN if pd.isna(device) else str(device)
+            costs = _costs(runs, name)
             shown = {
-                "device": str(device),
+                "device": name,
                 "stage one, s": number(costs["stage_one_seconds"], ",.1f"),
                 "rest, s": number(costs["seconds"], ",.1f"),
                 "images/s": number(costs["images_per_second"], ",.0f"),
@@ -30,8 +32,8 @@ def cost_table(section: Section) -> Table:
                 "n": str(len(runs)),
             }
             cells.append({**leading(section, row), **shown})
-            values.append(_row(row, str(device), costs, runs))
-    caption = [f"{title(section)} {EXPLAINED}", *contributions(section)]
+            values.append(_row(row, name, costs, runs))
+    caption = [f"{title(section)} {EXPLAINED}", *contributions(section.rows)]
     return Table(f"{section.name}_cost", caption, pd.DataFrame(cells), pd.DataFrame(values))
 
 
@@ -41,7 +43,8 @@ def _costs(runs: pd.DataFrame, device: str) -> dict[str, float]:
     before = pd.to_numeric(runs["stage_one_seconds"], errors="coerce").fillna(0.0)
     gpus = pd.to_numeric(runs["processes"], errors="coerce").fillna(1) * (device != "cpu")
     hours = ((seconds + before) * gpus / 3600).mean()
-    return {**known, "seconds": seconds.mean(), "stage_one_seconds": before.mean(), "gpu_hours": hours}
+    told = hours if device != UNKNOWN else float("nan")
+    return {**known, "seconds": seconds.mean(), "stage_one_seconds": before.mean(), "gpu_hours": told}
 
 
 def _row(row: Row, device: str, costs: dict[str, float], runs: pd.DataFrame) -> dict[str, object]:

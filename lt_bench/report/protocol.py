@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lt_bench.config.signatures import OPAQUE, REQUIRED, TargetError, parameters
+from lt_bench.config.signatures import OPAQUE, REQUIRED, TargetError, class_attribute, parameters
 from lt_bench.published.entries import Published
 from lt_bench.record.conditions import word
 from lt_bench.report.labels import phrase
@@ -36,6 +36,14 @@ def value_in(settings: dict[str, Any], node: str, name: str) -> Any:
         return None
     default = known[name].default if name in known else None
     return None if default in (OPAQUE, REQUIRED) else default
+
+
+def learns_without_labels(settings: dict[str, Any]) -> bool:
+    """Whether the class of a method says that it never reads labels; not where nobody knows the class."""
+    try:
+        return class_attribute(str(settings.get("method._target_")), "self_supervised") is True
+    except TargetError:
+        return False
 
 
 def views(settings: dict[str, Any]) -> list[str] | None:

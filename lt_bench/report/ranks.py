@@ -11,7 +11,7 @@ from lt_bench.evaluation.metrics import METRICS
 from lt_bench.evaluation.ranks import FEW_BLOCKS, LEVEL, Ranking, ranking, some
 from lt_bench.report.leaders import GROUPED
 from lt_bench.report.sections import Row, Section
-from lt_bench.report.tables import LABEL, SMOKE, Table
+from lt_bench.report.tables import LABEL, SMOKE, Table, contributions, contributors
 
 NAME = "ranks_{}"
 CHOOSE = "--where method=A,B,C names some, and --metric one that all have"
@@ -32,8 +32,14 @@ def ranks_table(sections: Sequence[Section], name: str) -> Table:
     except UsageError as error:
         raise UsageError(f"--ranks by {METRICS[name].column}: {error}; {CHOOSE}") from None
     mean, away = found.mean.tolist(), (found.mean - found.mean[0]).tolist()
+    of_blocks = [rows[block] for block in found.blocks]
     cells = [
-        {LABEL: label, "mean rank": f"{one:.2f}", "behind the best": f"{far:.2f}", "p against it": f"{p:.3f}"}
+        {
+            LABEL: f"{label}{' ‡' * _others(label, of_blocks)}",
+            "mean rank": f"{one:.2f}",
+            "behind the best": f"{far:.2f}",
+            "p against it": f"{p:.3f}",
+        }
         for label, one, far, p in zip(found.methods, mean, away, found.against_best, strict=True)
     ]
     values = [
@@ -52,8 +58,14 @@ def ranks_table(sections: Sequence[Section], name: str) -> Table:
     ]
     bold = [{"mean rank"} if place < found.leading else set() for place in range(len(cells))]
     used = [section for section in sections if section.name in found.blocks]
-    caption = [_explain(found, METRICS[name].column), *_notes(found, used)]
+    ranked = [block[label] for block in of_blocks for label in found.methods]
+    caption = [_explain(found, METRICS[name].column), *_notes(found, used), *contributions(ranked)]
     return Table(NAME.format(name), caption, pd.DataFrame(cells), pd.DataFrame(values), bold)
+
+
+def _others(label: str, blocks: Sequence[dict[str, Row]]) -> bool:
+    """Whether others ran a method of that label in any table."""
+    return any(contributors(block[label]) for block in blocks)
 
 
 def _fair(section: Section, name: str) -> dict[str, Row]:

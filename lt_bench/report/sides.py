@@ -72,7 +72,10 @@ def read_sides(
 
 
 def _is_path(text: str) -> bool:
-    return Path(text).exists()
+    try:
+        return bool(text) and Path(text).exists()
+    except OSError:  # many words are longer than a name may be
+        return False
 
 
 def _named(text: str, found: Sequence[Found]) -> list[Found]:

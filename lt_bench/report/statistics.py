@@ -21,10 +21,13 @@ def differences(ours: pd.DataFrame, theirs: pd.DataFrame, names: Sequence[str]) 
 def independent(points: pd.DataFrame) -> pd.DataFrame:
     """The differences that may be taken as independent.
 
-    Runs on one split share their data: with several split seeds a split counts once, with its mean over seeds.
+    Runs on one split share their data: with several split seeds a split counts once, with its mean over seeds, which is
+    not known where one of its runs does not have the metric.
     """
-    by_split = points.groupby(level="split_seed").mean()
-    return by_split if len(by_split) > 1 else points
+    by_split = points.groupby(level="split_seed")
+    if by_split.ngroups < 2:
+        return points
+    return by_split.mean().where(points.notna().groupby(level="split_seed").all())
 
 
 def interval(values: pd.Series) -> dict[str, float]:

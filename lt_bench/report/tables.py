@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -113,9 +113,9 @@ def contributors(row: Row) -> str:
     return " ".join(sorted({str(name) for name in row.runs["contributed"].dropna()}))
 
 
-def contributions(section: Section) -> list[str]:
+def contributions(rows: Iterable[Row]) -> list[str]:
     """What a reader must know of contributed runs: who ran them where, and by what their figures were checked."""
-    runs = pd.concat([row.runs for row in section.rows])
+    runs = pd.concat([row.runs for row in rows])
     runs = runs[runs["contributed"].notna()]
     lines = []
     for (name, checked), part in runs.groupby(["contributed", "checked"]):
@@ -151,7 +151,7 @@ def footnotes(section: Section) -> list[str]:
     flattered = any(row.fields["selection"] == "best_test" for row in section.rows)
     unknown = any(_images_unknown(section.fields["dataset"], row.fields["settings"]) for row in section.rows)
     notes = [SMOKE] * (section.fields["budget"] == "smoke") + [BEST_TEST] * flattered + [IMAGES_UNKNOWN] * unknown
-    return [*notes, *contributions(section), *(text for text in [beside_recipes(section)] if text)]
+    return [*notes, *contributions(section.rows), *(text for text in [beside_recipes(section)] if text)]
 
 
 def _images_unknown(dataset: str, settings: str) -> bool:

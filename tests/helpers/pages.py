@@ -10,6 +10,9 @@ from helpers.studies import run
 from lt_bench.record.curves import CURVES, SCORE
 from lt_bench.report.__main__ import main
 
+# what published results of BCL on CIFAR-100-LT are of
+CLASSES = {"method._target_": "lt_bench.methods.bcl.BCL", "dataset._target_": "lt_bench.data.sources.cifar.load"}
+
 
 def write_run(root: Path, name: str, epochs: int = 12, seed: int = 0, **changes: Any) -> None:
     """A run of two stages in a folder of its own, under its name as run id."""
@@ -34,7 +37,7 @@ def write_runs(root: Path) -> Path:
             write_run(root, name, seed=seed, stage_one_id=below, per_class=4 + number, **setting)
     of_paper = {"method": "bcl", "method_name": "BCL", "dataset": "cifar100_lt", "imbalance_factor": 100.0}
     of_paper |= {"stage_two": "none", "stage_two_name": "–", "backbone": "resnet32_cifar", "classes": 100}
-    write_run(root, "bcl-0", settings={"train.epochs": 200, "train.lr": 0.1}, **of_paper)
+    write_run(root, "bcl-0", settings={**CLASSES, "train.epochs": 200, "train.lr": 0.1}, **of_paper)
     return root
 
 

@@ -140,6 +140,9 @@ def test_an_export_travels_into_the_tables_of_others_with_a_mark(
         assert main(["--runs", str(own), str(file), *out, *words]) == 0
         printed = capsys.readouterr().out
         assert printed.count(" ‡") >= 1 and "‡ " in printed and "contributed" in printed.lower()
+    assert main(["compare", "method=sbcl", "method=ce", "--runs", str(own), str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "A: SBCL / CB ‡ (method=sbcl)" in printed and "2 runs by bob on NVIDIA L4" in printed
     csv = (tmp_path / "tables" / "digits_lt_if20.csv").read_text(encoding="utf-8")
     assert ",contributed," in csv.splitlines()[0] and ",bob," in csv and ",,n" not in csv.splitlines()[0]
     caption = (tmp_path / "tables" / "digits_lt_if20.md").read_text(encoding="utf-8")

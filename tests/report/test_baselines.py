@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_command_of_a_line_makes_the_baselines_that_are_not_there() -> None:
     bcl = [composed(f"method=bcl {words} train.optimizer.weight_decay=1e-3", seed, budget="short") for seed in (0, 2)]
     (line,) = without_baselines(section_of(*bcl))
     said, _, command = line.partition("; to make them: ")
-    assert said == "No CE and Balanced Softmax with the view autoaugment_cutout and the weight decay 0.001 of BCL / –"
+    assert said == "No CE and Balanced Softmax with the view autoaugment_cutout and the weight decay 0.001 of BCL"
     assert command.startswith("python -m lt_bench -m ")
     runs = [" ".join(run) for run in expand(shlex.split(command)[4:])]
     made = [composed(run.partition(" seed=")[0], int(run[-1]), budget="short") for run in runs]
@@ -63,6 +64,25 @@ def test_the_command_of_a_line_makes_the_baselines_that_are_not_there() -> None:
     whole = section_of(*bcl, *made)  # one table, which is to say the same conditions
     assert without_baselines(whole) == [] and len(whole.rows) == 3
     assert config_of(runs[0]).method["views"] == ["autoaugment_cutout"]
+
+
+def test_a_line_names_each_method_once_and_not_all_of_many() -> None:
+    several = [composed(f"method={name} {WHERE} train.lr={lr}") for name in ("bcl", "paco") for lr in (0.1, 0.2)]
+    (said,) = (line.partition(";")[0] for line in without_baselines(section_of(*several)))
+    assert said.endswith(" of BCL, PaCo")
+    bcl = composed(f"method=bcl {WHERE}")
+    many = [replace(bcl, setting_id=f"s{n}", run_id=f"r{n}", method=f"m{n}", method_name=f"M{n}") for n in range(9)]
+    (said,) = (line.partition(";")[0] for line in without_baselines(section_of(*many)))
+    assert said.endswith(" of M0, M1, M2, M3, 5 more")
+
+
+def test_an_encoder_that_learns_without_labels_has_no_baseline_with_its_view_and_decay() -> None:
+    for method in ("simclr", "boosted_cl", "simclr_gh"):
+        probe = composed(f"method={method} {WHERE} stage_two=linear_probe")
+        assert footing(probe.settings) is None and without_baselines(section_of(probe)) == []
+    own = {**composed(f"method=bcl {WHERE}").settings, "method._target_": "no_such_file.Own"}
+    own["method.views"] = ["plain"]
+    assert footing(own) is not None  # nobody knows the class
 
 
 def test_a_table_of_baselines_of_smoke_or_of_unknown_views_asks_for_nothing() -> None:
@@ -82,6 +102,25 @@ def test_a_choice_of_methods_keeps_the_baselines_on_their_footing() -> None:
     assert with_baselines([bcl], records, ["method=bcl"]) == [bcl, fair]
     assert with_baselines([bcl], records, ["method=bcl", "seed=0"]) == [bcl, fair]
     assert with_baselines([], records, ["method=bcl"]) == []
+
+
+def test_a_chosen_setting_is_that_of_the_baselines_where_they_have_it() -> None:
+    bcl = composed(f"method=bcl {WHERE} train.lr=0.1")
+    fair = [composed(f"method=balanced_softmax {WHERE} {VIEWS} train.lr={lr}") for lr in (0.1, 0.2)]
+    records = [bcl, *fair]
+    assert with_baselines([bcl], records, ["method=bcl", "train.lr=0.1"]) == [bcl, fair[0]]
+    assert with_baselines([bcl], records, ["method=bcl", "method.temperature=0.1"]) == records
+    assert with_baselines([bcl], records, ["method=bcl"]) == records
+
+
+@pytest.mark.parametrize("chosen", [["method=bcl", "train.lr=0.1"], ["method=ce,sbcl", "stage_two=cb", "train.lr=0.1"]])
+def test_cells_of_axes_have_the_chosen_runs_alone(
+    chosen: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuning = str(ROOT / "results" / "records" / "fashion_tuning.jsonl")
+    words = ["--runs", tuning, "--evaluated-on", "validation", "--out", str(tmp_path), "--where", *chosen]
+    assert main([*words, "--rows", "method", "--cols", "imbalance"]) == 0
+    assert "Balanced Softmax" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["method=bcl"], ["method=bcl", "seed=0"]])

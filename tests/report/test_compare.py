@@ -95,6 +95,22 @@ def test_swapping_the_sides_turns_every_sign(stored):
     assert one.loc["top1", "images_low"] > 0 and "CE / CB is below SBCL / CB" in sentences[3]
 
 
+def test_words_may_be_longer_than_a_name(stored):
+    assert tables(stored, " ".join(["method=sbcl"] * 60))[0].equals(tables(stored)[0])
+
+
+def test_with_several_splits_a_metric_that_a_run_lacks_is_not_compared(tmp_path):
+    seeds = [(split, seed) for split in range(3) for seed in range(2)]
+    ours = [sample(split_seed=split, seed=seed) for split, seed in seeds]
+    theirs = [sample(split_seed=split, seed=seed, **CE) for split, seed in seeds]
+    del ours[3].metrics["ece"]  # as of an older version
+    place = written(tmp_path, [*ours, *theirs])
+    sides = read_sides(["method=sbcl", "method=ce"], [place], "test", {"ece", "top1"}, False)
+    (first, _), sentences = compare(*sides, ["ece"])
+    assert pd.isna(first.values.set_index("metric").loc["ece", "difference"])
+    assert sentences[-1] == "ECE is not compared: a run does not have it."
+
+
 def test_a_setting_is_no_different_from_itself(stored):
     values, pairs, sentences = tables(stored, "method=sbcl", "method=sbcl")
     numbers = values[["difference", "low", "high", "bootstrap_low", "bootstrap_high", "images_low", "images_high"]]

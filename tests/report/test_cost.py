@@ -37,6 +37,11 @@ def test_devices_are_not_mixed_and_what_is_not_known_is_a_dash():
     assert cpu["images/s"] == cpu["memory, MiB"] == "–" and cpu["rest, s"] == "1.5" and cpu["GPU hours"] == "0.00"
 
 
+def test_of_an_unknown_device_no_gpu_hours_are_known():
+    made = cost_table(only([sample(cost={"seconds": 3600.0})]))
+    assert made.cells[["device", "rest, s", "GPU hours"]].iloc[0].tolist() == ["–", "3,600.0", "–"]
+
+
 def test_a_cell_leads_to_its_runs_also_where_several_draws_are_one():
     few = {"stage_two": "few_shot_probe", "stage_two_name": "Few-shot"}
     records = [

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,13 @@ def test_runs_of_other_classes_have_no_table_of_classes_together(
     save_predictions(tmp_path / "two.npz", predictions(np.eye(2), [0, 1], [5, 2]))
     assert report(["eval", stored[0], str(tmp_path / "two.npz"), "--per-class"]) == 1
     assert "differ in their number of classes" in capsys.readouterr().err
+    two = predictions(np.eye(2), [0, 1], [5, 2])
+    for name, words in (("cats", ("lion", "lynx")), ("birds", ("auk", "owl"))):
+        save_predictions(tmp_path / f"{name}.npz", replace(two, class_names=words))
+    save_predictions(tmp_path / "more.npz", predictions(np.eye(2)[[0, 1, 1]], [0, 1, 1], [5, 2]))
+    cats, birds, more = (str(tmp_path / f"{name}.npz") for name in ("cats", "birds", "more"))
+    assert report(["eval", cats, birds, "--per-class"]) == 1
+    assert "differ in their names of classes" in capsys.readouterr().err
+    for other, said in ((str(tmp_path / "two.npz"), False), (more, True)):
+        assert report(["eval", cats, other, "--per-class"]) == 0
+        assert ("other numbers of test images" in " ".join(capsys.readouterr().out.split())) == said

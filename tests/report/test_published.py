@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,28 @@ def table_of(*records: RunRecord) -> Table:
 def note(table: Table, text: str) -> str:
     (found,) = (one for one in table.notes if text in one)
     return found
+
+
+def test_published_results_are_there_before_anything_was_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--published", "--where", "dataset=cifar100_lt", "method=bcl"]) == 0
+    assert "BCL / –" in capsys.readouterr().out and list(Path("runs", "tables").glob("*_not_run.md"))
+    for runs, words in ((["--runs", "nowhere"], []), ([], ["datset=cifar100_lt"]), ([], ["dataset=nothing"])):
+        assert main([*runs, "--published", *["--where"] * bool(words), *words]) == 1
+        assert "nowhere" in (said := capsys.readouterr().err) or "keys are method, dataset" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--cost"], ["--ranks"], ["--metric", "nll"], ["--baseline", "CE"], ["--rows", "method", "--cols", "seed"]],
+)
+def test_published_tables_leave_no_flag_out_unsaid(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "all.jsonl").write_text(json.dumps(composed(BCL).to_dict()), encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        main(["--runs", str(tmp_path), "--published", *words])
+    assert left.value.code == 2
 
 
 def test_ours_theirs_difference_and_spread_by_hand() -> None:

@@ -39,6 +39,14 @@ def test_ranks_over_data_sets_by_hand():
     assert "which does not tell the methods apart" in said and not any(table.bold) and "both tests are rough" in said
 
 
+def test_contributed_runs_are_marked():
+    records = grid((0.9, 0.8, 0.7), (0.9, 0.7, 0.8), (0.5, 0.4, 0.1))
+    records[4].environment["contributed"] = {"by": "eve", "checked": "nothing"}
+    table = ranks_table(sections(frame(records)), "top1")
+    assert table.cells["method / stage two"].tolist() == ["A / CB", "B / CB ‡", "C / CB"]
+    assert "1 run by eve on cpu" in " ".join(table.caption)
+
+
 def test_the_best_and_what_is_not_told_from_it_stand_out():
     table = ranks_table(sections(frame(grid(*[(0.9, 0.8 + n % 2 / 5, 0.1) for n in range(10)]))), "top1")
     assert table.bold == [{"mean rank"}, {"mean rank"}, set()] and "rough" not in " ".join(table.caption)

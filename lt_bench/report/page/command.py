@@ -12,6 +12,7 @@ from lt_bench.figures.studies import run_of
 from lt_bench.files import write_atomic
 from lt_bench.report.arguments import add_runs, add_where
 from lt_bench.report.asked import metric_names
+from lt_bench.report.baselines import with_baselines
 from lt_bench.report.page.document import document
 from lt_bench.report.reading import on_split, read
 from lt_bench.report.selection import chosen
@@ -45,8 +46,11 @@ def main(argv: Sequence[str]) -> int:
     """Write the page and print its path; returns 0, raises UsageError or OSError for what cannot be used."""
     arguments = parser().parse_args(argv)
     metrics = metric_names(arguments.metric, parser())
-    found = chosen(read(arguments.runs, {*MEASURED, BALANCE, *metrics}, arguments.verify), arguments.where)
-    runs = on_split(found, arguments.evaluated_on, arguments.runs)
+    every = read(arguments.runs, {*MEASURED, BALANCE, *metrics}, arguments.verify)
+    found = on_split(chosen(every, arguments.where), arguments.evaluated_on, arguments.runs)
+    records = with_baselines([one.record for one in found], [one.record for one in every], arguments.where)
+    shown = {one.run_id for one in records}
+    runs = [one for one in every if one.record.run_id in shown]
     page = document([run_of(one) for one in runs], metrics)
     place = arguments.out or _beside(arguments.runs[0])
     try:

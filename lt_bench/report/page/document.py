@@ -78,6 +78,7 @@ def _section(part: Section, made: Table, rows: Sequence[Shown], fine: int) -> st
     parts = [
         f'<h2 id="{name}" tabindex="-1">{text(part.name)}</h2>',
         *map(_paragraph, made.caption),
+        *map(_paragraph, made.notes),
         f"<details><summary>Config of all rows</summary>{told}</details>" * bool(shared),
         *(details(one, fine, shared) for one in rows),
         f'<details class="published"><summary><h3>Published results</h3></summary>{published(rows)}</details>',

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.published.entries import Published, find
+from lt_bench.published.entries import Published
+from lt_bench.report.matching import beside
 from lt_bench.report.page.details import Shown
 from lt_bench.report.page.markup import Cell, link, scrolled, table, text, words
 from lt_bench.report.tables import ACCURACIES, marked, number
@@ -20,13 +21,13 @@ HEADS += ["from"]
 def published(rows: Sequence[Shown]) -> str:
     """A table for each method and rule of a section of which results are published; says where there are none.
 
-    A published result stands beside a row that has its method, rule, data set and imbalance, as far as the source says;
-    what else differs from the row is marked in its cell.
+    Which stand beside a row is what ``matching`` says, as in the tables; what differs from the row is marked in its
+    cell, and said where it has none.
     """
     parts, without = [], []
     for name in dict.fromkeys(map(_name, rows)):
         ours = [one for one in rows if _name(one) == name]
-        entries = _entries(ours[0])
+        entries = [*dict.fromkeys(entry for one in ours for entry in beside(one.section, one.row))]
         if entries:
             made = table(text(name), HEADS, [*map(_own, ours), *(_entry(one, ours) for one in entries)])
             parts.append(scrolled(made, f"Published beside {text(name)}"))
@@ -39,15 +40,6 @@ def published(rows: Sequence[Shown]) -> str:
 def _name(one: Shown) -> str:
     record = one.runs[0].record
     return f"{record.method_name} / {record.stage_two_name}"
-
-
-def _entries(one: Shown) -> list[Published]:
-    """The published results of what a row is, of the plain method on the usual test images."""
-    record = one.runs[0].record
-    factor = record.imbalance_factor
-    imbalance = "native" if factor is None else f"if{factor:g}"
-    of_data = {"dataset": record.dataset, "imbalance": imbalance, "evaluated_on": record.evaluated_on}
-    return find(record.method, plain=True, stage_two=record.stage_two, **of_data)
 
 
 def _protocol(one: Shown) -> dict[str, str]:
@@ -84,7 +76,9 @@ def _told(value: object, own: set[str]) -> str | Cell:
 
 
 def _difference(entry: Published, ours: Sequence[Shown]) -> str:
-    """Ours less theirs in all, where there is one row of ours."""
-    mean = 100 * ours[0].row.runs["top1"].mean(skipna=False)
+    """Ours less theirs in all, where there is one row of ours, and whether they are of other images."""
+    mean, split = 100 * ours[0].row.runs["top1"].mean(skipna=False), ours[0].section.fields["evaluated_on"]
     known = entry.all is not None and len(ours) == 1 and not pd.isna(mean)
-    return f"ours is {mean - entry.all:+.1f} points" if known and entry.all is not None else ""
+    far = [f"ours is {mean - entry.all:+.1f} points"] if known and entry.all is not None else []
+    other = [f"{split} images here, {entry.evaluated_on} images there"] * (entry.evaluated_on != split)
+    return "; ".join([*far, *other])

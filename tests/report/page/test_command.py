@@ -41,6 +41,14 @@ def test_runs_are_chosen_and_metrics_added(records, capsys):
     assert 'id="run-v-0-0"' in (records / "p.html").read_text(encoding="utf-8")
 
 
+def test_a_choice_of_methods_keeps_the_baselines_and_says_which_are_not_there(tmp_path):
+    study = ROOT / "results" / "records" / "fashion_study.jsonl"
+    page = page_of(study, "--where", "method=bcl", place=tmp_path / "page.html")
+    assert "<td>BCL" in page or ">BCL" in page
+    assert ">Balanced Softmax</a>" in page and ">PaCo</a>" not in page
+    assert "No CE with the view autoaugment_cutout" in page
+
+
 @pytest.mark.parametrize(
     ("words", "said", "status"),
     [(["--where", "method=nothing"], "method is one of CE, SBCL, sbcl", 1),

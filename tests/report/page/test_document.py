@@ -4,10 +4,11 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.pages import page_of, write_run, write_runs
+from helpers.pages import CLASSES, page_of, write_run, write_runs
 from helpers.samples import sample
 from helpers.seen import Seen
 from scipy.stats import ttest_1samp
@@ -17,6 +18,7 @@ from lt_bench.figures.studies import Run, read_studies
 from lt_bench.published.entries import find
 from lt_bench.record.collect import read_records
 from lt_bench.report.frame import frame
+from lt_bench.report.matching import beside
 from lt_bench.report.page.details import COARSEST, FINEST, details, fineness, shown
 from lt_bench.report.page.document import document
 from lt_bench.report.page.pairs import pairs
@@ -133,7 +135,8 @@ def test_pictures_have_what_the_records_say(folder, page):
 
 def test_published_results_stand_beside_ours(page):
     beside = part(page, "<caption>BCL / –</caption>", "</table>")
-    entries = find("bcl", dataset="cifar100_lt", imbalance="if100", stage_two="none")
+    known = {"dataset": "cifar100_lt", "imbalance": "if100", "stage_two": "none", "backbone": "resnet32_cifar"}
+    entries = find("bcl", **known, epochs=200)
     assert len(entries) > 2 and beside.count("<tr>") == 2 + len(entries)
     for entry in entries:
         assert f"<td>{entry.all:.1f}<td>" in beside
@@ -141,10 +144,29 @@ def test_published_results_stand_beside_ours(page):
 
 
 def test_published_results_under_another_protocol_are_marked():
-    other = {"backbone": "resnet50_cifar", "settings": {"train.epochs": 400}}
+    other = {"backbone": "resnet50_cifar", "settings": {**CLASSES, "train.epochs": 400}}
     run = sample(method="bcl", dataset="cifar100_lt", imbalance_factor=100.0, stage_two="none", **other)
     made = document([Run(run, None)])
     assert "<td class=differs>200 ≠" in made and "<td class=differs>resnet32_cifar ≠" in made
+    assert "images there" not in made
+    validation = document([Run(replace(run, evaluated_on="validation"), None)])
+    assert "validation images here, test images there" in validation
+
+
+@pytest.mark.parametrize("changes", [{"imbalance_profile": "step"}, {"settings": {"method._target_": "my_file.BCL"}}])
+def test_the_page_and_the_tables_have_the_same_published_results(changes):
+    named = {"method": "bcl", "dataset": "cifar100_lt", "imbalance_factor": 100.0, "stage_two": "none"}
+    ours = sample(**named, settings=CLASSES)
+    for run, many in (
+        (ours, True),
+        (replace(ours, **{**changes, "settings": {**CLASSES, **changes.get("settings", {})}}), False),
+    ):
+        (section,) = sections(frame([run]))
+        stands = beside(section, section.rows[0])
+        assert bool(stands) == many
+        told = part(document([Run(run, None)]), "<h3>Published results</h3>", "</details>")
+        assert told.count("<tr>") == (2 + len(stands) if many else 0)
+        assert ("Nothing published is known here" in told) != many
 
 
 @pytest.mark.parametrize("splits", [1, 3])
