@@ -126,6 +126,8 @@ def test_nothing_of_ones_own_is_read_unless_it_is_named(tmp_path, monkeypatch):
         ("hydra/job_logging/mine.yaml", "", "hydra/job_logging is no group"),
         ("method/mine.yml", METHOD, "files of choices end in .yaml; rename it"),
         ("method/my-own.yaml", METHOD, "'my-own' can be no choice"),
+        ("method/null.yaml", METHOD, "'null' can be no choice"),
+        ("launch/Inf.yaml", METHOD, "'Inf' can be no choice"),
         ("method/mine.yaml", "a: [", f"{FOLDER}/method/mine.yaml: no YAML (line 1"),
         ("method/mine.yaml", METHOD + "nonsense: 1\n", "unknown key nonsense"),
         ("method/mine.yaml", METHOD + "trust: [os]\n", "what is trusted is typed, and stands in no file"),
