@@ -23,7 +23,7 @@ lt_bench: long-tailed visual recognition, one command per run
 A finished run is not repeated, an interrupted one goes on where it stopped.
 """
 
-COMMANDS_HEAD = "Commands (python -m lt_bench COMMAND, or lt-bench COMMAND where it is installed; COMMAND --help)"
+COMMANDS_HEAD = "Commands (python -m lt_bench COMMAND; COMMAND --help says more)"
 
 TAIL = """\
 Single values (show all: python -m lt_bench --cfg job; with what a run would use: --cfg job --resolve)

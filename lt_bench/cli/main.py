@@ -62,6 +62,7 @@ class _Flags(argparse.ArgumentParser):
         from lt_bench.errors import UsageError
 
         hint = f"; {OWN_CHOICES}" if "--config-" in message or "-cd" in message or "-cn" in message else ""
+        hint = "; Weights & Biases is tracker=wandb, see docs/trackers.md" if "--wandb" in message else hint
         raise UsageError(f"{message}; see python -m lt_bench --help{hint}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import keyword
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 from lt_bench.command import DONE, as_called, exit_status
 from lt_bench.config.conf import names_in
-from lt_bench.config.own_files import FOLDER
+from lt_bench.config.own_files import FOLDER, NO_WORD
 from lt_bench.config.signatures import home_of
 from lt_bench.errors import UsageError
 from lt_bench.files import write_atomic
@@ -115,6 +116,9 @@ def test_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 '''
 
 
+WORDS_OF_YAML = ("yes", "no", "on", "off", "none")  # other values there, or no choice at all
+
+
 class _Flags(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see python -m lt_bench new --help")
@@ -135,8 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _new(parser: _Flags, argv: Sequence[str] | None) -> int:
     name: str = parser.parse_args(argv).name
     _refuse_name(name)
-    title = name.replace("_", " ").title()
-    words = {"name": name, "title": title, "cls": title.replace(" ", "")}
+    words = _words(name)
     files = {
         Path(f"{name}.py"): MODULE,
         Path(FOLDER, "method", f"{name}.yaml"): SETTINGS,
@@ -157,12 +160,30 @@ def _new(parser: _Flags, argv: Sequence[str] | None) -> int:
     return DONE
 
 
+def _words(name: str) -> dict[str, str]:
+    """What stands in the files for a method's name, its title and its class."""
+    title = " ".join(name.replace("_", " ").title().split())
+    return {"name": name, "title": title, "cls": title.replace(" ", "")}
+
+
+def _names() -> set[str]:
+    """What the files import, and their own classes, beside that of the method."""
+    trees = (ast.parse(Template(text).substitute(name="_", title="_", cls="_")) for text in (MODULE, TESTS))
+    found = (node for tree in trees for node in ast.walk(tree) if isinstance(node, (ast.alias, ast.ClassDef)))
+    return {getattr(node, "asname", None) or node.name for node in found}
+
+
 def _refuse_name(name: str) -> None:
     """Raise UsageError for a name that a module, or a choice, cannot have or that another one has."""
     if not name.isascii() or not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
         raise UsageError(f"{name!r} can be no module; write letters in lower case, digits and _, such as my_method")
     if not name[0].isalpha():
         raise UsageError(f"{name!r}: begin it with a letter, such as my_method")
+    if NO_WORD.fullmatch(name) or name in WORDS_OF_YAML:
+        raise UsageError(f"{name} means something else on the command line; take another name, such as my_{name}")
+    if (cls := _words(name)["cls"]) in _names():
+        advice = f"take another name, such as my_{name}"
+        raise UsageError(f"{name} would have a class {cls}, a name that its files have already; {advice}")
     if name in names_in("method"):
         raise UsageError(f"there is a method={name} already; take another name, such as my_{name}")
     home = home_of(name)

@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
-from lt_bench.config.conf import names_in, text_of
+from lt_bench.config.conf import is_own, names_in, text_of
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
-from lt_bench.config.layers import LayerError, default_choices, layers, merged, renew
+from lt_bench.config.layers import LayerError, choices_in_files, default_choices, layers, merged, renew
 from lt_bench.config.own_files import OWN_CHOICES, cached
 from lt_bench.config.recipes import (
     COMPONENTS,
@@ -120,7 +120,7 @@ def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
     """The choices among overrides, as group=choice, with what they stand for: method and component, recipes."""
     typed = {override.key_or_group: _choice(override) for override in parsed if override.key_or_group in groups()}
     typed.pop("optimizer", None)  # replaces values, see compose
-    spelled = spelled_out(typed)
+    spelled = spelled_out({**_picked_by_files(typed), **typed})
     everything = {**default_choices(), **spelled}
 
     def of_files() -> bool:
@@ -133,6 +133,16 @@ def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
             others = ", ".join(f"{group}={name}" for name in names_in(group) if name != NONE)
             raise UsageError(f"recipe={typed['recipe']} is for a method with {group}; add {others}")
     return tuple(f"{group}={choice}" for group, choice in found.items())
+
+
+def _picked_by_files(typed: Mapping[str, str]) -> dict[str, str]:
+    """What the user's own files choose of that by which recipes are picked, as ``override /method: ce`` does."""
+    if not any(is_own(f"{group}/{choice}") for group, choice in typed.items()):
+        return {}
+    known = choices_in_files(tuple(f"{group}={choice}" for group, choice in typed.items()))
+    usual = {**default_choices(), **typed, "recipe": f"{known['method']}_{known['dataset']}"}
+    picking = ("method", "dataset", "variant", *COMPONENTS, "recipe")
+    return {group: known[group] for group in picking if group in known and known[group] != usual.get(group)}
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:

@@ -63,6 +63,23 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
 @cached
 def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     """The schema and the files of some choices, the weakest first; raises LayerError for files that do not fit."""
+    found = _defaults_list(choices).defaults
+    ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
+    return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
+
+
+def choices_in_files(choices: tuple[str, ...]) -> dict[str, str]:
+    """The choice of every group where some are typed, as Hydra reads the files that these name.
+
+    Recipes are named as they are picked by default. Raises LayerError for files that do not fit.
+    """
+    known = _defaults_list(choices).overrides.known_choices
+    return {group: choice for group, choice in known.items() if choice is not None}
+
+
+@cached
+def _defaults_list(choices: tuple[str, ...]) -> Any:
+    """What Hydra makes of some choices; raises LayerError for files that do not fit."""
     register()
     _check_sizes(choices)
     try:
@@ -70,12 +87,10 @@ def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
             loader: Any = GlobalHydra.instance().config_loader()
             if not own_folders():  # whose files may change
                 loader.repository = _ReadOnce(loader.repository)
-            found = loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN).defaults
+            return loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN)
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
         raise LayerError(" ".join(str(error).split())) from error
-    ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
-    return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
 
 
 def _search_path() -> str:

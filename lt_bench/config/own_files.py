@@ -27,6 +27,7 @@ OWN_CHOICES = (
 )
 PICKED = "quirks"  # the folders whose files are picked by the choices of other groups alone
 DEPTHS = ("", "*/", "*/*/")  # groups, and the recipes of a component
+NO_WORD = re.compile("null|true|false|nan|inf", re.IGNORECASE)  # what is read as a value where it is typed
 RUN_FILES = ("record.json", "status.json", "submission.json")  # any of them makes a folder somebody's run
 
 _typed: ContextVar[tuple[Path, ...]] = ContextVar("folders that were typed", default=())
@@ -119,8 +120,8 @@ def _wrong(name: str, path: Path) -> str:
     if not of_group.is_dir() or group.rpartition("/")[2] == PICKED:
         known = sorted(one.name for one in ours.iterdir() if one.is_dir() and one.name not in ("__pycache__", PICKED))
         return f"{group or 'it'} is no group of choices; put it into a folder named {', '.join(known)}"
-    if not re.fullmatch(r"\w+", choice):
-        return f"{choice!r} can be no choice; give it a name of letters, digits and _"
+    if not re.fullmatch(r"\w+", choice) or NO_WORD.fullmatch(choice):
+        return f"{choice!r} can be no choice; give it a name of letters, digits and _, such as my_choice"
     package = of_group / f"{choice}.yaml"
     if package.is_file() and package.read_bytes() != path.read_bytes():
         return f"the package has {group}={choice}; give yours another name, such as my_{choice}.yaml"

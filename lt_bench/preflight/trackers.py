@@ -36,7 +36,8 @@ def wrong_trackers(config: Config) -> Iterator[str]:
             if _SECRET.fullmatch(key.rpartition(".")[2]) or (isinstance(value, str) and _IN_ADDRESS.search(value)):
                 yield (
                     f"tracker.{name}.{key}: a secret would stand in every run folder; leave it out, and give it as the "
-                    "package of the tracker reads it from the environment, such as WANDB_API_KEY"
+                    "package of the tracker reads it from the environment, such as WANDB_API_KEY or "
+                    "MLFLOW_TRACKING_PASSWORD"
                 )
 
 

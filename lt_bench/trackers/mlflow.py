@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lt_bench.errors import SettingError
 from lt_bench.locks import Lock
 from lt_bench.record.record import RunRecord
 from lt_bench.trackers.contract import Place, final_values, tags_of, title_of
@@ -36,6 +37,8 @@ class MLflow:
     ) -> None:
         self.place, self.step, self.experiment = place, place.step, experiment
         self.folder = place.output_dir / "mlflow" if folder is None else Path(folder).expanduser()
+        if server is not None and "://" not in server and not server.startswith("databricks"):
+            raise SettingError("server", "an address such as http://localhost:5000", server)
         self.server = server
 
     def start(self, config: Mapping[str, Any], record: RunRecord) -> None:

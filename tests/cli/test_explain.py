@@ -167,3 +167,12 @@ def test_the_command_line(capsys):
 def test_torch_is_imported_for_none_of_it(tmp_path):
     code = f"from lt_bench.cli.explain import explain\nfor word in {[*KEYS, 'method=sbcl']!r}: explain(word, {RUN!r})"
     subprocess.run([sys.executable, "-c", code], env=without_torch(tmp_path), check=True)
+
+
+def test_a_copy_of_a_trackers_file_is_explained_by_the_node_that_it_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "lt_bench_conf" / "tracker" / "my_wandb.yaml"
+    copy.parent.mkdir(parents=True)
+    copy.write_text((CONF / "tracker" / "wandb.yaml").read_text() + "project: tails\n")
+    text = explain("tracker=my_wandb", [])
+    assert "tracker.wandb.project  tails, from lt_bench_conf/tracker/my_wandb.yaml" in text

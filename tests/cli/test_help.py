@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import sys
 
 import pytest
 
+from lt_bench.__main__ import main
 from lt_bench.cli.help import HEAD, HIDDEN, TAIL, help_text
 from lt_bench.config.compose import groups
 from lt_bench.launch.planning.plan import expand, plan
@@ -30,6 +32,19 @@ def test_defaults_are_named():
 
 def test_exit_statuses_are_named():
     assert "Exit status: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted" in help_text()
+
+
+@pytest.mark.parametrize("called", ["lt-bench", "/any/lt_bench/__main__.py"])
+def test_commands_are_named_once_as_they_were_called(called, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [called])
+    assert main(["--help"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Commands ("))
+    assert line.count("COMMAND;") == 1 and line.count("lt-bench") == (called == "lt-bench")
+
+
+def test_the_flag_of_another_code_is_answered_with_the_tracker(capsys):
+    assert main(["--wandb"]) == 2
+    assert "tracker=wandb" in capsys.readouterr().err
 
 
 def test_the_text_fits_a_wide_terminal():

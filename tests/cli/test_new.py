@@ -51,6 +51,9 @@ def test_nothing_is_overwritten_and_then_nothing_is_written(made, capsys):
         (["method", "My"], "can be no module"),
         (["method", "lambda"], "can be no module"),
         (["method", "_x"], "begin it with a letter"),
+        *((["method", name], f"{name} means something else") for name in ("null", "nan", "inf", "true", "on", "none")),
+        (["method", "f"], "would have a class F, a name that its files have already; take another name, such as my_f"),
+        *((["method", name], "its files have already") for name in ("method", "tensor", "setting_error", "path")),
         (["methods", "x"], "invalid choice: 'methods'"),
         ([], "see python -m lt_bench new --help"),
     ],
@@ -59,6 +62,11 @@ def test_names_that_cannot_be_are_refused(words, said, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     assert main(["new", *words]) == 2
     assert said in capsys.readouterr().err and files_in(tmp_path) == []
+
+
+def test_a_word_of_its_texts_is_a_name_like_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "method", "smoothed"]) == 0
 
 
 @pytest.mark.parametrize("length", ["88", "120"])

@@ -70,6 +70,24 @@ def test_a_copied_launch_profile_works_under_its_own_name_and_decides_no_result(
     assert identity("method=ce", "launch=mine") == identity("method=ce")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "typed"),
+    [
+        ({"method": "ce", "dataset": "cifar100_lt"}, []),
+        ({"method": "ce", "dataset": "cifar100_lt"}, ["method=bcl"]),
+        ({"method": "simclr_gh"}, []),
+        ({"method": "ce", "dataset": "cifar100_lt", "variant": "strong"}, []),
+        ({"recipe": "sbcl_cifar100_lt"}, ["dataset=cifar100_lt"]),
+        ({"recipe": "none"}, []),
+    ],
+)
+def test_an_experiment_of_ones_own_chooses_with_the_recipes_of_what_it_chooses(chosen, typed, here):
+    lines = "".join(f"  - override /{group}: {choice}\n" for group, choice in chosen.items())
+    write(here, "experiment/mine.yaml", f"# @package _global_\n# mine\ndefaults:\n{lines}seed: 3\n")
+    words = [f"{group}={choice}" for group, choice in chosen.items()]
+    assert compose(["experiment=mine", *typed]) == compose([*words, *typed, "seed=3"])
+
+
 def test_recipes_and_experiments_of_ones_own(here):
     write(here, "method/mine.yaml")
     write(here, "recipe/mine_digits_lt.yaml", "# @package _global_\ntrain: {lr: 0.07}\n")
@@ -108,6 +126,8 @@ def test_nothing_of_ones_own_is_read_unless_it_is_named(tmp_path, monkeypatch):
         ("hydra/job_logging/mine.yaml", "", "hydra/job_logging is no group"),
         ("method/mine.yml", METHOD, "files of choices end in .yaml; rename it"),
         ("method/my-own.yaml", METHOD, "'my-own' can be no choice"),
+        ("method/null.yaml", METHOD, "'null' can be no choice"),
+        ("launch/Inf.yaml", METHOD, "'Inf' can be no choice"),
         ("method/mine.yaml", "a: [", f"{FOLDER}/method/mine.yaml: no YAML (line 1"),
         ("method/mine.yaml", METHOD + "nonsense: 1\n", "unknown key nonsense"),
         ("method/mine.yaml", METHOD + "trust: [os]\n", "what is trusted is typed, and stands in no file"),

@@ -7,6 +7,7 @@ import pytest
 from helpers.chain import killed_until_done, tiny
 from matplotlib.figure import Figure
 
+from lt_bench.errors import SettingError
 from lt_bench.run.execute import execute
 from lt_bench.trackers.contract import Place, final_values
 from lt_bench.trackers.mlflow import MLflow
@@ -127,3 +128,10 @@ def read_wandb(path):
                 items = one.history.item
                 rows.append({item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items})
     return rows
+
+
+@pytest.mark.parametrize("server", ["banana", "localhost:5000", ""])
+def test_a_server_of_mlflow_is_an_address(server, tmp_path):
+    with pytest.raises(SettingError, match="http://localhost:5000"):
+        MLflow(Place(tmp_path, tmp_path, "key", 0), server=server)
+    assert MLflow(Place(tmp_path, tmp_path, "key", 0), server="databricks").server == "databricks"
