@@ -147,7 +147,11 @@ class Lock:
                 os.utime(descriptor)
 
     def _is_lost(self, descriptor: int) -> bool:
-        return self.path.exists() and not _is_file(self.path, descriptor)
+        """Whether another file is there; one that is gone, or cannot be looked at just now, is nobody else's."""
+        try:
+            return not os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except OSError:
+            return False
 
 
 def _flock(descriptor: int) -> bool | None:

@@ -172,6 +172,25 @@ def test_a_process_whose_lock_was_taken_over_stops(path, holder):
     assert holder.returncode == -signal.SIGTERM and b"another process has taken over its work; it stops" in said
 
 
+def test_a_file_system_that_does_not_answer_for_a_while_stops_nobody(path, monkeypatch):
+    monkeypatch.setattr(locks, "BEAT_S", 0.02)
+    lock, failing = Lock(path), True
+    stat = type(path).stat
+
+    def stale(self, **options):
+        if failing and self == path:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return stat(self, **options)
+
+    lock.acquire()
+    monkeypatch.setattr(type(path), "stat", stale)
+    time.sleep(0.2)
+    assert not lock.lost
+    failing, before = False, os.stat(path).st_mtime_ns
+    wait_for(lambda: path.stat().st_mtime_ns > before)
+    lock.release()
+
+
 def test_a_deleted_folder_stops_nobody(path, holder):
     path.unlink()
     time.sleep(0.5)
