@@ -230,6 +230,20 @@ def test_where_the_file_system_has_no_locks_the_holders_name_counts(number, path
     assert "which is dead: taken over" in capsys.readouterr().err
 
 
+def test_of_two_that_find_it_free_at_once_without_locks_of_the_file_system_one_takes_it(path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(locks.fcntl, "flock", none)
+    first, sleep = Lock(path), time.sleep
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: path.write_text(json.dumps(ELSEWHERE)))
+    assert not first._take() and json.loads(path.read_text()) == ELSEWHERE
+    path.write_text("")
+    monkeypatch.setattr(locks.time, "sleep", sleep)
+    assert first._take()
+    first.release()
+
+
 def test_a_link_is_not_followed(path, tmp_path):
     (tmp_path / "precious").write_text("text")
     path.symlink_to(tmp_path / "precious")
