@@ -34,14 +34,17 @@ def lives(process: Mapping[str, Any]) -> bool | None:
         return None
     if any(key in process and process[key] != value for key, value in _boot().items()):
         return None  # started anew, or another machine of that name
-    if process.get("started") is not None:
-        return _started(pid) == process["started"]
+    known, started = process.get("started"), _started(pid)
+    if known is not None and started is not None:
+        return bool(started == known)
     try:
         os.kill(pid, 0)
+        if known is not None:
+            return False  # it has ended, and nobody has asked for its status yet
         command = Path(f"/proc/{pid}/cmdline")
         return not command.parent.exists() or b"lt_bench" in command.read_bytes()
-    except PermissionError:
-        return True
+    except PermissionError:  # of another user, whose processes some machines hide (proc(5), hidepid)
+        return True if known is None else None
     except (OSError, OverflowError):
         return False
 

@@ -24,6 +24,7 @@ from lt_bench.files import read_json
 from lt_bench.liveness import BEAT_S, SIGNS, Signs, lives, stamp, this_process
 
 POLL_S = (0.05, 1.0)  # between two tries: at first, and of one that waits long
+SETTLE_S = 0.5  # in which all that found a lock free at once have written their names, without locks of the file system
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # a file system without them: the holder's name counts
 
 
@@ -95,8 +96,13 @@ class Lock:
                 return False
             if not _is_file(self.path, descriptor):  # taken over or deleted meanwhile
                 return False
+            name = this_process()
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(this_process()).encode(), 0)
+            os.pwrite(descriptor, json.dumps(name).encode(), 0)
+            if taken is None:  # several may have found it free: of their names the last one counts
+                time.sleep(SETTLE_S)
+                if read_json(self.path) != name:
+                    return False
             self._descriptor, descriptor = descriptor, -1
         finally:
             if descriptor >= 0:
@@ -147,7 +153,11 @@ class Lock:
                 os.utime(descriptor)
 
     def _is_lost(self, descriptor: int) -> bool:
-        return self.path.exists() and not _is_file(self.path, descriptor)
+        """Whether another file is there; one that is gone, or cannot be looked at just now, is nobody else's."""
+        try:
+            return not os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except OSError:
+            return False
 
 
 def _flock(descriptor: int) -> bool | None:

@@ -33,6 +33,16 @@ def test_of_other_machines_boots_and_containers_nothing_is_known(changed):
     assert lives({**this_process(), **changed}) is None
 
 
+@pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])
+def test_of_another_users_process_that_the_machine_hides_nothing_is_known(error, monkeypatch):
+    def kill(pid, number):
+        raise error
+
+    monkeypatch.setattr(liveness, "_started", lambda pid: None)
+    monkeypatch.setattr(os, "kill", kill)
+    assert lives({**this_process(), "started": 7}) is (None if error is PermissionError else False)
+
+
 @pytest.mark.parametrize("process", [{}, {"host": None}, {"pid": 10**30, "host": socket.gethostname()}])
 def test_what_is_no_process_of_this_machine(process):
     assert not lives(process)

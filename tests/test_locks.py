@@ -172,6 +172,25 @@ def test_a_process_whose_lock_was_taken_over_stops(path, holder):
     assert holder.returncode == -signal.SIGTERM and b"another process has taken over its work; it stops" in said
 
 
+def test_a_file_system_that_does_not_answer_for_a_while_stops_nobody(path, monkeypatch):
+    monkeypatch.setattr(locks, "BEAT_S", 0.02)
+    lock, failing = Lock(path), True
+    stat = type(path).stat
+
+    def stale(self, **options):
+        if failing and self == path:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return stat(self, **options)
+
+    lock.acquire()
+    monkeypatch.setattr(type(path), "stat", stale)
+    time.sleep(0.2)
+    assert not lock.lost
+    failing, before = False, os.stat(path).st_mtime_ns
+    wait_for(lambda: path.stat().st_mtime_ns > before)
+    lock.release()
+
+
 def test_a_deleted_folder_stops_nobody(path, holder):
     path.unlink()
     time.sleep(0.5)
@@ -209,6 +228,20 @@ def test_where_the_file_system_has_no_locks_the_holders_name_counts(number, path
     first.acquire()
     first.release()
     assert "which is dead: taken over" in capsys.readouterr().err
+
+
+def test_of_two_that_find_it_free_at_once_without_locks_of_the_file_system_one_takes_it(path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(locks.fcntl, "flock", none)
+    first, sleep = Lock(path), time.sleep
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: path.write_text(json.dumps(ELSEWHERE)))
+    assert not first._take() and json.loads(path.read_text()) == ELSEWHERE
+    path.write_text("")
+    monkeypatch.setattr(locks.time, "sleep", sleep)
+    assert first._take()
+    first.release()
 
 
 def test_a_link_is_not_followed(path, tmp_path):

@@ -6,7 +6,6 @@ counted in epochs is multiplied by typed / recipe's epochs, unless it is typed a
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config.settings import MOST_EPOCH_SCALE
 from lt_bench.config.stages import StageName, stage_of
 from lt_bench.errors import UsageError
 
@@ -117,9 +117,9 @@ def _scaled(count: float, training: DictConfig | None, root: DictConfig) -> floa
 
 
 def _scale(root: DictConfig) -> float:
-    """The factor of the budget; 1 for what is no number, which the preflight refuses under its own key."""
+    """The factor of the budget; 1 for one that cannot be, which the preflight refuses under its own key."""
     scale: float = root.budget.epoch_scale
-    return scale if math.isfinite(scale) else 1.0
+    return scale if abs(scale) <= MOST_EPOCH_SCALE else 1.0
 
 
 def _recipe_epochs(training: DictConfig) -> int | None:

@@ -13,7 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from lt_bench.config import epochs
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.own_code import OwnCode
-from lt_bench.config.settings import MOST_SEED, setting
+from lt_bench.config.settings import MOST_EPOCH_SCALE, MOST_SEED, setting
 
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
@@ -170,7 +170,9 @@ class Budget:
     """How long, never what."""
 
     name: str = setting("paper", help="its name; custom where values differ from the file of this name")
-    epoch_scale: float = setting(1.0, above=0, help="multiplies all numbers of epochs of a recipe")
+    epoch_scale: float = setting(
+        1.0, above=0, most=MOST_EPOCH_SCALE, help="multiplies all numbers of epochs of a recipe"
+    )
     max_steps_per_epoch: int | None = setting(None, least=1, help="an epoch ends after so many steps; null: never")
     rescale: bool = setting(
         True, affects_result=False, help="whether a recipe's epochs move with epochs that are typed"

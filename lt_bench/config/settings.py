@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, field
 from typing import Any
 
 MOST_SEED = 10**18  # more than 64 bits do not fit into the tables of a report
+MOST_EPOCH_SCALE = 1e6  # of a recipe, more of which nobody lives to see
+MOST_NUMBER = sys.float_info.max  # whole numbers in Python may be larger, and then fit no computation
 _KEY = "setting"
 
 

@@ -1,4 +1,4 @@
-"""Sweeps as they are typed: what of Hydra's grammar is a list of values, and how long a list may be."""
+"""Values as they are typed: what of Hydra's grammar is a list of values, how long a list and a number may be."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, RangeSweep, Sweep
 
+from lt_bench.config.settings import MOST_NUMBER
+
 MOST_RUNS = 100_000  # of one sweep; more are a mistyped range, and would be planned for hours
 
 
 def impossible(value: Any) -> str | None:
-    """What is wrong with a value as a list of values; None where nothing is, or where it is no sweep."""
+    """What is wrong with a value, or with a sweep as a list of values; None where nothing is."""
+    if any(isinstance(one, int) and abs(one) > MOST_NUMBER for one in (value, *_inside(value))):
+        return f"a number of this size is none that can be computed with; numbers are below {MOST_NUMBER:.2g}"
     if any(isinstance(one, (Sweep, Glob)) for one in _inside(value)):
         return "a range, a choice or a glob stands alone after the equals sign; write all values, as in seed=0,1,2"
     if not isinstance(value, RangeSweep):

@@ -9,6 +9,8 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config.settings import MOST_NUMBER
+
 MOST_VALUES = 100_000  # in a text, with those of a part that is repeated by name counted each time
 _MAYBE_ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*\S", re.MULTILINE)
 
@@ -21,13 +23,23 @@ def parse_yaml(text: str) -> Any:
     """The values in a YAML text, references as they stand; ValueError where it is none or ``check_size`` refuses it."""
     try:
         check_size(text)
-        return OmegaConf.to_container(OmegaConf.create(text))
+        values = OmegaConf.to_container(OmegaConf.create(text))
+        if _has_beyond(values):
+            raise ValueError(f"a whole number above {MOST_NUMBER:.2g}")
+        return values
     except TooManyValues:
         raise
     except (yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError, AssertionError) as error:
         mark = getattr(error, "problem_mark", None)
         said = f"line {mark.line + 1}: {error.problem}" if mark else str(error).partition("\n")[0] or "nothing in it"  # type: ignore[union-attr]
         raise ValueError(f"no YAML ({said})") from error
+
+
+def _has_beyond(values: Any) -> bool:
+    """Whether a whole number in a tree is larger than any float."""
+    if isinstance(values, (dict, list)):
+        return any(map(_has_beyond, values.values() if isinstance(values, dict) else values))
+    return isinstance(values, int) and abs(values) > MOST_NUMBER
 
 
 def check_size(text: str) -> None:

@@ -12,7 +12,7 @@ from lt_bench.config import optimizers
 from lt_bench.config.compose import shown
 from lt_bench.config.keys import find
 from lt_bench.config.schema import Config, flat, plain
-from lt_bench.config.settings import MOST_SEED, Setting
+from lt_bench.config.settings import MOST_NUMBER, MOST_SEED, Setting
 
 ANY = Setting("")  # parameters of classes take finite numbers
 SEED = Setting("", least=0, most=MOST_SEED)  # and those that are seeds what the schema's take
@@ -50,7 +50,7 @@ def _takes(setting: Setting, value: Any) -> str:
         return ", ".join(setting.choices)
     if setting.length is not None and value is not None and len(value) != setting.length:
         return f"a list of {setting.length} numbers"
-    if not all(math.isfinite(x) and least <= x <= most for x in numbers):
+    if not all(abs(x) <= MOST_NUMBER and least <= x <= most for x in numbers):
         bounds = f" from {least:g}" * (least > -math.inf) + f" to {most:g}" * (most < math.inf)
         return f"{'' if bounds else 'finite '}numbers{bounds}"
     return f"numbers above {setting.above:g}" if not all(x > setting.above for x in numbers) else ""

@@ -23,6 +23,14 @@ def test_a_sweep_inside_another_value_is_refused(word):
     assert "stands alone after the equals sign; write all values, as in seed=0,1,2" in refusal(word)
 
 
+@pytest.mark.parametrize(
+    "word", ["seed={}", "train.lr=-{}", "dataset.mean=[1,{},1]", "method={{a:{}}}", "seed=0,{}", "seed=range({},{})"]
+)
+def test_a_whole_number_beyond_all_floats_is_refused(word):
+    large = "1" + "0" * 400
+    assert "a number of this size is none that can be computed with" in refusal(word.format(large, f"{large[:-1]}1"))
+
+
 @pytest.mark.parametrize("bounds", ["inf", "0,nan", "0,1,inf", "-inf,0", "0,1e400,1", "nan,nan,nan"])
 def test_bounds_of_a_range_are_finite(bounds):
     assert "are finite numbers; write range(START,STOP,STEP)" in refusal(f"train.lr=range({bounds})")

@@ -8,6 +8,7 @@ import pytest
 from lt_bench.config.compose import compose
 from lt_bench.config.keys import fields_of, find
 from lt_bench.config.schema import Config, node
+from lt_bench.errors import UsageError
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.validate import validate
 
@@ -81,7 +82,14 @@ def test_ranges_of_both_stages_and_of_nodes_that_name_a_class_are_among_them():
     assert len(LIMITED) >= 70
 
 
-def test_parameters_of_classes_are_finite(config):
-    assert list(out_of_range(given(config, "method.beta", math.inf))) == [
-        "method.beta=Infinity: method.beta= takes finite numbers"
-    ]
+@pytest.mark.parametrize("value", [math.inf, 10**400, [1, -(10**400)]])
+def test_parameters_of_classes_are_finite(value, config):
+    (problem,) = out_of_range(given(config, "method.beta", value))
+    assert problem.endswith(": method.beta= takes finite numbers")
+
+
+@pytest.mark.parametrize("scale", ["1e308", "1e7", "-1e308", "0"])
+@pytest.mark.parametrize("words", [(), ("train.epochs=3",)])
+def test_a_budget_that_multiplies_beyond_all_numbers_is_refused_under_its_own_key(words, scale):
+    with pytest.raises(UsageError, match="budget.epoch_scale= takes"):
+        validate(compose([*words, f"budget.epoch_scale={scale}"]))

@@ -174,7 +174,7 @@ def _text_rows(path: Path, root: Path, lines: list[str], problems: list[Problem]
         words = whole.strip(BLANKS)
         name, _, label = words.replace("\t", " ").rpartition(" ")  # a path may hold spaces
         name = words[: len(name)].rstrip(BLANKS)
-        if words.startswith("#") and not (name and _is_there(root, name)):
+        if words.startswith("#") and not _is_there(root, name or words):
             continue  # a comment
         if name:
             yield Row(line, name, label)
