@@ -24,15 +24,15 @@ def parse_yaml(text: str) -> Any:
     try:
         check_size(text)
         values = OmegaConf.to_container(OmegaConf.create(text))
-        if _has_beyond(values):
-            raise ValueError(f"a whole number above {MOST_NUMBER:.2g}")
-        return values
     except TooManyValues:
         raise
     except (yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError, AssertionError) as error:
         mark = getattr(error, "problem_mark", None)
         said = f"line {mark.line + 1}: {error.problem}" if mark else str(error).partition("\n")[0] or "nothing in it"  # type: ignore[union-attr]
         raise ValueError(f"no YAML ({said})") from error
+    if _has_beyond(values):
+        raise ValueError(f"a whole number in it is larger than {MOST_NUMBER:.2g}, which nothing computes with")
+    return values
 
 
 def _has_beyond(values: Any) -> bool:

@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
         (b"- a\n", "no keys with values"),
         (b"defaults: ce\n", "its defaults are no list"),
         (b"[" * 3000, "no YAML"),
-        (b"a: {b: [1, -1" + b"0" * 400 + b"]}\n", "a whole number above 1.8e+308"),
+        (b"a: {b: [1, -1" + b"0" * 400 + b"]}\n", "a whole number in it is larger than 1.8e+308"),
     ],
 )
 def test_what_is_no_yaml_of_keys_and_values_is_refused_by_name(content, said, folder):
