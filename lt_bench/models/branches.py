@@ -13,7 +13,7 @@ BlockOrder = Literal["pool_first", "block_first"]
 
 
 class NormBranches(nn.Module):
-    """Branches that are a batch norm each: features (B, D) or maps (B, D, H, W) -> logits (B, C), the sum of ``branches``.
+    """Branches that are a batch norm each: features (B, D) or maps (B, D, H, W) -> logits (B, C), summed.
 
     Maps are normalised, then pooled, scaled and shifted for each branch; where statistics are running ones, features
     that were pooled before give the same.
@@ -50,8 +50,8 @@ class BlockBranches(nn.Module):
 
     In training maps are pooled behind the block with ``order`` block_first, else in front of it. In evaluation features
     come pooled, class vectors are divided by their length to the power ``norm_exponent``, and there is no bias.
-    Source: Cui et al., TPAMI 2022, authors' code on large images.  Deviation: no more channels than branches use; theirs
-    has three branches on iNaturalist, where two are used.
+    Source: Cui et al., TPAMI 2022, authors' code on large images.  Deviation: no more channels than branches use;
+    theirs has three branches on iNaturalist, where two are used.
     Raises SettingError for values out of range.
     """
 
