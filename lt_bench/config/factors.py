@@ -15,7 +15,7 @@ def register() -> None:
 
 
 def by_factor(*factors_and_values: float, _root_: DictConfig) -> float:
-    """The value of the factor that is nearest to the run's, as a ratio; data that are not cut have that of the least."""
+    """The value of the factor that is nearest to the run's, as a ratio; that of the least where data are not cut."""
     values = dict(zip(factors_and_values[::2], factors_and_values[1::2], strict=True))
     factor = _root_.imbalance.factor
     if factor is None or not 0 < factor < math.inf:  # the preflight refuses what is no factor

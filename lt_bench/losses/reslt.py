@@ -29,7 +29,7 @@ def class_ranks(counts: Tensor) -> Tensor:
 
 
 def class_sets(counts: Tensor, shares: Sequence[float]) -> Tensor:
-    """The classes that each branch is trained on, (K, C) bool: all, then for each share that part of them, smallest first.
+    """The classes of each branch, (K, C) bool: all, then for each share that part of them, smallest first.
 
     Raises SettingError unless shares fall, above 0 and at most 1.
     """

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
-from lt_bench.errors import SettingError, UsageError
+from lt_bench.errors import SettingError
 from lt_bench.losses.reslt import class_sets, residual_loss
 from lt_bench.methods.ce import CE
 from lt_bench.models.branches import BlockBranches, NormBranches
@@ -26,7 +26,8 @@ class ResLT(CE):
     class vectors divided by their length to the power ``norm_exponent`` and without bias. The loss, see
     ``residual_loss``, is that of the joined batch.
     Deviation: classes are ranked by their images in a stable order; further ones are those of ``NormBranches`` and
-    ``BlockBranches``. Raises SettingError for values out of range, UsageError for an encoder without maps.
+    ``BlockBranches``. Raises SettingError for values out of range, and for an encoder without maps
+    unless they are pooled first.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -55,10 +56,8 @@ class ResLT(CE):
             if not 0 <= value <= 1:
                 raise SettingError(name, "from 0 to 1", value)
         if block != "pool_first" and not has_maps(encoder):
-            raise UsageError(
-                f"block={block} needs the maps of an encoder before they are pooled, and {type(encoder).__name__} has "
-                "no method maps(images); give it one, or set method.block=pool_first"
-            )
+            rule = f"pool_first with {type(encoder).__name__}, which has no method maps(images) for what it pools"
+            raise SettingError("block", rule, block, "pool_first")
         sets = class_sets(info.class_counts, shares)
         self.block, self.branches, self.norm_exponent = block, len(sets), norm_exponent
         super().__init__(encoder, info, views=views)

@@ -13,7 +13,7 @@ from lt_bench.config.compose import compose
 from lt_bench.config.schema import Training
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
-from lt_bench.errors import SettingError, UsageError
+from lt_bench.errors import SettingError
 from lt_bench.launch.planning.plan import expand
 from lt_bench.methods.reslt import ResLT
 from lt_bench.models.tiny import TinyEncoder
@@ -210,7 +210,7 @@ def test_official_has_the_authors_epsilon():
 
 def test_an_encoder_without_maps_is_refused_unless_it_pools_first():
     for block in ("norm", "block_first"):
-        with pytest.raises(UsageError, match=r"Vectors has no method maps.*method.block=pool_first"):
+        with pytest.raises(SettingError, match="pool_first with Vectors, which has no method maps"):
             ResLT(Vectors(), INFO, block=block)
     batch = Batch((torch.randn(28, 6),), INFO.labels, torch.arange(28))
     assert bool(ResLT(Vectors(), INFO, block="pool_first")(batch, 0, 0, one_process(None))["loss"].isfinite())
