@@ -38,6 +38,8 @@ gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 sdclr_masks sdclr_dual_bn gh_step_sdclr gh_step_sdclr_gh boosted_cl_backbones
 boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
 tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment tsc_targets tsc_step tsc_lr tsc_networks
+reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
+reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
 """.split()
 

@@ -179,6 +179,7 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "sim_blur_rare": _sim_blur_rare,
     "sim_wide": _sim_wide,
     "autoaugment_cutout": _autoaugment_cutout,
+    "jitter": _jittered,
     "cls": _cls,
     "clsstack": _clsstack,
     "rand": _rand,
@@ -206,7 +207,8 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     ``sim_blur`` that of BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes
     crops from 8 % of the area on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and
     ProCo; ``cls`` and ``rand`` are those of their large-image recipes, with RandAugment; ``sim_always`` and
-    ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment.
+    ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment;
+    ``jitter`` is ``cls`` without RandAugment (ResLT).
     ``ssl`` is the self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops
     (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
     with one operation of a strength that is the image's own, ``boosted_twice`` with two, ``simclr_boosted`` and

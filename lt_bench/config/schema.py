@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lt_bench.config import epochs
+from lt_bench.config import epochs, factors
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.own_code import OwnCode
 from lt_bench.config.settings import MOST_EPOCH_SCALE, MOST_SEED, setting
@@ -328,10 +328,11 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolvers of ``config.epochs`` known to Hydra and OmegaConf.
+    """Make the schema and the resolvers of ``config.epochs`` and ``config.factors`` known to Hydra and OmegaConf.
 
     Hydra would import every module of a package ``hydra_plugins``, also from the current folder: there is none for it.
     """
     sys.modules.setdefault("hydra_plugins", None)  # type: ignore[arg-type]  # Python: an import of it fails
     ConfigStore.instance().store(name="lt_bench_schema", node=schema())
     epochs.register()
+    factors.register()

@@ -171,6 +171,7 @@ class Cosine:
 class Steps:
     """``lr`` times ``gamma`` for every milestone reached, after a linear warm-up lr * (epoch + 1) / warm_epochs.
 
+    The warm-up rises from the share ``warm_from`` of ``lr``, which no epoch has (ResLT: a third).
     ``milestones`` are the first epochs, counted from 0 and ascending, that run at the lower rate; equal ones, which
     a small budget makes, count twice.
     Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Deviation: PaCo's authors' code ramps
@@ -189,8 +190,11 @@ class Steps:
         warm_epochs: int = 0,
         warm_mode: Literal["clean", "official"] = "clean",
         late_epochs: float = 1.0,
+        warm_from: float = 0.0,
     ) -> None:
         _check(lr, warm_epochs)
+        if not 0 <= warm_from <= 1:
+            raise SettingError("warm_from", "from 0 to 1", warm_from, 0.0)
         if warm_mode not in ("clean", "official"):
             raise SettingError("warm_mode", "clean or official", warm_mode, "clean")
         if not 0 < gamma <= 1:
@@ -199,6 +203,7 @@ class Steps:
             raise SettingError("milestones", "a list of epochs from 1 on in ascending order", list(milestones))
         self.lr = lr
         self.milestones = tuple(milestones)
+        self.warm_from = warm_from
         self.gamma = gamma
         self.warm_epochs = warm_epochs
         self.late = _late(late_epochs) if warm_mode == "official" and warm_epochs > 0 else 0
@@ -207,7 +212,8 @@ class Steps:
         """Learning rate of an epoch counted from 0, the same for all its steps."""
         reached = sum(epoch >= milestone for milestone in self.milestones)
         if epoch < self.warm_epochs or (epoch < self.warm_epochs + self.late and not reached):
-            return self.lr * min(epoch + 1, self.warm_epochs + self.late) / self.warm_epochs
+            rate = self.lr * min(epoch + 1, self.warm_epochs + self.late) / self.warm_epochs
+            return rate if not self.warm_from else self.warm_from * self.lr + (1 - self.warm_from) * rate
         return self.lr * self.gamma**reached
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.models.maps import spatial_maps
 
 
 class InputPool(nn.Module):
@@ -25,12 +26,20 @@ class InputPool(nn.Module):
         """What builds it again, see ``models.kept``."""
         return {"_target_": "lt_bench.models.pool.InputPool", "k": self.k, "encoder": self.encoder}
 
+    def maps(self, images: Tensor) -> Tensor:
+        """The encoder's maps before its pool, of an encoder that has them."""
+        return spatial_maps(self.encoder, self._pooled(images))
+
     def forward(self, images: Tensor) -> Tensor:
         """Shapes: (B, 3, H, W) -> (B, feature_dim); ValueError unless k divides H and W."""
+        features: Tensor = self.encoder(self._pooled(images))
+        return features
+
+    def _pooled(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if height % self.k or width % self.k:
             raise ValueError(f"input_pool={self.k} does not divide images of {height} x {width}")
-        return self.encoder(F.avg_pool2d(images, self.k))
+        return F.avg_pool2d(images, self.k)
 
 
 def build_encoder(encoder: nn.Module, input_pool: int) -> nn.Module:

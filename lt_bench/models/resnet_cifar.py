@@ -84,9 +84,14 @@ class CifarResNet(nn.Module):
             self.stages.append(stage)
         _initialise(self, initialisation)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Shapes: (B, 3, H, W) -> (B, feature_dim, H', W'), before the pool."""
+        maps: Tensor = self.stages(self.stem(images))
+        return maps
+
     def forward(self, images: Tensor) -> Tensor:
         """Shapes: (B, 3, H, W) -> (B, feature_dim), not normalised."""
-        return self.stages(self.stem(images)).mean(dim=(2, 3))
+        return self.maps(images).mean(dim=(2, 3))
 
 
 def _initialise(network: nn.Module, initialisation: Initialisation) -> None:

@@ -24,6 +24,11 @@ class TinyEncoder(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Shapes: (B, 3, H, W) -> (B, 64, H', W'), before the pool."""
+        maps: Tensor = self.layers(images)
+        return maps
+
     def forward(self, images: Tensor) -> Tensor:
         """Shapes: (B, 3, H, W) -> (B, 64)."""
-        return self.layers(images).mean(dim=(2, 3))
+        return self.maps(images).mean(dim=(2, 3))

@@ -56,6 +56,8 @@ CIFAR = {
     "sim_wide": SIM_WIDE,
     # view 1 of BCL, ProCo and PaCo
     "autoaugment_cutout": [CropWithPadding(32, 4), FLIP, AutoAugment(), Cutout(16)],
+    # ResLT on ImageNet-LT
+    "jitter": JITTERED,
     # large-image recipes: jitter always and without hue; rand-n2-m10-mstd0.5
     "cls": [*JITTERED, RandAugment(2, 10.0, 0.5)],
     "rand": [*SIM_WIDE, RandAugment(2, 10.0, 0.5)],

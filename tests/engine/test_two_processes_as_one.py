@@ -25,8 +25,8 @@ RANK_0_ALONE = ("kmeans_state",)  # what only the first process computes, and ot
 class Encoder(TinyEncoder):
     """Takes images of any precision in its own."""
 
-    def forward(self, images):
-        return super().forward(images.to(self.layers[0].weight.dtype))
+    def maps(self, images):
+        return super().maps(images.to(self.layers[0].weight.dtype))
 
 
 class Ten:
