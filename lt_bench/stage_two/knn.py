@@ -42,7 +42,8 @@ class NearestNeighbours(nn.Module):
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, num_classes: int, **settings: Any) -> NearestNeighbours:
         """The bank of features (N, D) with labels (N,), on their device and in their precision."""
-        found = cls(*features.shape, num_classes, **settings).to(features)
+        images, width = features.shape
+        found = cls(images, width, num_classes, **settings).to(features)
         found.bank.copy_(F.normalize(features, dim=1))
         found.labels.copy_(labels)
         return found
