@@ -82,7 +82,8 @@ class Method(nn.Module):
     ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
     last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
     that ``replicated`` names: they have the same rows on every process. ``microbatches`` says that the loss is a mean
-    over independent images, so that a batch may be taken in parts.
+    over independent images, so that a batch may be taken in parts, while the parameters that ``microbatches_without``
+    names are 0.
 
     Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
     something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the
@@ -97,6 +98,7 @@ class Method(nn.Module):
     gives_strength: ClassVar[bool] = False
     replicated: ClassVar[tuple[str, ...]] = ()
     microbatches: ClassVar[bool] = False
+    microbatches_without: ClassVar[tuple[str, ...]] = ()
     begins_at: ClassVar[tuple[str, ...]] = ()
     least_epochs: ClassVar[int] = 1
     restarts_at: ClassVar[str | None] = None

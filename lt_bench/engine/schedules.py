@@ -262,8 +262,9 @@ class WarmupCosine:
 class GHTwoStage(WarmupCosine):
     """``WarmupCosine`` in two parts: one cosine to ``switch_share`` of ``lr``, from ``switch_epoch`` on one from there.
 
-    Source: Zhou et al., NeurIPS 2023, authors' code: a share of 0.6 on CIFAR, 0.2 on large images.  Deviation: that of
-    ``WarmupCosine``.
+    With ``second_share`` the second begins at this share of ``lr`` instead of where the first ends.
+    Source: Zhou et al., NeurIPS 2023, authors' code, whose rates between the parts are called a and b: a share of 0.6
+    on CIFAR, 0.2 on large images, for both.  Deviation: that of ``WarmupCosine``.
     Raises SettingError for values out of range.
     """
 
@@ -278,20 +279,22 @@ class GHTwoStage(WarmupCosine):
         warm_epochs: int = 10,
         lowest: float = 1e-6,
         per: Literal["epoch", "step"] = "epoch",
+        second_share: float | None = None,
     ) -> None:
         super().__init__(lr, epochs, warm_epochs, lowest, per)
         if not self.warm_epochs <= switch_epoch <= epochs:
             rule = f"from warm_epochs={warm_epochs} to epochs={epochs}"
             raise SettingError("switch_epoch", rule, switch_epoch, epochs)
-        if not lowest / lr <= switch_share <= 1:
-            rule = f"at most 1 and no rate below lowest={lowest:g}"
-            raise SettingError("switch_share", rule, switch_share, 0.6)
-        self.switch_epoch, self.middle = switch_epoch, switch_share * lr
+        for name, share, usual in (("switch_share", switch_share, 0.6), ("second_share", second_share, "null")):
+            if share is not None and not lowest / lr <= share <= 1:
+                raise SettingError(name, f"at most 1 and no rate below lowest={lowest:g}", share, usual)
+        self.switch_epoch, self.first_end = switch_epoch, switch_share * lr
+        self.second_begin = self.first_end if second_share is None else second_share * lr
 
     def _after_warmup(self, done: float) -> float:
         if done < self.switch_epoch:
-            return _fall(self.lr, self.middle, self.warm_epochs, self.switch_epoch, done)
-        return _fall(self.middle, self.lowest, self.switch_epoch, self.epochs, done)
+            return _fall(self.lr, self.first_end, self.warm_epochs, self.switch_epoch, done)
+        return _fall(self.second_begin, self.lowest, self.switch_epoch, self.epochs, done)
 
 
 def _fall(highest: float, lowest: float, begin: float, end: float, done: float) -> float:

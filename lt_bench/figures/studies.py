@@ -157,7 +157,7 @@ def _names_of(parts: Sequence[list[Run]]) -> list[tuple[str, str]]:
         factor = record.imbalance_factor
         tail = "native imbalance" if factor is None else f"imbalance factor {factor:g}"
         tail += "" if record.imbalance_profile == "exponential" or factor is None else f" ({record.imbalance_profile})"
-        more = [f"budget {record.budget}"] * (record.budget != "paper") + ["linear probe"] * record.is_probe
+        more = [f"budget {record.budget}"] * (record.budget != "paper") + ["probe"] * record.is_probe
         title = ", ".join([_title(record.dataset), tail, *more, f"{record.evaluated_on} images"])
         pieces = [record.dataset, "native" if factor is None else f"if{factor:g}", *["probe"] * record.is_probe]
         pieces += [record.budget] * (record.budget != "paper")

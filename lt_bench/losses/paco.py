@@ -21,8 +21,8 @@ class PaCoSettings:
     """Temperatures and weights of the loss; ``base_temperature`` None is ``temperature``.
 
     The target weight of an anchor's own centre is ``beta``, of which ``smooth`` goes in equal parts to the other
-    centres; that of every row of its class is ``alpha``. ``gamma`` multiplies the rows in the denominator, ``supt`` is
-    the temperature of the centres, ``temperature`` that of the rows alone.
+    centres; that of every row of its class is ``alpha``. ``gamma`` multiplies the rows in the denominator, which with 0
+    is that of the centres alone; ``supt`` is the temperature of the centres, ``temperature`` that of the rows alone.
     Raises SettingError for values out of range.
     """
 
@@ -35,13 +35,14 @@ class PaCoSettings:
     smooth: float = 0.0
 
     def __post_init__(self) -> None:
-        usual = {"temperature": "0.05", "base_temperature": "null", "beta": "1.0", "gamma": "1.0", "supt": "1.0"}
+        usual = {"temperature": "0.05", "base_temperature": "null", "beta": "1.0", "supt": "1.0"}
         for name, advice in usual.items():
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise SettingError(name, "above 0", value, advice)
-        if not 0 <= self.alpha < math.inf:
-            raise SettingError("alpha", "0 or more", self.alpha, 0.01)
+        for name, common in (("alpha", 0.01), ("gamma", 1.0)):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(name, "0 or more", getattr(self, name), common)
         if not 0 <= self.smooth < 1:
             raise SettingError("smooth", "at least 0 and below 1", self.smooth, 0.0)
 
@@ -57,7 +58,8 @@ def official_log_prior(counts: Tensor) -> Tensor:
 
 def row_bias(labels: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
     """What the scores with a row are raised by: the log of the factor, minus infinity for label -1; (n,) -> (n,)."""
-    return torch.full_like(labels, math.log(factor), dtype=dtype).masked_fill_(labels < 0, -torch.inf)
+    raised = math.log(factor) if factor > 0 else -math.inf
+    return torch.full_like(labels, raised, dtype=dtype).masked_fill_(labels < 0, -torch.inf)
 
 
 def trained_rows(embeddings: Tensor, constants: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.errors import SettingError
+from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.logit_adjustment import positive
 
 
@@ -24,6 +24,16 @@ def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     log_beta = math.log(beta) if beta > 0 else -math.inf
     weights = -1 / torch.expm1(positive(counts) * log_beta)
     return weights * (len(counts) / weights.sum())
+
+
+def class_weights(counts: Tensor, class_weight_beta: float) -> Tensor | None:
+    """``effective_number_weights`` in single precision for methods whose weights are an option, None where beta is 0.
+
+    Shapes: counts (C,); returns (C,) float32. Raises DataError as there, SettingError for ``class_weight_beta``.
+    """
+    with renamed(beta="class_weight_beta"):
+        weights = effective_number_weights(counts, class_weight_beta)
+    return weights.float() if class_weight_beta else None
 
 
 class DeferredWeights(nn.Module):

@@ -15,8 +15,8 @@ from lt_bench.errors import SettingError
 class CE(Method):
     """Plain cross-entropy on one view; the control of every table, and what methods with one classifier build on.
 
-    A method whose ``loss`` is no mean over independent images sets ``microbatches`` to False: its loss is then that of
-    the joined batch of all processes.
+    A method whose ``loss`` is no mean over independent images sets ``microbatches`` to False, or where only an option
+    makes it so, ``joined`` to True: its loss is then that of the joined batch of all processes.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -28,6 +28,7 @@ class CE(Method):
         if len(views) != 1:
             raise SettingError("views", "a list of one view", list(views), "[crop_flip]")
         self.views = tuple(views)
+        self.joined = not self.microbatches
         self.encoder = encoder
         self.classifier = self.new_classifier(feature_dim(encoder), info.num_classes)
 
@@ -46,7 +47,7 @@ class CE(Method):
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch."""
         logits, labels = self.classifier(self.encoder(batch.views[0])), batch.labels
-        if not self.microbatches:
+        if self.joined:
             logits, labels = context.gather(logits), context.gather(labels)
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": self.loss(logits, labels, epoch), "accuracy": accuracy}

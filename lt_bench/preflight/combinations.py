@@ -205,6 +205,8 @@ def _steps(config: Config) -> Iterator[str]:
         if training.lr_scaling != "none" and training.lr_base_batch is None:
             yield f"{key}.lr_scaling needs the batch size of the unscaled rate; set {key}.lr_base_batch=256"
         mean = class_attribute(target, "microbatches", False)
+        if key == StageName.ONE.training:
+            mean = mean and not any(method.get(name) for name in class_attribute(target, "microbatches_without", ()))
         if training.microbatch and not training.microbatch_anyway and mean is False:
             yield (
                 f"{key}.microbatch={training.microbatch}: the loss of {owner}={name} is no mean over independent "

@@ -20,7 +20,7 @@ RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.
 PREDICTOR = "predictor.safetensors"  # what predicts new images
 CONTRIBUTED = "contributed"  # in the environment of somebody else's record: by whom, and by what it was checked
 CHOSEN = "chosen"  # among a record's epochs
-PROBES = ("linear_probe", "few_shot_probe")
+PROBES = ("knn", "linear_probe", "few_shot_probe")
 SHOT_SEED = "stage_two.shot_seed"  # the setting that few-shot probes of one model differ in
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A classifier on a frozen encoder: what all trained stage-two rules share."""
+"""A classifier on a frozen encoder: what all trained stage-two rules share, and those in closed form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo
 
 
 class ClassifierOnFrozen(Method):
@@ -61,3 +61,14 @@ class CrossEntropyOnFrozen(ClassifierOnFrozen):
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Mean cross-entropy of logits (B, C) under labels (B,)."""
         return F.cross_entropy(logits, labels)
+
+
+class LabelledOnFrozen(Method):
+    """A frozen encoder and the labels (N,) of the training images, for a rule that trains nothing but looks at both."""
+
+    labels: Tensor
+
+    def __init__(self, encoder: nn.Module, info: TrainInfo) -> None:
+        super().__init__()
+        self.encoder, self.num_classes = encoder.requires_grad_(False), info.num_classes
+        self.register_buffer("labels", info.labels, persistent=False)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Method, StageTwo, TrainContext, TrainInfo
 from lt_bench.errors import DataError
+from lt_bench.stage_two.frozen import LabelledOnFrozen
 
 Variant = Literal["raw", "l2", "centered_l2"]
 
@@ -60,15 +61,6 @@ class NearestMean(nn.Module):
         return -torch.cdist(self.placed(features), self.means, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-class _Labelled(Method):
-    labels: Tensor
-
-    def __init__(self, encoder: nn.Module, info: TrainInfo) -> None:
-        super().__init__()
-        self.encoder, self.num_classes = encoder.requires_grad_(False), info.num_classes
-        self.register_buffer("labels", info.labels, persistent=False)
-
-
 @dataclass
 class NearestClassMean(StageTwo):
     """Nearest class mean (Kang et al., ICLR 2020, section 4) on un-augmented training images; nothing is trained."""
@@ -84,9 +76,9 @@ class NearestClassMean(StageTwo):
                 f"ncm takes the mean of every class, but {len(empty)} of {info.num_classes} classes ({found}) have no "
                 "training image; cut a shorter tail, or hold out fewer images for validation"
             )
-        return _Labelled(encoder, info)
+        return LabelledOnFrozen(encoder, info)
 
     def finish(self, method: Method, context: TrainContext) -> nn.Module:
         """The class means of the train split's features, the same on every rank."""
-        assert isinstance(method, _Labelled)
+        assert isinstance(method, LabelledOnFrozen)
         return NearestMean.of(context.embed(method.encoder), method.labels, method.num_classes, self.variant)

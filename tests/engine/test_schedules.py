@@ -189,6 +189,21 @@ def test_gh_in_two_parts_per_step_joins_at_the_switch():
     assert all(later < earlier for earlier, later in zip(rates[39:], rates[40:], strict=False))
 
 
+@pytest.mark.parametrize(GH_NAMES, GH)
+@pytest.mark.parametrize("second", [0.05, 0.2, 0.45])
+def test_gh_whose_second_part_begins_elsewhere_has_the_rates_of_both_formulas(
+    name, epochs, switch, ramp, middle, second
+):
+    data = np.load(GOLDEN / "gh_schedules.npz")
+    rates = per_epoch(GHTwoStage(0.5, epochs, switch, middle / 0.5, second_share=second / 0.5), epochs)
+    np.testing.assert_allclose(rates[: switch - 1], data[f"{name}_gh"][: switch - 1], rtol=1e-6)
+    # entry j is epoch e = j + 1; the published second part, stretched from its beginning at a to one at b
+    lowest = 1e-6
+    stretched = lowest + (data[f"{name}_gh"][switch - 1 :] - lowest) * (second - lowest) / (middle - lowest)
+    np.testing.assert_allclose(rates[switch - 1 :], stretched, rtol=1e-5)
+    assert rates[switch - 1] == pytest.approx(second)
+
+
 @pytest.mark.parametrize(("epochs", "warm", "switch"), [(1, 1, 1), (2, 1, 1), (2, 1, 2), (3, 0, 0), (12, 2, 6)])
 def test_gh_stays_between_its_ends_in_short_runs(epochs, warm, switch):
     rates = per_epoch(GHTwoStage(0.5, epochs, switch, warm_epochs=warm), epochs)
@@ -235,6 +250,7 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
         (lambda: GHTwoStage(0.5, 20, 5), "switch_epoch is from warm_epochs=10 to epochs=20, not 5"),
         (lambda: GHTwoStage(0.5, 20, 21), "switch_epoch is from warm_epochs=10 to epochs=20, not 21"),
         (lambda: GHTwoStage(0.5, 20, 15, switch_share=1.5), "switch_share is at most 1"),
+        (lambda: GHTwoStage(0.5, 20, 15, second_share=1.5), "second_share is at most 1"),
         (lambda: Steps(-1, [3]), "lr is positive, not -1"),
         (lambda: Steps(0.1, [8, 3]), r"ascending order, not \[8, 3\]"),
         (lambda: Steps(0.1, [0]), "epochs from 1 on"),

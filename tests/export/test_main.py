@@ -148,7 +148,7 @@ def test_a_program_that_computes_something_else_is_refused(run, tmp_path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["none", "ldam_drw", "lws", "tau_norm", "ncm"])
+@pytest.mark.parametrize("rule", ["none", "ldam_drw", "lws", "tau_norm", "ncm", "knn"])
 def test_onnx_computes_the_same(rule, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install -e '.[export]'")
     pytest.importorskip("onnxscript", reason="pip install -e '.[export]'")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks.harness import HostReads
-from helpers.golden_vectors import golden
+from helpers.golden_vectors import DOUBLE, assert_loss_and_gradient, golden
 
 from lt_bench.errors import DataError
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
@@ -44,6 +44,27 @@ def test_equals_the_equation_written_as_a_loop():
         total -= math.log(likely[label] / sum(likely))
     loss = logit_adjusted_cross_entropy(logits, LABELS, log_prior(torch.tensor(counts)), tau)
     assert float(loss) == pytest.approx(total / 5, rel=1e-12)
+
+
+def test_equals_the_golden_weighted_cross_entropy_where_the_prior_is_left_out():
+    vectors = golden("mixing_losses")
+    for name in "abc":
+        logits, weights = vectors[f"{name}__logits"].clone().requires_grad_(), vectors[f"{name}__weights"]
+        prior = log_prior(vectors[f"{name}__counts"])
+        loss = logit_adjusted_cross_entropy(logits, vectors[f"{name}__labels"], prior, 0.0, weights)
+        case = {key: vectors[f"{name}__ce_weighted__{key}"] for key in ("loss", "grad")}
+        assert_loss_and_gradient(loss, logits, case, DOUBLE)
+
+
+def test_class_weights_stand_in_both_sums_of_the_mean():
+    prior, weights = log_prior(torch.tensor([40, 10, 3, 1])), torch.tensor([0.25, 0.5, 1.5, 1.75])
+    each = [
+        float(logit_adjusted_cross_entropy(some_logits()[i : i + 1], LABELS[i : i + 1], prior, 0.7)) for i in range(5)
+    ]
+    own = [float(weights[label]) for label in LABELS.tolist()]
+    expected = sum(weight * value for weight, value in zip(own, each, strict=True)) / sum(own)
+    loss = logit_adjusted_cross_entropy(some_logits(), LABELS, prior, 0.7, weights)
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("counts", "tau"), [([7, 7, 7, 7], 1.0), ([40, 10, 3, 1], 0.0)])

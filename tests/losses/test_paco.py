@@ -87,7 +87,10 @@ def by_loops(logits, embeddings, labels, prior, s):
     return s.temperature / (s.base_temperature or s.temperature) * total / len(logits)
 
 
-@pytest.mark.parametrize("settings", [ALL, replace(ALL, base_temperature=None, smooth=0.0), PaCoSettings(0.05, 0.0)])
+SOME = [ALL, replace(ALL, base_temperature=None, smooth=0.0), PaCoSettings(0.05, 0.0), replace(ALL, gamma=0.0)]
+
+
+@pytest.mark.parametrize("settings", SOME)
 @pytest.mark.parametrize("absent", [False, True])
 def test_equals_the_equations_written_as_loops(settings, absent):
     logits, embeddings, labels, prior = example()
@@ -97,13 +100,21 @@ def test_equals_the_equations_written_as_loops(settings, absent):
     assert float(loss) == pytest.approx(by_loops(logits, embeddings, labels, prior, settings), rel=1e-12)
 
 
+@pytest.mark.parametrize("gamma", [ALL.gamma, 0.0])
 @pytest.mark.parametrize("official", [False, True])
-def test_gradient_is_that_of_the_function(official):
+def test_gradient_is_that_of_the_function(official, gamma):
     logits, embeddings, labels, prior = example(3, 4)
     labels[4] = -1
     inputs = (logits.requires_grad_(), embeddings.requires_grad_())
     # at this temperature 1e-12 is not felt; where it is, the maximum is a constant in the authors' gradient (below)
-    assert torch.autograd.gradcheck(lambda x, z: paco(x, z, labels, prior, ALL, official), inputs)
+    settings = replace(ALL, gamma=gamma)
+    assert torch.autograd.gradcheck(lambda x, z: paco(x, z, labels, prior, settings, official), inputs)
+
+
+def test_without_gamma_and_alpha_it_is_prior_adjusted_cross_entropy():
+    logits, embeddings, labels, prior = example()
+    loss = paco(logits, embeddings, labels, prior, PaCoSettings(0.05, alpha=0.0, gamma=0.0))
+    torch.testing.assert_close(loss, F.cross_entropy(logits + prior, labels[:6]))
 
 
 def test_official_gradient_is_that_of_the_authors_arithmetic():
@@ -200,8 +211,11 @@ def test_reads_nothing_on_the_host_and_loops_over_nothing():
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("values", [{"temperature": 0}, {"base_temperature": -1.0}, {"alpha": -0.1}, {"beta": 0},
-                                    {"gamma": 0}, {"supt": math.inf}, {"smooth": 1}])  # fmt: skip
+BAD = [{"temperature": 0}, {"base_temperature": -1.0}, {"alpha": -0.1}, {"beta": 0}, {"gamma": -0.1}]
+BAD += [{"gamma": math.inf}, {"supt": math.inf}, {"smooth": 1}]
+
+
+@pytest.mark.parametrize("values", BAD)
 def test_settings_out_of_range_are_refused(values):
     with pytest.raises(UsageError, match=f"set method.{next(iter(values))}="), keyed("method"):
         PaCoSettings(**({"temperature": 0.1, "alpha": 0.1} | values))

@@ -8,8 +8,10 @@ from helpers.engine_parts import Vectors, one_process
 from lt_bench.config.compose import compose
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.errors import DataError, UsageError, keyed
+from lt_bench.losses.reweighted import effective_number_weights
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
+from lt_bench.methods.logit_adjustment import LogitAdjustment
 from lt_bench.preflight.validate import validate
 
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([20, 6, 2]))
@@ -40,6 +42,29 @@ def test_without_tau_it_is_cross_entropy_with_the_same_state():
     run = one_process(None)
     torch.testing.assert_close(balanced(BATCH, 0, 0, run)["loss"], plain(BATCH, 0, 0, run)["loss"])
     assert balanced.state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize("kind", [BalancedSoftmax, LogitAdjustment])
+def test_class_weights_are_those_of_the_effective_number_and_the_loss_that_of_the_joined_batch(kind):
+    weighted, plain, run = built(kind, class_weight_beta=0.99), built(kind), one_process(None)
+    logits = weighted.classifier(weighted.encoder(INPUTS)) + torch.tensor([20 / 28, 6 / 28, 2 / 28]).log()
+    weights = effective_number_weights(torch.tensor([20, 6, 2]), 0.99).float()
+    torch.testing.assert_close(weighted(BATCH, 0, 0, run)["loss"], F.cross_entropy(logits, LABELS, weights))
+    assert weighted.state_dict().keys() == plain.state_dict().keys()
+    assert (weighted.joined, plain.joined) == (True, False)
+    words = [f"method={short_name(kind)}", "train.microbatch=16"]
+    assert validate(compose(words)).train.microbatch == 16
+    with pytest.raises(UsageError, match="is no mean over independent images"):
+        validate(compose([*words, "method.class_weight_beta=0.99"]))
+
+
+def short_name(kind):
+    return "balanced_softmax" if kind is BalancedSoftmax else "logit_adjustment"
+
+
+def test_refuses_class_weights_of_no_effective_number():
+    with pytest.raises(UsageError, match=r"method.class_weight_beta is at least 0 .* below 1"), keyed("method"):
+        built(class_weight_beta=1.0)
 
 
 @pytest.mark.parametrize("tau", [-1.0, float("nan"), float("inf")])

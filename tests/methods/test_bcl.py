@@ -16,6 +16,7 @@ from lt_bench.engine.loop import Trainer
 from lt_bench.errors import UsageError, keyed
 from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from lt_bench.losses.reweighted import effective_number_weights
 from lt_bench.methods.bcl import BCL
 from lt_bench.methods.two_branch import COSINE_SCALE
 from lt_bench.preflight.validate import validate
@@ -254,3 +255,15 @@ def test_cifar_recipes_are_those_of_the_public_ports(classes):
     schedule = build(config.train.schedule, "train.schedule")
     rates = torch.tensor([schedule(epoch, 0, 40) for epoch in range(200)], dtype=torch.float64)
     torch.testing.assert_close(rates, golden("lr_schedules", "bcl_cifar")["200"].double(), rtol=1e-6, atol=0)
+
+
+def test_class_weights_are_in_the_cross_entropy_alone():
+    weighted, plain, run = small(class_weight_beta=0.9).eval(), small().eval(), one_process(None)
+    found, before = weighted(a_batch(), 0, 0, run), plain(a_batch(), 0, 0, run)
+    weights = effective_number_weights(torch.bincount(LABELS), 0.9)
+    logits = plain.branches(a_batch(), run).logits
+    expected = logit_adjusted_cross_entropy(logits, LABELS, plain.log_prior, 1.0, weights)
+    torch.testing.assert_close(found["cross_entropy"], expected.detach(), rtol=1e-6, atol=0)
+    assert torch.equal(found["contrastive"], before["contrastive"])
+    assert not torch.allclose(found["cross_entropy"], before["cross_entropy"])
+    assert weighted.state_dict().keys() == plain.state_dict().keys()

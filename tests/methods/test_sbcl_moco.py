@@ -17,6 +17,7 @@ from lt_bench.launch.planning.plan import expand
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods import sbcl_moco
 from lt_bench.methods.sbcl_moco import SBCLMoCo
+from lt_bench.preflight.build import build
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import stage_one_id
 
@@ -237,6 +238,7 @@ def test_official_quirks_reach_the_method():
 def test_the_large_experiment_has_the_authors_linear_classifier():
     configs = [validate(compose(words)) for words in expand(["experiment=sbcl_imagenet"])]
     both = [config for config in configs if config.stage_two.name == "cb"]
+    info = TrainInfo(torch.arange(1000), 1000, 1)
     assert [config.method.get("class_temperature") for config in both] == [None, 0.12]
     for config in both:
         assert (config.dataset.name, config.backbone["name"], config.imbalance.factor) == (
@@ -244,6 +246,8 @@ def test_the_large_experiment_has_the_authors_linear_classifier():
             "resnet50",
             None,
         )
+        classifier = build(config.stage_two.parameters(), "stage_two").build(Vectors(), None, info).classifier
+        assert abs(float(classifier.weight.detach().std()) / 0.01 - 1) < 0.2 and not classifier.bias.any()
         rule = config.stage_two.train
         assert (rule.batch_size, rule.sampler, rule.drop_last) == (2048, "class_aware_cut", True)
         schedule = rule.schedule

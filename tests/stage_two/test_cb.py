@@ -1,5 +1,6 @@
 """CB: a fresh linear classifier, balanced by the sampler, on the published schedule."""
 
+import pytest
 import torch
 from helpers.engine_parts import Vectors, one_process
 from torch import nn
@@ -9,6 +10,7 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.class_aware import ClassAwareOrder
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.random import derived_seed
+from lt_bench.errors import SettingError
 from lt_bench.preflight.validate import validate
 from lt_bench.stage_two.cb import ClassBalanced
 
@@ -41,3 +43,16 @@ def test_the_engine_visits_classes_equally_and_n_max_times_c_images():
     assert visits.max() - visits.min() <= 4
     expected = ClassAwareOrder(LABELS.numpy(), derived_seed(7, "class_aware"))
     assert epochs[2].tolist() == expected.epoch(2).tolist()
+
+
+def test_the_classifier_starts_as_pytorch_makes_it_or_from_small_normal_weights_and_no_bias():
+    info = TrainInfo(torch.arange(500), 500, 1)
+    plain, small = (ClassBalanced(initial_std=std).build(Vectors(), None, info).classifier for std in (None, 0.01))
+    assert plain.bias.any() and float(plain.weight.detach().abs().max()) > 0.3  # uniform to 8^-0.5
+    assert abs(float(small.weight.detach().std()) / 0.01 - 1) < 0.1 and not small.bias.any()
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
+def test_a_spread_that_is_none_is_refused(std):
+    with pytest.raises(SettingError, match="initial_std is null or positive"):
+        ClassBalanced(initial_std=std)
