@@ -119,7 +119,7 @@ def test_an_export_has_all_that_another_program_needs(run, tmp_path, capsys):
 def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):
     (tmp_path / "mine").write_text("kept")
     assert main([str(run), "--to", str(tmp_path)]) == 2
-    assert "is not empty; name a new folder with --to DIR" in capsys.readouterr().err
+    assert "is not empty; name a new one with --to DIR" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

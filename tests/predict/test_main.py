@@ -73,7 +73,7 @@ def test_broken_images_are_named_and_counted(run, photos, tmp_path, capsys):
 
 
 def test_names_come_from_standard_input_and_from_a_list(run, photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{photos}/a.jpg\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{photos}/a.jpg\n".encode())))
     (tmp_path / "names.txt").write_text(f"{photos}/b.png\n")
     assert (
         main([str(run), "-", "--list", str(tmp_path / "names.txt"), "--top", "1", "--no-progress", "--workers", "0"])
