@@ -29,8 +29,8 @@ ABOUT = """examples:
 
 Probabilities are calibrated by a temperature where the run has a validation part, such as
 dataset.validation_fraction=0.2. Images that cannot be read are named on standard error and left without a class.
-Of folders, hidden files, what has no suffix of an image, and links to folders are passed over. In a table, a name that a
-spreadsheet would take for a formula begins with an apostrophe.
+Of folders, hidden files, what has no suffix of an image, and links to folders are passed over. In a table, a name that
+a spreadsheet would take for a formula begins with an apostrophe.
 exit status: 0 done, 1 failed or some images could not be read, 2 wrong usage, 130 interrupted
 """
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--csv",
         type=Path,
         metavar="FILE",
-        help="write a table of all images, instead of lines on standard output; an older one is replaced",
+        help="write a table of all images instead of lines on standard output",
     )
     add("--batch-size", type=int, metavar="N", help="images of one forward pass (those of the run's evaluation)")
     add("--workers", type=int, metavar="N", help="processes that read images; 0: none beside this one (the cores)")
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="where it is computed (auto: a GPU if there is one)",
+        help="where to compute (auto: on a GPU if there is one)",
     )
     add("--trust", nargs="+", default=[], metavar="MODULE", help="modules of your own that the run may import")
     add("--no-progress", action="store_true", help="no progress bar on standard error")
@@ -125,16 +125,16 @@ def _names(arguments: argparse.Namespace) -> list[str]:
         if sys.stdin is None:
             raise UsageError("-: standard input is closed; leave out -, or give it names")
         lines += _lines(sys.stdin.buffer.read())
-    names = found((name for name in arguments.images if name != "-"), lines)
+    names = found([*(name for name in arguments.images if name != "-"), *lines])
     if not names:
         raise UsageError("no image is named, or lies in the folders that are; name files, folders, --list FILE or -")
     return names
 
 
 def _lines(content: bytes) -> list[str]:
-    """Names, one in a line, as they come from any system: names of files need not be text, and lines may end as DOS's."""
+    """Names, one in a line: they need not be text, and lines may end as on Windows."""
     lines = os.fsdecode(content.removeprefix(codecs.BOM_UTF8)).split("\n")
-    return [line.removesuffix("\r") for line in lines]
+    return [name for line in lines if (name := line.removesuffix("\r"))]
 
 
 def answers(

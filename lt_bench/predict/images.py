@@ -28,14 +28,15 @@ class Seen(NamedTuple):
     problems: dict[int, str]
 
 
-def found(paths: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
-    """Files as they are named, the images of folders at any depth in alphabetical order, then those of a list's lines.
+def found(paths: Iterable[str]) -> list[str]:
+    """Files as they are named, and the images of folders at any depth in alphabetical order.
 
-    Of folders, hidden files, those of tools, what has no suffix of an image and links to folders are passed over. Images
-    in a format that is not read, and folders that cannot be, are among the names, so that they are said to be broken.
+    Of folders, hidden files, those of tools, what has no suffix of an image and links to folders are passed over.
+    Images in a format that is not read, and folders that cannot be, are among the names, so that they are said to be
+    broken.
     """
     names = list[str]()
-    for path in (*paths, *filter(None, lines)):
+    for path in paths:
         names += _images_below(path) if os.path.isdir(path) else [path]
     return names
 

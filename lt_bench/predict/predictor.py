@@ -168,10 +168,10 @@ def _require_fitting(found: Predictor, path: Path) -> None:
     """Raise DataError unless the networks take an image and say as much of it as there are classes."""
     size, classes = found.transform.size, len(found.class_names)
     try:
-        said = tuple(found.logits(torch.zeros(1, 3, size, size)).shape)
+        said = str([*found.logits(torch.zeros(1, 3, size, size)).shape])
     except Exception as error:  # what networks raise for images that they cannot take is not listed anywhere
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    if said != (1, classes):
+    if said != str([1, classes]):
         raise DataError(f"{path} is damaged: its networks do not fit {classes:,} classes and images of {size} ({said})")
 
 
