@@ -32,11 +32,13 @@ def card(record: RunRecord, predictor: Predictor, code: Sequence[str], forms: Ma
 
 def _head(record: RunRecord, predictor: Predictor) -> Iterator[str]:
     counts = record.metrics["train_counts"] or []
-    factor = "its own counts" if record.imbalance_factor is None else f"imbalance factor {record.imbalance_factor:g}"
+    tail = "its own counts"
+    if record.imbalance_factor is not None:
+        tail = f"imbalance factor {record.imbalance_factor:g} ({record.imbalance_profile})"
     yield from (f"# {markdown(record.method_name)} on {markdown(record.dataset)}", "")
     yield from ("| | |", "|---|---|")
     rows = {
-        "data": f"{record.dataset}, {factor} ({record.imbalance_profile}), split seed {record.split_seed}",
+        "data": f"{record.dataset}, {tail}, split seed {record.split_seed}",
         "training images": f"{sum(counts):,} of {len(counts):,} classes, {max(counts):,} to {min(counts):,} of a class"
         if counts
         else "unknown",

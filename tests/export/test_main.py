@@ -112,7 +112,7 @@ def test_an_export_has_all_that_another_program_needs(run, tmp_path, capsys):
     card = (tmp_path / "model" / "README.md").read_text()
     record = read_record(run / "record.json")
     assert f"| {100 * record.metrics['few']:.1f} |" in card and "thirds" in card and "## Limits" in card
-    assert f"softmax(logits / {predictor.temperature:.6g})" in card and "Trained under budget smoke" in card
+    assert f"softmax(logits / {predictor.temperature:.6g})" in card and "Trained under budget custom" in card
     assert not [path for path in tmp_path.iterdir() if path.name != "model"]
 
 
