@@ -2,7 +2,8 @@
 
 Every script runs in a process of its own, so that one that fails costs the others nothing. `--only NAME` renews some
 entries of a file that was written on this machine with these versions. `--page` writes the table of
-docs/speed.md from the results file and measures nothing.
+docs/speed.md from the results file and measures nothing. `--add NAME FILE` takes over into the file of `--write` what a
+script has written on another machine by its own `--write FILE`, with that machine's name.
 """
 
 from __future__ import annotations
@@ -44,9 +45,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--page", action="store_true", help=f"write the table of docs/{PAGE.name} from results/{RESULTS.name}"
     )
+    parser.add_argument(
+        "--add", nargs=2, metavar=("NAME", "FILE"), help="take over what a script wrote on another machine"
+    )
     arguments = parser.parse_args(words)
     if arguments.page:
         update(PAGE, RESULTS)
+        return 0
+    if arguments.add:
+        if arguments.add[0] not in SCRIPTS or not arguments.write:
+            parser.error(f"--add NAME FILE needs --write FILE, and a name of {', '.join(SCRIPTS)}")
+        add(arguments.write, SCRIPTS[arguments.add[0]].stem, Path(arguments.add[1]))
         return 0
     scripts = {name: path for name, path in SCRIPTS.items() if name in (arguments.only or SCRIPTS)}
     place, measured = described(arguments.tiny)
@@ -65,6 +74,17 @@ def main(words: Sequence[str] | None = None) -> int:
     failed = [path.name for path in scripts.values() if found[path.stem]["status"]]
     print(f"\nfailed, with a goal missed or with sides that differ: {', '.join(failed) or 'none'}")
     return int(bool(failed))
+
+
+def add(results: Path, name: str, found: Path) -> None:
+    """Put what a script wrote elsewhere, at the code of this checkout, into a results file."""
+    known = json.loads(results.read_text(encoding="utf-8"))
+    code = code_version()
+    measured = {"date": datetime.fromtimestamp(found.stat().st_mtime, timezone.utc).date().isoformat()}
+    measured |= {"commit": code["git_commit"], "changed": code["git_dirty"]}
+    elsewhere = json.loads(found.read_text(encoding="utf-8"))
+    known["scripts"][name] = {**measured, "seconds": None, "status": 0, **elsewhere, "elsewhere": True}
+    write_json(results, known)
 
 
 def carry_out(script: Path, tiny: bool) -> dict[str, Any]:

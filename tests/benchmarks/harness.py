@@ -149,10 +149,10 @@ def missing(*modules: str) -> str:
 
 
 def describe() -> str:
-    """One line on the machine, the versions and the threads in use."""
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
-    )
+    """One line on the machine, its GPU if it has one, the versions and the threads in use."""
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    host = f"{platform.machine()}, {os.cpu_count()} cores"
+    return f"{gpu}{host}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
 
 
 def alternate(

@@ -55,7 +55,8 @@ def _when(results: dict[str, Any]) -> str:
     for name, one in results["scripts"].items():
         if "commit" in one:
             changed = " with changes" if one["changed"] else ""
-            run = f"{one['date']} at commit {(one['commit'] or 'unknown')[:7]}{changed}"
+            where = f" on {one['machine']}" if one.get("elsewhere") else ""
+            run = f"{one['date']} at commit {(one['commit'] or 'unknown')[:7]}{changed}{where}"
             runs.setdefault(run, []).append(f"`{name}.py`")
     first, *others = sorted(runs, key=lambda run: -len(runs[run])) or ["never"]
     said = [first, *(f"{', '.join(runs[run])} {run}" for run in others)]

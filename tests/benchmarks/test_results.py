@@ -73,6 +73,21 @@ def test_some_entries_are_renewed_where_the_machine_is_the_same(scripts, capsys)
     assert "differs in tiny" in capsys.readouterr().err
 
 
+def test_what_another_machine_wrote_is_taken_over_with_its_name(scripts, tmp_path, capsys):
+    file = scripts(one=writes(FAST), two=writes(LEAN))
+    assert runner.main(["--write", str(file), "--only", "one"]) == 0
+    there = tmp_path / "there.json"
+    there.write_text(json.dumps({"machine": "a card, 16 cores", "error": "", "rows": [LEAN]}))
+    assert runner.main(["--write", str(file), "--add", "two", str(there)]) == 0
+    found = json.loads(file.read_text())
+    assert found["scripts"]["bench_two"]["rows"] == [LEAN] and found["scripts"]["bench_one"]["rows"] == [FAST]
+    assert "`bench_two.py` " in filled("<!-- speed --><!-- /speed -->", {**found, "tiny": False})
+    assert " on a card, 16 cores" in filled("<!-- speed --><!-- /speed -->", {**found, "tiny": False})
+    with pytest.raises(SystemExit):
+        runner.main(["--add", "two", str(there)])
+    assert "--add NAME FILE needs --write FILE" in capsys.readouterr().err
+
+
 def results(**scripts):
     """A results file with these entries."""
     versions = {"python": "3.11", "torch": "2.14"}
