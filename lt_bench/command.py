@@ -22,6 +22,7 @@ from lt_bench.terminal import terminal
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet knows one
 _MODULE_FORM = re.compile(r"python -m lt_bench(?:(\.)(?=[a-z]+\b(?!\.\w))|(?!\.\w))")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
@@ -130,6 +131,14 @@ def printable(text: str) -> str:
     """
     plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return plain.encode("utf-8", "backslashreplace").decode()
+
+
+def csv_cell(value: object) -> object:
+    """A value for CSV: a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = printable(" ".join(value.splitlines()))
+    return f"'{text}" if value.startswith(_FORMULA) else text
 
 
 def as_called(text: str) -> str:

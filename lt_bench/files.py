@@ -109,7 +109,7 @@ def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
     import shutil  # as tempfile, for those alone who fetch
     import tempfile
 
-    for left in parent.glob(f"{prefix}*/{_ALIVE}"):
+    for left in parent.glob(f"{glob.escape(prefix)}*/{_ALIVE}"):
         with suppress(OSError), left.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left.parent)

@@ -180,7 +180,8 @@ MENDED = {
     "lt_bench.export.__main__": "the record of a run",
     "lt_bench.export.programs": "PyTorch's exporters, for which they raise anything",
     "lt_bench.predict.__main__": "a list that is no text",
-    "lt_bench.models.kept": "the head of a file of a predictor",
+    "lt_bench.models.kept": "the head of a file of a predictor, and networks that do not fit it",
+    "lt_bench.predict.predictor": "the values in the head of a file of a predictor",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
 OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from lt_bench.augment.pipeline import Pipeline
 from lt_bench.config.dataset import Dataset
 from lt_bench.data.batches.crops import CENTRAL_SHARE, CentralCrops
 from lt_bench.data.files.image_file import LARGEST, StoredForm, opened
-from lt_bench.data.files.rgb import SHOWN, BadImage, to_rgb
+from lt_bench.data.files.rgb import PLAIN, SHOWN, BadImage, to_rgb
 from lt_bench.files import read_bytes
 
+LARGEST_SIDE, SMALLEST_SHARE = 2**13, 0.1  # of what a file may ask for: an image is resized to their quotient
 ImageLike = str | os.PathLike[str] | Image.Image
 
 
@@ -47,8 +49,17 @@ class Transform:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transform:
-        """From the plain values of ``to_dict``; TypeError for others."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        """From the plain values of ``to_dict``; TypeError or ValueError for others."""
+        found = cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        sides = {found.size, found.stored_side or 1, found.jpeg_quality or 1}
+        if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
+            raise ValueError(f"sizes are whole numbers from 1 to {LARGEST_SIDE:,}")
+        if not (SMALLEST_SHARE <= found.share <= 1 and found.pixels in (PLAIN, SHOWN)):
+            raise ValueError(f"share {found.share} or pixels {found.pixels!r}")
+        if not all(map(math.isfinite, (*found.mean, *found.std))):
+            raise ValueError("mean or std is no number")
+        Pipeline((), found.mean, found.std)  # refuses what it cannot take
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -26,7 +26,8 @@ ABOUT = """examples:
 
 Weights have the names of torchvision where the network is its ResNet and the classifier is linear; any other network is
 written as an exported program as well, which PyTorch runs without lt_bench.
-exit status: 0 done, 1 failed, 2 wrong usage
+DIR gets its name when all is written. ONNX needs pip install 'lt_bench[export]'.
+exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """
 
 
@@ -50,22 +51,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = _parser().parse_args(argv)
-    return exit_status(lambda: _export(arguments), "lt_bench.export")
+    return exit_status(lambda: _export(_parser().parse_args(argv)), "lt_bench.export")
 
 
 def _export(arguments: argparse.Namespace) -> int:
     forms = [form for form in ("exported", "torchscript", "onnx") if getattr(arguments, form)]
-    target = arguments.to.expanduser().absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{arguments.to} is not empty; name a new folder with --to DIR, or empty this one")
+    target = Path(os.path.abspath(os.path.expanduser(arguments.to)))
+    if os.path.lexists(target) and (target.is_symlink() or not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{arguments.to} is no folder, or is not empty; name a new one with --to DIR, or empty it")
     from lt_bench.export.programs import require
     from lt_bench.predict.predictor import load
 
     for form in forms:
         require(form)
     predictor = load(arguments.run, trust=arguments.trust)
-    path = Path(arguments.run).expanduser() / RECORD
+    path = Path(os.path.expanduser(arguments.run)) / RECORD
     try:
         record = read_record(path)
     except (OSError, ValueError) as error:

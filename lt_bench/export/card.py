@@ -32,12 +32,16 @@ def card(record: RunRecord, predictor: Predictor, code: Sequence[str], forms: Ma
 
 def _head(record: RunRecord, predictor: Predictor) -> Iterator[str]:
     counts = record.metrics["train_counts"] or []
-    factor = "its own counts" if record.imbalance_factor is None else f"imbalance factor {record.imbalance_factor:g}"
+    tail = "its own counts"
+    if record.imbalance_factor is not None:
+        tail = f"imbalance factor {record.imbalance_factor:g} ({record.imbalance_profile})"
     yield from (f"# {markdown(record.method_name)} on {markdown(record.dataset)}", "")
     yield from ("| | |", "|---|---|")
     rows = {
-        "data": f"{record.dataset}, {factor} ({record.imbalance_profile}), split seed {record.split_seed}",
-        "training images": f"{sum(counts):,} of {len(counts):,} classes, {max(counts):,} to {min(counts):,} of a class",
+        "data": f"{record.dataset}, {tail}, split seed {record.split_seed}",
+        "training images": f"{sum(counts):,} of {len(counts):,} classes, {max(counts):,} to {min(counts):,} of a class"
+        if counts
+        else "unknown",
         "method": f"{record.method_name}, stage two {record.stage_two_name}, fidelity {record.fidelity}",
         "network": f"{record.backbone}, images of {predictor.transform.size} pixels",
         "settings that are not defaults": ", ".join(f"{key}={value}" for key, value in record.settings.items())
@@ -56,7 +60,7 @@ def _numbers(record: RunRecord) -> Iterator[str]:
     described = RULES[rule].description if rule in RULES else rule
     tested = sum(metrics["test_counts"] or [])
     yield from ("## How well", "")
-    yield f"Top-1 accuracy in % on {tested:,} {record.evaluated_on} images; groups: {markdown(described)}."
+    yield f"Top-1 accuracy in % on {tested:,} {markdown(record.evaluated_on)} images; groups: {markdown(described)}."
     yield from (
         "",
         "| many | medium | few | all | mean of classes | worst class | ECE |",

@@ -120,20 +120,25 @@ def about_file(path: Path) -> dict[str, Any]:
 def read(path: Path, load: Callable[[str], Any]) -> Kept:
     """The networks of a file on the CPU, in eval mode; what builds them must have been checked, see ``about_file``.
 
-    Raises DataError where the tensors do not fit, OSError where the file cannot be read.
+    Raises DataError where the tensors do not fit, OSError where the file cannot be read. What a network would need is
+    known before memory is taken for it.
     """
     about = about_file(path)
     networks = list[nn.Module]()
     with torch.random.fork_rng(devices=[]), safe_open(path, "pt") as file:
         names = list(file.keys())
         for part in PARTS:
-            network = rebuilt(about[part], load)
-            state = {name.removeprefix(f"{part}."): file.get_tensor(name) for name in names if name.startswith(part)}
+            state = {
+                name.removeprefix(f"{part}."): file.get_tensor(name) for name in names if name.startswith(f"{part}.")
+            }
             try:
+                with torch.device("meta"):
+                    rebuilt(about[part], load).load_state_dict(state, assign=True)
+                network = rebuilt(about[part], load)
                 network.load_state_dict(state)
-            except RuntimeError as error:
-                said = " ".join(str(error).split())[:300]
-                raise DataError(f"{path} does not fit the network that it names: {said}") from error
+            except Exception as error:  # what a network raises for parameters that it cannot take is not listed
+                said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                raise DataError(f"{path} does not fit the network that it names ({said})") from error
             # as in training, so that the same kernels compute the same bits
             networks.append(network.to(memory_format=torch.channels_last).eval())
     return Kept(networks[0], networks[1], about)

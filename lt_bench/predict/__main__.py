@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import csv
 import io
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, csv_cell, exit_status, printable
 from lt_bench.errors import UsageError
-from lt_bench.files import atomic_writer, read_text
+from lt_bench.files import atomic_writer, read_bytes
 from lt_bench.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ ABOUT = """examples:
 
 Probabilities are calibrated by a temperature where the run has a validation part, such as
 dataset.validation_fraction=0.2. Images that cannot be read are named on standard error and left without a class.
-exit status: 0 done, 1 some images could not be read, 2 wrong usage, 130 interrupted
+Of folders, hidden files, what has no suffix of an image, and links to folders are passed over. In a table, a name that
+a spreadsheet would take for a formula begins with an apostrophe.
+exit status: 0 done, 1 failed or some images could not be read, 2 wrong usage, 130 interrupted
 """
 
 
@@ -48,30 +52,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a finished run, such as runs/0123456789ab")
-    add("images", nargs="*", metavar="IMAGES", help="files and folders; -: their names on standard input")
-    add("--list", metavar="FILE", help="a file of names of images, one in a line")
+    add("images", nargs="*", metavar="IMAGES", help="files and folders; -: names of such on standard input")
+    add("--list", metavar="FILE", help="a file with names of files and folders, one in a line")
     add("--top", type=int, default=5, metavar="K", help="classes of each image, the most probable first (5)")
-    add("--csv", type=Path, metavar="FILE", help="a table of all images instead of lines on standard output")
+    add(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write a table of all images instead of lines on standard output",
+    )
     add("--batch-size", type=int, metavar="N", help="images of one forward pass (those of the run's evaluation)")
     add("--workers", type=int, metavar="N", help="processes that read images; 0: none beside this one (the cores)")
     add(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it is computed (a GPU if there is one)"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute (auto: on a GPU if there is one)",
     )
     add("--trust", nargs="+", default=[], metavar="MODULE", help="modules of your own that the run may import")
-    add("--no-progress", action="store_true", help="no bar on standard error")
+    add("--no-progress", action="store_true", help="no progress bar on standard error")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = _parser().parse_intermixed_args(argv)
-    return exit_status(lambda: _predict(arguments), "lt_bench.predict")
+    return exit_status(lambda: _predict(_parser().parse_intermixed_args(argv)), "lt_bench.predict")
 
 
 def _predict(arguments: argparse.Namespace) -> int:
     for name, least in {"top": 1, "batch_size": 1, "workers": 0}.items():
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} is {least} or more, not {value}")
+    if arguments.csv is not None and arguments.csv.is_dir():
+        raise UsageError(f"--csv {arguments.csv} is a folder; name a file in it")
     names = _names(arguments)
     import torch
 
@@ -89,7 +102,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.csv is None:
         for answer in found:
             if not answer.problem:
-                print(printable(f"{answer.name}\t{_shown(answer)}"))
+                print(f"{_in_line(answer.name)}\t{_shown(answer)}")
     else:
         _write(arguments.csv, found, min(arguments.top, len(predictor.class_names)))
     where = "" if arguments.csv is None else f", in {arguments.csv}"
@@ -105,15 +118,23 @@ def _names(arguments: argparse.Namespace) -> list[str]:
     lines = list[str]()
     if arguments.list is not None:
         try:
-            lines += read_text(arguments.list).splitlines()
+            lines += _lines(read_bytes(arguments.list))
         except (OSError, ValueError) as error:
             raise UsageError(f"--list {arguments.list} cannot be read ({error}); name a text file") from error
     if "-" in arguments.images:
-        lines += sys.stdin.read().splitlines()
-    names = found((name for name in arguments.images if name != "-"), lines)
+        if sys.stdin is None:
+            raise UsageError("-: standard input is closed; leave out -, or give it names")
+        lines += _lines(sys.stdin.buffer.read())
+    names = found([*(name for name in arguments.images if name != "-"), *lines])
     if not names:
         raise UsageError("no image is named, or lies in the folders that are; name files, folders, --list FILE or -")
     return names
+
+
+def _lines(content: bytes) -> list[str]:
+    """Names, one in a line: they need not be text, and lines may end as on Windows."""
+    lines = os.fsdecode(content.removeprefix(codecs.BOM_UTF8)).split("\n")
+    return [name for line in lines if (name := line.removesuffix("\r"))]
 
 
 def answers(
@@ -147,12 +168,17 @@ def _said(found: Iterable[Answer], tally: Counter[bool]) -> Iterator[Answer]:
     for answer in found:
         tally[bool(answer.problem)] += 1
         if answer.problem:
-            print(f"lt_bench.predict: {printable(answer.problem)}", file=sys.stderr)
+            print(f"lt_bench.predict: {_in_line(answer.problem)}", file=sys.stderr)
         yield answer
 
 
 def _shown(answer: Answer) -> str:
-    return ", ".join(f"{name} {100 * value:.1f} %" for name, value in answer.classes)
+    return ", ".join(f"{_in_line(name)} {100 * value:.1f} %" for name, value in answer.classes)
+
+
+def _in_line(text: str) -> str:
+    """A name without what would end its line or column."""
+    return printable(text.replace("\n", "\\x0a").replace("\t", "\\x09"))
 
 
 def _write(path: Path, found: Iterable[Answer], top: int) -> None:
@@ -164,7 +190,7 @@ def _write(path: Path, found: Iterable[Answer], top: int) -> None:
         rows.writerow(["image", *pairs, "problem"])
         for answer in found:
             cells = [cell for name, value in answer.classes for cell in (name, f"{value:.6f}")]
-            rows.writerow([answer.name, *cells, *[""] * (2 * top - len(cells)), answer.problem])
+            rows.writerow(map(csv_cell, [answer.name, *cells, *[""] * (2 * top - len(cells)), answer.problem]))
         text.flush()
         text.detach()
 

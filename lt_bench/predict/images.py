@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from lt_bench.data.batches.worker import NoSharedMemory, ignore_stop_signals, stop_signals_blocked
 from lt_bench.data.files.rgb import BadImage
-from lt_bench.data.sources.folders import IMAGES, TOOLS
+from lt_bench.data.sources.folders import IMAGES, NOT_READ, TOOLS
 from lt_bench.data.transform import Transform
 from lt_bench.errors import DataError
 
@@ -28,23 +28,27 @@ class Seen(NamedTuple):
     problems: dict[int, str]
 
 
-def found(paths: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
-    """Files as they are named, the images of folders at any depth in alphabetical order, then those of a list's lines.
+def found(paths: Iterable[str]) -> list[str]:
+    """Files as they are named, and the images of folders at any depth in alphabetical order.
 
-    Of folders, hidden files, those of tools and what has no suffix of an image are passed over.
+    Of folders, hidden files, those of tools, what has no suffix of an image and links to folders are passed over.
+    Images in a format that is not read, and folders that cannot be, are among the names, so that they are said to be
+    broken.
     """
     names = list[str]()
     for path in paths:
         names += _images_below(path) if os.path.isdir(path) else [path]
-    return [*names, *(line for raw in lines if (line := raw.rstrip("\r\n")))]
+    return names
 
 
 def _images_below(folder: str) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
+    unread = list[str]()
+    for place, folders, files in os.walk(folder, onerror=lambda error: unread.append(str(error.filename))):
         folders[:] = sorted(name for name in folders if _counts(name))
         for name in sorted(files):
-            if _counts(name) and os.path.splitext(name)[1].lower() in IMAGES:
+            if _counts(name) and os.path.splitext(name)[1].lower() in IMAGES | NOT_READ:
                 yield os.path.join(place, name)
+    yield from unread
 
 
 def _counts(name: str) -> bool:

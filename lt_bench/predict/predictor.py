@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from lt_bench.data.transform import Transform
 from lt_bench.errors import DataError, UsageError
 from lt_bench.evaluation.calibration import fitted_temperature
 from lt_bench.evaluation.predictions import Predictions
+from lt_bench.files import read_json
 from lt_bench.models.kept import PARTS, about_file, keep, read
 from lt_bench.record.record import PREDICTOR, RECORD
 
@@ -121,28 +124,55 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
     because that is code which runs. Raises UsageError where there is no predictor or its code is not trusted, DataError
     for a damaged one.
     """
-    folder = Path(run).expanduser()
+    folder = Path(os.path.expanduser(run))  # "~nobody" stays as it is
     path = folder / PREDICTOR
     if not path.is_file():
         raise UsageError(_no_predictor(folder))
     about = about_file(path)
     for part in PARTS:
         _require_trusted(part, about[part], [*trust], path)
-    kept = read(path, load_target)
     try:
-        return Predictor(
-            encoder=kept.encoder,
-            classifier=kept.classifier,
-            transform=Transform.from_dict(about["transform"]),
-            class_names=tuple(map(str, about["class_names"])),
-            temperature=None if about["temperature"] is None else float(about["temperature"]),
-            calibrated_on=int(about["calibrated_on"]),
-            run_id=str(about["run_id"]),
-            batch_size=int(about["batch_size"]),
-            node=dict(about["backbone"]),
-        ).to(device)
-    except (KeyError, TypeError) as error:
+        plain = _plain_values(about)
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if (beside := read_json(folder / RECORD).get("run_id", plain["run_id"])) != plain["run_id"]:
+        raise DataError(f"{path} is of run {plain['run_id']}, but {RECORD} beside it of {beside}; bring back its own")
+    kept = read(path, load_target)
+    found = Predictor(encoder=kept.encoder, classifier=kept.classifier, **plain)
+    _require_fitting(found, path)
+    return found.to(device)
+
+
+def _plain_values(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What is no network in the head of a file, by the names of ``Predictor``; KeyError, TypeError, ValueError."""
+    names, temperature = about["class_names"], about["temperature"]
+    if not (names and isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("class_names is a list of words")
+    if temperature is not None and not 0 < float(temperature) < math.inf:
+        raise ValueError(f"temperature is a number above 0, not {temperature}")
+    counts = {"calibrated_on": 0, "batch_size": 1}
+    for key, least in counts.items():
+        if type(about[key]) is not int or about[key] < least:
+            raise ValueError(f"{key} is a whole number from {least}, not {about[key]!r}")
+    return {
+        "transform": Transform.from_dict(about["transform"]),
+        "class_names": tuple(names),
+        "temperature": None if temperature is None else float(temperature),
+        "run_id": str(about["run_id"]),
+        "node": dict(about["backbone"]),
+        **{key: about[key] for key in counts},
+    }
+
+
+def _require_fitting(found: Predictor, path: Path) -> None:
+    """Raise DataError unless the networks take an image and say as much of it as there are classes."""
+    size, classes = found.transform.size, len(found.class_names)
+    try:
+        said = str([*found.logits(torch.zeros(1, 3, size, size)).shape])
+    except Exception as error:  # what networks raise for images that they cannot take is not listed anywhere
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if said != str([1, classes]):
+        raise DataError(f"{path} is damaged: its networks do not fit {classes:,} classes and images of {size} ({said})")
 
 
 def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: Path) -> None:
@@ -169,4 +199,7 @@ def _no_predictor(folder: Path) -> str:
             f"of your own without settings(); name the folder of a whole run, or delete {folder / RECORD} and type the "
             "run again; nothing is trained again"
         )
-    return f"{folder} is no folder of a finished run (no {RECORD}, no {PREDICTOR}); name one, such as runs/RUN"
+    return (
+        f"{folder} is no folder of a finished run (no {RECORD}, no {PREDICTOR}); name one, such as runs/RUN; "
+        "one that is in progress has them at its end"
+    )

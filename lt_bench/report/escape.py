@@ -1,4 +1,4 @@
-"""Words of records in tables and in names of files: text of a bounded length, and no Markdown, HTML or formula."""
+"""Words of records in tables and in names of files: text of a bounded length, and no Markdown or HTML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ _LATEX = str.maketrans(
     | {"`": r"\textasciigrave{}", "[": "{[}", "]": "{]}"}
 )
 _LATIN = 0x17F  # the last of the letters that a Latin font has
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def folded(name: str) -> str:
@@ -46,14 +45,6 @@ def latex(text: str) -> str:
     shown = printable(" ".join(text.split())).translate(_LATEX)
     shown = shown.replace("--", "-{}-").replace("''", "'{}'").replace("–", "--")
     return "".join(sign if ord(sign) <= _LATIN else f"{{[}}U+{ord(sign):04X}{{]}}" for sign in shown)
-
-
-def csv_cell(value: object) -> object:
-    """A value for CSV: a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    if not isinstance(value, str):
-        return value
-    text = printable(" ".join(value.splitlines()))
-    return f"'{text}" if value.startswith(_FORMULA) else text
 
 
 def _escaped(sign: str) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from lt_bench.command import csv_cell
 from lt_bench.data.published import is_published
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
@@ -19,7 +20,7 @@ from lt_bench.record.conditions import digest, word
 from lt_bench.record.contributed import COUNTS, IN_FULL, NOTHING
 from lt_bench.record.identity import CONTENT
 from lt_bench.report.baselines import without_baselines
-from lt_bench.report.escape import csv_cell, folded, markdown
+from lt_bench.report.escape import folded, markdown
 from lt_bench.report.leaders import EXPLAINED, leaders
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study

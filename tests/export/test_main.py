@@ -112,24 +112,42 @@ def test_an_export_has_all_that_another_program_needs(run, tmp_path, capsys):
     card = (tmp_path / "model" / "README.md").read_text()
     record = read_record(run / "record.json")
     assert f"| {100 * record.metrics['few']:.1f} |" in card and "thirds" in card and "## Limits" in card
-    assert f"softmax(logits / {predictor.temperature:.6g})" in card and "Trained under budget smoke" in card
+    assert f"softmax(logits / {predictor.temperature:.6g})" in card and "Trained under budget custom" in card
     assert not [path for path in tmp_path.iterdir() if path.name != "model"]
 
 
 def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):
     (tmp_path / "mine").write_text("kept")
     assert main([str(run), "--to", str(tmp_path)]) == 2
-    assert "is not empty; name a new folder with --to DIR" in capsys.readouterr().err
+    assert "is not empty; name a new one with --to DIR" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_file_and_a_link_are_no_folder_to_write(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        assert main([str(run), "--to", str(tmp_path / name)]) == 2
+        assert "is no folder, or is not empty" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept" and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.slow
+def test_any_name_of_a_folder_is_written(run, tmp_path):
+    (tmp_path / "[a] **").mkdir()
+    for name in ("**", "new/down/*", "[a] **", "a/../b"):
+        assert main([str(run), "--to", str(tmp_path / name)]) == 0
+        assert (tmp_path / name.removeprefix("a/../") / "README.md").exists()
+    assert not [path for path in tmp_path.rglob(".*") if path.is_dir()] and not (tmp_path / "a").exists()
 
 
 def test_words_of_others_are_no_markdown(run, tmp_path, monkeypatch):
     monkeypatch.setattr("lt_bench.export.programs.write", lambda *_: 0.0)
     predictor = lt_bench.load(run)
-    names = ("*bold* <b>|", *predictor.class_names[1:-1], "`x`\nline")
+    names = (*predictor.class_names[:8], "*bold* <b>|<script>", "`x`\n# line")
     write(replace(predictor, class_names=names), read_record(run / "record.json"), [], tmp_path)
     card = (tmp_path / "README.md").read_text()
-    assert "\\`x\\` line" in card and "`x`\n" not in card
+    assert "\\`x\\` # line" in card and "<b>" not in card and "<script" not in card and "`x`\n" not in card
     assert len((tmp_path / "labels.txt").read_text().splitlines()) == 10
 
 

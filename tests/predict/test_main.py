@@ -1,11 +1,15 @@
 """The command that predicts new images: what is meant, what is broken, what is written."""
 
+import codecs
 import csv
 import io
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.chain import tiny
+from helpers.odd_folders import encoded
 from PIL import Image
 
 import lt_bench
@@ -42,7 +46,7 @@ def test_folders_files_and_lists_are_read_in_order(photos):
         "deep/c.PNG",
         "deep/d.bmp",
     ]
-    assert found(["x.png", str(photos / "deep")], ["y.png\n", "\n"]) == ["x.png", *below[-2:], "y.png"]
+    assert found(["x.png", str(photos / "deep"), "y.png"]) == ["x.png", *below[-2:], "y.png"]
 
 
 def test_broken_images_are_named_and_counted(run, photos, tmp_path, capsys):
@@ -73,7 +77,7 @@ def test_broken_images_are_named_and_counted(run, photos, tmp_path, capsys):
 
 
 def test_names_come_from_standard_input_and_from_a_list(run, photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{photos}/a.jpg\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{photos}/a.jpg\n".encode())))
     (tmp_path / "names.txt").write_text(f"{photos}/b.png\n")
     assert (
         main([str(run), "-", "--list", str(tmp_path / "names.txt"), "--top", "1", "--no-progress", "--workers", "0"])
@@ -104,3 +108,77 @@ def test_workers_change_nothing(run, photos, capfd):
 def test_wrong_usage_is_refused(run, words, said, capsys):
     assert main([str(run), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def evil(run, tmp_path_factory):
+    """The model with names of classes that are formulas, lines and columns."""
+    model, folder = lt_bench.load(run), tmp_path_factory.mktemp("evil")
+    names = ("=cmd|' /C calc'!A0", "@a\tb", "+a\n=b", "-\x1b[2J", "a,b", '"', "<b>", "'", "\u202etxt", "plain")
+    replace(model, class_names=names).save(folder)
+    return folder
+
+
+def test_no_name_is_a_formula_or_another_line(evil, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+1.png", "+a\nb.png", "@x\ty.png", "-.png", os.fsdecode(b"caf\xe9.png")]
+    for name in names:
+        (tmp_path / name).write_bytes(encoded(Image.new("RGB", (9, 9), "red")))
+    (tmp_path / "=broken\n=1.png").write_bytes(b"")
+    words = [str(evil), "--workers", "0", "--no-progress", "--top", "1000"]
+    assert main([*words, "--", *names]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(names) and all(line.count("\t") == 1 and line.count(" %") == 10 for line in lines)
+    assert not any(sign in line for line in lines for sign in "\x1b\u202e")
+    assert main([*words, "--csv", "out.csv", "./"]) == 1
+    said = capsys.readouterr().err
+    assert "=broken\\x0a=1.png" in said
+    rows = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
+    assert len(rows) == 1 + len(names) + 1 and {len(row) for row in rows} == {22}
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t"))]
+    assert main([*words, "--csv", "out.csv", "=1+1.png"]) == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("'=1+1.png,")
+
+
+def test_lists_of_any_system_name_files_and_folders(run, photos, tmp_path, capsys):
+    (photos / "deep" / os.fsdecode(b"caf\xe9.png")).write_bytes((photos / "b.png").read_bytes())
+    lines = [str(photos / "a.jpg"), "", str(photos / "deep")]
+    (tmp_path / "names.txt").write_bytes(codecs.BOM_UTF8 + os.fsencode("\r\n".join(lines)))
+    assert main([str(run), "--list", str(tmp_path / "names.txt"), "--workers", "0", "--no-progress"]) == 0
+    told = [line.split("\t")[0].removeprefix(f"{photos}/") for line in capsys.readouterr().out.splitlines()]
+    assert told == ["a.jpg", "deep/c.PNG", "deep/caf\\udce9.png", "deep/d.bmp"]
+
+
+def test_images_of_a_folder_that_are_not_read_are_said(run, photos, capsys, monkeypatch):
+    (photos / "broken.png").unlink()
+    (photos / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    walk = os.walk
+
+    def forbidden(top, onerror=None):
+        yield from walk(top)
+        onerror(PermissionError(13, "Permission denied", f"{top}/closed"))
+
+    monkeypatch.setattr("os.walk", forbidden)
+    assert main([str(run), str(photos), "--workers", "0", "--no-progress"]) == 1
+    said = capsys.readouterr().err
+    assert "phone.HEIC is not a complete image" in said and "closed cannot be read" in said
+    assert "4 of 6 images predicted; 2 could not be read" in said
+
+
+def test_what_is_no_finished_run_is_said_before_anything_is_read(run, photos, tmp_path, capsys):
+    started = tmp_path / "started"
+    started.mkdir()
+    (started / "checkpoint.pt").write_bytes(b"x")
+    for name in ("0123456789ab", str(photos / "a.jpg"), str(started), "~nobody/run", "a\0b", ""):
+        assert main([name, str(photos)]) == 2
+        assert "name one, such as runs/RUN; one that is in progress" in capsys.readouterr().err
+    assert main([str(run), str(photos), "--csv", str(tmp_path)]) == 2
+    assert "is a folder; name a file in it" in capsys.readouterr().err
+
+
+def test_closed_and_empty_standard_input_are_refused(run, capsys, monkeypatch):
+    for stream in (None, io.TextIOWrapper(io.BytesIO(b"\n\r\n"))):
+        monkeypatch.setattr("sys.stdin", stream)
+        assert main([str(run), "-"]) == 2
+        said = capsys.readouterr().err
+        assert "standard input is closed" in said if stream is None else "no image is named" in said

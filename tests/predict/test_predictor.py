@@ -156,6 +156,51 @@ def test_code_that_nobody_trusts_is_not_run(runs, tmp_path, monkeypatch, inside,
         lt_bench.load(tmp_path)
 
 
+def changed(path, to, **about):
+    """A copy of a predictor in the folder ``to``, with other values in its head."""
+    with safe_open(path, "pt") as file:
+        head = json.loads(file.metadata()["lt_bench"])
+    save_file(load_file(path), to / PREDICTOR, {"lt_bench": json.dumps(head | about)})
+
+
+LINEAR = {"_target_": "lt_bench.models.heads.linear", "in_features": 8, "out_features": 10, "bias": True}
+SEEN = {"size": 8, "share": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        *({"class_names": names} for names in (None, [], "0123456789", [*range(10)], [*"012"])),
+        *({"temperature": value} for value in (0, -1, "x", [], float("inf"), float("nan"))),
+        *({"batch_size": value} for value in (0, -1, 1.5, "8", None)),
+        {"calibrated_on": -1},
+        {"backbone": 3},
+        *({"transform": value} for value in (None, [], {}, {"size": 8})),
+        *({"transform": SEEN | {"size": value}} for value in (0, -8, 2**40, 8.5, "8", True)),
+        *({"transform": SEEN | {"share": value}} for value in (0, 1e-9, 2, "1")),
+        *({"transform": SEEN | {"std": value}} for value in ([1, 1], [0, 1, 1], "abc", [float("nan"), 1, 1])),
+        *({"transform": SEEN | more} for more in ({"pixels": "other"}, {"stored_side": -1}, {"unknown": 1})),
+        *({"classifier": LINEAR | more} for more in ({"in_features": 2**40}, {"out_features": -1}, {"unknown": 1})),
+    ],
+    ids=str,
+)
+def test_a_tampered_predictor_is_refused_in_one_line(runs, tmp_path, about):
+    changed(runs("cb")[1] / PREDICTOR, tmp_path, **about)
+    with pytest.raises(DataError) as error:
+        lt_bench.load(tmp_path)
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_predictor_of_another_run_is_refused_beside_a_record(runs, tmp_path):
+    (_, one), (_, other) = runs("cb"), runs("lws")
+    write_json(tmp_path / "record.json", read_json(one / "record.json"))
+    (tmp_path / PREDICTOR).write_bytes((other / PREDICTOR).read_bytes())
+    with pytest.raises(DataError, match=f"is of run {other.name}, but record.json beside it of {one.name}"):
+        lt_bench.load(tmp_path)
+    (tmp_path / PREDICTOR).write_bytes((one / PREDICTOR).read_bytes())
+    assert lt_bench.load(tmp_path).run_id == one.name
+
+
 def test_a_network_that_nothing_builds_again_is_named():
     with pytest.raises(NotKept, match="nn.modules.activation.ReLU has no method settings"):
         node_of(nn.ReLU())

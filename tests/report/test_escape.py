@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from helpers.samples import sample
 
-from lt_bench.command import printable
-from lt_bench.report.escape import csv_cell, markdown
+from lt_bench.command import csv_cell, printable
+from lt_bench.report.escape import markdown
 from lt_bench.report.frame import frame
 from lt_bench.report.sections import sections
 from lt_bench.report.tables import Table, accuracy_table

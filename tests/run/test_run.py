@@ -32,7 +32,7 @@ def test_the_run_folder_holds_everything_and_metrics_come_from_the_predictions(t
     record, folder = execute(tiny(tmp_path))
     expected = {
         "config.yaml", "environment.json", "split.json", "metrics.jsonl", "checkpoint.pt",
-        "predictions.npz", "record.json", "status.json", "lock",
+        "predictions.npz", "predictor.safetensors", "record.json", "status.json", "lock",
     }  # fmt: skip
     assert {path.name for path in folder.iterdir()} == expected
     assert evaluate(load_predictions(folder / "predictions.npz")) == record.metrics
