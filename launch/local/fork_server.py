@@ -29,6 +29,7 @@ from lt_bench.machine import wait_briefly
 NEEDED = (
     *("lt_bench.run.stages", "lt_bench.engine.allocator"),
     *("numpy.ma", "numpy.random", "torch.utils.serialization.config"),
+    *("numpy.ctypeslib", "torch.utils._device", "safetensors.torch"),  # of the predictor that a run leaves
 )
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None)

@@ -87,9 +87,12 @@ def execute(
                 follow_finished(config, *done)
             return done
         runner = Runner(config, processes, others, submitted)
-        with runner.followed(folder, only_stage_one) as trackers:
-            record = runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages)
-            trackers.finish()
+        try:
+            with runner.followed(folder, only_stage_one) as trackers:
+                record = runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages)
+                trackers.finish()
+        finally:
+            runner.close()
         return record, folder.path
 
 

@@ -116,6 +116,12 @@ class Runner:
             )
             raise DataError("\n".join([*problems[:SHOWN], *more, advice]))
 
+    def close(self) -> None:
+        """End the processes that read training images, which a later run in this process has nothing to do with."""
+        data = self.__dict__.get("data")
+        if data is not None and isinstance(data.train, DiskImages):
+            data.train.close()
+
     @property
     def held_out(self) -> Images:
         """The images that are evaluated on."""

@@ -13,6 +13,7 @@ from lt_bench.config.schema import Config
 from lt_bench.preflight.validate import validate
 from lt_bench.record import identity as module
 from lt_bench.record.identity import identity_values, run_id, setting_id, stage_one_id, unseeded
+from lt_bench.record.record import PROBES
 
 GROUP_RULES = look_up("dataset.group_rule").setting.choices
 
@@ -185,8 +186,8 @@ def test_a_probe_list_decides_probes_alone(rule):
     plain, listed, other = (
         identities(*words, *given) for given in ((), ("dataset.probe_list=a",), ("dataset.probe_list=b",))
     )
-    assert (len({plain, listed, other}) == 3) == rule.endswith("_probe")
-    assert (plain == listed == other) == (not rule.endswith("_probe"))
+    assert (len({plain, listed, other}) == 3) == (rule in PROBES)
+    assert (plain == listed == other) == (rule not in PROBES)
     assert plain[2] == listed[2] == other[2]
 
 

@@ -85,6 +85,7 @@ class StoppedAndUndisturbed:
                         terminate_in_the_first_step(once)
                     with pytest.raises(Interrupted):
                         execute(tiny(folder / "stopped", *stopped))
+                dist.barrier()  # the first rank has written what the second may look at
                 [path] = (folder / "stopped").glob("*/checkpoint.pt")
                 position = torch.load(path, weights_only=True)["position"]
                 stood.append((position["epoch"], position["step"]))

@@ -86,6 +86,12 @@ class DiskImages:
             self._views[name] = SplitView(name, self._build_view(name), self._size)
         return self._views[name]
 
+    def close(self) -> None:
+        """End the workers that read ahead for training; further batches start new ones."""
+        if self._trainer is not None:
+            self._trainer.close()
+            self._trainer = None
+
     def batches(
         self,
         order: Tensor,
