@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainInfo
 from lt_bench.errors import SettingError
-from lt_bench.losses.reweighted import DeferredWeights, focal
-from lt_bench.methods.ce import CE
+from lt_bench.losses.reweighted import focal
+from lt_bench.methods.ce_drw import CEDRW
 
 
-class FocalSupervised(CE):
+class FocalSupervised(CEDRW):
     """Lin et al., ICCV 2017, for softmax; with ``beta`` also weighted by class, from ``drw_start_epoch`` on.
 
     ``weights_inside`` raises exp(-weight * cross-entropy) instead of the probability, as the LDAM-DRW authors' code.
     Raises SettingError for values out of range.
     """
 
-    provides_classifier: ClassVar[bool] = True
-    begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
+    microbatches: ClassVar[bool] = True  # the mean is over images, whatever their weights
 
     def __init__(
         self,
@@ -35,15 +34,10 @@ class FocalSupervised(CE):
         weights_inside: bool = False,
         views: Sequence[str] = ("crop_flip",),
     ) -> None:
-        super().__init__(encoder, info, views=views)
+        super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, views=views)
         if not 0 <= gamma < math.inf:
             raise SettingError("gamma", "0 (plain cross-entropy) or more", gamma, 1.0)
         self.gamma, self.weights_inside = gamma, weights_inside
-        self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)
-
-    def phase(self, epoch: int) -> Hashable:
-        """Whether class weights have begun."""
-        return self.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Mean focal loss of logits (B, C) and labels (B,)."""

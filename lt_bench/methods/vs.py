@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainInfo
-from lt_bench.losses.reweighted import DeferredWeights
 from lt_bench.losses.vector_scaling import vector_scales, vector_scaling, vector_shifts
-from lt_bench.methods.ce import CE
+from lt_bench.methods.ce_drw import CEDRW
 
 
-class VS(CE):
+class VS(CEDRW):
     """Kini et al., NeurIPS 2021; with ``beta`` also weighted by class, from ``drw_start_epoch`` on.
 
     gamma = 0 is logit adjustment, tau = 0 the class-dependent temperatures of Ye et al., 2020. At test time the logits
     are raw. The weighted mean is that of the joined batch. Raises SettingError for values out of range.
     """
 
-    provides_classifier: ClassVar[bool] = True
-    microbatches: ClassVar[bool] = False
-    begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
     scales: Tensor
     shifts: Tensor
 
@@ -37,15 +32,10 @@ class VS(CE):
         drw_start_epoch: int = 0,
         views: Sequence[str] = ("crop_flip",),
     ) -> None:
-        super().__init__(encoder, info, views=views)
+        super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, views=views)
         counts = info.class_counts
         self.register_buffer("scales", vector_scales(counts, gamma).float(), persistent=False)
         self.register_buffer("shifts", vector_shifts(counts, tau).float(), persistent=False)
-        self.weights = DeferredWeights(counts, beta, drw_start_epoch)
-
-    def phase(self, epoch: int) -> Hashable:
-        """Whether class weights have begun."""
-        return self.weights.begun(epoch)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """The vector-scaling loss of raw logits (B, C) and labels (B,)."""
