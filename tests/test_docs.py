@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lt_bench.__main__ import main
-from lt_bench.config.compose import compose
+from lt_bench.config.compose import compose, groups
+from lt_bench.config.recipes import short_for
 from lt_bench.launch.planning.plan import plan
 from lt_bench.preflight.validate import validate
 from lt_bench.record.collect import read_records
@@ -38,6 +39,23 @@ def records_of(name):
 @cache
 def runs_of(experiment):
     return plan([f"experiment={experiment}"])
+
+
+def axis(page, group):
+    """What the table of axes on a page names for a group."""
+    (row,) = re.findall(rf"^\| `{group}=`.*$", TEXTS[page], re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row))
+
+
+@pytest.mark.parametrize("group", ["dataset", "method", "variant", "stage_two", "budget"])
+@pytest.mark.parametrize("page", ["README.md", "docs/runs.md"])
+def test_the_axes_name_every_choice(page, group):
+    choices = {name for name in groups()[group] if not short_for(name)} if group == "method" else set(groups()[group])
+    assert choices <= axis(page, group)
+
+
+def test_the_axes_name_every_network():
+    assert set(groups()["backbone"]) <= axis("docs/runs.md", "backbone")
 
 
 def test_tables_are_made_from_the_committed_records(tmp_path):

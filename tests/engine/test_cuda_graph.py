@@ -18,7 +18,8 @@ from lt_bench.engine.recorded import RecordedStep, require_recordable
 from lt_bench.errors import UsageError
 from lt_bench.methods.ce import CE
 
-METHODS = groups()["method"]
+DRAWING = ("kcl", "tsc")  # positives anew in every step
+METHODS = [name for name in groups()["method"] if name not in DRAWING]
 SMALL = ("train.batch_size=16", "stage_two=cb", "stage_two.train.batch_size=16", "budget.max_steps_per_epoch=4")
 OPTIONS = {
     "averaged": ("train.ema_decay=0.9", "train.clip_norm=0.5", "train.head_lr_factor=2"),
@@ -59,6 +60,12 @@ def test_a_run_of_every_method_ends_the_same(name, tmp_path, recordings):
 @pytest.mark.parametrize("name", [pytest.param(name, **CUDA) for name in METHODS])
 def test_a_run_of_every_method_ends_the_same_on_a_gpu(name, tmp_path, recordings):
     assert_same_when_recorded(tmp_path, recordings, name, "device=cuda")
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_method_that_draws_in_every_step_is_refused(name, tmp_path):
+    with pytest.raises(UsageError, match="every step of .* draws or reads something anew; set cuda_graph=false"):
+        execute(tiny(tmp_path, *SMALL, f"method={name}", "cuda_graph=true", "device=cpu"))
 
 
 @pytest.mark.parametrize("device", DEVICES)
