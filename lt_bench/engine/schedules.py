@@ -98,8 +98,8 @@ class SBCLCosine:
 class KCLCosine:
     """Cosine per epoch, counted from 1, to lr * decay_rate^3, after a warm-up per step that starts at ``warmup_from``.
 
-    The warm-up ends at the cosine's value at its last epoch. A run of one epoch has no warm-up, because a small budget
-    rounds both lengths up to one.
+    The warm-up ends at the cosine's value at its last epoch. A run of one or two epochs has no warm-up: the one epoch
+    that a small budget makes of it would leave none at a rate worth training with.
     Source: Li et al., CVPR 2022 (TSC), authors' code for CIFAR.  Deviation: none.
     Raises SettingError for values out of range.
     """
@@ -116,7 +116,7 @@ class KCLCosine:
             raise SettingError("epochs", f"at least 1 and above warm_epochs={warm_epochs}", epochs)
         self.lr, self.lowest, self.warmup_from = lr, lr * decay_rate**3, warmup_from
         self.epochs = epochs
-        self.warm_epochs = warm_epochs if epochs > 1 else 0
+        self.warm_epochs = warm_epochs if epochs > 2 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate at a step, both counted from 0."""
