@@ -90,7 +90,7 @@ def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tup
 
 def _known(launch: Launch) -> str:
     """The partitions that there are, where a request named one that there is not."""
-    names = [partition.name for partition in partitions()]
+    names = sorted(partition.name for partition in partitions())  # the order of sinfo changes
     if not names or launch.partition is None or {*launch.partition.split(",")} <= {*names}:
         return ""
     return f"; set launch.partition to one of {', '.join(names)}"

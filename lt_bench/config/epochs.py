@@ -1,7 +1,8 @@
 """Numbers of epochs in conf/: what they are under a budget, and when the epochs of a stage are typed.
 
-In files, ``${epochs:N}`` is N epochs of the recipe. Where the ``epochs`` of a stage are typed, whatever else of it is
-counted in epochs is multiplied by typed / recipe's epochs, unless it is typed as well.
+In files, ``${epochs:N}`` is N epochs of the recipe, and ``${epochs:N,M}`` as well, but never less than M. Where
+the ``epochs`` of a stage are typed, whatever else of it is counted in epochs is multiplied by typed / recipe's epochs,
+unless it is typed as well.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lt_bench.config.stages import StageName, stage_of
 from lt_bench.errors import UsageError
 
 RESOLVERS = ("epochs", "quirk_epochs", "longer_part")
-REFERENCE = re.compile(r"\$\{epochs: *([\d.]+)\}")
+REFERENCE = re.compile(r"\$\{epochs: *([\d.]+)(?:, *\d+)?\}")
 # What belongs to a stage in time; everything else has no epochs.
 PARTS = {StageName.ONE: ("train", "method"), StageName.TWO: ("stage_two",)}
 
@@ -29,8 +30,8 @@ def register() -> None:
         OmegaConf.register_new_resolver(name, globals()[name], replace=True)
 
 
-def epochs(count: float, *, _node_: Node, _root_: DictConfig) -> int:
-    """A recipe's count of epochs as a whole number, 1 or more.
+def epochs(count: float, least: int = 1, *, _node_: Node, _root_: DictConfig) -> int:
+    """A recipe's count of epochs as a whole number, ``least`` or more: 2 where the last epoch has no rate.
 
     What lies inside the recipe's run stays inside, also where rounding would take it to the end; not so with
     ``budget.rescale=false``.
@@ -39,7 +40,7 @@ def epochs(count: float, *, _node_: Node, _root_: DictConfig) -> int:
     stage = stage_of(key)
     training = OmegaConf.select(_root_, stage.training)
     if key == f"{stage.training}.epochs" or training is None:
-        return _rounded(count * _scale(_root_))
+        return max(least, _rounded(count * _scale(_root_)))
     moved, of = _rounded(_scaled(count, training, _root_)), _recipe_epochs(training)
     inside = _root_.budget.rescale and of is not None and count < of
     return min(moved, max(1, training.epochs - 1)) if inside else moved

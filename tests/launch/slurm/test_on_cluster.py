@@ -352,6 +352,6 @@ def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
     arguments = ["lt_bench", "-m", *SLURM, f"output_dir={tmp_path}", "method=ce", "launch.partition=nowhere"]
     said = type_in(*arguments, status=2).stderr
     assert "sbatch refused" in said and "nowhere" in said
-    assert said.splitlines()[-1].endswith("; set launch.partition to one of main, low, high")
+    assert said.splitlines()[-1].endswith("; set launch.partition to one of high, low, main")
     assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
     assert set(states_of(type_in, tmp_path).values()) == {"to"}
