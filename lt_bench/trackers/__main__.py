@@ -2,7 +2,7 @@
 
 It reads messages, one line of JSON each, from standard input: first ``Beginning`` as an object, then ``row``, an epoch
 of the training curves, or ``curves``, the path of a file of them, and at last ``finish`` or ``stop`` with the seconds
-that are left. What fails is on standard error, and the exit status is 1.
+that are left. What fails is on standard error, whose last line says it in a few words, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +21,7 @@ from typing import Any
 
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
+from lt_bench.errors import UsageError, keyed
 from lt_bench.files import read_json, write_json
 from lt_bench.record.curves import read_curves
 from lt_bench.record.record import RECORD, RunRecord, read_record
@@ -28,6 +30,7 @@ from lt_bench.trackers.following import FINISH, LEFT_ALONE_S, STOP, Beginning, n
 from lt_bench.trackers.pictures import pictures
 
 ENDS = (FINISH, STOP)
+LONGEST = 300  # characters of what an error says: some servers answer with a page
 Messages = SimpleQueue[dict[str, Any]]
 
 
@@ -54,7 +57,8 @@ class Follower:
         self.notes = Notes(notes_of(self.folder, beginning.name))
         settings = dict(beginning.settings)
         place = Place(self.folder, self.folder.parent, self.notes.key, self.notes.step)
-        self.tracker: Tracker = load(settings.pop("_target_"))(place, **settings)
+        with keyed(f"tracker.{beginning.name}"):
+            self.tracker: Tracker = load(settings.pop("_target_"))(place, **settings)
         self.tracker.start(beginning.config, RunRecord.from_dict(beginning.record))
 
     def told(self, message: dict[str, Any]) -> None:
@@ -108,6 +112,12 @@ def _follow() -> None:
             return
 
 
+def last_words(error: BaseException) -> str:
+    """What failed, in one line of at most ``LONGEST`` characters: a setting by its key, anything else by its class."""
+    said = textwrap.shorten(str(error), LONGEST, placeholder=" …")
+    return said if isinstance(error, UsageError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
 def main() -> None:
     """Follow a run to its end, and exit without waiting for threads that a tracker leaves behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the run decides when it ends
@@ -116,8 +126,9 @@ def main() -> None:
     try:
         _follow()
         status = 0
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        print(last_words(error), file=sys.stderr)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

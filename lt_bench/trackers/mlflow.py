@@ -38,7 +38,7 @@ class MLflow:
         self.place, self.step, self.experiment = place, place.step, experiment
         self.folder = place.output_dir / "mlflow" if folder is None else Path(folder).expanduser()
         if server is not None and "://" not in server and not server.startswith("databricks"):
-            raise SettingError("server", "an address such as http://localhost:5000", server)
+            raise SettingError("server", "an address", server, usual="http://localhost:5000")
         self.server = server
 
     def start(self, config: Mapping[str, Any], record: RunRecord) -> None:
