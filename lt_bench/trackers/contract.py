@@ -39,8 +39,8 @@ class Tracker(Protocol):
 
     ``package`` is what has to be installed for it, read without importing anything. Whatever it raises, in whichever
     call, drops it and nothing else; a call may take long. Calls come in the order in which they stand here, and the
-    end may be missing where a process is killed. A class may have ``several(epochs)``, which is told all epochs that wait,
-    as a sequence of ``Epoch``, in place of ``scalars``: where a call takes longer than an epoch, they pile up.
+    end may be missing where a process is killed. A class may have ``several(epochs)``, which is told all epochs that
+    wait, a sequence of ``Epoch``, in place of ``scalars``: where a call takes longer than an epoch, they pile up.
     """
 
     package: ClassVar[str | None] = None

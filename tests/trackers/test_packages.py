@@ -132,6 +132,8 @@ def read_wandb(path):
 
 @pytest.mark.parametrize("server", ["banana", "localhost:5000", ""])
 def test_a_server_of_mlflow_is_an_address(server, tmp_path):
-    with pytest.raises(SettingError, match="http://localhost:5000"):
+    with pytest.raises(SettingError) as refused:
         MLflow(Place(tmp_path, tmp_path, "key", 0), server=server)
+    said = f"tracker.mlflow.server is an address, not {server!r}; set tracker.mlflow.server=http://localhost:5000"
+    assert str(refused.value.under("tracker.mlflow")) == said
     assert MLflow(Place(tmp_path, tmp_path, "key", 0), server="databricks").server == "databricks"
