@@ -54,7 +54,7 @@ def _known(told: list[Any], section: Section, first: int, second: int) -> list[A
 
 
 def _told(values: pd.Series) -> list[float] | float | None:
-    """Mean and ends of the interval, to a hundredth of a point, or the first digit of less; the mean alone where there is no interval."""
+    """Mean and ends of the interval, to a hundredth of a point; the mean alone where there is no interval."""
     if len(values) == 1:
         (only,) = values.tolist()
         return None if pd.isna(only) else _short(only)
