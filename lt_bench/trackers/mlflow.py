@@ -80,6 +80,7 @@ class MLflow:
                     EPOCH: one.step,
                 }.items()
             )
+        self.last = max(self.last, epochs[-1].step)
         self.step = epochs[-1].step + 1
 
     def figure(self, name: str, figure: Figure) -> None:
