@@ -1,7 +1,6 @@
 """The command line as a user types it: exit statuses, no torch before it is needed, what is said."""
 
 import json
-import os
 import re
 import shutil
 import subprocess

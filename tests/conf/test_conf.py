@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.chain import can_be
-from helpers.sampling import each_value_once, one_of_each_family
+from helpers.sampling import FAMILIES, each_value_once, one_of_each_family
 
 from lt_bench.config.compose import about, compose, groups
 from lt_bench.config.recipes import PLAIN, of_variant, short_for
@@ -55,7 +55,8 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
 
 
 @pytest.mark.parametrize(
-    ("method", "dataset"), each_value_once(itertools.product(groups()["method"], groups()["dataset"]))
+    ("method", "dataset"),
+    each_value_once(itertools.product(groups()["method"], groups()["dataset"]), of_families=True),
 )
 def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
     config = validate(compose([f"dataset={dataset}", f"method={method}", *OWN.get(dataset, [])]))
@@ -87,12 +88,12 @@ def test_every_choice_of_the_smaller_groups_settles(group):
 
 
 WITH_CB = [(method, "cb") for method in groups()["method"]]
-OF_CE = [("ce", rule) for rule in groups()["stage_two"] if rule != "cb"]
-UNDER_BUDGETS = [(budget, *pair) for budget in groups()["budget"] for pair in [*WITH_CB, *OF_CE]]
+WITH_EACH = [(next(one for one in FAMILIES.values() if can_be(one, rule)), rule) for rule in groups()["stage_two"]]
+UNDER_BUDGETS = [(*pair, budget) for budget in groups()["budget"] for pair in dict.fromkeys([*WITH_CB, *WITH_EACH])]
 
 
-@pytest.mark.parametrize(("budget", "method", "stage_two"), each_value_once(UNDER_BUDGETS))
-def test_every_method_and_rule_settles_under_every_budget(budget, method, stage_two):
+@pytest.mark.parametrize(("method", "stage_two", "budget"), each_value_once(UNDER_BUDGETS, of_families=True))
+def test_every_method_and_rule_settles_under_every_budget(method, stage_two, budget):
     """Schedules have lengths that must still fit when a budget has rounded them."""
     config = validate(compose([f"budget={budget}", f"method={method}", f"stage_two={stage_two}"]))
     assert (config.budget.name, config.method["name"], config.stage_two.name) == (budget, method, stage_two)
