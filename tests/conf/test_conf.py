@@ -92,7 +92,9 @@ WITH_EACH = [(next(one for one in FAMILIES.values() if can_be(one, rule)), rule)
 UNDER_BUDGETS = [(*pair, budget) for budget in groups()["budget"] for pair in dict.fromkeys([*WITH_CB, *WITH_EACH])]
 
 
-@pytest.mark.parametrize(("method", "stage_two", "budget"), each_value_once(UNDER_BUDGETS, of_families=True))
+@pytest.mark.parametrize(
+    ("method", "stage_two", "budget"), each_value_once(UNDER_BUDGETS, of_families=True, in_all=True)
+)
 def test_every_method_and_rule_settles_under_every_budget(method, stage_two, budget):
     """Schedules have lengths that must still fit when a budget has rounded them."""
     config = validate(compose([f"budget={budget}", f"method={method}", f"stage_two={stage_two}"]))
