@@ -211,6 +211,10 @@ def test_the_installed_command_is_the_module():
     assert subprocess.run([SCRIPT, "sed=1"], capture_output=True).returncode == 2
 
 
+AS_IN_A_SHELL = pytest.mark.filterwarnings(r"ignore:\s+'.* is validated against ConfigStore")  # which passes them over
+
+
+@AS_IN_A_SHELL
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -231,6 +235,7 @@ def test_completion_of_groups_choices_and_keys(line, expected, completions):
     assert set(completions(line)) == expected
 
 
+@AS_IN_A_SHELL
 def test_completion_of_the_parameters_of_the_method_that_is_typed(completions):
     assert "method.beta=" in completions("lt-bench method=sbcl method.")
     assert "method.beta=" not in completions("lt-bench method=ce method.")
