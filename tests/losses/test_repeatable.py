@@ -8,10 +8,12 @@ from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.focal import focal_nt_xent
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.kcl import k_positives_in_batch
+from lt_bench.losses.kcl_moco import k_positive
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.losses.proco import contrastive_logits
+from lt_bench.losses.queue import Anchors
 from lt_bench.losses.sbcl import subclass_balancing
-from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
+from lt_bench.losses.sbcl_moco import queue_subclass_balancing
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.supcon import supcon
 from lt_bench.losses.tsc import Targets, targeted
