@@ -93,7 +93,14 @@ def _fidelity(config: Config) -> Iterator[str]:
         yield (
             f"fidelity=official is what the authors' code of method={name} does on CIFAR, and dataset="
             f"{config.dataset.name} is of large images; set fidelity=clean, and single values as method.KEY=VALUE"
+            f"{or_other_forms(bare) if name in OF_CIFAR else ''}"
         )
+
+
+def or_other_forms(method: str) -> str:
+    """What to say of the forms of a method that have official quirks too."""
+    forms = (choice.removesuffix("_official") for choice in groups()["quirks"])
+    return "".join(f", or method={form}, which has its own" for form in forms if form.startswith(f"{method}_"))
 
 
 def _of_cifar(config: Config) -> bool:
