@@ -245,6 +245,18 @@ def test_a_null_and_an_unknown_key_are_refused():
         validate(compose(["method=ce", "train.schedule.milestones=null"]))
 
 
+@pytest.mark.parametrize("method", ["ce", "ce_drw", "ldam_drw", "balanced_softmax"])
+def test_the_strong_recipe_is_that_of_cmos_authors(method):
+    found = config(method, "imagenet_lt", "variant=strong")
+    train = found.train
+    assert (train.epochs, train.batch_size, train.lr, train.optimizer["weight_decay"]) == (400, 128, 0.02, 5e-4)
+    assert found.method["views"] == ["cls_or_sim_always"] and found.method["title"].endswith(" (strong)")
+    assert found.method.get("drw_start_epoch") == (320 if method.endswith("drw") else None)
+    schedule = build(train.schedule, "train.schedule")
+    expected = np.load(FOLDER / "lr_schedules.npz")["paco_lt_400_lr002"]  # ten epochs of warm-up too
+    np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(400)], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["imagenet", "imagenet_lt", "inat18", "places_lt", "gh_imagenet"])
 def test_experiments_are_the_recipes(name):
     for words in expand([f"experiment={name}"]):

@@ -115,7 +115,8 @@ def test_the_edge_of_a_range_is_in_it(word):
         (
             ["method=tsc", "dataset=imagenet_lt", "fidelity=official"],
             "fidelity=official is what the authors' code of method=tsc does on CIFAR, and dataset=imagenet_lt is of "
-            "large images; set fidelity=clean, and single values as method.KEY=VALUE, or method=tsc_moco, which has its own",
+            "large images; set fidelity=clean, and single values as method.KEY=VALUE, or method=tsc_moco, which "
+            "has its own",
         ),
         (
             ["method=sbcl", "dataset=imagenet_lt", "fidelity=official"],
