@@ -64,9 +64,10 @@ class Cluster:
         lines = (output or "").splitlines() if wanted else []
         entries = ((job, *rest.split("|")) for job, _, rest in (line.partition("|") for line in lines) if rest)
         found = {job: _state(state.split()[0], *code[:1]) for job, state, *code in entries if state}
-        for step, state in [(each, state) for each, state in found.items() if "." in each and is_for_memory(state)]:
-            if found.get(job := step.partition(".")[0]) in ("FAILED", KILLED):
-                found[job] = state
+        for step, of_step in [*found.items()]:
+            owner, dot, _ = step.partition(".")
+            if dot and is_for_memory(of_step) and found.get(owner) in ("FAILED", KILLED):
+                found[owner] = of_step
         # tasks that were cancelled before they started are one entry, as 12_[3-7]
         together = {job.partition("_")[0]: state for job, state in found.items() if "[" in job}
         return {job: state for job in jobs if (state := found.get(job) or together.get(job.partition("_")[0]))}
