@@ -36,7 +36,8 @@ exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return exit_status(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(words), goes_on="submit" in words or "retry" in words)
 
 
 class _Parser(argparse.ArgumentParser):

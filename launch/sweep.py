@@ -32,7 +32,7 @@ from .planning.run_groups import RunGroup, run_groups, submit
 from .results import show_results
 from .slurm.cluster import Cluster
 from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, signs_of, states
-from .submission import give_sign, label, own_threads
+from .submission import give_sign, label, own_threads, signs_meanwhile
 
 OPEN = (TO_DO, STOPPED, FAILED)
 REMARKS = 10  # lines on the epochs of a sweep's runs
@@ -61,9 +61,12 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool 
     Every run goes where its own settings say, to this machine or to a cluster; the cluster's runs are queued first.
     ``keep``: cache the identities of the overrides; those of older submissions may have another meaning by now.
     """
-    jobs: list[tuple[RunGroup, list[Job]]] = []
-    for output_dir in dict.fromkeys(run.output_dir for run in runs):
-        jobs += _submit([run for run in runs if run.output_dir == output_dir], among, keep)
+    jobs, waiting = list[tuple[RunGroup, list[Job]]](), list[Path]()
+    with signs_meanwhile(waiting):  # of the runs in one folder, while another folder is waited for
+        for output_dir in dict.fromkeys(run.output_dir for run in runs):
+            found = _submit([run for run in runs if run.output_dir == output_dir], among, keep)
+            waiting += [job.folder for _, each in found for job in each]
+            jobs += found
     return _run_here(jobs) if jobs else command.DONE
 
 

@@ -11,6 +11,7 @@ from typing import Any
 MOST_SEED = 10**18  # more than 64 bits do not fit into the tables of a report
 MOST_EPOCH_SCALE = 1e6  # of a recipe, more of which nobody lives to see
 MOST_NUMBER = sys.float_info.max  # whole numbers in Python may be larger, and then fit no computation
+MOST_COUNT = 10**9  # of epochs, steps, images: more are never counted, and of two the product fits into 64 bits
 _KEY = "setting"
 
 
@@ -18,7 +19,8 @@ _KEY = "setting"
 class Setting:
     """What is said of a field beside its type and default.
 
-    Numbers, and every number in a list, are from ``least`` to ``most`` and greater than ``above``; words are one of
+    Numbers, and every number in a list, are from ``least`` to ``most`` and greater than ``above``, whole ones up to
+    ``MOST_COUNT`` where no ``most`` is set; words are one of
     ``choices``; a list has ``length`` items. ``beside`` is for a node that names a class and holds its parameters: the
     dataclass of the keys that stand beside them. ``of_nodes`` is for one that holds any number of such nodes by name.
     """

@@ -51,10 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["check", "prepare", "browse"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
     add_option(parser)
-    return exit_status(lambda: _dispatch(parser, argv), "lt_bench.data")
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(parser, words), "lt_bench.data", goes_on="prepare" in words)
 
 
-def _dispatch(parser: _Flags, argv: Sequence[str] | None) -> int:
+def _dispatch(parser: _Flags, argv: Sequence[str]) -> int:
     flags = parser.parse_intermixed_args(argv)
     try:
         with own_files(flags.config_dir):

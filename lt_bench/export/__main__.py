@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return exit_status(lambda: _export(_parser().parse_args(argv)), "lt_bench.export")
+    return exit_status(lambda: _export(_parser().parse_args(argv)), "lt_bench.export", goes_on=False)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from lt_bench.config import optimizers
 from lt_bench.config.compose import shown
 from lt_bench.config.keys import find
 from lt_bench.config.schema import Config, flat, plain
-from lt_bench.config.settings import MOST_NUMBER, MOST_SEED, Setting
+from lt_bench.config.settings import MOST_COUNT, MOST_NUMBER, MOST_SEED, Setting
 
 ANY = Setting("")  # parameters of classes take finite numbers
 SEED = Setting("", least=0, most=MOST_SEED)  # and those that are seeds what the schema's take
@@ -44,8 +44,9 @@ def _of_parameter(key: str) -> Setting:
 
 def _takes(setting: Setting, value: Any) -> str:
     """What a setting takes, where a value is none of it."""
-    least, most = setting.least, setting.most
     numbers = [x for x in (value if isinstance(value, list) else [value]) if isinstance(x, (int, float))]
+    uncountable = any(isinstance(x, int) and x > MOST_COUNT for x in numbers) and setting.most == math.inf
+    least, most = setting.least, MOST_COUNT if uncountable and setting is not ANY else setting.most
     if setting.choices and value not in setting.choices:
         return ", ".join(setting.choices)
     if setting.length is not None and value is not None and len(value) != setting.length:

@@ -113,7 +113,7 @@ def _tables(records: list[RunRecord], more: list[str], ranked: list[str], argume
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
-    return exit_status(lambda: _dispatch(sys.argv[1:] if argv is None else [*argv]), "lt_bench.report")
+    return exit_status(lambda: _dispatch(sys.argv[1:] if argv is None else [*argv]), "lt_bench.report", goes_on=False)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -20,7 +20,7 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
-from lt_bench.data.content import changed_since, knows_every_file
+from lt_bench.data.content import changed_since, contents_of_files, knows_every_file
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
@@ -104,10 +104,10 @@ class Runner:
 
     def _read_first(self, parts: Mapping[str, Images], choice: str) -> None:
         """Read images once, before anything is trained; DataError names those that cannot be read."""
-        problems = list[str]()
+        problems, known = list[str](), contents_of_files(self.config)
         for part, images in parts.items():
             if isinstance(images, DiskImages) and self.processes.rank == 0:
-                problems += images.unreadable(f"reading {part} images", self.config.progress)
+                problems += images.unreadable(known, f"reading {part} images", self.config.progress)
         if distributed.from_rank0(len(problems), self.device):
             more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
             advice = (

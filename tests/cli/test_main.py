@@ -97,6 +97,8 @@ def test_the_stub_would_notice_torch(torch_free):
         (["--cfg", "hydra"], "invalid choice: 'hydra'"),
         (["--cfg"], "expected one argument"),
         (["--config-dir=x"], "choices are the files in the folders of conf/"),
+        (["--config-dir=~nobody-of-this-name"], "there is no such folder"),
+        ([f"--config-dir={'x' * 300}"], "there is no such folder"),
         (["--config-name", "x"], "choices are the files in the folders of conf/"),
         (["--mult", "seed=1"], "unrecognized arguments: --mult"),
         (["-sc", "install=tcsh"], "--shell-completion install=bash"),

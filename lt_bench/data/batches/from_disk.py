@@ -6,7 +6,7 @@ import signal
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -76,9 +76,9 @@ class DiskImages:
         self._branch_free = labels.device.type != "cpu"
         self._trainer: _Pool | None = None
 
-    def unreadable(self, title: str, shown: bool) -> list[str]:
+    def unreadable(self, contents: Mapping[str, str], title: str, shown: bool) -> list[str]:
         """What is wrong with images that cannot be read; see ``files.readable``."""
-        return unreadable(self.reader.images, self.names, self._workers, title, shown)
+        return unreadable(self.reader.images, self.names, contents, self._workers, title, shown)
 
     def view(self, name: str) -> SplitView:
         """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""
