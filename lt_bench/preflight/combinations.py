@@ -14,9 +14,9 @@ from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
 from lt_bench.models.weight_files import located, refusal
-from lt_bench.models.timm_names import TIMM
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
+from lt_bench.preflight.timm_models import TIMM
 
 
 def incompatible(config: Config) -> Iterator[str]:
