@@ -181,6 +181,7 @@ MENDED = {
     "lt_bench.export.programs": "PyTorch's exporters, for which they raise anything",
     "lt_bench.predict.__main__": "a list that is no text",
     "lt_bench.models.kept": "the head of a file of a predictor, and networks that do not fit it",
+    "lt_bench.models.timm_encoder": "timm, for what it cannot build or does not have",
     "lt_bench.predict.predictor": "the values in the head of a file of a predictor",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
