@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -88,7 +89,9 @@ class TimmEncoder(nn.Module):
         if not 0.1 <= share <= 1:
             raise SettingError("crop_share", "from 0.1 to 1", share, known["crop_pct"])
         mean, deviation = (_colours(name, own, known) for name in ("mean", "std"))
-        return EncoderInput(size, mean, deviation, interpolation, float(share), tuple(known.get("notes") or ()))
+        short_side = math.floor(size / share)  # as timm has it
+        notes = () if "quickgelu" in model else tuple(known.get("notes") or ())  # they advise to take that one
+        return EncoderInput(size, mean, deviation, interpolation, size / short_side, notes)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep the activations at the borders of blocks alone, and compute the others twice.
