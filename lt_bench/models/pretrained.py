@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -41,7 +42,7 @@ class Loaded(NamedTuple):
     """What was taken from a file of weights: under which prefix, how many of how many tensors, and what was not.
 
     ``random`` are tensors of the encoder that stay as they were, ``left_out`` parts of the file with the number of
-    their tensors, ``others`` further prefixes with a whole encoder.
+    their tensors, ``others`` further prefixes with a whole encoder, ``sha256`` that of a file which timm fetched.
     """
 
     prefix: str
@@ -50,6 +51,7 @@ class Loaded(NamedTuple):
     random: list[str]
     left_out: dict[str, int]
     others: list[str]
+    sha256: str | None = None
 
     def recorded(self) -> dict[str, Any]:
         """The same for a record."""
@@ -79,7 +81,9 @@ def load_pretrained(
     encoder = network_of(encoder)
     own = encoder.state_dict()
     wanted = needed(own)
-    state, found = _most_of(encoder, _state(encoder, source, name), wanted)
+    fetched_from = fetched(encoder) if source == "timm" else None
+    read = _torchvisions(name) if source == "torchvision" else _read(fetched_from or located(source))
+    state, found = _most_of(encoder, read, wanted)
     if not (found and wanted):
         there = f"it has {len(state)} others, such as {shown_names([*state], 2)}" if state else "it has no tensors"
         raise _unfit(name, f"none of its {len(wanted)} tensors ({shown_names(wanted, 1)}) is in it; {there}", source)
@@ -106,14 +110,16 @@ def load_pretrained(
         )
     encoder.load_state_dict(match.fitting, strict=False)
     random = [key for key in wanted if key not in match.fitting]
-    return Loaded(match.prefix, len(fitting), len(wanted), random, match.left_out(state), others)
+    digest = _sha256(fetched_from) if fetched_from else None
+    return Loaded(match.prefix, len(fitting), len(wanted), random, match.left_out(state), others, digest)
 
 
-def _state(network: nn.Module, source: str, name: str) -> dict[str, Any]:
-    """The tensors of a source of weights, by dotted names."""
-    if source == "torchvision":
-        return _torchvisions(name)
-    return _read(fetched(network) if source == "timm" else located(source))
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while part := stream.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def network_of(encoder: nn.Module) -> nn.Module:

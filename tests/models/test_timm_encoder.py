@@ -1,11 +1,13 @@
 """Networks of timm: what their weights want, weights in every form, and what methods may ask of them."""
 
 import copy
+import hashlib
 
 import numpy as np
 import pytest
 import torch
 from helpers.golden_vectors import FOLDER
+from safetensors.torch import save_file
 from torch import nn
 
 from lt_bench.contracts import TrainInfo
@@ -13,14 +15,14 @@ from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.errors import SettingError, UsageError
 from lt_bench.methods.reslt import ResLT
 from lt_bench.methods.sdclr import SDCLR
+from lt_bench.models import timm_weights
 from lt_bench.models.convolutions import convolution_share
 from lt_bench.models.kept import node_of, rebuilt
 from lt_bench.models.maps import has_maps, spatial_maps
 from lt_bench.models.pretrained import freeze_convolutions, load_pretrained
+from lt_bench.models.timm_encoder import TimmEncoder
 
 timm = pytest.importorskip("timm", reason="pip install -e '.[timm]'")
-timm_encoder = pytest.importorskip("lt_bench.models.timm_encoder")
-TimmEncoder = timm_encoder.TimmEncoder
 
 VIT = "vit_tiny_patch16_224.augreg_in21k"
 SHAPE = {"patch_size": 8, "depth": 2, "embed_dim": 32, "num_heads": 2}
@@ -201,3 +203,43 @@ def test_a_convolutional_network_of_timm_is_pruned_and_frozen():
     freeze_convolutions(encoder, ["layer4"])
     trained = {name for name, one in encoder.network.named_parameters() if one.requires_grad and one.ndim == 4}
     assert trained and all(name.startswith("layer4") for name in trained)
+
+
+def test_fetched_weights_are_known_by_their_checksum(tmp_path, monkeypatch):
+    file = tmp_path / "model.safetensors"
+    save_file(timm.create_model(VIT, **SHAPE, img_size=32, num_classes=5).state_dict(), file)
+    monkeypatch.setattr("lt_bench.models.pretrained.fetched", lambda network: file)
+    loaded = load_pretrained(small_vit(), "timm", VIT)
+    assert loaded.recorded()["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest() and loaded.of == 30
+
+
+def test_what_is_in_the_cache_needs_no_network(monkeypatch):
+    asked = []
+
+    def download(repository, name, local_files_only):
+        asked.append((repository, name, local_files_only))
+        if name.endswith(".bin"):
+            return "/somewhere/pytorch_model.bin"
+        raise LocalEntryNotFoundError("not here")
+
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert timm_weights.fetched(small_vit().network).name == "pytorch_model.bin"
+    assert asked == [(f"timm/{VIT}", name, True) for name in ("model.safetensors", "pytorch_model.bin")]
+
+
+def test_weights_that_cannot_be_fetched_are_said_in_one_line(tmp_path, monkeypatch):
+    def unknown(host, port):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(timm_weights, "getproxies", dict)
+    monkeypatch.setattr(timm_weights.socket, "getaddrinfo", unknown)
+    with pytest.raises(OSError, match=rf"{VIT} cannot be fetched from https://huggingface.co/timm/.*pretrained=FILE"):
+        load_pretrained(small_vit(), "timm", VIT)
+    network = TimmEncoder("test_vit4").network  # nobody has published any
+    with pytest.raises(SettingError, match="timm fetches no weights of test_vit4"):
+        timm_weights.fetched(network)
