@@ -41,6 +41,7 @@ tsc_kcl tsc_kcl_original tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment t
 reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
+finetune_configs
 """.split()
 
 
@@ -181,6 +182,7 @@ MENDED = {
     "lt_bench.export.programs": "PyTorch's exporters, for which they raise anything",
     "lt_bench.predict.__main__": "a list that is no text",
     "lt_bench.models.kept": "the head of a file of a predictor, and networks that do not fit it",
+    "lt_bench.models.timm_encoder": "timm, for what it cannot build or does not have",
     "lt_bench.predict.predictor": "the values in the head of a file of a predictor",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }

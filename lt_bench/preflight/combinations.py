@@ -8,7 +8,7 @@ from lt_bench.augment.views import BOOSTED
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
-from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
+from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
@@ -16,6 +16,7 @@ from lt_bench.errors import SettingError
 from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
+from lt_bench.preflight.timm_models import TIMM
 
 OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code does officially is that of CIFAR
 
@@ -151,6 +152,10 @@ def _lists(config: Config) -> Iterator[str]:
 
 def _input_pool(config: Config) -> Iterator[str]:
     size, pool = config.dataset.image_size, config.backbone.get("input_pool", 1)
+    if config.backbone["_target_"] == TIMM:
+        if pool != 1:
+            yield f"backbone.input_pool={pool}: networks of timm resize images; set backbone.input_size={size // pool}"
+        return
     if size % pool or size // pool < 4:
         fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
         yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
@@ -164,9 +169,19 @@ def _pretrained(config: Config) -> Iterator[str]:
             f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
             "backbone.pretrained=FILE"
         )
-    elif pretrained not in (None, "torchvision") and (why := refusal(located(pretrained))):
+    elif pretrained == "timm" and backbone["_target_"] != TIMM:
+        yield (
+            f"backbone.pretrained=timm: timm has weights of its own networks, and {backbone['_target_']} is none; set "
+            "backbone.pretrained=FILE, or backbone=timm backbone.model=NAME"
+        )
+    elif pretrained not in (None, *PUBLISHED) and (why := refusal(located(pretrained))):
         yield f"backbone.pretrained={pretrained}: {why}; set backbone.pretrained=FILE"
-    if pretrained in (None, "torchvision"):
+    if pretrained is not None and config.method.get("default_weights"):
+        yield (
+            "method.default_weights=true would start the convolutions anew, over those of backbone.pretrained; set "
+            "method.default_weights=false"
+        )
+    if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):
             if backbone.get(key):
                 yield f"backbone.{key} is for a file of weights, and there is none; set backbone.pretrained=FILE"

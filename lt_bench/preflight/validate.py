@@ -24,14 +24,16 @@ from lt_bench.config.keys import (
     no_single_value,
 )
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
-from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
+from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters, takes_more
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible, or_other_forms
+from lt_bench.preflight.packages import missing_packages
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.sbatch import wrong_requests
-from lt_bench.preflight.trackers import missing_packages, nodes, wrong_trackers
+from lt_bench.preflight.timm_models import named_in_full
+from lt_bench.preflight.trackers import nodes, wrong_trackers
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
 OPTIONAL = ("method.harmonization",)
@@ -64,7 +66,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
         (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
         (_misplaced, out_of_range, wrong_requests),
     )
-    checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible, missing_packages)
+    of_files = (named_in_full, _quirks_of_other_classes)
+    checks = (*first, *then) if frozen else (*first, *of_files, *then, incompatible, missing_packages)
     for check in checks:
         problems = list(check(config))
         if problems:
@@ -212,6 +215,8 @@ def _wrong_values(
     """
     for name, value in values.items():
         if name not in keys:
+            if takes_more(target):
+                continue
             known = ", ".join(sorted(keys.keys() - {CLASS, *fields_of(Named)})) or "no parameters"
             yield f"unknown key {key}.{name}{nearest(name, keys)}; {target} takes {known}"
         elif not accepts(value, keys[name].annotation):
