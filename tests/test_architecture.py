@@ -41,6 +41,8 @@ tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment tsc_targets tsc_step tsc_l
 reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
+lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
+liftplus_vit lift_float32 liftplus_start
 """.split()
 
 
