@@ -16,6 +16,11 @@ SSL = (0.1, 1.0)  # shares of the area in the self-supervised views of the long-
 WIDE = (0.08, 1.0)  # torchvision's default shares of the area in a random resized crop
 
 
+def interpolation(dataset: Dataset) -> Interpolation:
+    """How a data set's images are resized."""
+    return "bicubic" if dataset.interpolation == "bicubic" else "bilinear"
+
+
 def _plain(dataset: Dataset) -> list[Op]:
     return []
 
@@ -41,15 +46,15 @@ def _ssl(dataset: Dataset) -> list[Op]:
 
 
 def _ssl_bilinear(dataset: Dataset) -> list[Op]:
-    return _sim(dataset, SSL)
+    return _sim(dataset, SSL, "bilinear")
 
 
-def _sim(dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear") -> list[Op]:
+def _sim(dataset: Dataset, scale: tuple[float, ...], resizing: Interpolation | None = None) -> list[Op]:
     from lt_bench.augment.color import ColorJitter, Grayscale
 
     brightness, contrast, saturation, hue = dataset.color_jitter
     return [
-        *_resized_crop_flip(dataset, scale, interpolation),
+        *_resized_crop_flip(dataset, scale, resizing),
         ColorJitter(brightness, contrast, saturation, hue, dataset.color_jitter_probability),
         Grayscale(dataset.grayscale_probability),
     ]
@@ -149,12 +154,13 @@ def _boost(k: int) -> list[Op]:
 
 
 def _resized_crop_flip(
-    dataset: Dataset, scale: tuple[float, ...], interpolation: Interpolation = "bilinear"
+    dataset: Dataset, scale: tuple[float, ...], resizing: Interpolation | None = None
 ) -> list[Op]:
     from lt_bench.augment.crop import RandomResizedCrop
 
     smallest, largest = scale
-    crop = RandomResizedCrop(dataset.image_size, scale=(smallest, largest), interpolation=interpolation)
+    how = resizing or interpolation(dataset)
+    crop = RandomResizedCrop(dataset.image_size, scale=(smallest, largest), interpolation=how)
     return [crop, *_flip(dataset)]
 
 

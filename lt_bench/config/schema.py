@@ -17,6 +17,7 @@ from lt_bench.config.settings import MOST_EPOCH_SCALE, MOST_SEED, setting
 
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
+PUBLISHED = ("torchvision", "timm")  # words for published weights, in place of a file
 MOST_THREADS = 1024  # more than any process has cores; ten times as many are hours of waiting for each other
 
 
@@ -44,7 +45,7 @@ class Backbone(Target):
 
     name: str = setting(MISSING, help="its name, as in records and file names")
     input_pool: int = setting(1, least=1, help="images are averaged over squares of this many pixels first")
-    pretrained: str | None = setting(None, help="a file of weights to start from, or torchvision; null: random ones")
+    pretrained: str | None = setting(None, help="a file of weights to start from, torchvision, or timm; null: random ones")
     weights_prefix: str | None = setting(
         None,
         help="what stands before the names of the encoder's tensors in a file of weights of several networks, such as "

@@ -60,7 +60,7 @@ def collect(config: Config, data: Data) -> Sheet:
     columns = [_seen(data, ["plain"], positions, config.seed, None)]
     columns += [_seen(data, views, positions, config.seed + 1 + draw, strength) for draw in range(DRAWS)]
     by_view = [columns[0][0], *(one[number] for number in range(len(views)) for one in columns[1:])]
-    scale, shift = np.array(config.dataset.std), np.array(config.dataset.mean)
+    scale, shift = np.array(data.seen.std), np.array(data.seen.mean)
     pixels = np.stack([one.permute(0, 2, 3, 1).numpy() * scale + shift for one in by_view], axis=1)
     names = [f"{_name(data, int(labels[where]))}, {data.train_counts[labels[where]]:,} images" for where in positions]
     headings = [("evaluated", 1), *((f"{view} (full strength)" if view in BOOSTED else view, DRAWS) for view in views)]

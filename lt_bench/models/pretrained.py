@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from lt_bench.errors import SettingError
 from lt_bench.files import check_archive, check_entries, open_regular
 from lt_bench.models.prefixes import Match, matches, needed, obvious, tensors_in, typed
+from lt_bench.models.timm_encoder import TimmEncoder
+from lt_bench.models.timm_weights import fetched, forms
 from lt_bench.models.weight_files import ALONE, ZIP, damage, is_safetensors, located, refusal, shown_names
 
 
@@ -65,7 +67,7 @@ class Loaded(NamedTuple):
 def load_pretrained(
     encoder: nn.Module, source: str, name: str, prefix: str | None = None, partial: bool = False
 ) -> Loaded:
-    """Load weights into an encoder, in place: ``torchvision`` for the network of that name, else a file.
+    """Load weights into an encoder, in place: ``torchvision`` or ``timm`` for the network of that name, else a file.
 
     A file is a state dictionary as ``.safetensors`` or saved by PyTorch, alone or inside other dictionaries. The
     encoder's tensors are found by their names, whatever stands before them; a ``prefix`` says which are meant where
@@ -73,9 +75,10 @@ def load_pretrained(
     file may lack some of the encoder's tensors, or have others.
     Raises SettingError that says what the file is, or what does not fit; OSError where nothing can be fetched.
     """
-    state = _torchvisions(name) if source == "torchvision" else _read(located(source))
-    found, own = matches(state, encoder), encoder.state_dict()
+    encoder = network_of(encoder)
+    own = encoder.state_dict()
     wanted = needed(own)
+    state, found = _most_of(encoder, _state(encoder, source, name), wanted)
     if not (found and wanted):
         there = f"it has {len(state)} others, such as {shown_names([*state], 2)}" if state else "it has no tensors"
         raise _unfit(name, f"none of its {len(wanted)} tensors ({shown_names(wanted, 1)}) is in it; {there}", source)
@@ -103,6 +106,35 @@ def load_pretrained(
     encoder.load_state_dict(match.fitting, strict=False)
     random = [key for key in wanted if key not in match.fitting]
     return Loaded(match.prefix, len(fitting), len(wanted), random, match.left_out(state), others)
+
+
+def _state(network: nn.Module, source: str, name: str) -> dict[str, Any]:
+    """The tensors of a source of weights, by dotted names."""
+    if source == "torchvision":
+        return _torchvisions(name)
+    return _read(fetched(network) if source == "timm" else located(source))
+
+
+def network_of(encoder: nn.Module) -> nn.Module:
+    """The network whose tensors have the names that others give them: what stands inside an encoder of timm's."""
+    return encoder.network if isinstance(encoder, TimmEncoder) else encoder
+
+
+def _most_of(
+    network: nn.Module, state: dict[str, Tensor], wanted: list[str]
+) -> tuple[dict[str, Tensor], list[Match]]:
+    """The tensors of a file in the form that has most of a network, and where in it they are."""
+    best: tuple[dict[str, Tensor], list[Match]] | None = None
+    most = -1
+    for form in forms(network, state) if hasattr(network, "pretrained_cfg") else (state,):
+        found = matches(form, network)
+        count = max((sum(key in one.fitting for key in wanted) for one in found), default=0)
+        if count > most:
+            best, most = (form, found), count
+        if count == len(wanted):
+            break
+    assert best is not None
+    return best
 
 
 def _choose(found: list[Match], wanted: list[str], partial: bool, source: str) -> tuple[Match, list[str]]:

@@ -8,7 +8,7 @@ from lt_bench.augment.views import BOOSTED
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
-from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
+from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
@@ -16,6 +16,7 @@ from lt_bench.errors import SettingError
 from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
+from lt_bench.preflight.timm_models import TIMM
 
 
 def incompatible(config: Config) -> Iterator[str]:
@@ -151,9 +152,14 @@ def _pretrained(config: Config) -> Iterator[str]:
             f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
             "backbone.pretrained=FILE"
         )
-    elif pretrained not in (None, "torchvision") and (why := refusal(located(pretrained))):
+    elif pretrained == "timm" and backbone["_target_"] != TIMM:
+        yield (
+            f"backbone.pretrained=timm: timm has weights of its own networks, and {backbone['_target_']} is none; set "
+            "backbone.pretrained=FILE, or backbone=timm backbone.model=NAME"
+        )
+    elif pretrained not in (None, *PUBLISHED) and (why := refusal(located(pretrained))):
         yield f"backbone.pretrained={pretrained}: {why}; set backbone.pretrained=FILE"
-    if pretrained in (None, "torchvision"):
+    if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):
             if backbone.get(key):
                 yield f"backbone.{key} is for a file of weights, and there is none; set backbone.pretrained=FILE"

@@ -24,13 +24,14 @@ from lt_bench.config.keys import (
     no_single_value,
 )
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
-from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
+from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters, takes_more
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.sbatch import wrong_requests
+from lt_bench.preflight.timm_models import named_in_full
 from lt_bench.preflight.trackers import missing_packages, nodes, wrong_trackers
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
@@ -64,7 +65,7 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
         (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
         (_misplaced, out_of_range, wrong_requests),
     )
-    checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible, missing_packages)
+    checks = (*first, *then) if frozen else (*first, named_in_full, _quirks_of_other_classes, *then, incompatible, missing_packages)
     for check in checks:
         problems = list(check(config))
         if problems:
@@ -213,6 +214,8 @@ def _wrong_values(
     """
     for name, value in values.items():
         if name not in keys:
+            if takes_more(target):
+                continue
             known = ", ".join(sorted(keys.keys() - {CLASS, *fields_of(Named)})) or "no parameters"
             yield f"unknown key {key}.{name}{nearest(name, keys)}; {target} takes {known}"
         elif not accepts(value, keys[name].annotation):

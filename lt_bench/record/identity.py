@@ -17,7 +17,7 @@ from lt_bench.config.conf import values_of
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import affects_result
 from lt_bench.config.own_files import cached
-from lt_bench.config.schema import Config, StageTwo, flat, node, plain
+from lt_bench.config.schema import PUBLISHED, Config, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.data.content import look, looked_at_once, number_of_classes
@@ -86,7 +86,7 @@ def _content(config: Config) -> dict[str, str]:
 
 def _weights(pretrained: str) -> str:
     """Which weights: a file counts by what is in it, wherever it lies."""
-    if pretrained == "torchvision":
+    if pretrained in PUBLISHED:
         return pretrained
     path = located(pretrained).absolute()
     (found,) = digests(str(path.parent), [path.name], shown=False)

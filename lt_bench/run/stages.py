@@ -25,6 +25,7 @@ from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
+from lt_bench.data.transform import Transform
 from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
@@ -259,9 +260,9 @@ class Runner:
 
     def _keep_predictor(self, folder: RunFolder, networks: tuple[nn.Module, nn.Module], made: Predictions) -> None:
         """Leave what predicts new images in the run folder; what nothing builds again is said."""
-        from_files = isinstance(self.data.test, DiskImages)
+        transform = Transform.of(self.data.seen, isinstance(self.data.test, DiskImages))
         try:
-            of_run(self.config, folder.identity, networks, from_files, self.data.class_names, made).save(folder.path)
+            of_run(self.config, folder.identity, networks, transform, self.data.class_names, made).save(folder.path)
         except NotKept as error:
             print(
                 f"lt_bench: note: no new images can be predicted with this run: {printable(str(error))}",

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from lt_bench.augment.pipeline import Params, Pipeline, slice_params
 from lt_bench.contracts import Batch
-from lt_bench.data.batches.crops import SplitView
+from lt_bench.data.batches.crops import CentralCrops, SplitView
 from lt_bench.data.batches.in_memory import draw_boost
 from lt_bench.data.batches.source import RankShare
 from lt_bench.data.batches.worker import (
@@ -64,14 +64,14 @@ class DiskImages:
         names: Sequence[str],
         labels: Tensor,
         build_view: Callable[[str], Pipeline],
-        size: int,
+        middle: CentralCrops,
         workers: int,
         skip: bool = False,
     ) -> None:
         self.names, self.labels = names, labels
         self.skipped = torch.zeros_like(labels, dtype=torch.bool)
         self.reader = Reader(images, labels.cpu().numpy(), skip)
-        self._build_view, self._size, self._workers = build_view, size, workers
+        self._build_view, self._middle, self._workers = build_view, middle, workers
         self._views: dict[str, SplitView] = {}
         self._branch_free = labels.device.type != "cpu"
         self._trainer: _Pool | None = None
@@ -83,7 +83,7 @@ class DiskImages:
     def view(self, name: str) -> SplitView:
         """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""
         if name not in self._views:
-            self._views[name] = SplitView(name, self._build_view(name), self._size)
+            self._views[name] = SplitView(name, self._build_view(name), self._middle)
         return self._views[name]
 
     def close(self) -> None:
