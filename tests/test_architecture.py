@@ -42,7 +42,7 @@ reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
 lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
-liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate
+liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
 finetune_groups finetune_step
 """.split()
 
@@ -184,7 +184,9 @@ MENDED = {
     "lt_bench.export.programs": "PyTorch's exporters, for which they raise anything",
     "lt_bench.predict.__main__": "a list that is no text",
     "lt_bench.models.kept": "the head of a file of a predictor, and networks that do not fit it",
+    "lt_bench.models.timm_encoder": "timm, for what it cannot build or does not have",
     "lt_bench.predict.predictor": "the values in the head of a file of a predictor",
+    "lt_bench.models.text_features": "a file of text features",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
 OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}

@@ -153,9 +153,7 @@ def _boost(k: int) -> list[Op]:
     return [BoostedRandAugment(k, floor=10 if k == 1 else 5, random=k > 1)]
 
 
-def _resized_crop_flip(
-    dataset: Dataset, scale: tuple[float, ...], resizing: Interpolation | None = None
-) -> list[Op]:
+def _resized_crop_flip(dataset: Dataset, scale: tuple[float, ...], resizing: Interpolation | None = None) -> list[Op]:
     from lt_bench.augment.crop import RandomResizedCrop
 
     smallest, largest = scale

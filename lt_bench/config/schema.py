@@ -55,7 +55,7 @@ class Backbone(Target):
     name: str = setting(MISSING, help="its name, as in records and file names")
     input_pool: int = setting(1, least=1, help="images are averaged over squares of this many pixels first")
     pretrained: str | None = setting(
-        None, help="a file of weights to start from, torchvision, or timm; null: random ones"
+        None, help="a file of weights to start from, or torchvision or timm, which publish them; null: random ones"
     )
     weights_prefix: str | None = setting(
         None,

@@ -77,7 +77,7 @@ def _signature(target: str) -> tuple[dict[str, Parameter], bool]:
         functions = [item for item in owner.node.body if isinstance(item, ast.FunctionDef)]
         constructor = next((item for item in functions if item.name == "__init__"), None)
         if constructor:
-            if constructors and owner.module.name.startswith("torch."):  # nn.Module's, which takes none after all
+            if owner.module.name == "torch.nn.modules.module":  # that of nn.Module, which takes none after all
                 break
             constructors += 1
             found = {**_of_function(constructor, owner.module), **found}

@@ -50,7 +50,7 @@ class Data(NamedTuple):
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
     other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
     results doubtful: images in two parts, or under two labels; ``not_looked_at`` is what nobody has looked at for that.
-    ``class_names`` are C words, where classes have names; ``seen`` are the settings by which the network sees the images.
+    ``class_names`` are C words, where classes have names; ``seen`` is by what settings the network sees the images.
     """
 
     train: Images
@@ -65,7 +65,6 @@ class Data(NamedTuple):
     same_images: tuple[str, ...] = ()
     not_looked_at: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
-    seen: Dataset
 
     @property
     def num_classes(self) -> int:
@@ -191,7 +190,11 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         },
         pool.labels,
         at,
-        (*remark_on_input(config, seen), *remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
+        (
+            *remark_on_input(config, seen),
+            *remarks(config, lists),
+            *(() if lists.test else of_test_part(config, lists, test)),
+        ),
         tuple(known_to_be_same(config, lists, parts)),
         tuple(not_looked_at(config, lists)),
         None if lists.classes is None else tuple(lists.classes),

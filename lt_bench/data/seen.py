@@ -43,19 +43,20 @@ def as_seen(config: Config, from_files: bool) -> Dataset:
         mean=list(wanted.mean),
         std=list(wanted.std),
         interpolation=wanted.interpolation,
-        crop_share=wanted.crop_share,
+        crop_share=wanted.crop_share if from_files else dataset.crop_share,
     )
 
 
 def remark_on_input(config: Config, seen: Dataset) -> Iterator[str]:
-    """A line on what a data set says otherwise than a network's weights, and on images that are enlarged."""
+    """Lines on what a data set says otherwise than a network's weights, on images that are enlarged, and on weights."""
     words = {key: getattr(seen, key) for key in ("image_size", "mean", "std", "interpolation", "crop_share")}
     other = [key for key, value in words.items() if value != getattr(config.dataset, key)]
-    name = config.backbone["name"]
+    name, wanted = config.backbone["name"], wanted_input(config)
+    yield from (f"{name}: {note}" for note in (wanted.notes if wanted and config.backbone.get("pretrained") else ()))
     if other:
         said = ", ".join(f"{key} {_shown(words[key])}" for key in other)
         yield f"images are as the weights of {name} want them, and not as dataset={config.dataset.name} says: {said}"
-    if (wanted := wanted_input(config)) and wanted.size != seen.image_size:
+    if wanted and wanted.size != seen.image_size:
         yield (
             f"images of {seen.image_size} pixels are resized to {wanted.size}, which {name} takes; "
             f"backbone.input_size={seen.image_size} would leave them as they are"

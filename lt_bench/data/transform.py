@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from lt_bench.augment.pipeline import Pipeline
-from lt_bench.config.dataset import Dataset
 from lt_bench.augment.resample import FILTERS, Interpolation
 from lt_bench.augment.views import interpolation
+from lt_bench.config.dataset import Dataset
 from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.data.files.image_file import LARGEST, StoredForm, opened
 from lt_bench.data.files.rgb import PLAIN, SHOWN, BadImage, to_rgb
@@ -27,10 +27,11 @@ ImageLike = str | os.PathLike[str] | Image.Image
 
 @dataclass(frozen=True)
 class Transform:
-    """The preprocessing of evaluation: RGB by a rule, short side resized by ``interpolation``, middle of ``size`` pixels, normalised.
+    """The preprocessing of evaluation: RGB by a rule, short side resized, middle of ``size`` pixels, normalised.
 
-    ``share`` is ``size`` / short side; ``pixels`` is a rule of ``files.rgb``; ``stored_side`` and ``jpeg_quality`` are
-    the form in which a run reads stored images, None as they are; ``mean`` and ``std`` are for colours from 0 to 1.
+    ``share`` is ``size`` / short side, ``interpolation`` that of resizing; ``pixels`` is a rule of ``files.rgb``;
+    ``stored_side`` and ``jpeg_quality`` are the form in which a run reads stored images, None as they are; ``mean`` and
+    ``std`` are for colours from 0 to 1.
     """
 
     size: int

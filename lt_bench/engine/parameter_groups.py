@@ -14,8 +14,8 @@ from lt_bench.models.timm_layers import below_head, undecayed
 def parameter_groups(method: Method, training: Training) -> list[ParameterGroup]:
     """The groups of a method, divided by what the settings of a stage say of its parameters.
 
-    Bias and norm are the parameters of at most one dimension, and tokens that timm names beside them; the head is all that is not ``encoder``. Groups stand in
-    the order of their first parameter.
+    Bias and norm are the parameters of at most one dimension, and tokens that timm names beside them; the head is all
+    that is not ``encoder``. Groups stand in the order of their first parameter.
     Source of the rates by depth: Bao et al., ICLR 2022 (BEiT), appendix; the head has the full rate, the last block of
     the encoder ``layer_decay`` times it.  Deviation: a norm of timm's that shares the head's layer has the full rate.
     Raises ValueError for a method whose groups do not hold every trained parameter once.

@@ -39,8 +39,8 @@ class ClassifierStart:
     def __call__(self, method: Method, context: TrainContext, labels: Tensor) -> None:
         """Set the classifier of a method whose training images have these labels (N,)."""
         classifier = method.classifier
-        assert classifier is not None
-        count = len(classifier.weight) if isinstance(classifier, nn.Linear) else classifier.weight.shape[1]
+        assert isinstance(classifier, (nn.Linear, NormalizedLinear))
+        count = classifier.weight.shape[0 if isinstance(classifier, nn.Linear) else 1]
         if self.kind == "text":
             assert self.text_features is not None
             set_rows(classifier, text_rows(self.text_features, self.class_names, count))

@@ -1,4 +1,4 @@
-"""LIFT: a pretrained vision transformer with few trained parameters, a cosine classifier and the logit-adjusted loss."""
+"""LIFT: few trained parameters of a pretrained transformer, a cosine classifier, the logit-adjusted loss."""
 
 from __future__ import annotations
 

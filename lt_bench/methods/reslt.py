@@ -56,7 +56,8 @@ class ResLT(CE):
             if not 0 <= value <= 1:
                 raise SettingError(name, "from 0 to 1", value)
         if block != "pool_first" and not has_maps(encoder):
-            rule = f"pool_first with {type(encoder).__name__}, which has no method maps(images) for what it pools"
+            name = getattr(encoder, "model", type(encoder).__name__)
+            rule = f"pool_first with {name}, whose features are no mean of maps that a method maps(images) gives"
             raise SettingError("block", rule, block, "pool_first")
         sets = class_sets(info.class_counts, shares)
         self.block, self.branches, self.norm_exponent = block, len(sets), norm_exponent

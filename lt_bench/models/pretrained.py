@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
 from lt_bench.files import check_archive, check_entries, open_regular
+from lt_bench.models.convolutions import LEAST_SHARE, convolution_share
 from lt_bench.models.prefixes import Match, matches, needed, obvious, tensors_in, typed
 from lt_bench.models.timm_encoder import TimmEncoder
 from lt_bench.models.timm_weights import fetched, forms
@@ -120,9 +121,7 @@ def network_of(encoder: nn.Module) -> nn.Module:
     return encoder.network if isinstance(encoder, TimmEncoder) else encoder
 
 
-def _most_of(
-    network: nn.Module, state: dict[str, Tensor], wanted: list[str]
-) -> tuple[dict[str, Tensor], list[Match]]:
+def _most_of(network: nn.Module, state: dict[str, Tensor], wanted: list[str]) -> tuple[dict[str, Tensor], list[Match]]:
     """The tensors of a file in the form that has most of a network, and where in it they are."""
     best: tuple[dict[str, Tensor], list[Match]] | None = None
     most = -1
@@ -185,10 +184,14 @@ def _under(prefix: str) -> str:
 def freeze_convolutions(encoder: nn.Module, trainable: Sequence[str]) -> None:
     """Keep the weights of all convolutions, except below the named modules, in place; batch norms stay trainable.
 
-    Raises SettingError for a name that no convolution is below.
+    Raises SettingError for a name that no convolution is below, and for a network that is of other layers.
     Source: PaCo's recipe for Places-LT, where those of ``layer4.2`` are trained.
     """
+    encoder = network_of(encoder)
     convolutions = {key: part for key, part in encoder.named_modules() if isinstance(part, nn.Conv2d)}
+    if (share := convolution_share(encoder)) < LEAST_SHARE:
+        rule = f"null for a network that has {100 * share:.2g} % of its weights in convolutions"
+        raise SettingError("trainable_convolutions", rule, list(trainable), "null")
     for prefix in trainable:
         if not any(_below(key, prefix) for key in convolutions):
             above = shown_names(sorted({key.rpartition(".")[0] or key for key in convolutions}), 20)

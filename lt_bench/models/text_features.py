@@ -38,7 +38,9 @@ def text_rows(path: str, class_names: Sequence[str] | None, count: int) -> Tenso
             names, features, projection = (file[name] for name in ARRAYS)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         what = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is no file of text features ({what}); make it with text_features.write") from error
+        raise DataError(
+            f"{path} is no file of text features ({what}); make one with lt_bench.models.clip_text.write"
+        ) from error
     if features.ndim != 2 or projection.ndim != 2 or features.shape != (len(names), projection.shape[1]):
         raise DataError(f"{path}: features {features.shape} do not fit {len(names)} names and {projection.shape}")
     if class_names is None:

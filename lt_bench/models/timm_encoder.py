@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,7 +28,8 @@ class TimmEncoder(nn.Module):
 
     ``model`` is a name of timm, such as ``convnext_tiny.fb_in22k``; what stands behind the dot tells which weights, and
     with them how images look: ``input_size``, ``mean``, ``std``, ``interpolation`` and ``crop_share`` are what that
-    says unless they are given. Images of another size are resized to ``input_size`` first. ``grad_checkpointing``
+    says unless they are given; the middle of images is cut out where others squash them. Images of another size are
+    resized to ``input_size`` first. ``grad_checkpointing``
     computes activations twice to keep fewer; batch norms see each batch twice then. ``options`` are further
     parameters of ``timm.create_model``, such as ``drop_path_rate``.
     ``network`` is timm's own module, with random weights.
@@ -55,7 +57,9 @@ class TimmEncoder(nn.Module):
         self.options = options
         if taken := sorted(SUPPLIED & options.keys()):
             raise SettingError(taken[0], "left out, as it is decided elsewhere", options[taken[0]])
-        self.network: nn.Module = _built(model, self.input.size, options)
+        self.shape = {**_sized(model, self.input.size), **options}  # by which timm builds another network than usual
+        self.network: nn.Module = _built(model, self.shape)
+        self._pools: bool | None = None
         self.model = full_name(self.network.pretrained_cfg)  # type: ignore[arg-type]
         self.feature_dim = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)  # type: ignore[arg-type]
         if grad_checkpointing:
@@ -83,9 +87,8 @@ class TimmEncoder(nn.Module):
             raise SettingError("input_size", "at least 1", size, height)
         if not 0.1 <= share <= 1:
             raise SettingError("crop_share", "from 0.1 to 1", share, known["crop_pct"])
-        return EncoderInput(
-            size, _colours("mean", own, known), _colours("std", own, known), interpolation, float(share)
-        )
+        mean, deviation = (_colours(name, own, known) for name in ("mean", "std"))
+        return EncoderInput(size, mean, deviation, interpolation, float(share), tuple(known.get("notes") or ()))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Keep the activations at the borders of blocks alone, and compute the others twice.
@@ -98,9 +101,36 @@ class TimmEncoder(nn.Module):
             rule = f"false for {self.model}, which cannot compute its blocks twice"
             raise SettingError("grad_checkpointing", rule, enable, "false") from error
 
+    @property
+    def maps(self) -> Callable[[Tensor], Tensor] | None:
+        """What gives the last maps (B, D, H', W') of images; None for a network whose features are no mean of maps."""
+        if self._pools is None:
+            self._pools = self._has_maps()
+        return self._maps if self._pools else None
+
+    def _maps(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.network.forward_features(self.resized(images))  # type: ignore[operator]
+        last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
+        return maps.permute(0, 3, 1, 2) if last else maps
+
+    @torch.no_grad()
+    def _has_maps(self) -> bool:
+        """Whether features are the mean of what stands before the pool: seen on an image, as names do not tell."""
+        training = self.training
+        place = next(self.parameters()).device
+        image = torch.linspace(-1, 1, 3 * self.input.size**2, device=place).sin().view(1, 3, self.input.size, -1)
+        try:
+            maps, features = self.eval()._maps(image), self(image)
+        except Exception:  # what is no map cannot be turned as one
+            return False
+        finally:
+            self.train(training)
+        pooled = maps.mean(dim=(2, 3)) if maps.ndim == 4 else maps
+        return pooled.shape == features.shape and torch.allclose(pooled, features, rtol=1e-4, atol=1e-5)
+
     def settings(self) -> dict[str, Any]:
         """What builds it again, see ``models.kept``."""
-        size, mean, std, interpolation, share = self.input
+        size, mean, std, interpolation, share, _ = self.input
         own = dict(zip(OWN_INPUT, (size, list(mean), list(std), interpolation, share), strict=True))
         return {"_target_": "lt_bench.models.timm_encoder.TimmEncoder", "model": self.model, **own, **self.options}
 
@@ -130,10 +160,12 @@ def pretrained_config(model: str) -> dict[str, Any]:
     if not timm.is_model(model):
         near = ", ".join(timm.list_models(f"{model.partition('.')[0][:9]}*")[:5])
         raise SettingError("model", "a model of timm" + f", such as {near}" * bool(near), model)
-    config = timm.get_pretrained_cfg(model)
-    if config is None:
-        tags = [name.partition(".")[2] for name in timm.list_models(f"{model.partition('.')[0]}.*", pretrained=True)]
-        raise SettingError("model", f"a model of timm with one of its tags ({', '.join(tags) or 'none'})", model)
+    try:
+        config = timm.get_pretrained_cfg(model) or timm.models.PretrainedCfg(architecture=model)
+    except RuntimeError as error:  # a tag that it does not have
+        tags = timm.list_models(f"{model.partition('.')[0]}.*", pretrained=True)
+        rule = f"a model of timm with weights that it knows ({', '.join(tags) or 'none of this one'})"
+        raise SettingError("model", rule, model) from error
     found: dict[str, Any] = config.to_dict()
     return found
 
@@ -150,16 +182,23 @@ def installed() -> Any:
     return timm
 
 
-def _built(model: str, size: int, options: Mapping[str, Any]) -> nn.Module:
-    """timm's network with random weights and without a classifier, for images of one size."""
+def _sized(model: str, size: int) -> dict[str, int]:
+    """What tells timm the size of images, where a network has one and that is another."""
     known = pretrained_config(model)
-    sized = {"img_size": size} if known.get("fixed_input_size") and tuple(known["input_size"][1:]) != (size, size) else {}
+    fixed = known.get("fixed_input_size") and tuple(known["input_size"][1:]) != (size, size)
+    return {"img_size": size} if fixed else {}
+
+
+def _built(model: str, shape: Mapping[str, Any]) -> nn.Module:
+    """timm's network with random weights and without a classifier."""
     try:
-        network: nn.Module = installed().create_model(model, pretrained=False, num_classes=0, **sized, **options)
+        network: nn.Module = installed().create_model(model, pretrained=False, num_classes=0, **shape)
     except Exception as error:  # what networks raise for what they cannot be is not listed anywhere
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        given = ", ".join(f"{name}={value}" for name, value in {"input_size": size, **options}.items())
-        raise SettingError("model", f"a model of timm that can have {given} ({said})", model) from error
+        given = ", ".join(f"{name}={value}" for name, value in shape.items())
+        raise SettingError(
+            "model", f"a model of timm that can be built{' with ' * bool(given)}{given} ({said})", model
+        ) from error
     return network
 
 

@@ -23,9 +23,8 @@ def below_head(encoder: nn.Module) -> dict[int, int] | None:
 
     named = dict(network.named_parameters())
     head = f"{(getattr(network, 'pretrained_cfg', None) or {}).get('classifier') or BEYOND}.weight"
-    layers: dict[str, int] = group_with_matcher(
-        [*named.items(), (head, None)], network.group_matcher(coarse=False), reverse=True
-    )
+    parts = iter([*named.items(), (head, None)])
+    layers: dict[str, int] = group_with_matcher(parts, network.group_matcher(coarse=False), reverse=True)
     last = layers.pop(head)
     return {id(named[name]): last - layer for name, layer in layers.items()}
 

@@ -31,10 +31,10 @@ def fetched(network: nn.Module) -> Path:
     """
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     hub, url, name = config.get("hf_hub_id"), config.get("url"), full_name(config)
-    if not (hub or url) or config.get("custom_load") and not hub:
+    if not hub and (not url or config.get("custom_load")):  # the latter: no tensors of PyTorch
         raise SettingError("pretrained", f"null or a file, as timm fetches no weights of {name}", "timm", "null")
     try:
-        return _from_hub(hub, config.get("hf_hub_filename") or "pytorch_model.bin") if hub else _from_address(url)
+        return _from_hub(hub, config.get("hf_hub_filename") or "pytorch_model.bin") if hub else _from_address(str(url))
     except OSError as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise OSError(
@@ -50,18 +50,19 @@ def forms(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[dict[str,
     Converted are weights of OpenAI, open_clip and older versions, and position embeddings of another size.
     """
     yield _less_classifier(network, state)
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    convert: Any = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     for prefix in _prefixes(state, len(needed(network.state_dict())) // 2) if convert else ():
         part = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
         made: Any = None
         with suppress(Exception):  # what is raised for tensors that are in no form which it knows is not listed
-            made = convert(part, network)  # type: ignore[misc]
+            made = convert(part, network)
         if isinstance(made, Mapping):
             yield _less_classifier(network, {key: one for key, one in made.items() if isinstance(one, Tensor)})
 
 
 def _less_classifier(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    named: Any = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr]
+    config: Any = network.pretrained_cfg
+    named = config.get("classifier") or ()
     ends = tuple(
         f".{one}.{kind}" for one in ([named] if isinstance(named, str) else named) for kind in ("weight", "bias")
     )

@@ -48,7 +48,8 @@ def _finetune(config: Config) -> Iterator[str]:
     if tuning is None:
         return
     if _self_supervised(config):
-        yield f"method.finetune: method={method['name']} never reads labels; set finetune=none, or method=balanced_softmax"
+        name = method["name"]
+        yield f"method.finetune: method={name} never reads labels; set finetune=none, or method=balanced_softmax"
     start, provides = tuning.get("start", "none"), class_attribute(method["_target_"], "provides_classifier", False)
     if start != "none" and provides is False:
         yield (
@@ -156,6 +157,10 @@ def _lists(config: Config) -> Iterator[str]:
 
 def _input_pool(config: Config) -> Iterator[str]:
     size, pool = config.dataset.image_size, config.backbone.get("input_pool", 1)
+    if config.backbone["_target_"] == TIMM:
+        if pool != 1:
+            yield f"backbone.input_pool={pool}: networks of timm resize images; set backbone.input_size={size // pool}"
+        return
     if size % pool or size // pool < 4:
         fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
         yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
@@ -176,6 +181,11 @@ def _pretrained(config: Config) -> Iterator[str]:
         )
     elif pretrained not in (None, *PUBLISHED) and (why := refusal(located(pretrained))):
         yield f"backbone.pretrained={pretrained}: {why}; set backbone.pretrained=FILE"
+    if pretrained is not None and config.method.get("default_weights"):
+        yield (
+            "method.default_weights=true would start the convolutions anew, over those of backbone.pretrained; set "
+            "method.default_weights=false"
+        )
     if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):
             if backbone.get(key):

@@ -29,10 +29,11 @@ from lt_bench.config.stages import StageName
 from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
+from lt_bench.preflight.packages import missing_packages
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.sbatch import wrong_requests
 from lt_bench.preflight.timm_models import named_in_full
-from lt_bench.preflight.trackers import missing_packages, nodes, wrong_trackers
+from lt_bench.preflight.trackers import nodes, wrong_trackers
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
 OPTIONAL = ("method.harmonization",)
@@ -65,7 +66,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
         (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
         (_misplaced, out_of_range, wrong_requests),
     )
-    checks = (*first, *then) if frozen else (*first, named_in_full, _quirks_of_other_classes, *then, incompatible, missing_packages)
+    of_files = (named_in_full, _quirks_of_other_classes)
+    checks = (*first, *then) if frozen else (*first, *of_files, *then, incompatible, missing_packages)
     for check in checks:
         problems = list(check(config))
         if problems:

@@ -156,8 +156,8 @@ def test_a_scale_that_cannot_be_is_refused(scale):
         LIFT(Images(), TrainInfo(torch.arange(3), 3, 1), scale=scale)
 
 
-def method_of(data, kind, form=False):
-    """LIFT on the golden network with the modules of a trace, in double precision, and its parameters by golden names."""
+def method_of(data, kind):
+    """LIFT on the golden network with the modules of a trace, in double precision, and its trained parameters."""
     from helpers.tiny_vit import by_golden_name, tiny_vit
 
     labels = torch.repeat_interleave(torch.arange(7), data["counts"].long())

@@ -98,6 +98,7 @@ def test_options_in_single_precision(option):
 
 
 def test_the_network_is_timms_and_its_activation_is_told_apart():
+    """Against lift_vit_base."""
     with torch.no_grad():
         torch.testing.assert_close(tiny_vit()(BASE["images"].double()), BASE["features_clip"], **CLOSE)
         torch.testing.assert_close(tiny_vit(in21k=True)(BASE["images"].double()), BASE["features_in21k"], **CLOSE)
