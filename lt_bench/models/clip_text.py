@@ -17,7 +17,7 @@ from lt_bench.files import write_atomic
 from lt_bench.models.text_features import spoken
 
 TEMPLATE = "a photo of a {}."
-INSTALL = "pip install open_clip_torch"
+INSTALL = "pip install 'lt_bench[clip]'"
 
 
 def token_ids(names: Sequence[str], model: str, template: str = TEMPLATE) -> torch.Tensor:
