@@ -40,5 +40,5 @@ def parameter_counts(method: Method) -> dict[str, Any]:
 
 
 def _frozen(method: Method) -> set[str]:
-    encoder = method.encoder
+    encoder = getattr(method, "encoder", None)  # a method of a test or of one's own may have none
     return {_ENCODER + name for name in encoder.unchanged} if isinstance(encoder, FineTuned) else set()
