@@ -88,6 +88,9 @@ class Method(nn.Module):
     Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
     something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the
     parameter that ``restart_epochs`` gives, unless the parameter ``restart`` is false.
+
+    ``start``, where it is not None, is called once, before the first step of a training, with the method, its context
+    and the labels (N,) of the train split: what initial weights are taken from images.
     """
 
     views: tuple[str, ...] = ()
@@ -104,10 +107,12 @@ class Method(nn.Module):
     restarts_at: ClassVar[str | None] = None
     encoder: nn.Module
     classifier: nn.Module | None
+    start: Callable[[Method, TrainContext, Tensor], None] | None
 
     def __init__(self) -> None:
         super().__init__()
         self.classifier = None
+        self.start = None
 
     def evaluated_encoder(self) -> nn.Module:
         """The encoder that stage two builds on: ``encoder``, where a method offers no other."""

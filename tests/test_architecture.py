@@ -42,6 +42,9 @@ reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
 finetune_configs
+lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
+liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
+finetune_groups finetune_step
 """.split()
 
 
@@ -184,6 +187,7 @@ MENDED = {
     "lt_bench.models.kept": "the head of a file of a predictor, and networks that do not fit it",
     "lt_bench.models.timm_encoder": "timm, for what it cannot build or does not have",
     "lt_bench.predict.predictor": "the values in the head of a file of a predictor",
+    "lt_bench.models.text_features": "a file of text features",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
 OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}

@@ -16,18 +16,21 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config import optimizers
+from lt_bench.config import epochs, optimizers
 from lt_bench.config.conf import check_all, is_file, text_of, values_of
 from lt_bench.config.heads import check_heads
 from lt_bench.config.own_files import cached, own_folders
 from lt_bench.config.recipes import LISTS
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
+from lt_bench.config.stages import StageName
 from lt_bench.config.yaml_text import TooManyValues, check_size
 from lt_bench.errors import UsageError
 
 # In a file, what the files before it gave the same key: a component adds to the name of its method.
 FORMER = "${former:}"
+# A group whose choices have epochs of their own: what the recipe counts in epochs moves with them.
+OTHER_LENGTH = "finetune/"
 
 
 class Layer(NamedTuple):
@@ -55,7 +58,10 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
                 renew(config, key, target)
             for key in optimizers.NODES:
                 _choose_optimizer(config, key, values)
+            length = epochs.lengths(config)[StageName.ONE] if layer.name.startswith(OTHER_LENGTH) else None
             config.merge_with(values)
+            if length is not None and epochs.lengths(config)[StageName.ONE] != length:
+                config.train.recipe_epochs = length
         except OmegaConfBaseException as error:
             check_heads([layer.name], default_choices())
             raise LayerError(f"In '{layer.name}'") from error

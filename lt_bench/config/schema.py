@@ -40,6 +40,15 @@ class Named(Target):
 
 
 @dataclass
+class OfMethod(Named):
+    """What stands beside the parameters of a method."""
+
+    finetune: dict[str, Any] | None = setting(
+        None, beside=Target, help="which part of the encoder is trained, and what the classifier starts from; null: all"
+    )
+
+
+@dataclass
 class Backbone(Target):
     """What stands beside the parameters of a backbone."""
 
@@ -230,7 +239,7 @@ class Config:
 
     dataset: Dataset = setting(Dataset, help="the data set and how its images are augmented")
     imbalance: Imbalance = setting(Imbalance, help="the long tail that is cut from it")
-    method: dict[str, Any] = setting({}, beside=Named, help="the method of stage one")
+    method: dict[str, Any] = setting({}, beside=OfMethod, help="the method of stage one")
     backbone: dict[str, Any] = setting({}, beside=Backbone, help="the encoder, from images to features")
     stage_two: StageTwo = setting(StageTwo, help="the rule that fits a classifier on the frozen encoder")
     train: Training = setting(Training, help="how stage one is trained")

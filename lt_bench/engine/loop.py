@@ -35,6 +35,7 @@ from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, requi
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
+from lt_bench.engine.trained import load_trained, trained_state
 from lt_bench.errors import CheckpointError, Interrupted
 from lt_bench.record.curves import CURVES, SCORE, CurvesFile, Follow
 
@@ -153,7 +154,7 @@ class Trainer:
             if stop.agreed(self.context):
                 raise Interrupted(stop.reason)
         if self.state.best:
-            self.method.load_state_dict(self.state.best["model"])
+            load_trained(self.method, self.state.best["model"])
         elif self.average is not None:
             self.average.apply()
         return self.state
@@ -167,6 +168,8 @@ class Trainer:
             if epoch in self.restarts[1:]:
                 self.optimizer = self._new_optimizer()
                 self.recorded = self._new_recorded()
+            if epoch == 0 and self.method.start is not None:
+                self.method.start(self.method, self.context, self.source.labels)
             self.method.on_epoch_start(epoch, self.context)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
         for batch in self.batches(epoch):
@@ -257,7 +260,7 @@ class Trainer:
         with nullcontext() if self.average is None else self.average.in_place():
             value = self.score()
             if not self.state.best or value > self.state.best["score"]:
-                model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
+                model = {name: tensor.clone() for name, tensor in trained_state(self.method).items()}
                 self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
         return {SCORE: value}
 
@@ -287,7 +290,7 @@ class Trainer:
                 "run": self.stage.folder.name,
                 "stage": self.stage.name,
                 "position": asdict(self.state),
-                "model": self.method.state_dict(),
+                "model": trained_state(self.method),
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
                 "precision": self.precision.state(),
@@ -306,7 +309,7 @@ class Trainer:
             if other:
                 raise ValueError(f"it is of {' and '.join(other)}")
             self.state = self._position(state["position"])
-            self.method.load_state_dict(state["model"])
+            load_trained(self.method, state["model"])
             if self.average is not None:
                 self.average.restore(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -23,7 +23,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
+    of_method = (_finetune, _classifier, _labels, _strengths, _harmonization, _fidelity)
     of_run = (_tail, _test, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
@@ -43,6 +43,24 @@ def _classifier(config: Config) -> Iterator[str]:
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _finetune(config: Config) -> Iterator[str]:
+    method, tuning = config.method, config.method.get("finetune")
+    if tuning is None:
+        return
+    if _self_supervised(config):
+        name = method["name"]
+        yield f"method.finetune: method={name} never reads labels; set finetune=none, or method=balanced_softmax"
+    start, provides = tuning.get("start", "none"), class_attribute(method["_target_"], "provides_classifier", False)
+    if start != "none" and provides is False:
+        yield (
+            f"method.finetune.start={start} is for a classifier and method={method['name']} trains none; set "
+            "method.finetune.start=none"
+        )
+    path = tuning.get("text_features")
+    if path is not None and not located(path).is_file():
+        yield f"method.finetune.text_features={path}: no such file; set method.finetune.text_features=FILE"
 
 
 def _labels(config: Config) -> Iterator[str]:

@@ -33,6 +33,7 @@ from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
+from lt_bench.engine.trained import load_trained, parameter_counts
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.features import FEATURES, Features, save_features
 from lt_bench.evaluation.metrics import evaluate
@@ -220,7 +221,7 @@ class Runner:
         stage_one = self._new_method()
         weights = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
         try:
-            stage_one.load_state_dict(weights)
+            load_trained(stage_one, weights)
         except (RuntimeError, TypeError, AttributeError) as error:  # other names and shapes, or none
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -367,6 +368,7 @@ class Runner:
     def _new_method(self) -> Method:
         """A method with its initial weights; what those of a file are is said once, and stands in the records."""
         method, loaded = new_method(self.config, self.data, self.device)
+        self.circumstances.provenance.update(parameter_counts(method))
         if loaded and self._identity and self._identity not in identities(self.config):
             raise DataError("the file of weights changed before it was read; start it again, it is another run now")
         if loaded and "weights" not in self.circumstances.provenance:
