@@ -16,6 +16,7 @@ from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.views import build_view
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.schema import Config
+from lt_bench.contracts import View
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
@@ -191,9 +192,9 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     )
 
 
-def _view(dataset: Dataset, name: str) -> Pipeline:
+def _view(dataset: Dataset, view: View) -> Pipeline:
     with keyed("dataset"):
-        return build_view(name, dataset)
+        return build_view(view, dataset)
 
 
 def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:

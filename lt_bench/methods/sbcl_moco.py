@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
 from lt_bench.methods.sbcl import SBCL
@@ -47,7 +47,7 @@ class SBCLMoCo(SBCL):
         momentum: float = 0.999,
         restart: bool = True,
         projection_dim: int = 128,
-        views: Sequence[str] = ("sim_blur", "sim_blur"),
+        views: Sequence[View] = ("sim_blur", "sim_blur"),
         **options: Any,
     ) -> None:
         super().__init__(
