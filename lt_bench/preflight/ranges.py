@@ -50,8 +50,8 @@ def _of_view(view: Any, config: Config) -> Iterator[str]:
         yield f"method.views: {view} is an operation, and a view is a list of them, such as method.views=[[{view}]]"
     elif isinstance(view, str) and view not in VIEWS:
         yield (
-            f"method.views: unknown view {view!r}{nearest(view, VIEWS)}; method.views= takes a list of "
-            f"{', '.join(VIEWS)}, or of lists of operations such as [crop_flip,{{cutout:{{length:16}}}}]"
+            f"method.views: unknown view {view!r}; method.views= takes a list of {', '.join(VIEWS)}, or of lists of "
+            f"operations such as [crop_flip,{{cutout:{{length:16}}}}]{nearest(view, VIEWS)}"
         )
     elif not isinstance(view, str):
         problems = described.wrong(view, VIEWS, config.dataset.image_size)
