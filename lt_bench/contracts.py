@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+# a name of a view, or its operations in turn, as ``augment.described`` reads them
+View = str | list[Any] | dict[str, Any]
 
 
 def feature_dim(encoder: nn.Module) -> int:
@@ -56,7 +59,7 @@ class TrainContext(Protocol):
     def from_rank0(self, compute: Callable[[], Tensor]) -> Tensor:
         """The result of ``compute``, computed on rank 0 only and broadcast."""
 
-    def embed(self, function: Callable[[Tensor], Tensor], view: str = "plain") -> Tensor:
+    def embed(self, function: Callable[[Tensor], Tensor], view: View = "plain") -> Tensor:
         """``function`` (images -> (B, D)) over the train split, (N, D) in index order, eval mode, no gradients."""
 
 
@@ -75,7 +78,7 @@ class ParameterGroup(NamedTuple):
 class Method(nn.Module):
     """Stage one or stage two of a run: networks, loss and buffers; ``state_dict()`` is its whole state.
 
-    ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
+    ``views`` are the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
     and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
@@ -93,7 +96,7 @@ class Method(nn.Module):
     and the labels (N,) of the train split: what initial weights are taken from images.
     """
 
-    views: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
     self_supervised: ClassVar[bool] = False
@@ -164,7 +167,7 @@ class StageTwo(Protocol):
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ()
     train_split: str = "train"
-    train_view: str = "plain"
+    train_view: View = "plain"
     shots: int | None = None
     shot_seed: int = 0
 

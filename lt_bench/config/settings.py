@@ -35,6 +35,20 @@ class Setting:
     beside: type | None = None
     of_nodes: bool = False
 
+    def refuses(self, value: Any) -> str:
+        """What a setting takes, in words, where a value is none of it; else nothing."""
+        numbers = [x for x in (value if isinstance(value, list) else [value]) if isinstance(x, (int, float))]
+        uncountable = any(isinstance(x, int) and x > MOST_COUNT for x in numbers) and self.most == math.inf
+        most = MOST_COUNT if uncountable and self.help else self.most  # parameters of classes have no help
+        if self.choices and value not in self.choices:
+            return ", ".join(self.choices)
+        if self.length is not None and value is not None and len(value) != self.length:
+            return f"a list of {self.length} numbers"
+        if not all(abs(x) <= MOST_NUMBER and self.least <= x <= most for x in numbers):
+            bounds = f" from {self.least:g}" * (self.least > -math.inf) + f" to {most:g}" * (most < math.inf)
+            return f"{'' if bounds else 'finite '}numbers{bounds}"
+        return f"numbers above {self.above:g}" if not all(x > self.above for x in numbers) else ""
+
 
 def setting(
     default: Any = NO_DEFAULT,

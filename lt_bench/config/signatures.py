@@ -198,11 +198,20 @@ def _first_of_setting(value: ast.expr | None) -> ast.expr | None:
 
 
 def _parameter(default: ast.expr | None, annotation: ast.expr | None, module: _Module) -> Parameter:
-    if isinstance(annotation, ast.Name):  # an alias such as ``Law = Literal[...]`` stands for its value
-        annotation = _alias(annotation.id, module) or annotation
+    annotation = _resolved(annotation, module)
     if default is None or ast.unparse(default) == "MISSING":  # a config's word for: must be given
         return Parameter(REQUIRED, annotation)
     return Parameter(coerce(_literal(default), annotation), annotation)
+
+
+def _resolved(annotation: ast.expr | None, module: _Module) -> ast.expr | None:
+    """An alias such as ``Law = Literal[...]`` stands for its value, alone and as the items of a list."""
+    if isinstance(annotation, ast.Name):
+        return _alias(annotation.id, module) or annotation
+    if isinstance(annotation, ast.Subscript) and isinstance(annotation.slice, ast.Name):
+        item = _alias(annotation.slice.id, module) or annotation.slice
+        return ast.Subscript(annotation.value, item, annotation.ctx)
+    return annotation
 
 
 def _alias(name: str, module: _Module | None) -> ast.expr | None:

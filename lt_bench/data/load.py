@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
-from lt_bench.augment.views import build_view, interpolation
+from lt_bench.augment.views import build_view
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.schema import Config
+from lt_bench.contracts import View
 from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
@@ -201,9 +203,9 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
     )
 
 
-def _view(dataset: Dataset, name: str) -> Pipeline:
+def _view(dataset: Dataset, view: View) -> Pipeline:
     with keyed("dataset"):
-        return build_view(name, dataset)
+        return build_view(view, dataset)
 
 
 def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import FILTERS, Interpolation
-from lt_bench.augment.views import interpolation
 from lt_bench.config.dataset import Dataset
 from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.data.files.image_file import LARGEST, StoredForm, opened

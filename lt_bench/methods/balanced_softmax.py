@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
 from lt_bench.losses.reweighted import class_weights
@@ -36,7 +36,7 @@ class BalancedSoftmax(CE):
         *,
         tau: float = 1.0,
         class_weight_beta: float = 0.0,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         super().__init__(encoder, info, views=views)
         if not 0 <= tau < math.inf:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError
 
 
@@ -23,7 +23,7 @@ class CE(Method):
     microbatches: ClassVar[bool] = True
     classifier: nn.Module
 
-    def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
+    def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[View] = ("crop_flip",)) -> None:
         super().__init__()
         if len(views) != 1:
             raise SettingError("views", "a list of one view", list(views), "[crop_flip]")

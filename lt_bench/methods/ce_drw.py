@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.losses.reweighted import DeferredWeights
 from lt_bench.methods.ce import CE
 
@@ -31,7 +31,7 @@ class CEDRW(CE):
         *,
         beta: float = 0.9999,
         drw_start_epoch: int = 160,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         super().__init__(encoder, info, views=views)
         self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.methods.ce_drw import CEDRW
 
 
@@ -17,6 +17,6 @@ class ClassBalanced(CEDRW):
     begins_at: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, encoder: nn.Module, info: TrainInfo, *, beta: float = 0.9999, views: Sequence[str] = ("crop_flip",)
+        self, encoder: nn.Module, info: TrainInfo, *, beta: float = 0.9999, views: Sequence[View] = ("crop_flip",)
     ) -> None:
         super().__init__(encoder, info, beta=beta, drw_start_epoch=0, views=views)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.reweighted import focal
 from lt_bench.methods.ce_drw import CEDRW
@@ -32,7 +32,7 @@ class FocalSupervised(CEDRW):
         beta: float = 0.0,
         drw_start_epoch: int = 0,
         weights_inside: bool = False,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, views=views)
         if not 0 <= gamma < math.inf:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.lade import EPSILON, lade, with_epsilon
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
@@ -32,7 +32,7 @@ class LADE(BalancedSoftmax):
         alpha: float = 0.1,
         regularisation: float = 0.01,
         official_epsilon: bool = False,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         super().__init__(encoder, info, views=views)
         for name, value, default in (("alpha", alpha, 0.1), ("regularisation", regularisation, 0.01)):

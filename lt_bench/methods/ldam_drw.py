@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.losses.ldam import DeferredLDAM
 from lt_bench.methods.ce import CE
 from lt_bench.models.heads import NormalizedLinear
@@ -34,7 +34,7 @@ class LDAMDRW(CE):
         scale: float = 30.0,
         beta: float = 0.9999,
         drw_start_epoch: int = 160,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         self.scale = scale
         super().__init__(encoder, info, views=views)

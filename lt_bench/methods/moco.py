@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import renamed
 from lt_bench.losses.queue import Anchors
 from lt_bench.methods.supcon import SupCon
@@ -33,7 +33,7 @@ class MoCo(SupCon):
         queue_size: int = 65536,
         momentum: float = 0.999,
         projection_dim: int = 128,
-        views: Sequence[str] = ("jitter", "jitter"),
+        views: Sequence[View] = ("jitter", "jitter"),
         **options: Any,
     ) -> None:
         super().__init__(encoder, info, projection_dim=projection_dim, views=views, **options)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.reslt import class_sets, residual_loss
 from lt_bench.methods.ce import CE
@@ -48,7 +48,7 @@ class ResLT(CE):
         log_epsilon: float = 0.0,
         fusion_epsilon: bool = False,
         smoothing: float = 0.0,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         if block not in ("norm", "pool_first", "block_first"):
             raise SettingError("block", "norm, pool_first or block_first", block, "norm")

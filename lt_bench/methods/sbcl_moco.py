@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.kcl_moco import k_positive
 from lt_bench.losses.sbcl_moco import queue_subclass_balancing
@@ -43,7 +43,7 @@ class SBCLMoCo(MoCo, SBCL):
         minimum_size: int = 20,
         class_temperature: float | None = None,
         restart: bool = True,
-        views: Sequence[str] = ("sim_blur", "sim_blur"),
+        views: Sequence[View] = ("sim_blur", "sim_blur"),
         **options: Any,
     ) -> None:
         super().__init__(

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.supcon import supcon
 from lt_bench.models.heads import ProjectionHead
@@ -29,7 +29,7 @@ class SupCon(Method):
         projection_hidden: int | None = None,
         projection_dim: int = 128,
         hidden_layers: int = 1,
-        views: Sequence[str] = ("simclr", "simclr"),
+        views: Sequence[View] = ("simclr", "simclr"),
     ) -> None:
         super().__init__()
         for name, value in (("temperature", temperature), ("base_temperature", base_temperature)):

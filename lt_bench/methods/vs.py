@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.losses.vector_scaling import vector_scales, vector_scaling, vector_shifts
 from lt_bench.methods.ce_drw import CEDRW
 
@@ -30,7 +30,7 @@ class VS(CEDRW):
         tau: float = 1.0,
         beta: float = 0.0,
         drw_start_epoch: int = 0,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, views=views)
         counts = info.class_counts

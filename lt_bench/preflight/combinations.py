@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lt_bench.augment.views import BOOSTED
+from lt_bench.augment import described
+from lt_bench.augment.views import BOOSTED, VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
@@ -76,14 +77,16 @@ def _self_supervised(config: Config) -> bool:
 def _strengths(config: Config) -> Iterator[str]:
     method = config.method
     gives = class_attribute(method["_target_"], "gives_strength", False)
-    for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
-        for view in sorted(set(views) & set(BOOSTED)) if key == "cluster_view" or gives is False else ():
+    single, given = method.get("cluster_view"), method.get("views")
+    for key, views in (("cluster_view", [single] if single else []), ("views", given or [])):
+        boosted = dict.fromkeys(described.written(view) for view in views if described.is_boosted(view, VIEWS))
+        for view in sorted(boosted) if key == "cluster_view" or gives is False else ():
+            instead = f"the view {BOOSTED[view]}" if view in BOOSTED else f"without {described.BOOSTED}"
             yield (
                 f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
-                f"views are for method=boosted_cl, and the same without RandAugment is the view {BOOSTED[view]}"
+                f"views are for method=boosted_cl, and the same without RandAugment is {instead}"
             )
-    given = method.get("views")
-    if gives is True and given is not None and not set(given) & set(BOOSTED):
+    if gives is True and given is not None and not any(described.is_boosted(view, VIEWS) for view in given):
         usual = "boosted" if config.dataset.train_list is None else "ssl_wide_blur_boosted"
         yield (
             f"method.views={shown(given)}: method={method['name']} boosts no view of these; set "

@@ -113,7 +113,7 @@ class SplitView:
         if crop is not None and not isinstance(crop, RandomResizedCrop):
             raise UsageError(
                 f"the view {name} of large images has to begin with a random resized crop; set "
-                "dataset.crop_padding=null"
+                "dataset.crop_padding=null, or begin its list of operations with resized_crop"
             )
         flip = others.pop(0) if others and isinstance(others[0], HorizontalFlip) else None
         self.crop, self.flip, self.middle = crop, flip, middle
