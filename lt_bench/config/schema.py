@@ -10,10 +10,11 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lt_bench.config import epochs, factors
+from lt_bench.config import epochs, factors, held_out
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.own_code import OwnCode
 from lt_bench.config.settings import MOST_EPOCH_SCALE, MOST_SEED, setting
+from lt_bench.config.stages import StageName
 
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
@@ -128,6 +129,12 @@ class Training:
     )
     optimizer: dict[str, Any] = setting({}, beside=Target, help="how gradients become steps")
     schedule: dict[str, Any] = setting({}, beside=Target, help="the learning rate of every step")
+    patience: int | None = setting(
+        None,
+        least=1,
+        help="a stage whose best epoch is chosen by validation images ends after so many epochs without a better one; "
+        "null: it never ends early",
+    )
     recipe_epochs: int | None = setting(
         None, least=1, affects_result=False, help="epochs of the recipe where others are typed; null: none are"
     )
@@ -285,6 +292,12 @@ def wants_validation(config: Config) -> bool:
     return bool({"validation", "best_validation"} & {config.evaluation.split, config.evaluation.select})
 
 
+def chooses_epoch(config: Config, training: str) -> bool:
+    """Whether the best epoch is chosen in a stage, by the key of its training: the one that trains the classifier."""
+    of_stage_one = config.stage_two.name == "none"
+    return config.evaluation.select != "last" and (training == StageName.ONE.training) == of_stage_one
+
+
 def node(config: Config, key: str) -> Any:
     """The value at a dotted key, None where there is none."""
     value: Any = config
@@ -328,7 +341,7 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolvers of ``config.epochs`` and ``config.factors`` known to Hydra and OmegaConf.
+    """Make the schema and the resolvers of ``config.epochs``, ``factors`` and ``held_out`` known to Hydra and OmegaConf.
 
     Hydra would import every module of a package ``hydra_plugins``, also from the current folder: there is none for it.
     """
@@ -336,3 +349,4 @@ def register() -> None:
     ConfigStore.instance().store(name="lt_bench_schema", node=schema())
     epochs.register()
     factors.register()
+    held_out.register()

@@ -20,7 +20,7 @@ from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, remarks
+from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -184,7 +184,11 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         },
         pool.labels,
         at,
-        (*remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
+        (
+            *remarks(config, lists),
+            *(() if lists.test else of_test_part(config, lists, test)),
+            *of_validation_part(config, lists, validation),
+        ),
         tuple(known_to_be_same(config, lists, parts)),
         tuple(not_looked_at(config, lists)),
         None if lists.classes is None else tuple(lists.classes),
