@@ -229,6 +229,22 @@ class Launch:
 
 
 @dataclass
+class Search:
+    """A search for settings on the validation part; the space is typed as ``search.space.KEY=VALUES``."""
+
+    name: str = setting("none", choices=("none", "optuna"), help="optuna, or none where settings are given")
+    trials: int = setting(30, least=1, help="runs of the search, those that were stopped included")
+    seed: int = setting(0, least=0, most=MOST_SEED, help="seed of the choice of settings")
+    metric: str = setting("macro", help="what is best: a metric on the validation part, as records have it")
+    random_trials: int = setting(10, least=1, help="trials that are drawn before others follow from their scores")
+    prune_after_trials: int | None = setting(
+        5, least=1, help="trials before one may be stopped that scores below the median of others; null: none is"
+    )
+    prune_after_epochs: int = setting(0, least=0, help="epochs of a trial before it may be stopped")
+    space: dict[str, Any] = setting({}, help="values to choose from by dotted key: a,b, range, interval or log")
+
+
+@dataclass
 class Config:
     """One run."""
 
@@ -256,6 +272,7 @@ class Config:
     sweep: list[dict[str, Any]] = setting(
         [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
     )
+    search: Search = setting(Search, affects_result=False, help="a search for settings, for -m")
     own_code: OwnCode = setting(OwnCode, help="the version of the user's own code that a run is known by")
     trust: list[str] = setting([], affects_result=False, help="modules of one's own that a _target_ may name")
     seed: int = setting(
@@ -341,7 +358,7 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolvers of ``config.epochs``, ``factors`` and ``held_out`` known to Hydra and OmegaConf.
+    """Make the schema and the resolvers of ``epochs``, ``factors`` and ``held_out`` known to Hydra and OmegaConf.
 
     Hydra would import every module of a package ``hydra_plugins``, also from the current folder: there is none for it.
     """

@@ -58,9 +58,10 @@ class Runner:
         processes: distributed.Processes,
         others: OthersWork | None = None,
         submitted: Mapping[str, Any] | None = None,
+        watch: Follow | None = None,
     ) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        self.others = others or OthersWork()
+        self.others, self.watch = others or OthersWork(), watch
         trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
         provenance = (
@@ -327,15 +328,21 @@ class Runner:
         return trained
 
     def _follow(self, *folders: Path) -> Follow | None:
-        """Let trackers know the epochs in some folders; what tells them each further one, if there are any.
+        """Let trackers know the epochs in some folders; what tells them, and the watch, each further one.
 
         Their processes start here, after the threads of a stage are chosen: the cores that they take are not free.
         """
-        if self.trackers is None:
-            return None
-        for folder in folders:
-            self.trackers.curves(folder / CURVES)
-        return self.trackers.epoch
+        if self.trackers is not None:
+            for folder in folders:
+                self.trackers.curves(folder / CURVES)
+
+        def tell(row: Mapping[str, Any]) -> None:
+            if self.trackers is not None:
+                self.trackers.epoch(row)
+            if self.watch is not None:
+                self.watch(row)
+
+        return tell
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
