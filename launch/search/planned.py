@@ -87,6 +87,12 @@ def is_search(overrides: Sequence[str]) -> bool:
     return any(_key(word) == "search" or _key(word).startswith("search.") for word in overrides)
 
 
+def epochs_of(config: Config) -> int:
+    """The epochs of the stage that trains the classifier."""
+    training = config.stage_two.train
+    return config.train.epochs if training is None else training.epochs
+
+
 def better(metric: str) -> str:
     """Whether more or less of a metric is better, as the table of metrics says."""
     from lt_bench.evaluation.metrics import METRICS
@@ -125,6 +131,8 @@ def plan_search(overrides: Sequence[str]) -> PlannedSearch:
                 validated([*words, f"{key}={text}"])
             except UsageError as error:
                 raise UsageError(f"{error}\nin {SPACE}{key}, of which {text} is one value") from error
+    if config.search.prune_after_epochs is None:
+        config.search.prune_after_epochs = epochs_of(config) // 4
     known = {
         "run": run_id(config),
         "space": {key: repr(axis) for key, axis in axes.items()},

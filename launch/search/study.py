@@ -38,7 +38,7 @@ def open_study(folder: Path, search: Search, prunes: bool, number: int = 0) -> o
     )
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if prunes and search.prune_after_trials is not None:
-        pruner = optuna.pruners.MedianPruner(search.prune_after_trials, search.prune_after_epochs)
+        pruner = optuna.pruners.MedianPruner(search.prune_after_trials, search.prune_after_epochs or 0)
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
         study_name=NAME,

@@ -21,7 +21,7 @@ from lt_bench.run.execute import carry_out
 
 from ..planning.plan import PlannedRun, plan
 from ..submission import Submission, freeze, thaw
-from .planned import SEARCH, TRIAL, trial_of
+from .planned import SEARCH, TRIAL, epochs_of, trial_of
 from .study import ask, axes_of, falls_behind, note, open_study, tell
 
 COMPLETE, STOPPED, DIVERGED = "complete", "stopped", "diverged"
@@ -47,7 +47,7 @@ def carry_out_trial(folder: Path, trust: Sequence[str] = ()) -> int:
         (run,) = plan([*words, *known["words"], *([f"trust=[{','.join(trust)}]"] if trust else [])])
         known["run"] = run.identity
         write_json(folder / TRIAL, known)
-        judge = Judge(study, known["number"], _epochs(run))
+        judge = Judge(study, known["number"], epochs_of(run.config))
         state = _outcome(run, trust, code, judge)
     score = None
     if state == COMPLETE and (done := finished(run.output_dir, run.identity)):
@@ -74,12 +74,6 @@ def _outcome(run: PlannedRun, trust: Sequence[str], code: Mapping[str, Any], jud
         print(f"lt_bench: note: {error}")
         return DIVERGED
     return COMPLETE
-
-
-def _epochs(run: PlannedRun) -> int:
-    """The epochs of the stage that trains the classifier."""
-    training = run.config.stage_two.train
-    return run.config.train.epochs if training is None else training.epochs
 
 
 def _scored(run: PlannedRun) -> list[Mapping[str, Any]]:

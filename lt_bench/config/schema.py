@@ -240,7 +240,9 @@ class Search:
     prune_after_trials: int | None = setting(
         5, least=1, help="trials before one may be stopped that scores below the median of others; null: none is"
     )
-    prune_after_epochs: int = setting(0, least=0, help="epochs of a trial before it may be stopped")
+    prune_after_epochs: int | None = setting(
+        None, least=0, help="epochs of a trial before it may be stopped; null: a quarter of them"
+    )
     space: dict[str, Any] = setting({}, help="values to choose from by dotted key: a,b, range, interval or log")
 
 
