@@ -93,3 +93,20 @@ def test_a_plan_writes_nothing_and_imports_neither_pytorch_nor_optuna(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 of 30 trials done\n  train.lr: 0.01 to 0.3, evenly in its logarithm" in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_of_ones_own_has_a_space_and_words_add_to_it(tmp_path, monkeypatch):
+    (tmp_path / "lt_bench_conf" / "search").mkdir(parents=True)
+    text = "# mine\ndefaults: [optuna]\ntrials: 7\nspace:\n  train.lr: log(0.01,0.3)\n  train.batch_size: 32,64\n"
+    (tmp_path / "lt_bench_conf" / "search" / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    words = (
+        "search=mine",
+        *WORDS[1:-1],
+        "search.space.train.batch_size=16,32",
+        "search.space.train.drop_last=true,false",
+    )
+    search = plan_search(words)
+    assert search.search.trials == 7 and list(search.axes) == ["train.batch_size", "train.drop_last", "train.lr"]
+    assert search.axes["train.batch_size"].values == ("16", "32")
+    assert search.written({})["own_files"] == [str(tmp_path / "lt_bench_conf")]
