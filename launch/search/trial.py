@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.command import DONE
 from lt_bench.config.own_files import own_files
@@ -34,7 +35,7 @@ def carry_out_trial(folder: Path, trust: Sequence[str] = ()) -> int:
         own, code = written["own_files"], written["code"]
         search = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Search), written["search"]))
         axes, words, prunes = axes_of(written["axes"]), list(map(str, written["words"])), bool(written["prunes"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, OmegaConfBaseException) as error:
         raise UsageError(f"{folder.parent / SEARCH} is of another version ({error}); start the search again") from error
     assert isinstance(search, Search)
     with own_files(own[0] if own else None):
