@@ -40,7 +40,7 @@ from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.models.kept import NotKept
 from lt_bench.predict.predictor import of_run
-from lt_bench.record.curves import CURVES, Follow
+from lt_bench.record.curves import CURVES, Follow, together
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, STOPPED, RunRecord
@@ -335,14 +335,7 @@ class Runner:
         if self.trackers is not None:
             for folder in folders:
                 self.trackers.curves(folder / CURVES)
-
-        def tell(row: Mapping[str, Any]) -> None:
-            if self.trackers is not None:
-                self.trackers.epoch(row)
-            if self.watch is not None:
-                self.watch(row)
-
-        return tell
+        return together(self.trackers and self.trackers.epoch, self.watch)
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
