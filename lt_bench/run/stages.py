@@ -335,7 +335,7 @@ class Runner:
         if self.trackers is not None:
             for folder in folders:
                 self.trackers.curves(folder / CURVES)
-        return together(self.trackers and self.trackers.epoch, self.watch)
+        return together(None if self.trackers is None else self.trackers.epoch, self.watch)
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
