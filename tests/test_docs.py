@@ -17,6 +17,7 @@ from lt_bench.config.compose import compose, groups
 from lt_bench.config.recipes import short_for
 from lt_bench.figures.__main__ import main as figures
 from lt_bench.launch.planning.plan import plan
+from lt_bench.launch.search.planned import is_search, plan_search
 from lt_bench.preflight.validate import validate
 from lt_bench.record.collect import read_records
 from lt_bench.record.identity import run_id
@@ -171,7 +172,8 @@ def test_every_command_of_a_page_names_what_is_there(page):
         elif "dataset=image_folder" not in words:  # whose identity needs images
             assert len(run_id(validate(compose(words)))) == 12
     for command in re.findall(r"^    python -m lt_bench -m ([^#\n]*)", TEXTS[page], re.MULTILINE):
-        assert plan(shlex.split(command))
+        words = shlex.split(command)
+        assert plan_search(words) if is_search(words) else plan(words)
 
 
 @pytest.mark.parametrize("page", TEXTS)

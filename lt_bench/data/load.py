@@ -23,7 +23,7 @@ from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, remarks
+from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
 from lt_bench.data.seen import as_seen, remark_on_input
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
@@ -196,6 +196,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
             *remark_on_input(config, seen),
             *remarks(config, lists),
             *(() if lists.test else of_test_part(config, lists, test)),
+            *of_validation_part(config, lists, validation),
         ),
         tuple(known_to_be_same(config, lists, parts)),
         tuple(not_looked_at(config, lists)),

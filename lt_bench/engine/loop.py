@@ -146,7 +146,7 @@ class Trainer:
             self.stage.progress and self.context.rank == 0,
         )
         with StopRequest() as stop, progress:
-            while self.state.epoch < self.training.epochs:
+            while not self.ended:
                 values = self._epoch(stop, progress)
                 self.curves.write(self.state.epoch, {**values, **self._score_epoch()})
                 self._finish_epoch(stop)
@@ -158,6 +158,18 @@ class Trainer:
         elif self.average is not None:
             self.average.apply()
         return self.state
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether so many epochs as ``patience`` allows brought no better score; what a checkpoint holds decides."""
+        best, patience = self.state.best, self.training.patience
+        waited = self.state.epoch - 1 - best["epoch"] if best else 0
+        return patience is not None and waited >= patience and self.state.epoch < self.training.epochs
+
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.state.epoch >= self.training.epochs or self.stopped_early
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
         """The (remaining) steps of an epoch; its mean terms, learning rate, seconds and images per second."""
@@ -273,10 +285,9 @@ class Trainer:
         self.means.clear()
         stopping = stop.agreed(self.context)
         every = self.stage.intervals.every_epochs
-        ended = self.state.epoch == self.training.epochs
         steps, step_interval = self.state.epoch * self.steps_per_epoch, self.stage.intervals.every_steps
         due = (every and self.state.epoch % every == 0) or (step_interval and steps % step_interval == 0)
-        if stopping or ended or due:
+        if stopping or self.ended or due:
             self._save()
         if stopping:
             raise Interrupted(stop.reason)

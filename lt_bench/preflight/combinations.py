@@ -9,7 +9,7 @@ from lt_bench.augment.views import BOOSTED, VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
-from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, node, wants_validation
+from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, chooses_epoch, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
@@ -25,7 +25,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_finetune, _classifier, _labels, _strengths, _harmonization, _fidelity)
-    of_run = (_tail, _test, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
+    of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
 
@@ -151,6 +151,20 @@ def _validation(config: Config) -> Iterator[str]:
             "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
             "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
         )
+
+
+def _patience(config: Config) -> Iterator[str]:
+    """A stage that is to end early without validation images that say when."""
+    for key in (stage.training for stage in StageName):
+        patience, here = node(config, f"{key}.patience"), chooses_epoch(config, key)
+        if patience is None or (here and config.evaluation.select == "best_validation"):
+            continue
+        said = f"{key}.patience={patience} counts epochs without a better score on validation images"
+        other = next(one.training for one in StageName if one.training != key)
+        if chooses_epoch(config, other):
+            yield f"{said}, which are scored in the stage that trains the classifier; set {other}.patience={patience}"
+        else:
+            yield f"{said}; set evaluation.select=best_validation"
 
 
 def _test(config: Config) -> Iterator[str]:
