@@ -16,16 +16,27 @@ def feature_dim(encoder: nn.Module) -> int:
     return width
 
 
+class Mix(NamedTuple):
+    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels."""
+
+    labels: Tensor
+    kept: Tensor
+
+
 class Batch(NamedTuple):
     """One rank's share of a mini-batch.
 
     Shapes: views, in the order of ``Method.views``, images (B, 3, H, W) or cached features (B, D);
     labels (B,) int64, never read by self-supervised methods; indices (B,) positions in the train split.
+    ``partner`` is a batch of as many other images, for methods with a ``partner_exponent``; ``mix`` says what ``mixed``
+    did to the views.
     """
 
     views: tuple[Tensor, ...]
     labels: Tensor
     indices: Tensor
+    partner: Batch | None = None
+    mix: Mix | None = None
 
 
 class TrainInfo(NamedTuple):
@@ -88,6 +99,9 @@ class Method(nn.Module):
     Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
     something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the
     parameter that ``restart_epochs`` gives, unless the parameter ``restart`` is false.
+
+    A method with a ``partner_exponent`` a has partner batches, whose images are drawn from the train split with
+    replacement, each with a probability proportional to (images of its class)^-a.
     """
 
     views: tuple[str, ...] = ()
@@ -104,6 +118,7 @@ class Method(nn.Module):
     restarts_at: ClassVar[str | None] = None
     encoder: nn.Module
     classifier: nn.Module | None
+    partner_exponent: float | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,6 +146,14 @@ class Method(nn.Module):
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""
         return ()
+
+    def needs_partner(self, epoch: int, step: int, context: TrainContext) -> bool:
+        """Whether the batch of a step needs its partner, which is else not made; a function of (seed, epoch, step)."""
+        return self.partner_exponent is not None
+
+    def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
+        """A rank's whole share of a batch as ``forward`` gets it, before it is taken in parts or recorded."""
+        return batch
 
     def phase(self, epoch: int) -> Hashable:
         """What a step depends on beside tensors: in epochs of equal phases ``forward`` does the same, recorded once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from inspect import signature
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -10,44 +11,84 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.errors import SettingError
+from lt_bench.methods.mixing import Mixing, MixingSettings
 
 
 class CE(Method):
     """Plain cross-entropy on one view; the control of every table, and what methods with one classifier build on.
 
     A method whose ``loss`` is no mean over independent images sets ``microbatches`` to False, or where only an option
-    makes it so, ``joined`` to True: its loss is then that of the joined batch of all processes.
+    makes it so, ``joined`` to True: its loss is then that of the joined batch of all processes. With a ``mixing``,
+    images are mixed, and their loss is that for their own and that for the others' labels, as far as they are kept.
     """
 
     provides_classifier: ClassVar[bool] = True
     microbatches: ClassVar[bool] = True
     classifier: nn.Module
 
-    def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        views: Sequence[str] = ("crop_flip",),
+        mixing: MixingSettings | None = None,
+    ) -> None:
         super().__init__()
         if len(views) != 1:
             raise SettingError("views", "a list of one view", list(views), "[crop_flip]")
         self.views = tuple(views)
         self.joined = not self.microbatches
         self.encoder = encoder
+        self.mixing = None if mixing is None else Mixing(mixing, info)
+        if mixing is not None and mixing.has_partner:
+            self.partner_exponent = mixing.partner_exponent
+        if mixing is not None and mixing.kind == "remix" and "reduction" not in signature(self.loss).parameters:
+            rule = f"other than remix, as {type(self).__name__}.loss has no reduction, by which images are weighed"
+            raise SettingError("mixing.kind", rule, mixing.kind, "mixup")
         self.classifier = self.new_classifier(feature_dim(encoder), info.num_classes)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """The classifier, untrained: features (B, D) -> logits (B, C)."""
         return nn.Linear(features, num_classes)
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Mean cross-entropy of logits (B, C) and labels (B,)."""
-        return F.cross_entropy(logits, labels)
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """Cross-entropy of logits (B, C) and labels (B,): the mean, or (B,) with the reduction "none"."""
+        return F.cross_entropy(logits, labels, reduction=reduction)
 
     def phase(self, epoch: int) -> Hashable:
         """All epochs are alike."""
         return 0
 
+    def needs_partner(self, epoch: int, step: int, context: TrainContext) -> bool:
+        """Where images are mixed with those of a partner batch: in the steps that mix."""
+        return (
+            self.partner_exponent is not None and self.mixing is not None and self.mixing.is_mixed(epoch, step, context)
+        )
+
+    def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
+        """The batch, mixed if there is a mixing."""
+        return batch if self.mixing is None else self.mixing(batch, epoch, step, context)
+
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
-        """The loss of the first view, and the accuracy on this batch."""
-        logits, labels = self.classifier(self.encoder(batch.views[0])), batch.labels
+        """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""
+        rows = (self.classifier(self.encoder(batch.views[0])), batch.labels, *(batch.mix or ()))
         if self.joined:
-            logits, labels = context.gather(logits), context.gather(labels)
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": self.loss(logits, labels, epoch), "accuracy": accuracy}
+            rows = tuple(context.gather(values) for values in rows)
+        logits, labels, *mix = rows
+        predicted = logits.detach().argmax(1)
+        correct = (predicted == labels).float()
+        if not mix:
+            return {"loss": self.loss(logits, labels, epoch), "accuracy": correct.mean()}
+        others, kept = mix
+        correct = kept * correct + (1 - kept) * (predicted == others)
+        return {"loss": self._mixed_loss(logits, labels, others, kept, epoch), "accuracy": correct.mean()}
+
+    def _mixed_loss(self, logits: Tensor, labels: Tensor, others: Tensor, kept: Tensor, epoch: int) -> Tensor:
+        """The losses for own and other labels (B,), by what is kept (B,): the same for all images but with remix."""
+        assert self.mixing is not None
+        if self.mixing.settings.kind != "remix":
+            share = kept[0]
+            return share * self.loss(logits, labels, epoch) + (1 - share) * self.loss(logits, others, epoch)
+        own, other = (self.loss(logits, those, epoch, reduction="none") for those in (labels, others))
+        return (kept * own + (1 - kept) * other).mean()
