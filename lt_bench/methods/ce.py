@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.errors import SettingError
-from lt_bench.methods.mixing import Mixing, MixingSettings
+from lt_bench.methods.mixing import Mixing, MixUp
 
 
 class CE(Method):
@@ -32,7 +32,7 @@ class CE(Method):
         info: TrainInfo,
         *,
         views: Sequence[str] = ("crop_flip",),
-        mixing: MixingSettings | None = None,
+        mixing: MixUp | None = None,
     ) -> None:
         super().__init__()
         if len(views) != 1:
@@ -41,11 +41,10 @@ class CE(Method):
         self.joined = not self.microbatches
         self.encoder = encoder
         self.mixing = None if mixing is None else Mixing(mixing, info)
-        if mixing is not None and mixing.has_partner:
-            self.partner_exponent = mixing.partner_exponent
-        if mixing is not None and mixing.kind == "remix" and "reduction" not in signature(self.loss).parameters:
-            rule = f"other than remix, as {type(self).__name__}.loss has no reduction, by which images are weighed"
-            raise SettingError("mixing.kind", rule, mixing.kind, "mixup")
+        self.partner_exponent = None if self.mixing is None else self.mixing.partner_exponent
+        if self.mixing is not None and self.mixing.by_image and "reduction" not in signature(self.loss).parameters:
+            rule = f"another one, as {type(self).__name__}.loss has no reduction, with which images are weighed"
+            raise SettingError("mixing", rule, type(mixing).__name__)
         self.classifier = self.new_classifier(feature_dim(encoder), info.num_classes)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
@@ -62,13 +61,15 @@ class CE(Method):
 
     def needs_partner(self, epoch: int, step: int, context: TrainContext) -> bool:
         """Where images are mixed with those of a partner batch: in the steps that mix."""
-        return (
-            self.partner_exponent is not None and self.mixing is not None and self.mixing.is_mixed(epoch, step, context)
-        )
+        mixing = self.mixing if self.partner_exponent is not None else None
+        return mixing is not None and mixing.draw(epoch, step, context).mixed
 
     def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
         """The batch, mixed if there is a mixing."""
-        return batch if self.mixing is None else self.mixing(batch, epoch, step, context)
+        if self.mixing is None:
+            return batch
+        mixed: Batch = self.mixing(batch, epoch, step, context)
+        return mixed
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""
@@ -82,13 +83,7 @@ class CE(Method):
             return {"loss": self.loss(logits, labels, epoch), "accuracy": correct.mean()}
         others, kept = mix
         correct = kept * correct + (1 - kept) * (predicted == others)
-        return {"loss": self._mixed_loss(logits, labels, others, kept, epoch), "accuracy": correct.mean()}
-
-    def _mixed_loss(self, logits: Tensor, labels: Tensor, others: Tensor, kept: Tensor, epoch: int) -> Tensor:
-        """The losses for own and other labels (B,), by what is kept (B,): the same for all images but with remix."""
         assert self.mixing is not None
-        if self.mixing.settings.kind != "remix":
-            share = kept[0]
-            return share * self.loss(logits, labels, epoch) + (1 - share) * self.loss(logits, others, epoch)
-        own, other = (self.loss(logits, those, epoch, reduction="none") for those in (labels, others))
-        return (kept * own + (1 - kept) * other).mean()
+        by_image = {"reduction": "none"} if self.mixing.by_image else {}
+        own, other = (self.loss(logits, those, epoch, **by_image) for those in (labels, others))
+        return {"loss": self.mixing.loss(own, other, kept), "accuracy": correct.mean()}

@@ -8,6 +8,7 @@ from lt_bench.augment.views import BOOSTED
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
+from lt_bench.config.recipes import bare
 from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
@@ -83,8 +84,7 @@ def _uses_classifier(rule: str) -> bool:
 
 def _fidelity(config: Config) -> Iterator[str]:
     name, quirks = config.method["name"], groups()["quirks"]
-    bare = name.removesuffix("_gh") if config.method.get("harmonization") else name
-    if config.fidelity == "official" and f"{bare}_official" not in quirks:
+    if config.fidelity == "official" and f"{bare(config.method)}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
     elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):
