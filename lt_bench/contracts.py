@@ -88,7 +88,8 @@ class Method(nn.Module):
 
     ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
-    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
+    ``linear_classifier`` whether it is a plain ``nn.Linear`` and ``normalized_classifier`` whether a
+    ``NormalizedLinear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
     ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
     last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
@@ -107,6 +108,7 @@ class Method(nn.Module):
     views: tuple[str, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
+    normalized_classifier: ClassVar[bool] = False
     self_supervised: ClassVar[bool] = False
     smallest_share: ClassVar[int] = 1
     gives_strength: ClassVar[bool] = False
@@ -179,6 +181,7 @@ class StageTwo(Protocol):
 
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
+    needs_normalized_classifier: ClassVar[bool] = False
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ()
     train_split: str = "train"

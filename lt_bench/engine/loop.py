@@ -29,7 +29,7 @@ from lt_bench.engine.metrics import RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
-from lt_bench.engine.partners import PartnerOrder, with_partners
+from lt_bench.engine.partners import WeightedOrder, with_partners
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
@@ -99,7 +99,7 @@ class Trainer:
         self.context, self.stage, self.score = context, stage, score
         self.order = EpochOrder(source.labels, training.sampler, context)
         exponent = method.partner_exponent
-        self.partners = None if exponent is None else PartnerOrder(source.labels, exponent, context)
+        self.partners = None if exponent is None else WeightedOrder(source.labels, exponent, context, "partner")
         images, share, limit = len(self.order), method.smallest_share, stage.budget.max_steps_per_epoch
         self.steps_per_epoch = count_steps(images, training, share * context.world_size, limit)
         self.left_out = left_out(images, training, share, context.world_size, limit)

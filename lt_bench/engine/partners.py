@@ -31,15 +31,15 @@ def drawn_positions(weights: Tensor, count: int, generator: torch.Generator) -> 
     return torch.searchsorted(ends, places, right=True).clamp(max=len(weights) - 1)
 
 
-class PartnerOrder:
-    """The images of an epoch's partner batches: positions drawn with replacement, a function of (seed, epoch) alone."""
+class WeightedOrder:
+    """Positions drawn with replacement by ``image_weights``, a function of (seed, stream, epoch) alone."""
 
-    def __init__(self, labels: Tensor, exponent: float, context: EngineContext) -> None:
-        self.weights, self.context = image_weights(labels, exponent), context
+    def __init__(self, labels: Tensor, exponent: float, context: EngineContext, stream: str) -> None:
+        self.weights, self.context, self.stream = image_weights(labels, exponent), context, stream
 
     def __call__(self, epoch: int, count: int) -> Tensor:
         """The ``count`` positions of an epoch, (count,)."""
-        return drawn_positions(self.weights, count, self.context.generator("partner", epoch))
+        return drawn_positions(self.weights, count, self.context.generator(self.stream, epoch))
 
 
 def with_partners(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 from inspect import signature
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
 from lt_bench.errors import SettingError
-from lt_bench.methods.mixing import Mixing, MixUp
+from lt_bench.methods.mixing import Mixing, MixUp, loss_and_accuracy
 
 
 class CE(Method):
@@ -76,14 +77,4 @@ class CE(Method):
         rows = (self.classifier(self.encoder(batch.views[0])), batch.labels, *(batch.mix or ()))
         if self.joined:
             rows = tuple(context.gather(values) for values in rows)
-        logits, labels, *mix = rows
-        predicted = logits.detach().argmax(1)
-        correct = (predicted == labels).float()
-        if not mix:
-            return {"loss": self.loss(logits, labels, epoch), "accuracy": correct.mean()}
-        others, kept = mix
-        correct = kept * correct + (1 - kept) * (predicted == others)
-        assert self.mixing is not None
-        by_image = {"reduction": "none"} if self.mixing.by_image else {}
-        own, other = (self.loss(logits, those, epoch, **by_image) for those in (labels, others))
-        return {"loss": self.mixing.loss(own, other, kept), "accuracy": correct.mean()}
+        return loss_and_accuracy(self.mixing, partial(self.loss, epoch=epoch), *rows)

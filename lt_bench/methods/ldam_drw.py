@@ -22,6 +22,7 @@ class LDAMDRW(CE):
 
     provides_classifier: ClassVar[bool] = True
     linear_classifier: ClassVar[bool] = False
+    normalized_classifier: ClassVar[bool] = True
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -176,7 +177,22 @@ class Mixing(nn.Module):
         kept = self.settings.kept(labels, other_labels, self.counts, share).to(kind)
         return Batch(views, labels, batch.indices, mix=Mix(other_labels, kept))
 
-    def loss(self, own: Tensor, other: Tensor, kept: Tensor) -> Tensor:
-        """The loss () from those for the own and for the others' labels: () each, or (B,) where ``by_image``."""
-        kept = kept if self.by_image else kept[0]
-        return (kept * own + (1 - kept) * other).mean()
+
+def loss_and_accuracy(
+    mixing: Mixing | None, loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, *mix: Tensor
+) -> dict[str, Tensor]:
+    """The terms "loss" and "accuracy" of logits (B, C) and labels (B,), of mixed images as far as labels are kept.
+
+    ``mix`` are the others' labels and what is kept of the own (B,): the same for all images, unless the mixing is
+    ``by_image``, where ``loss(logits, labels, reduction="none")`` gives the summands of the loss.
+    """
+    predicted = logits.detach().argmax(1)
+    correct = (predicted == labels).float()
+    if mixing is None or not mix:
+        return {"loss": loss(logits, labels), "accuracy": correct.mean()}
+    others, kept = mix
+    correct = kept * correct + (1 - kept) * (predicted == others)
+    by_image = {"reduction": "none"} if mixing.by_image else {}
+    own, other = (loss(logits, those, **by_image) for those in (labels, others))
+    share = kept if mixing.by_image else kept[0]
+    return {"loss": (share * own + (1 - share) * other).mean(), "accuracy": correct.mean()}

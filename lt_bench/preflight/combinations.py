@@ -38,6 +38,13 @@ def _classifier(config: Config) -> Iterator[str]:
     linear = linear and config.method.get("classifier") != "cosine"
     if provides and not linear and class_attribute(config.stage_two._target_, "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
+    normalized = class_attribute(config.method["_target_"], "normalized_classifier", False)
+    if (
+        provides
+        and normalized is False
+        and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
+    ):
+        yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"

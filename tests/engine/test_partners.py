@@ -16,7 +16,7 @@ from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
-from lt_bench.engine.partners import PartnerOrder, drawn_positions, image_weights
+from lt_bench.engine.partners import WeightedOrder, drawn_positions, image_weights
 from lt_bench.methods.ce import CE
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.run.build import build
@@ -53,7 +53,7 @@ def test_classes_are_drawn_as_often_as_their_exponent_says():
 
 def test_every_image_of_a_class_is_as_likely_and_the_order_is_that_of_the_epoch():
     labels = torch.tensor([0, 0, 0, 1])
-    order = PartnerOrder(labels, 1.0, one_process(None))
+    order = WeightedOrder(labels, 1.0, one_process(None), "partner")
     found = torch.bincount(order(2, 60_000), minlength=4) / 60_000
     torch.testing.assert_close(found, torch.tensor([1 / 6, 1 / 6, 1 / 6, 1 / 2]), atol=0.01, rtol=0)
     assert torch.equal(order(2, 50), order(2, 50)) and not torch.equal(order(2, 50), order(3, 50))

@@ -13,6 +13,7 @@ from helpers.golden_vectors import golden
 from lt_bench.config.schema import Training
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
+from lt_bench.losses.gaussian_cloud import GaussianClouds
 from lt_bench.methods.mixing import Draw, Mixing
 
 LOSS = {"rtol": 1e-8, "atol": 0.0}
@@ -65,6 +66,12 @@ def as_drawn(monkeypatch: Any, case: dict[str, Tensor], height: int = 8) -> None
     monkeypatch.setattr(Mixing, "partners", lambda self, count, epoch, step, run: case[f"s{step}_permutation"])
 
 
+def as_clouded(monkeypatch: Any, case: dict[str, Tensor]) -> None:
+    """Let the noise of clouded logits be that of a trace: in each step for own labels, then for others'."""
+    stored = iter([case[f"s{number}_noise_{of}"] for number in range(int(case["steps"])) for of in "ab"])
+    monkeypatch.setattr(GaussianClouds, "noise", lambda self, like: next(stored).double().clamp(-1, 1).abs())
+
+
 def follow(
     file: str,
     kind: Any,
@@ -72,17 +79,17 @@ def follow(
     epochs: list[int] | None = None,
     buffers: Callable[[Tensor], dict[str, Tensor]] = lambda _: {},
     before: Callable[[Any, Step], None] = lambda method, step: None,
-    last_epoch: int = 200,
+    eval_scale: float = 1.0,
     **options: Any,
 ) -> None:
     """Train a method along a golden trace by the engine's own steps, and compare losses, gradients and weights.
 
     ``buffers`` makes from the counts of the classes what the method keeps in single precision; ``before`` is what the
-    authors' code does before a step.
+    authors' code does before a step; ``eval_scale`` is that of our logits, where theirs are cosines.
     """
     case = golden(file)
     labels = torch.repeat_interleave(torch.arange(len(case["counts"])), case["counts"].long())
-    method = kind(Pictures(6), TrainInfo(labels, len(case["counts"]), last_epoch), **options).double()
+    method = kind(Pictures(6), TrainInfo(labels, len(case["counts"]), 200), **options).double()
     method.load_state_dict(state(case, "init"))
     for name, value in buffers(case["counts"]).items():
         method.get_buffer(name).copy_(value)
@@ -107,7 +114,8 @@ def follow(
     method.eval()
     images = case.get("eval_images", case.get("images"))
     with torch.no_grad():
-        torch.testing.assert_close(method.classifier(method.encoder(images.double())), case["eval_logits"], **ARRAY)
+        logits = method.classifier(method.encoder(images.double())) / eval_scale
+        torch.testing.assert_close(logits, case["eval_logits"], **ARRAY)
 
 
 def of(case: dict[str, Tensor], beginning: str, name: str) -> Tensor:

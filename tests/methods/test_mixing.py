@@ -1,6 +1,7 @@
 """Mixing: traces of the authors' code, what it is without effect, and what is refused."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from lt_bench.methods.ce import CE
 from lt_bench.methods.ce_drw import CEDRW
 from lt_bench.methods.focal_supervised import FocalSupervised
 from lt_bench.methods.ldam_drw import LDAMDRW
-from lt_bench.methods.mixing import CMO, CutMix, MixUp, Remix
+from lt_bench.methods.mixing import CMO, CutMix, MixUp, Remix, loss_and_accuracy
 from lt_bench.methods.vs import VS
 
 COUNTS = torch.tensor([12, 5, 3])
@@ -89,8 +90,8 @@ def test_the_loss_of_remix_is_that_of_public_code():
     method = built(CEDRW, Remix(), drw_start_epoch=0)
     method.weights.weights = case["weights"].double()
     logits = case["logits"].double().requires_grad_()
-    own, other = (method.loss(logits, case[f"labels_{which}"], 0, "none") for which in "ab")
-    loss = method.mixing.loss(own, other, case["label_lam"].double())
+    rows = (logits, case["labels_a"], case["labels_b"], case["label_lam"].double())
+    loss = loss_and_accuracy(method.mixing, partial(method.loss, epoch=0), *rows)["loss"]
     torch.testing.assert_close(loss.detach(), case["loss"], rtol=1e-8, atol=0)
     torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], case["grad"].double(), rtol=1e-5, atol=2e-6)
 
