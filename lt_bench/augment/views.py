@@ -90,10 +90,20 @@ def _rand(dataset: Dataset) -> list[Op]:
 
 
 def _sim_always(dataset: Dataset) -> list[Op]:
+    return [*_jittered(dataset), *_grey_blur(dataset)]
+
+
+def _cls_or_sim_always(dataset: Dataset) -> list[Op]:
+    from lt_bench.augment.either import Either
+
+    return [*_jittered(dataset), Either([_randaugment(dataset)], _grey_blur(dataset))]
+
+
+def _grey_blur(dataset: Dataset) -> list[Op]:
     from lt_bench.augment.box_blur import BoxBlur
     from lt_bench.augment.color import Grayscale
 
-    return [*_jittered(dataset), Grayscale(dataset.grayscale_probability), BoxBlur((0.1, 2.0), 0.5)]
+    return [Grayscale(dataset.grayscale_probability), BoxBlur((0.1, 2.0), 0.5)]
 
 
 def _clsstack(dataset: Dataset) -> list[Op]:
@@ -184,6 +194,7 @@ VIEWS: dict[str, Callable[[Dataset], list[Op]]] = {
     "clsstack": _clsstack,
     "rand": _rand,
     "sim_always": _sim_always,
+    "cls_or_sim_always": _cls_or_sim_always,
     "ssl_wide_blur": _ssl_wide_blur,
     "ssl_wide_blur_boosted": _ssl_wide_blur_boosted,
 }
@@ -208,7 +219,7 @@ def build_view(name: str, dataset: Dataset) -> Pipeline:
     crops from 8 % of the area on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and
     ProCo; ``cls`` and ``rand`` are those of their large-image recipes, with RandAugment; ``sim_always`` and
     ``clsstack`` PaCo's and GPaCo's there, jittered always, grey and blurred at times, without and with RandAugment;
-    ``jitter`` is ``cls`` without RandAugment (ResLT).
+    ``jitter`` is ``cls`` without RandAugment (ResLT), and in ``cls_or_sim_always`` a coin of every image chooses (CMO).
     ``ssl`` is the self-supervised view of SDCLR, GH and boosted contrastive learning, with bicubic crops
     (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
     with one operation of a strength that is the image's own, ``boosted_twice`` with two, ``simclr_boosted`` and

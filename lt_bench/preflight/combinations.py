@@ -18,6 +18,8 @@ from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
 
+OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code does officially is that of CIFAR
+
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
@@ -90,15 +92,26 @@ def _uses_classifier(rule: str) -> bool:
 
 
 def _fidelity(config: Config) -> Iterator[str]:
-    name, quirks = config.method["name"], groups()["quirks"]
-    if config.fidelity == "official" and f"{bare(config.method)}_official" not in quirks:
+    name, base, quirks = config.method["name"], bare(config.method), groups()["quirks"]
+    if config.fidelity == "official" and f"{base}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
-    elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):
+    elif config.fidelity == "official" and config.dataset.train_list is not None and _of_cifar(config):
         yield (
             f"fidelity=official is what the authors' code of method={name} does on CIFAR, and dataset="
             f"{config.dataset.name} is of large images; set fidelity=clean, and single values as method.KEY=VALUE"
+            f"{or_other_forms(base) if base in OF_CIFAR else ''}"
         )
+
+
+def or_other_forms(method: str) -> str:
+    """What to say of the forms of a method that have official quirks too."""
+    forms = (choice.removesuffix("_official") for choice in groups()["quirks"])
+    return "".join(f", or method={form}, which has its own" for form in forms if form.startswith(f"{method}_"))
+
+
+def _of_cifar(config: Config) -> bool:
+    return _self_supervised(config) or bare(config.method) in OF_CIFAR
 
 
 def _tail(config: Config) -> Iterator[str]:

@@ -29,7 +29,7 @@ from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError,
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
-from lt_bench.preflight.combinations import incompatible
+from lt_bench.preflight.combinations import incompatible, or_other_forms
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.sbatch import wrong_requests
 from lt_bench.preflight.trackers import missing_packages, nodes, wrong_trackers
@@ -155,11 +155,10 @@ def _quirks_of_other_classes(config: Config) -> Iterator[str]:
         except TargetError:
             continue  # said with all that is wrong with it
     if strange:
-        forms = (choice.removesuffix("_official") for choice in official)
-        or_else = "".join(f", or method={other}, which has its own" for other in forms if other.startswith(f"{base}_"))
         yield (
             f"fidelity=official: what the authors' code of method={name} does with {', '.join(strange)} is not for "
-            f"{', '.join(classes)}, which dataset={config.dataset.name} has here; set fidelity=clean{or_else}"
+            f"{', '.join(classes)}, which dataset={config.dataset.name} has here; set fidelity=clean"
+            f"{or_other_forms(base)}"
         )
 
 

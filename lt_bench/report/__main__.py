@@ -120,7 +120,8 @@ def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
         return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
-    more, ranked = (metric_names(names, parser()) for names in (arguments.metric, _ranked(arguments)))
+    more = metric_names(arguments.metric, parser())
+    ranked = metric_names(_ranked(arguments), parser(), "--ranks")
     return _done(lambda: _make(arguments, more, ranked))
 
 

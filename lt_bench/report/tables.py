@@ -99,8 +99,14 @@ def named_apart(tables: Sequence[Table]) -> list[Table]:
 
 
 def number(value: float, form: str = ".1f") -> str:
-    """A number for a cell; a dash stands for what is not known."""
-    return "–" if pd.isna(value) else f"{value:{form}}"
+    """A number for a cell; a dash stands for what is not known.
+
+    A difference, whose form has a sign, is shown as 0 only where it is 0: a smaller one with its first digit.
+    """
+    if pd.isna(value):
+        return "–"
+    told = f"{value:{form}}"
+    return f"{value:+.1g}" if form[0] == "+" and value and not float(told) else told
 
 
 def marked(row: Row) -> str:

@@ -170,10 +170,10 @@ def test_torch_is_imported_for_none_of_it(tmp_path):
     subprocess.run([sys.executable, "-c", code], env=without_torch(tmp_path), check=True)
 
 
-def test_a_copy_of_a_trackers_file_is_explained_by_the_node_that_it_sets(tmp_path, monkeypatch):
+def test_a_copy_of_a_trackers_file_has_a_node_of_its_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "lt_bench_conf" / "tracker" / "my_wandb.yaml"
     copy.parent.mkdir(parents=True)
     copy.write_text((CONF / "tracker" / "wandb.yaml").read_text() + "project: tails\n")
     text = explain("tracker=my_wandb", [])
-    assert "tracker.wandb.project  tails, from lt_bench_conf/tracker/my_wandb.yaml" in text
+    assert "tracker.my_wandb.project  tails, from lt_bench_conf/tracker/my_wandb.yaml" in text

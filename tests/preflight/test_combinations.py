@@ -113,6 +113,12 @@ def test_the_edge_of_a_range_is_in_it(word):
             "fidelity=official is what the authors' code of method=simclr does on CIFAR, and dataset=imagenet_lt is of",
         ),
         (
+            ["method=tsc", "dataset=imagenet_lt", "fidelity=official"],
+            "fidelity=official is what the authors' code of method=tsc does on CIFAR, and dataset=imagenet_lt is of "
+            "large images; set fidelity=clean, and single values as method.KEY=VALUE, or method=tsc_moco, which "
+            "has its own",
+        ),
+        (
             ["method=sbcl", "dataset=imagenet_lt", "fidelity=official"],
             "fidelity=official: what the authors' code of method=sbcl does with train.schedule.warmup_mode, "
             "train.schedule.late_epochs is not for Cosine, which dataset=imagenet_lt has here; set fidelity=clean, or "
