@@ -19,16 +19,27 @@ def feature_dim(encoder: nn.Module) -> int:
     return width
 
 
+class Mix(NamedTuple):
+    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels."""
+
+    labels: Tensor
+    kept: Tensor
+
+
 class Batch(NamedTuple):
     """One rank's share of a mini-batch.
 
     Shapes: views, in the order of ``Method.views``, images (B, 3, H, W) or cached features (B, D);
     labels (B,) int64, never read by self-supervised methods; indices (B,) positions in the train split.
+    ``partner`` is a batch of as many other images, for methods with a ``partner_exponent``; ``mix`` says what ``mixed``
+    did to the views.
     """
 
     views: tuple[Tensor, ...]
     labels: Tensor
     indices: Tensor
+    partner: Batch | None = None
+    mix: Mix | None = None
 
 
 class TrainInfo(NamedTuple):
@@ -80,7 +91,8 @@ class Method(nn.Module):
 
     ``views`` are the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
-    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
+    ``linear_classifier`` whether it is a plain ``nn.Linear`` and ``normalized_classifier`` whether a
+    ``NormalizedLinear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
     ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
     last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
@@ -93,12 +105,15 @@ class Method(nn.Module):
     parameter that ``restart_epochs`` gives, unless the parameter ``restart`` is false.
 
     ``start``, where it is not None, is called once, before the first step of a training, with the method, its context
-    and the labels (N,) of the train split: what initial weights are taken from images.
+    and the labels (N,) of the train split: what initial weights are taken from images. A method with a
+    ``partner_exponent`` a has partner batches, whose images are drawn from the train split with replacement, each with
+    a probability proportional to (images of its class)^-a.
     """
 
     views: tuple[View, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
+    normalized_classifier: ClassVar[bool] = False
     self_supervised: ClassVar[bool] = False
     smallest_share: ClassVar[int] = 1
     gives_strength: ClassVar[bool] = False
@@ -111,6 +126,7 @@ class Method(nn.Module):
     encoder: nn.Module
     classifier: nn.Module | None
     start: Callable[[Method, TrainContext, Tensor], None] | None
+    partner_exponent: float | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,6 +156,14 @@ class Method(nn.Module):
         """Epochs at whose start optimiser and schedule begin anew."""
         return ()
 
+    def needs_partner(self, epoch: int, step: int, context: TrainContext) -> bool:
+        """Whether the batch of a step needs its partner, which is else not made; a function of (seed, epoch, step)."""
+        return self.partner_exponent is not None
+
+    def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
+        """A rank's whole share of a batch as ``forward`` gets it, before it is taken in parts or recorded."""
+        return batch
+
     def phase(self, epoch: int) -> Hashable:
         """What a step depends on beside tensors: in epochs of equal phases ``forward`` does the same, recorded once.
 
@@ -164,6 +188,7 @@ class StageTwo(Protocol):
 
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
+    needs_normalized_classifier: ClassVar[bool] = False
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ()
     train_split: str = "train"

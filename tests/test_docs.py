@@ -51,7 +51,7 @@ def axis(page, group):
     return set(re.findall(r"`(\w+)`", row))
 
 
-@pytest.mark.parametrize("group", ["dataset", "method", "variant", "stage_two", "budget"])
+@pytest.mark.parametrize("group", ["dataset", "method", "mixing", "variant", "stage_two", "budget"])
 @pytest.mark.parametrize("page", ["README.md", "docs/runs.md"])
 def test_the_axes_name_every_choice(page, group):
     choices = {name for name in groups()[group] if not short_for(name)} if group == "method" else set(groups()[group])

@@ -95,8 +95,9 @@ class Training:
     drop_last: bool = setting(False, help="whether the last batch of an epoch is left out where it is not full")
     sampler: str = setting(
         "shuffle",
-        choices=("shuffle", "class_aware", "class_aware_cut"),
-        help="an epoch has all images once, or all classes equally often (class_aware_cut: in as many steps)",
+        choices=("shuffle", "class_aware", "class_aware_cut", "balanced"),
+        help="an epoch has all images once, or all classes equally often (class_aware_cut: in as many steps; balanced: "
+        "drawn with replacement, in as many)",
     )
     precision: str = setting(
         "float32",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lt_bench.config.schema import Budget, Checkpoint, Training
-from lt_bench.contracts import Batch, Method, Schedule
+from lt_bench.contracts import Batch, Method, Mix, Schedule
 from lt_bench.data.batches.source import ImageSource, RankShare
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
@@ -29,6 +29,7 @@ from lt_bench.engine.metrics import RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
+from lt_bench.engine.partners import WeightedOrder, with_partners
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
@@ -98,6 +99,8 @@ class Trainer:
         self.method, self.source, self.training, self.schedule = method, source, training, schedule
         self.context, self.stage, self.score = context, stage, score
         self.order = EpochOrder(source.labels, training.sampler, context)
+        exponent = method.partner_exponent
+        self.partners = None if exponent is None else WeightedOrder(source.labels, exponent, context, "partner")
         images, share, limit = len(self.order), method.smallest_share, stage.budget.max_steps_per_epoch
         self.steps_per_epoch = count_steps(images, training, share * context.world_size, limit)
         self.left_out = left_out(images, training, share, context.world_size, limit)
@@ -212,11 +215,17 @@ class Trainer:
             share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
-        draws = partial(self.context.generator, "augment", epoch)
-        return self.source.batches(order, shares, self.method.views, draws, strength, self.state.step)
+        draws, views, first = partial(self.context.generator, "augment", epoch), self.method.views, self.state.step
+        if self.partners is None:
+            return self.source.batches(order, shares, views, draws, strength, first)
+        generators = draws, partial(self.context.generator, "augment partner", epoch)
+        orders = order, self.partners(epoch, len(order))
+        needed = partial(self.method.needs_partner, epoch, context=self.context)
+        return with_partners(self.source, orders, shares, views, generators, needed, first)
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         self.rates.set(self.optimizer, [own.lr_factor * lr for own in self.groups])
+        batch = self.method.mixed(batch, epoch, step, self.context)
         if self.recorded is None:
             terms = self._update(batch, epoch, step)
         else:
@@ -383,4 +392,8 @@ def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:
     passes = min(share, -(-share * ranks // size))
     views = zip(*(view.tensor_split(passes) for view in batch.views), strict=True)
     labels, indices = batch.labels.tensor_split(passes), batch.indices.tensor_split(passes)
-    return [Batch(*parts) for parts in zip(views, labels, indices, strict=True)]
+    found = [Batch(*parts) for parts in zip(views, labels, indices, strict=True)]
+    if batch.mix is None:
+        return found
+    mixes = zip(*(values.tensor_split(passes) for values in batch.mix), strict=True)
+    return [part._replace(mix=Mix(*values)) for part, values in zip(found, mixes, strict=True)]

@@ -40,7 +40,9 @@ class LADE(BalancedSoftmax):
                 raise SettingError(name, "0 or more", value, default)
         self.alpha, self.regularisation, self.official_epsilon = alpha, regularisation, official_epsilon
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+    def loss(  # type: ignore[override]  # a statistic of the batch has no summand for an image
+        self, logits: Tensor, labels: Tensor, epoch: int
+    ) -> Tensor:
         """The sum of both terms of raw logits (B, C) and labels (B,)."""
         term = lade(logits, labels, self.log_prior, self.regularisation, self.official_epsilon)
         prior = with_epsilon(self.log_prior, EPSILON if self.official_epsilon else 0.0)

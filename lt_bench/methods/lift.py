@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -24,6 +23,7 @@ class LIFT(BalancedSoftmax):
 
     provides_classifier: ClassVar[bool] = True
     linear_classifier: ClassVar[bool] = False
+    normalized_classifier: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -32,12 +32,12 @@ class LIFT(BalancedSoftmax):
         *,
         scale: float = 25.0,
         tau: float = 1.0,
-        views: Sequence[str] = ("crop_flip",),
+        **common: Any,
     ) -> None:
         if not 0 < scale < math.inf:
             raise SettingError("scale", "positive and finite", scale, 25.0)
         self.scale = scale
-        super().__init__(encoder, info, tau=tau, views=views)
+        super().__init__(encoder, info, tau=tau, **common)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """Scaled cosines, with random class vectors."""

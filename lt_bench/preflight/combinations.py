@@ -9,6 +9,7 @@ from lt_bench.augment.views import BOOSTED, VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
+from lt_bench.config.recipes import bare
 from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, chooses_epoch, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
@@ -41,6 +42,13 @@ def _classifier(config: Config) -> Iterator[str]:
     linear = linear and config.method.get("classifier") != "cosine"
     if provides and not linear and class_attribute(config.stage_two._target_, "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
+    normalized = class_attribute(config.method["_target_"], "normalized_classifier", False)
+    if (
+        provides
+        and normalized is False
+        and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
+    ):
+        yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
@@ -106,16 +114,15 @@ def _uses_classifier(rule: str) -> bool:
 
 
 def _fidelity(config: Config) -> Iterator[str]:
-    name, quirks = config.method["name"], groups()["quirks"]
-    bare = name.removesuffix("_gh") if config.method.get("harmonization") else name
-    if config.fidelity == "official" and f"{bare}_official" not in quirks:
+    name, base, quirks = config.method["name"], bare(config.method), groups()["quirks"]
+    if config.fidelity == "official" and f"{base}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
     elif config.fidelity == "official" and config.dataset.train_list is not None and _of_cifar(config):
         yield (
             f"fidelity=official is what the authors' code of method={name} does on CIFAR, and dataset="
             f"{config.dataset.name} is of large images; set fidelity=clean, and single values as method.KEY=VALUE"
-            f"{or_other_forms(bare) if name in OF_CIFAR else ''}"
+            f"{or_other_forms(base) if base in OF_CIFAR else ''}"
         )
 
 
@@ -126,7 +133,7 @@ def or_other_forms(method: str) -> str:
 
 
 def _of_cifar(config: Config) -> bool:
-    return _self_supervised(config) or config.method["name"] in OF_CIFAR
+    return _self_supervised(config) or bare(config.method) in OF_CIFAR
 
 
 def _tail(config: Config) -> Iterator[str]:

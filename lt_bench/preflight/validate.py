@@ -23,6 +23,7 @@ from lt_bench.config.keys import (
     nearest,
     no_single_value,
 )
+from lt_bench.config.recipes import COMPONENTS, bare
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters, takes_more
 from lt_bench.config.stages import StageName
@@ -36,7 +37,7 @@ from lt_bench.preflight.timm_models import named_in_full
 from lt_bench.preflight.trackers import nodes, wrong_trackers
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
-OPTIONAL = ("method.harmonization",)
+OPTIONAL = tuple(f"method.{group}" for group in COMPONENTS)
 
 # Nodes that name a class, with what stands in them beside its parameters.
 TARGETS: dict[str, Mapping[str, Parameter]] = {
@@ -142,11 +143,11 @@ def _untrusted(config: Config) -> Iterator[str]:
 def _quirks_of_other_classes(config: Config) -> Iterator[str]:
     """Keys that the official form of a method sets and that the classes here, those of another recipe, do not take."""
     name = str(config.method.get("name"))
-    bare, official = name.removesuffix("_gh") if config.method.get("harmonization") else name, groups()["quirks"]
-    if config.fidelity != "official" or f"{bare}_official" not in official:
+    base, official = bare(config.method), groups()["quirks"]
+    if config.fidelity != "official" or f"{base}_official" not in official:
         return
     strange, classes = [], dict[str, None]()
-    for key in flat(values_of(f"quirks/{bare}_official")):
+    for key in flat(values_of(f"quirks/{base}_official")):
         place, _, parameter = key.rpartition(".")
         values = node(config, place)
         target = values.get("_target_") if place in TARGETS and isinstance(values, dict) else None
@@ -160,7 +161,7 @@ def _quirks_of_other_classes(config: Config) -> Iterator[str]:
         yield (
             f"fidelity=official: what the authors' code of method={name} does with {', '.join(strange)} is not for "
             f"{', '.join(classes)}, which dataset={config.dataset.name} has here; set fidelity=clean"
-            f"{or_other_forms(bare)}"
+            f"{or_other_forms(base)}"
         )
 
 

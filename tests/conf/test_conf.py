@@ -88,7 +88,7 @@ def test_every_choice_of_the_smaller_groups_settles(group):
 
 
 WITH_CB = [(method, "cb") for method in groups()["method"]]
-WITH_EACH = [(next(one for one in FAMILIES.values() if can_be(one, rule)), rule) for rule in groups()["stage_two"]]
+WITH_EACH = [(method_for(rule), rule) for rule in groups()["stage_two"]]
 UNDER_BUDGETS = [(*pair, budget) for budget in groups()["budget"] for pair in dict.fromkeys([*WITH_CB, *WITH_EACH])]
 
 

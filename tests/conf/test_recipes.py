@@ -96,7 +96,8 @@ def test_harmonization_on_a_method_without_a_name_for_it():
 def test_harmonization_is_refused_where_the_method_takes_none(method):
     said = refusal(f"method={method}", "harmonization=gh")
     assert said.startswith(
-        f"harmonization=gh: method={method} takes no harmonization; set harmonization=none, or one of"
+        f"harmonization=gh: method={method} takes no harmonization, which is for methods that learn without labels; "
+        "set harmonization=none, or one of"
     )
     assert said.endswith("boosted_cl, boosted_sdclr, focal, sdclr, simclr")
 

@@ -44,7 +44,7 @@ def refusal(*words):
         ("train.clip_norm=0", "train.clip_norm= takes numbers above 0"),
         ("stage_two.train.clip_norm=-1", "stage_two.train.clip_norm= takes numbers above 0"),
         ("train.ema_decay=-0.1", "train.ema_decay= takes numbers from 0 to 1"),
-        ("train.sampler=x", "train.sampler= takes shuffle, class_aware, class_aware_cut"),
+        ("train.sampler=x", "train.sampler= takes shuffle, class_aware, class_aware_cut, balanced"),
         ("train.precision=half", "train.precision= takes float32, bf16, fp16, auto"),
         ("train.lr_scaling=log", "train.lr_scaling= takes none, linear, sqrt"),
         (
