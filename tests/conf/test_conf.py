@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.chain import can_be
-from helpers.sampling import FAMILIES, each_value_once, one_of_each_family
+from helpers.chain import can_be, method_for
+from helpers.sampling import each_value_once, one_of_each_family
 
 from lt_bench.config.compose import about, compose, groups
 from lt_bench.config.recipes import PLAIN, of_variant, short_for
