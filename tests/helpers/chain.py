@@ -43,6 +43,12 @@ def can_be(method: str, rule: str) -> bool:
     return has_one and normalized and (trained.linear_classifier or not fitted.needs_linear_classifier)
 
 
+@cache
+def method_for(rule: str) -> str:
+    """A method that goes with a stage-two rule: cross-entropy, or the first that has the classifier the rule needs."""
+    return next(method for method in ("ce", *groups()["method"]) if can_be(method, rule))
+
+
 def of_method(config: Config, *names: str) -> list[Any]:
     """Parameters of a method: as the config gives them, or else the defaults of its class."""
     known = parameters(config.method["_target_"])
