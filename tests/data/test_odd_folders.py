@@ -38,7 +38,7 @@ def trained(words, tmp_path):
 )
 def test_check_and_training_agree(number, tmp_path, capsys):
     odd = odd_folders.build(tmp_path / "data", number)
-    words = [*odd.words, f'dataset.root="{tmp_path / "data"}"', "progress=false"]
+    words = [*odd.words, f'dataset.root="{tmp_path / "data"}"', "progress=false", "dataset.validation_fraction=0"]
     status, said = main(["check", *words, "dataset.workers=0"]), capsys.readouterr().out
     found = trained(words, tmp_path)
     assert (status == 0, found is not None) == (odd.expected is not None,) * 2, (odd.things, said)
