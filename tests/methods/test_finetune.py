@@ -136,6 +136,14 @@ def test_a_choice_has_a_length_of_its_own_and_what_is_counted_in_epochs_moves_wi
         (["method=ce", "finetune=lora", "method.finetune.kind=lore"], "method.finetune.kind=lore is of the wrong kind"),
         (["method=ce", "method.finetune.kind=lora"], "method.finetune"),
         (
+            ["method=ce", "finetune=lora", "method.finetune.kind=head"],
+            "method.title=CE, LoRA stands for finetune=lora, and method.finetune.kind=head is another; set finetune=",
+        ),
+        (
+            ["method=ce", "finetune=head", "backbone.trainable_convolutions=[layer4]"],
+            "backbone.trainable_convolutions does nothing here, as method.finetune.kind=head says what is trained",
+        ),
+        (
             ["method=lift", "method.finetune.start=text", "method.finetune.text_features=nowhere.npz"],
             "method.finetune.text_features=nowhere.npz: no such file",
         ),
@@ -148,7 +156,10 @@ def test_what_cannot_be_is_refused_before_anything_is_read(words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["finetune=lora"], "for this network, which is no plain vision transformer of timm"),
+        (
+            ["finetune=lora"],
+            "finetune is one of .* for this network, which is no plain .* of timm, not lora; set finetune=full",
+        ),
         (["finetune=blocks"], "for this network, which is no plain vision transformer of timm"),
         (["finetune=head", "method.finetune.size=4"], "method.finetune.size is null for head"),
         (["finetune=full", "method.finetune.blocks=2"], "method.finetune.blocks is null where all is trained"),
