@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -74,6 +76,17 @@ def remark_on_weights(config: Config, loaded: Loaded) -> str:
     others = [f"backbone.weights_prefix={prefix}" for prefix in loaded.others]
     also = f"; others in it are taken with {' or '.join(others)}" if others else ""
     return f"backbone.pretrained={config.backbone['pretrained']}: {loaded}{also}"
+
+
+def remark_on_random_weights(config: Config) -> Iterator[str]:
+    """A line on an encoder whose weights stay random, as fine-tuning leaves most of them as they are."""
+    kind = (config.method.get("finetune") or {}).get("kind", "full")
+    ours = config.backbone["_target_"].startswith("lt_bench.")  # others may have weights by themselves
+    if ours and kind not in ("full", "blocks") and config.backbone.get("pretrained") is None:
+        yield (
+            f"method.finetune.kind={kind} leaves the encoder's own weights as they are, and those here are random; "
+            "backbone.pretrained=FILE gives it others"
+        )
 
 
 def new_rule(

@@ -8,10 +8,11 @@ from helpers.chain import assert_identical, killed_until_done, results, tiny
 from helpers.configs import refusal, settled
 
 from lt_bench import load
-from lt_bench.config.compose import groups
+from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import Config
 from lt_bench.errors import UsageError
 from lt_bench.record.identity import identity_values, run_id
+from lt_bench.run.build import remark_on_random_weights
 from lt_bench.run.execute import execute
 
 VIT = (
@@ -170,3 +171,13 @@ def test_what_cannot_be_is_refused_before_anything_is_read(words, said):
 def test_what_a_network_cannot_have_is_refused_before_training(words, said, tmp_path):
     with pytest.raises(UsageError, match=said):
         execute(tiny(tmp_path, "method=ce", *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["finetune=head"], True), (["finetune=layernorm"], True), (["finetune=full"], False), ([], False)],
+)
+def test_a_frozen_encoder_of_random_weights_is_said(words, said):
+    found = [*remark_on_random_weights(compose(["method=ce", *words]))]
+    assert len(found) == said and all("and those here are random" in line for line in found)
+    assert not [*remark_on_random_weights(compose(["method=ce", *words, "backbone.pretrained=file.pth"]))]
