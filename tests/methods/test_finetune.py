@@ -6,11 +6,16 @@ import pytest
 import torch
 from helpers.chain import assert_identical, killed_until_done, results, tiny
 from helpers.configs import refusal, settled
+from torch import nn
 
 from lt_bench import load
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import Config
+from lt_bench.engine.trained import load_trained, trained_state
 from lt_bench.errors import UsageError
+from lt_bench.models.finetuned import FineTuned
+from lt_bench.models.momentum import MomentumEncoder
+from lt_bench.models.tiny import TinyEncoder
 from lt_bench.record.identity import identity_values, run_id
 from lt_bench.run.build import remark_on_random_weights
 from lt_bench.run.execute import execute
@@ -181,3 +186,16 @@ def test_a_frozen_encoder_of_random_weights_is_said(words, said):
     found = [*remark_on_random_weights(compose(["method=ce", *words]))]
     assert len(found) == said and all("and those here are random" in line for line in found)
     assert not [*remark_on_random_weights(compose(["method=ce", *words, "backbone.pretrained=file.pth"]))]
+
+
+def test_a_copy_that_follows_a_frozen_encoder_is_not_kept_either():
+    torch.manual_seed(0)
+    method = nn.Module()
+    method.encoder = FineTuned(TinyEncoder(), "bitfit", num_classes=4)
+    method.momentum_encoder = MomentumEncoder(method.encoder, momentum=0.9)
+    kept = trained_state(method)
+    assert all(name.endswith(("bias", "frozen_sha256")) for name in kept) and len(kept) < len(method.state_dict())
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    load_trained(method, {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in kept.items()})
+    for name, tensor in method.state_dict().items():
+        assert torch.equal(tensor, before[name] + 1 if name in kept and tensor.is_floating_point() else before[name])
