@@ -21,7 +21,7 @@ def trained_state(method: Method) -> dict[str, Tensor]:
 
 def load_trained(method: Method, state: dict[str, Any]) -> None:
     """Give a method what ``trained_state`` gave; raises RuntimeError where names, shapes or the frozen part differ."""
-    own, frozen, digest = method.state_dict(), _frozen(method), _ENCODER + DIGEST
+    own, frozen, digest = method.state_dict(), _frozen(method), _ENCODER + DIGEST  # copies froze the same
     if frozen and not torch.equal(own[digest].cpu(), state[digest].cpu()):
         raise RuntimeError("its frozen weights are others than those that it was trained on")
     method.load_state_dict({**{name: own[name] for name in frozen}, **state})
@@ -40,5 +40,7 @@ def parameter_counts(method: Method) -> dict[str, Any]:
 
 
 def _frozen(method: Method) -> set[str]:
-    encoder = getattr(method, "encoder", None)  # a method of a test or of one's own may have none
-    return {_ENCODER + name for name in encoder.unchanged} if isinstance(encoder, FineTuned) else set()
+    """What no training changes, in the encoder and in its copies, such as one that follows it."""
+    parts = method.named_modules(remove_duplicate=False)
+    tuned = [(path, part) for path, part in parts if isinstance(part, FineTuned)]
+    return {f"{path}.{name}" for path, part in tuned for name in part.unchanged}

@@ -40,10 +40,11 @@ class ClassifierStart:
         """Set the classifier of a method whose training images have these labels (N,)."""
         classifier = method.classifier
         assert isinstance(classifier, (nn.Linear, NormalizedLinear))
-        count = classifier.weight.shape[0 if isinstance(classifier, nn.Linear) else 1]
+        shape = classifier.weight.shape
+        count, width = shape if isinstance(classifier, nn.Linear) else shape[::-1]
         if self.kind == "text":
             assert self.text_features is not None
-            set_rows(classifier, text_rows(self.text_features, self.class_names, count))
+            set_rows(classifier, text_rows(self.text_features, self.class_names, count, width))
             return
         with without_modules(method.encoder):
             features = context.embed(method.encoder)

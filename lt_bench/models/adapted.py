@@ -27,6 +27,7 @@ from lt_bench.models.adapters import (
 MODULES = ("adaptformer", "adapter", "lora", "vpt_shallow", "vpt_deep", "ssf", "arbitrary")
 OF_BLOCKS = (*MODULES, "blocks")  # kinds that only a plain vision transformer can have
 PROMPTS = 10
+MOST_SIZE = 65536  # of bottlenecks and prompts; the widest transformers have 4,096 features
 LINEAR = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 PARTS = {"all": LINEAR, "attention": LINEAR[:2], "mlp": LINEAR[2:]}
 Blocks = int | Sequence[int] | None
@@ -80,7 +81,7 @@ def require_blocks(encoder: nn.Module, kind: str) -> Any:
 
     Raises SettingError with the reason for a network that has none, or blocks of another form.
     """
-    others = "one of none, full, head, head_first, bitfit, layernorm for this network"
+    others = "one of full, head, head_first, bitfit, layernorm for this network"
     transformer: Any = transformer_in(encoder)
     if transformer is None:
         raise SettingError("kind", f"{others}, which is no plain vision transformer of timm", kind, "full")
@@ -140,8 +141,8 @@ def attach(
     Raises SettingError for a network, a size or blocks that cannot be.
     """
     transformer = require_blocks(encoder, kind)
-    if not (0 < size <= 1 if kind == "arbitrary" else size >= 1 and size == int(size)):
-        rule = "a share above 0, at most 1" if kind == "arbitrary" else "a whole number from 1"
+    if not (0 < size <= 1 if kind == "arbitrary" else 1 <= size <= MOST_SIZE and size == int(size)):
+        rule = "a share above 0, at most 1" if kind == "arbitrary" else f"a whole number from 1 to {MOST_SIZE}"
         raise SettingError("size", rule, size, "null")
     numbers, width = chosen(blocks, len(transformer.blocks)), transformer.embed_dim
     before = {id(parameter) for parameter in encoder.parameters()}
@@ -165,7 +166,10 @@ def attach(
                 place = "beside" if kind == "adaptformer" else "behind"
                 added = {place: Bottleneck(width, int(size), kind == "adaptformer", form)}
             transformer.blocks[number] = AdaptedBlock(transformer.blocks[number], **added)
-    return [parameter for parameter in encoder.parameters() if id(parameter) not in before]
+    trained = [parameter for parameter in encoder.parameters() if id(parameter) not in before]
+    if not any(parameter.numel() for parameter in trained):
+        raise SettingError("size", "a share of one entry at least", size, "null")
+    return trained
 
 
 def _replace(block: nn.Module, place: str, make: Callable[[Any], nn.Module]) -> None:

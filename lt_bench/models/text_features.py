@@ -28,29 +28,46 @@ def semantic_rows(features: Tensor, projection: Tensor) -> Tensor:
     return F.normalize(F.normalize(features, dim=1) @ projection.T, dim=1)
 
 
-def text_rows(path: str, class_names: Sequence[str] | None, count: int) -> Tensor:
-    """The class vectors (C, D) of the classes of a data set, found by name in a file.
+def text_rows(path: str, class_names: Sequence[str] | None, count: int, width: int) -> Tensor:
+    """The class vectors (C, D) of the classes of a data set, found by name in a file; ``width`` is D.
 
-    Raises DataError for a file that is none of text features, and for names that are not in it.
+    Raises DataError for a file that is none of text features, or of another network, and for names that are not in it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names, features, projection = (file[name] for name in ARRAYS)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{path} is no file of text features ({what}); make one with lt_bench.models.clip_text.write"
-        ) from error
+    names, features, projection = _arrays(path)
     if features.ndim != 2 or projection.ndim != 2 or features.shape != (len(names), projection.shape[1]):
         raise DataError(f"{path}: features {features.shape} do not fit {len(names)} names and {projection.shape}")
+    if len(projection) != width:
+        raise DataError(
+            f"{path} is of a network of {len(projection):,} features, and the one here has {width:,}; make it anew "
+            "with the model that the backbone's weights are of"
+        )
     if class_names is None:
         raise DataError(f"{path} has features of names, and the data set has no class names; set start=class_mean")
-    rows = semantic_rows(torch.from_numpy(features).float(), torch.from_numpy(projection).float())
-    place = {spoken(str(name)): number for number, name in enumerate(names)}
+    rows = semantic_rows(torch.from_numpy(features), torch.from_numpy(projection))
+    place = {spoken(name): number for number, name in enumerate(names)}
     missing = [name for name in class_names if spoken(name) not in place]
     if missing or len(class_names) != count:
         raise DataError(f"{path} has no features of {', '.join(missing[:5]) or f'all {count} classes'}; make it anew")
     return rows[[place[spoken(name)] for name in class_names]]
+
+
+def _arrays(path: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names, and features and projection as float32, of a file; DataError where they are none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names, *numbers = (file[name] for name in ARRAYS)
+        if names.ndim != 1 or names.dtype.kind != "U":
+            raise ValueError("names is no list of words")
+        for key, array in zip(ARRAYS[1:], numbers, strict=True):
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"{key} holds other things than finite numbers")
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{path} is no file of text features ({what}); make one with lt_bench.models.clip_text.write"
+        ) from error
+    features, projection = (array.astype(np.float32) for array in numbers)
+    return names.tolist(), features, projection
 
 
 def spoken(name: str) -> str:

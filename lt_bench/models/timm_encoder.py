@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lt_bench.errors import SettingError, UsageError
 from lt_bench.models.inputs import EncoderInput
@@ -17,11 +18,13 @@ from lt_bench.models.inputs import EncoderInput
 Interpolation = Literal["bilinear", "bicubic"]
 INSTALL = "pip install 'lt_bench[timm]'"
 OWN_INPUT = ("input_size", "mean", "std", "interpolation", "crop_share")
+MOST_PIXELS = 4096  # of a side: what a network adapts to larger images may fill any memory before it is asked
 # What decides here, or would read files of weights as pickles, which may hold code.
 SUPPLIED = frozenset(
     "pretrained pretrained_cfg pretrained_cfg_overlay checkpoint_path cache_dir num_classes in_chans img_size "
     "features_only scriptable exportable no_jit".split()
 )
+INSTEAD = {"img_size": "which input_size sets", "checkpoint_path": "which pretrained sets"}
 
 
 class TimmEncoder(nn.Module):
@@ -55,14 +58,19 @@ class TimmEncoder(nn.Module):
         super().__init__()
         own = dict(zip(OWN_INPUT, (input_size, mean, std, interpolation, crop_share), strict=True))
         self.input = self.wanted_input(model=model, **own)
-        self.options = options
-        if taken := sorted(SUPPLIED & options.keys()):
-            raise SettingError(taken[0], "left out, as it is decided elsewhere", options[taken[0]])
-        self.shape = {**_sized(model, self.input.size), **options}  # by which timm builds another network than usual
+        self.options = {name: value for name, value in options.items() if name not in SUPPLIED or value is not None}
+        if taken := sorted(SUPPLIED & self.options.keys()):
+            rule = f"null here, {INSTEAD.get(taken[0], 'as it is decided elsewhere')}"
+            raise SettingError(taken[0], rule, options[taken[0]], "null")
+        self.shape = {
+            **_sized(model, self.input.size),
+            **self.options,
+        }  # by which timm builds another network than usual
         self.network: nn.Module = _built(model, self.shape)
         self._pools: bool | None = None
         self.model = full_name(self.network.pretrained_cfg)  # type: ignore[arg-type]
         self.feature_dim = int(getattr(self.network, "head_hidden_size", None) or self.network.num_features)  # type: ignore[arg-type]
+        _require_features(self.network, self.input.size, self.feature_dim, self.model)
         if grad_checkpointing:
             self.set_grad_checkpointing()
 
@@ -84,8 +92,8 @@ class TimmEncoder(nn.Module):
         if interpolation not in ("bilinear", "bicubic"):
             raise SettingError("interpolation", "bilinear or bicubic", interpolation, "bicubic")
         size, share = own["input_size"] or height, own["crop_share"] or known["crop_pct"]
-        if size < 1:
-            raise SettingError("input_size", "at least 1", size, height)
+        if not 1 <= size <= MOST_PIXELS:
+            raise SettingError("input_size", f"from 1 to {MOST_PIXELS}", size, height)
         if not 0.1 <= share <= 1:
             raise SettingError("crop_share", "from 0.1 to 1", share, known["crop_pct"])
         mean, deviation = (_colours(name, own, known) for name in ("mean", "std"))
@@ -203,6 +211,36 @@ def _built(model: str, shape: Mapping[str, Any]) -> nn.Module:
             "model", f"a model of timm that can be built{' with ' * bool(given)}{given} ({said})", model
         ) from error
     return network
+
+
+def _require_features(network: nn.Module, size: int, width: int, model: str) -> None:
+    """Raise SettingError unless a network makes (1, width) of one image of its size.
+
+    Shapes are found without values; where that fails, as it does for some networks, an image decides.
+    """
+    for place in ("meta", None):
+        shape, said = _features(network, size, place)
+        if shape == (1, width):
+            return
+    if said:
+        known = pretrained_config(model)["input_size"][1]
+        rule = f"a size of images that {model} takes ({said})"
+        raise SettingError("input_size", rule, size, None if known == size else known)
+    raise SettingError("model", f"a model of {width:,} features per image with these settings (not {shape})", model)
+
+
+@torch.no_grad()
+def _features(network: nn.Module, size: int, place: str | None) -> tuple[tuple[int, ...], str]:
+    """The shape of the features of one image, on a device, else where the network is; what it raises in words."""
+    tensors = {name: one.to(place) for name, one in [*network.named_parameters(), *network.named_buffers()]}
+    images = torch.zeros(1, 3, size, size, device=next(iter(tensors.values())).device)
+    training = network.training
+    try:
+        return tuple(functional_call(network.eval(), tensors, images).shape), ""
+    except Exception as error:  # what networks raise for images that they cannot take is not listed anywhere
+        return (), " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    finally:
+        network.train(training)
 
 
 def _colours(name: str, own: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -61,6 +61,11 @@ def _finetune(config: Config) -> Iterator[str]:
     if _self_supervised(config):
         name = method["name"]
         yield f"method.finetune: method={name} never reads labels; set finetune=none, or method=balanced_softmax"
+    if config.backbone.get("trainable_convolutions") is not None and tuning.get("kind") not in (None, "full"):
+        yield (
+            f"backbone.trainable_convolutions does nothing here, as method.finetune.kind={tuning['kind']} says what is "
+            "trained; set backbone.trainable_convolutions=null, or finetune=full"
+        )
     start, provides = tuning.get("start", "none"), class_attribute(method["_target_"], "provides_classifier", False)
     if start != "none" and provides is False:
         yield (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from lt_bench.config import trust
 from lt_bench.config.compose import NAMED, groups, target_of, titles
+from lt_bench.config.conf import text_of
+from lt_bench.config.layers import FORMER
 from lt_bench.config.recipes import COMPONENTS, NONE
 from lt_bench.config.schema import Config, node
 from lt_bench.config.stages import stage_of
@@ -30,7 +33,7 @@ def misnamed(config: Config) -> Iterator[str]:
                     f"{' and '.join(meant.values())}; name the one that is run with {group}=CHOICE, or set names of "
                     "your own"
                 )
-    yield from _components(config)
+    yield from (*_components(config), *_tuned(config))
     used = {stage_of(key).key for key, _ in trust.own_targets(config)}
     for stage, typed in asdict(config.own_code).items():
         if typed is not None and stage not in used:
@@ -47,6 +50,18 @@ def _components(config: Config) -> Iterator[str]:
             for key, end in (("name", f"_{choice}"), ("title", f"+{choice.upper()}")):
                 if (word := str(config.method[key])).endswith(end):
                     yield _claims("method", key, word, f"{group}={choice}", str(own))
+
+
+def _tuned(config: Config) -> Iterator[str]:
+    """One line for a title of a method that stands for another kind of fine-tuning."""
+    title, kind = str(config.method["title"]), (config.method.get("finetune") or {}).get("kind")
+    for known, choice in titles("finetune").items() if kind else ():
+        meant = re.search(r"^    kind: (\w+)", text_of(f"finetune/{choice}"), re.MULTILINE)
+        if title.endswith(known.removeprefix(FORMER)) and meant and meant[1] != kind:
+            yield (
+                f"method.title={title} stands for finetune={choice}, and method.finetune.kind={kind} is another; set "
+                f"finetune={kind}, or method.title=NAME"
+            )
 
 
 def _meant(group: str, word: str | None, target: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -10,7 +12,8 @@ from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.data.load import Data, StageTwoImages
 from lt_bench.engine.random import derived_seed
-from lt_bench.errors import keyed
+from lt_bench.errors import SettingError, UsageError, keyed
+from lt_bench.methods.finetune import FineTuning
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import Loaded, freeze_convolutions, load_pretrained
@@ -27,8 +30,7 @@ def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method
     finetune = config.method.get("finetune")
     tuning = None if finetune is None else build(finetune, TUNING)
     if tuning is not None:
-        with keyed(TUNING):
-            encoder = tuning.applied(encoder, data.num_classes)
+        encoder = _tuned(tuning, encoder, data.num_classes)
     method: Method = build(config.method, "method", encoder, info)
     if tuning is not None:
         with keyed(TUNING):
@@ -38,6 +40,18 @@ def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method
             if part is method.encoder or isinstance(part, MomentumEncoder):
                 part.compile()
     return method.to(device, memory_format=torch.channels_last), loaded  # type: ignore[call-overload]
+
+
+def _tuned(tuning: FineTuning, encoder: nn.Module, num_classes: int) -> nn.Module:
+    """The encoder, changed in place as its fine-tuning says; raises UsageError, of a kind with the choice to take."""
+    with keyed(TUNING):
+        try:
+            return tuning.applied(encoder, num_classes)
+        except SettingError as error:
+            if error.name != "kind":
+                raise
+            # titles and training follow the choice
+            raise UsageError(f"finetune is {error.rule}, not {error.value}; set finetune={error.usual}") from error
 
 
 def new_encoder(config: Config) -> tuple[nn.Module, Loaded | None]:
@@ -62,6 +76,17 @@ def remark_on_weights(config: Config, loaded: Loaded) -> str:
     others = [f"backbone.weights_prefix={prefix}" for prefix in loaded.others]
     also = f"; others in it are taken with {' or '.join(others)}" if others else ""
     return f"backbone.pretrained={config.backbone['pretrained']}: {loaded}{also}"
+
+
+def remark_on_random_weights(config: Config) -> Iterator[str]:
+    """A line on an encoder whose weights stay random, as fine-tuning leaves most of them as they are."""
+    kind = (config.method.get("finetune") or {}).get("kind", "full")
+    ours = config.backbone["_target_"].startswith("lt_bench.")  # others may have weights by themselves
+    if ours and kind not in ("full", "blocks") and config.backbone.get("pretrained") is None:
+        yield (
+            f"method.finetune.kind={kind} leaves the encoder's own weights as they are, and those here are random; "
+            "backbone.pretrained=FILE gives it others"
+        )
 
 
 def new_rule(

@@ -46,7 +46,7 @@ from lt_bench.record.curves import CURVES, Follow, together
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, STOPPED, RunRecord
-from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
+from lt_bench.run.build import build, new_method, new_rule, remark_on_random_weights, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 from lt_bench.trackers.following import Trackers
 
@@ -66,14 +66,12 @@ class Runner:
         self.others, self.watch = others or OthersWork(), watch
         trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
-        provenance = (
-            {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
-        )
+        code = {"submitted_code": dict(submitted), "code_changed": submitted != code_version()} if submitted else {}
         self._identity: str | None = None  # of what is carried out
         self._threads_said: int | None = None
         self._asked: threads.Asked | None = None  # threads of a stage two whose run was begun before
         precision = [self._precision(key, training) for key, training in trainings.items() if training]
-        self.circumstances = Circumstances(processes, precision, provenance)
+        self.circumstances = Circumstances(processes, precision, code)
         self.left_out: dict[StageName, int] = {}  # images that several processes leave out of an epoch
         self.trackers: Trackers | None = None
         self.chosen: dict[str, Any] = {}  # the epoch that a stage's weights are of, where it is not the last
@@ -83,7 +81,7 @@ class Runner:
         """The run's data, read when a stage asks for them: what is wrong with them is the stage's failure."""
         data = load_data(self.config, self.device)
         said = [
-            *(f"note: {one}" for one in (*data.remarks, *data.not_looked_at)),
+            *(f"note: {one}" for one in (*data.remarks, *data.not_looked_at, *remark_on_random_weights(self.config))),
             *(f"warning: {one}" for one in data.same_images),
         ]
         for remark in said if self.processes.rank == 0 else ():

@@ -6,12 +6,18 @@ import pytest
 import torch
 from helpers.chain import assert_identical, killed_until_done, results, tiny
 from helpers.configs import refusal, settled
+from torch import nn
 
 from lt_bench import load
-from lt_bench.config.compose import groups
+from lt_bench.config.compose import compose, groups
 from lt_bench.config.schema import Config
+from lt_bench.engine.trained import load_trained, trained_state
 from lt_bench.errors import UsageError
+from lt_bench.models.finetuned import FineTuned
+from lt_bench.models.momentum import MomentumEncoder
+from lt_bench.models.tiny import TinyEncoder
 from lt_bench.record.identity import identity_values, run_id
+from lt_bench.run.build import remark_on_random_weights
 from lt_bench.run.execute import execute
 
 VIT = (
@@ -136,6 +142,14 @@ def test_a_choice_has_a_length_of_its_own_and_what_is_counted_in_epochs_moves_wi
         (["method=ce", "finetune=lora", "method.finetune.kind=lore"], "method.finetune.kind=lore is of the wrong kind"),
         (["method=ce", "method.finetune.kind=lora"], "method.finetune"),
         (
+            ["method=ce", "finetune=lora", "method.finetune.kind=head"],
+            "method.title=CE, LoRA stands for finetune=lora, and method.finetune.kind=head is another; set finetune=",
+        ),
+        (
+            ["method=ce", "finetune=head", "backbone.trainable_convolutions=[layer4]"],
+            "backbone.trainable_convolutions does nothing here, as method.finetune.kind=head says what is trained",
+        ),
+        (
             ["method=lift", "method.finetune.start=text", "method.finetune.text_features=nowhere.npz"],
             "method.finetune.text_features=nowhere.npz: no such file",
         ),
@@ -148,7 +162,10 @@ def test_what_cannot_be_is_refused_before_anything_is_read(words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["finetune=lora"], "for this network, which is no plain vision transformer of timm"),
+        (
+            ["finetune=lora"],
+            "finetune is one of .* for this network, which is no plain .* of timm, not lora; set finetune=full",
+        ),
         (["finetune=blocks"], "for this network, which is no plain vision transformer of timm"),
         (["finetune=head", "method.finetune.size=4"], "method.finetune.size is null for head"),
         (["finetune=full", "method.finetune.blocks=2"], "method.finetune.blocks is null where all is trained"),
@@ -159,3 +176,26 @@ def test_what_cannot_be_is_refused_before_anything_is_read(words, said):
 def test_what_a_network_cannot_have_is_refused_before_training(words, said, tmp_path):
     with pytest.raises(UsageError, match=said):
         execute(tiny(tmp_path, "method=ce", *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["finetune=head"], True), (["finetune=layernorm"], True), (["finetune=full"], False), ([], False)],
+)
+def test_a_frozen_encoder_of_random_weights_is_said(words, said):
+    found = [*remark_on_random_weights(compose(["method=ce", *words]))]
+    assert len(found) == said and all("and those here are random" in line for line in found)
+    assert not [*remark_on_random_weights(compose(["method=ce", *words, "backbone.pretrained=file.pth"]))]
+
+
+def test_a_copy_that_follows_a_frozen_encoder_is_not_kept_either():
+    torch.manual_seed(0)
+    method = nn.Module()
+    method.encoder = FineTuned(TinyEncoder(), "bitfit", num_classes=4)
+    method.momentum_encoder = MomentumEncoder(method.encoder, momentum=0.9)
+    kept = trained_state(method)
+    assert all(name.endswith(("bias", "frozen_sha256")) for name in kept) and len(kept) < len(method.state_dict())
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    load_trained(method, {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in kept.items()})
+    for name, tensor in method.state_dict().items():
+        assert torch.equal(tensor, before[name] + 1 if name in kept and tensor.is_floating_point() else before[name])

@@ -281,6 +281,10 @@ def test_what_a_network_cannot_have_is_refused_with_the_reason():
         FineTuned(tiny_vit(), "lora", 4, 4)
     with pytest.raises(SettingError, match="size is null for head"):
         FineTuned(tiny_vit(), "head", 4)
+    with pytest.raises(SettingError, match="size is a whole number from 1 to 65536"):
+        FineTuned(tiny_vit(), "vpt_deep", 1e15)
+    with pytest.raises(SettingError, match="size is a share of one entry at least"):
+        FineTuned(tiny_vit(), "arbitrary", 1e-9)
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 0}
     for kind, options, said in (
         ("vpt_deep", {"global_pool": "avg"}, "pools by global_pool=avg: prompts would be pooled"),

@@ -36,7 +36,7 @@ def test_a_file_of_features_gives_the_rows_of_a_classifier(tmp_path):
     towers = open_clip.create_model("tiny_towers").eval()
     torch.save(towers.state_dict(), tmp_path / "towers.pt")
     write(tmp_path / "text.npz", ["tiger shark", "ox"], tmp_path / "towers.pt", "tiny_towers")
-    rows = text_rows(str(tmp_path / "text.npz"), ["ox", "tiger_shark"], 2)
+    rows = text_rows(str(tmp_path / "text.npz"), ["ox", "tiger_shark"], 2, 64)
     with torch.no_grad():
         hidden = towers.encode_text(token_ids(["ox", "tiger_shark"], MODEL))
         torch.testing.assert_close(rows, semantic_rows(hidden, towers.visual.proj), rtol=1e-5, atol=1e-6)

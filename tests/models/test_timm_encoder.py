@@ -117,8 +117,16 @@ def test_weights_of_another_network_are_refused_with_what_does_not_fit(tmp_path)
         ({"model": "vit_tiny"}, "model is a model of timm, such as"),
         ({"model": "resnet18.nobodys"}, "resnet18.a1_in1k"),
         ({"model": VIT, "patch": 3}, "a model of timm that can be built with patch=3"),
-        ({"model": VIT, "checkpoint_path": "file.pth"}, "checkpoint_path is left out"),
-        ({"model": VIT, "pretrained_cfg_overlay": {"file": "file.pth"}}, "pretrained_cfg_overlay is left out"),
+        ({"model": VIT, "checkpoint_path": "file.pth"}, "checkpoint_path is null here, which pretrained sets"),
+        ({"model": VIT, "img_size": 64}, "img_size is null here, which input_size sets"),
+        ({"model": VIT, "pretrained_cfg_overlay": {"file": "file.pth"}}, "pretrained_cfg_overlay is null here"),
+        ({"model": "test_vit", "input_size": 33}, r"takes \(AssertionError: Input height \(33\) should be divisible"),
+        ({"model": "test_vit", "input_size": 100_000}, "input_size is from 1 to 4096"),
+        (
+            {"model": VIT, **SMALL, "global_pool": ""},
+            r"of 32 features per image .* \(not \(1, 17, 32\)\)",
+        ),
+        ({"model": "test_resnet", "global_pool": ""}, "features per image with these settings"),
         ({"model": VIT, "std": [0, 1, 1]}, "std is a list of three numbers above 0"),
         ({"model": VIT, "interpolation": "nearest"}, "interpolation is bilinear or bicubic"),
         ({"model": "hf-hub:somebody/network"}, "model is a model of timm"),
@@ -127,6 +135,11 @@ def test_weights_of_another_network_are_refused_with_what_does_not_fit(tmp_path)
 def test_what_cannot_be_is_refused(settings, said):
     with pytest.raises(SettingError, match=said):
         TimmEncoder(**settings)
+
+
+def test_what_is_decided_elsewhere_may_be_null():
+    encoder = TimmEncoder(VIT, **SMALL, num_classes=None, img_size=None)
+    assert encoder.options == SHAPE
 
 
 def test_without_timm_the_message_says_what_to_install(monkeypatch):
