@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch export run report trackers predict figures engine record data published preflight methods stage_two augment
+cli launch export run report trackers predict figures engine record data published preflight stage_two methods augment
 losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
