@@ -11,8 +11,18 @@ from typing import Any
 import pytest
 import torch
 from helpers import image_trees
-from helpers.chain import TINY, assert_identical, execute, killed_until_done, results, tiny, trained_rules
-from torch import Tensor, nn
+from helpers.chain import (
+    TINY,
+    assert_identical,
+    classifier_for,
+    execute,
+    killed_until_done,
+    method_for,
+    results,
+    tiny,
+    trained_rules,
+)
+from torch import Tensor
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import compose, groups
@@ -36,7 +46,8 @@ CLASSES = 100
 
 def cifar_trainer(kind: str, name: str, folder: Path, precision: str = "auto") -> Trainer:
     """A trainer on the GPU with a recipe's network and batch size, on 1,200 images of noise of 100 classes."""
-    words = ["method=ce", "stage_two=cb", f"{kind}={name}", "dataset=cifar100_lt", f"output_dir={folder}"]
+    words = ["stage_two=cb", f"{kind}={name}", "dataset=cifar100_lt", f"output_dir={folder}"]
+    words += [f"method={method_for(name)}"] if kind == "stage_two" else []
     config = validate(compose(words))
     device = torch.device("cuda", 0)
     torch.manual_seed(0)
@@ -48,7 +59,7 @@ def cifar_trainer(kind: str, name: str, folder: Path, precision: str = "auto") -
         method, training = build(config.method, "method", build(config.backbone, "backbone"), info), config.train
     else:
         rule = build(config.stage_two.parameters(), "stage_two")
-        method = rule.build(encoder, nn.Linear(encoder.feature_dim, CLASSES), info)
+        method = rule.build(encoder, classifier_for(name, encoder.feature_dim, CLASSES), info)
         training = config.stage_two.train
     if method.views == ("features",):
         source = CachedFeatures(torch.randn(len(labels), encoder.feature_dim, device=device), labels)
@@ -141,7 +152,7 @@ def test_a_run_that_is_killed_ends_as_if_undisturbed(name, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("rule", groups()["stage_two"])
 def test_every_rule_classifies(rule, tmp_path):
-    record, _ = execute(tiny(tmp_path, "method=ce", f"stage_two={rule}", "device=cuda"))
+    record, _ = execute(tiny(tmp_path, f"method={method_for(rule)}", f"stage_two={rule}", "device=cuda"))
     assert record.cost["device"] == torch.cuda.get_device_name(0)
 
 

@@ -93,6 +93,9 @@ def _composed(parsed: Sequence[Override]) -> DictConfig:
     config = copy.deepcopy(_merged(chosen))
     recipes = epochs.lengths(config)
     for override in parsed:
+        group = override.key_or_group
+        if group in COMPONENTS and override.value() == NONE and config.method.get(group):
+            config.method[group] = None  # that of the method itself, such as GCL's mixing
         if override.key_or_group == "optimizer":  # replaces values that other files give, so it comes after them all
             _choose_optimizer(config, "train.optimizer", "group", override.value())
     gone = set[str]()
@@ -263,10 +266,21 @@ def titles(group: str) -> dict[str, str]:
     return {read[1].strip("\"'"): name for name, read in found.items() if read}
 
 
+def component_of(method: str, group: str) -> str | None:
+    """The class of the component that a method has by itself, without a choice of the component's group."""
+    values = _merged((f"method={method}",)).method.get(group)
+    return str(values["_target_"]) if values else None
+
+
 def _check_components(config: DictConfig, picked: Mapping[str, str]) -> None:
     """Refuse a component that the method's class does not take."""
     for group in COMPONENTS:
         choice, method = picked.get(group, NONE), picked.get("method", default_choices()["method"])
+        if choice != NONE and component_of(method, group) == target_of(group, choice):
+            raise UsageError(
+                f"{group}={choice}: method={method} has that by itself, and would be trained twice under two names; "
+                f"leave it out, and set {group}={NONE} to train without"
+            )
         if choice != NONE and not _takes(config.method.get("_target_"), group):
             found = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.M) for name in groups()["method"]}
             takers = ", ".join(name for name, target in found.items() if target and _takes(target[1], group))

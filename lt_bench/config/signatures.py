@@ -50,7 +50,8 @@ class _Source(NamedTuple):
 def parameters(target: str) -> dict[str, Parameter]:
     """Parameters of a class's constructor, a dataclass or a function that a config may set, by name.
 
-    A constructor that takes ``**keywords`` also has the parameters of the next one among its ancestors.
+    A constructor that takes ``**keywords`` also has the parameters of the next one among its ancestors, but for those
+    that it gives there itself.
     Raises TargetError where the target does not exist.
     """
     return _signature(target)[0]
@@ -71,7 +72,7 @@ def _signature(target: str) -> tuple[dict[str, Parameter], bool]:
     if isinstance(source.node, ast.FunctionDef):
         return _of_function(source.node, source.module), source.node.args.kwarg is not None
     found: dict[str, Parameter] = {}
-    constructors = 0
+    constructors, given = 0, set[str]()
     for owner in _ancestry(source):
         assert isinstance(owner.node, ast.ClassDef)
         functions = [item for item in owner.node.body if isinstance(item, ast.FunctionDef)]
@@ -80,9 +81,12 @@ def _signature(target: str) -> tuple[dict[str, Parameter], bool]:
             if owner.module.name == "torch.nn.modules.module":  # that of nn.Module, which takes none after all
                 break
             constructors += 1
-            found = {**_of_function(constructor, owner.module), **found}
+            own = _of_function(constructor, owner.module)
+            own = {name: value for name, value in own.items() if name in found or name not in given}
+            found = {**own, **found}
             if constructor.args.kwarg is None:
                 return found, False
+            given |= _given_to_ancestors(constructor)
         elif any("dataclass" in ast.unparse(decorator) for decorator in owner.node.decorator_list):
             found = {**_of_dataclass(owner.node, owner.module), **found}
     return found, constructors > 0
@@ -179,6 +183,13 @@ def _of_function(node: ast.FunctionDef, module: _Module) -> dict[str, Parameter]
         for argument, default in pairs
         if argument.arg not in SUPPLIED
     }
+
+
+def _given_to_ancestors(constructor: ast.FunctionDef) -> set[str]:
+    """The keywords that a constructor gives to the next one with a value of its own."""
+    calls = (node for node in ast.walk(constructor) if isinstance(node, ast.Call))
+    inner = (call for call in calls if ast.unparse(call.func) == "super().__init__")
+    return {keyword.arg for call in inner for keyword in call.keywords if keyword.arg is not None}
 
 
 def _of_dataclass(node: ast.ClassDef, module: _Module) -> dict[str, Parameter]:

@@ -39,6 +39,7 @@ class MixUp:
     """
 
     begins_at: ClassVar[tuple[str, ...]] = ("start_epoch",)
+    ends_before: ClassVar[str | None] = "last_plain_epochs"
 
     alpha: float = 1.0
     probability: float = 1.0

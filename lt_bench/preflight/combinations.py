@@ -9,7 +9,7 @@ from lt_bench.augment.views import BOOSTED, VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
-from lt_bench.config.recipes import bare
+from lt_bench.config.recipes import COMPONENTS, NONE, bare
 from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, chooses_epoch, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
@@ -109,9 +109,12 @@ def _strengths(config: Config) -> Iterator[str]:
 
 def _harmonization(config: Config) -> Iterator[str]:
     name = config.method["name"]
-    base = name.removesuffix("_gh")
-    if base != name and base in groups()["method"] and config.method.get("harmonization") is None:
-        yield f"method={name} needs method.harmonization; set method={base} to train without"
+    for group in COMPONENTS:
+        for choice in groups()[group] if config.method.get(group) is None else ():
+            base = name.removesuffix(f"_{choice}")
+            if base != name and base in groups()["method"]:
+                instead = f"method={base}" if name in groups()["method"] else f"{group}={NONE}"
+                yield f"method={name} needs method.{group}; set {instead} to train without"
 
 
 def _uses_classifier(rule: str) -> bool:

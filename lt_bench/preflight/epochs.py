@@ -77,6 +77,21 @@ def _begins_too_late(config: Config, stage: StageName, training: Training) -> It
                 has = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
                 what = f"{key}.{name}={shown(value)} is not reached: {stage.value} has {has}, counted from 0"
                 yield Flaw(what, _advice(config, stage, training, f"{key}.{name}", at, isinstance(value, list)))
+            else:
+                yield from _ends_too_early(stage, training, key, values, max(at, default=0))
+
+
+def _ends_too_early(
+    stage: StageName, training: Training, key: str, values: dict[str, Any], begins: int
+) -> Iterator[Flaw]:
+    """What would end before it begins: a class's ``ends_before`` names how many of the last epochs are without it."""
+    name = class_attribute(values["_target_"], "ends_before")
+    last = values.get(name, parameters(values["_target_"])[name].default) if isinstance(name, str) else None
+    if isinstance(last, int) and begins + last >= training.epochs:
+        what = f"{key}.{name}={last}: no epoch is left between epoch {begins} and the last {last} of {training.epochs}"
+        fitting = training.epochs - begins - 1
+        short = f"{stage.training}.epochs={begins + 2} or more"
+        yield Flaw(what, f"set {f'{key}.{name}={fitting}' if fitting > 0 else short}")
 
 
 def _parts(config: Config, stage: StageName, training: Training) -> Iterator[tuple[str, dict[str, Any]]]:

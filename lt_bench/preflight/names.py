@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from lt_bench.config import trust
-from lt_bench.config.compose import NAMED, groups, target_of, titles
+from lt_bench.config.compose import NAMED, component_of, groups, target_of, titles
 from lt_bench.config.conf import text_of
 from lt_bench.config.layers import FORMER
-from lt_bench.config.recipes import COMPONENTS, NONE
+from lt_bench.config.recipes import COMPONENTS, NONE, short_for
 from lt_bench.config.schema import Config, node
 from lt_bench.config.stages import stage_of
 
@@ -33,7 +33,7 @@ def misnamed(config: Config) -> Iterator[str]:
                     f"{' and '.join(meant.values())}; name the one that is run with {group}=CHOICE, or set names of "
                     "your own"
                 )
-    yield from (*_components(config), *_tuned(config))
+    yield from (*_components(config), *_unnamed_components(config), *_tuned(config))
     used = {stage_of(key).key for key, _ in trust.own_targets(config)}
     for stage, typed in asdict(config.own_code).items():
         if typed is not None and stage not in used:
@@ -47,8 +47,8 @@ def _components(config: Config) -> Iterator[str]:
         for choice in groups()[group] if own else ():
             if choice == NONE or target_of(group, choice) == own:
                 continue
-            for key, end in (("name", f"_{choice}"), ("title", f"+{choice.upper()}")):
-                if (word := str(config.method[key])).endswith(end):
+            for key, end in (("name", f"_{choice}"), ("title", f"+{choice}")):
+                if _plain(word := str(config.method[key])).endswith(end):
                     yield _claims("method", key, word, f"{group}={choice}", str(own))
 
 
@@ -62,6 +62,21 @@ def _tuned(config: Config) -> Iterator[str]:
                 f"method.title={title} stands for finetune={choice}, and method.finetune.kind={kind} is another; set "
                 f"finetune={kind}, or method.title=NAME"
             )
+
+
+def _unnamed_components(config: Config) -> Iterator[str]:
+    """One line for every component of a method whose name or title stands for a method without it."""
+    for group in COMPONENTS:
+        own = (node(config, f"method.{group}") or {}).get("_target_")
+        for key in ("name", "title") if own else ():
+            word = str(config.method[key])
+            meant = _meant("method", word, "")
+            if meant and short_for(meant).get(group, NONE) == NONE and component_of(meant, group) != own:
+                yield (
+                    f"method.{key}={word} stands for method={meant}, which has no {own}; set {group}=CHOICE instead, "
+                    f"or method.{key}=NAME"
+                )
+                break
 
 
 def _meant(group: str, word: str | None, target: str) -> str | None:

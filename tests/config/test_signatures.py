@@ -55,15 +55,21 @@ def found(target=f"{MINE}.Mine"):
 
 
 def python_parameters(target):
-    """All keywords that a class or function takes, those that it passes on to its ancestors included."""
-    taken, found = get_object(target), {}
+    """All keywords that a class or function takes, those that it passes on to its ancestors included.
+
+    A keyword that a constructor gives to its ancestors beside those would be given twice.
+    """
+    taken, found, given = get_object(target), {}, set()
     for owner in taken.__mro__ if isinstance(taken, type) else [taken]:
         words = dict(inspect.signature(owner).parameters)
         passed_on = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_KEYWORD]
         unnamed = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_POSITIONAL]
-        found = {name: word for name, word in words.items() if name not in (*passed_on, *unnamed)} | found
+        new = words.keys() - {*passed_on, *unnamed, *(given - found.keys())}
+        found = {name: word for name, word in words.items() if name in new} | found
         if not passed_on:
             break
+        source = inspect.getsource(owner.__init__) if isinstance(taken, type) else ""
+        given |= set(re.findall(r"(\w+)=", "".join(re.findall(r"super\(\).__init__\((.*)\)", source))))
     return found
 
 
@@ -105,6 +111,15 @@ def test_further_keywords_go_to_the_next_ancestor_with_a_constructor(write):
         "class Mine(Base):\n    def __init__(self, encoder, *, b=3, c=4, **others): ...\n"
     )
     assert found() == {"a": 1, "b": 3, "c": 4}
+
+
+def test_keywords_that_a_constructor_gives_to_its_ancestors_are_none_of_its_own(write):
+    write(
+        "class Base:\n    def __init__(self, *, a=1, b=2, c=3): ...\n"
+        "class Middle(Base):\n    def __init__(self, **others):\n        super().__init__(b=4, **others)\n"
+        "class Mine(Middle):\n    def __init__(self, *, c=5, **others):\n        super().__init__(c=c, **others)\n"
+    )
+    assert found() == {"a": 1, "c": 5}
 
 
 def test_ancestors_are_found_however_they_are_imported(write):

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
-from helpers.chain import tiny, trained_rules
+from helpers.chain import classifier_for, method_for, tiny, trained_rules
 from helpers.sampling import each_value_once
-from torch import nn
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import groups
@@ -47,18 +46,19 @@ FURTHER = [("gpaco", "method.bn_views=joint"), ("paco", "method.in_batch=local")
 def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()):
     config = tiny(tmp_path, "method=ce", f"{kind}={name}", "dataset=cifar10_lt", "stage_two=cb", *words)
     if kind == "stage_two":
-        config = tiny(tmp_path, "method=ce", f"stage_two={name}", "dataset=cifar10_lt")
+        config = tiny(tmp_path, f"method={method_for(name)}", f"stage_two={name}", "dataset=cifar10_lt")
     labels = torch.arange(4 * batch_size) % num_classes  # no class is empty
     images = torch.randint(0, 256, (len(labels), 3, 32, 32), dtype=torch.uint8)
     source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
     source._branch_free = True  # as on a GPU
     info = TrainInfo(labels, num_classes, 20)
     encoder = TinyEncoder()
-    classifier = nn.Linear(encoder.feature_dim, num_classes)  # of stage one, for the rules that go on from it
     if kind == "method":
         method, training = build(config.method, "method", encoder, info), config.train
     else:
-        method = build(config.stage_two.parameters(), "stage_two").build(encoder, classifier, info)
+        method = build(config.stage_two.parameters(), "stage_two").build(
+            encoder, classifier_for(name, encoder.feature_dim, num_classes), info
+        )
         training = config.stage_two.train
     if method.views == ("features",):
         source = CachedFeatures(torch.randn(len(labels), encoder.feature_dim), labels)

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 from helpers import image_trees
+from helpers.chain import method_for
 
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.dataset import Dataset
@@ -189,7 +190,7 @@ def test_draws_of_the_shots_are_runs_of_one_setting():
 
 @pytest.mark.parametrize("rule", groups()["stage_two"])
 def test_a_probe_list_decides_probes_alone(rule):
-    words = ("dataset=imagenet_lt", "method=ce", f"stage_two={rule}")
+    words = ("dataset=imagenet_lt", f"method={method_for(rule)}", f"stage_two={rule}")
     plain, listed, other = (
         identities(*words, *given) for given in ((), ("dataset.probe_list=a",), ("dataset.probe_list=b",))
     )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.chain import class_of, trained_rules
+from helpers.chain import class_of, classifier_for, trained_rules
 from helpers.engine_parts import Constant as ConstantRate
 from helpers.engine_parts import FixedBatches, one_process, stage, training
 from torch import nn
@@ -30,7 +30,9 @@ class Normed(nn.Module):
 def built(rule, augment):
     torch.manual_seed(0)
     encoder = Normed()
-    return class_of("stage_two", rule)(augment=augment).build(encoder, nn.Linear(4, 3), TrainInfo(LABELS, 3, 2))
+    unmixed = {"mixup_alpha": 0.0} if "mixup_alpha" in class_of("stage_two", rule).__dataclass_fields__ else {}
+    kind = class_of("stage_two", rule)(augment=augment, **unmixed)
+    return kind.build(encoder, classifier_for(rule, 4, 3), TrainInfo(LABELS, 3, 2))
 
 
 def test_there_are_trained_rules():
