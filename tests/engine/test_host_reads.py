@@ -38,6 +38,7 @@ OTHER_WAYS = {
         for name in groups()["method"]
         if f"{short_for(name).get('method', name)}_official" in groups()["quirks"]
     },
+    "tsc_moco": ("fidelity=official", "method.assign_every=null"),  # official: matched in every step, on the host
     "bcl": ("method.classifier=cosine", "method.own_class_denominator=size"),
 }
 FURTHER = [("gpaco", "method.bn_views=joint"), ("paco", "method.in_batch=local"), ("proco", "method.unseen=masked")]
