@@ -40,8 +40,9 @@ def is_small(section: Section) -> bool:
 
 
 def test_error(runs: pd.DataFrame, name: str) -> float:
-    """The mean over runs of the binomial standard error of an accuracy in [0, 1]; NaN where it is not known."""
+    """The mean over runs of the binomial standard error of an accuracy; NaN where it is not known, as for 0 and 1."""
     if column(name) not in runs:
         return float("nan")
-    share = runs[name]
-    return float((share * (1 - share) / runs[column(name)]).pow(0.5).mean(skipna=False))
+    share, images = runs[name], runs[column(name)]
+    squared = (share * (1 - share) / images).where((images > 0) & (share > 0) & (share < 1))
+    return float(squared.pow(0.5).mean(skipna=False))

@@ -58,6 +58,8 @@ RECIPES = {
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
     **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
+    **{("lift", dataset): (10, 128, 0.01, 5e-4, 0, ["crop_flip"]) for dataset in ("imagenet_lt", "places_lt")},
+    ("lift", "inat18"): (20, 128, 0.01, 5e-4, 0, ["crop_flip"]),
     ("gcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
     ("gcl", "inat18"): (100, 256, 0.2, 1e-4, 0, None),
     ("gcl", "places_lt"): (90, 512, 0.2, 5e-4, 5, None),
@@ -101,8 +103,8 @@ RATES = {
     **{(name, "imagenet"): f"{name}_full_400" for name in ("paco", "gpaco")},
     ("gpaco_multitask", "imagenet_lt"): "gpaco_lt_400_lr006",
     **{("reslt", "imagenet_lt"): "imagenet_180_lr01", ("reslt", "inat18"): "inat_200"},
-    **{(name, "imagenet_lt"): "bcl_imagenet_90" for name in CONTROLS},
-    **{(name, "inat18"): "bcl_inat_100" for name in CONTROLS},
+    **{(name, "imagenet_lt"): "bcl_imagenet_90" for name in (*CONTROLS, "gcl")},
+    **{(name, "inat18"): "bcl_inat_100" for name in (*CONTROLS, "gcl")},
     **{(name, "places_lt"): "paco_places_30" for name in CONTROLS},
     ("boosted_sdclr", "imagenet_lt"): "large_baseline",
     **{pair: "large_gh" if pair[0].endswith("_gh") else "large_baseline" for pair in TABLE},
@@ -114,7 +116,8 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    assert RATES.keys() == RECIPES.keys() - {(name, "imagenet_lt") for name in ONE_COSINE}
+    elsewhere = {pair for pair in RECIPES if pair[0] == "lift"} | {("gcl", "places_lt")}  # rates of their own files
+    assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
 
 ALL = groups()["recipe"]

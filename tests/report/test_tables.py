@@ -79,6 +79,7 @@ def test_mean_and_sample_deviation_by_hand() -> None:
         "medium": "52.0 ± 2.0",
         "few": "20.0 ± 10.0",
         "all": "52.0 ± 2.0",
+        "± test": "13.7 / – / – / 15.8",  # of 10 images, all of the largest class
         "n": "3",
     }
 
@@ -114,7 +115,7 @@ def test_further_metrics_have_the_unit_and_the_direction_of_the_table() -> None:
     values = [metrics() | {"worst_class": 0.1 * i, "nll": 1.25 + 0.5 * i} for i in (1, 2)]
     records = [sample(seed=i, metrics=one) for i, one in enumerate(values)]
     table = only(records, more=["nll", "worst_class", "few", "nll"])
-    assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "NLL", "worst class", "n"]
+    assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "NLL", "worst class", "± test", "n"]
     assert table.cells.iloc[0]["NLL"] == "2.000 ± 0.354" and table.cells.iloc[0]["worst class"] == "15.0 ± 7.1"
     assert "NLL: nats, lower is better; worst class: %, higher is better" in table.caption[0]
     row = table.values.iloc[0]
@@ -169,7 +170,7 @@ def test_probes_have_a_table_of_their_own_with_the_deviation_over_groups() -> No
     supervised, probed = sections(frame([sample(), *probes]))
     assert (supervised.name, probed.name) == ("digits_lt_if20", "digits_lt_if20_probe")
     table = accuracy_table(probed, more=["ece"])
-    assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "std", "ECE", "n"]
+    assert table.cells.columns.tolist()[1:] == ["many", "medium", "few", "all", "std", "ECE", "± test", "n"]
     # sqrt(0.06) and sqrt(0.02): population deviations of 0.9, 0.6, 0.3 and of 0.9, 0.6, 0.6
     mean, spread = 100 * (0.06**0.5 + 0.02**0.5) / 2, 100 * (0.06**0.5 - 0.02**0.5) / 2**0.5
     assert table.cells["std"].tolist() == [f"{mean:.1f} ± {spread:.1f}"]

@@ -118,7 +118,8 @@ def test_processes_read_many(root, monkeypatch):
 
 def words(root, *more):
     own = image_trees.overrides(root, "image_folder")
-    return [word for word in own if "list_dir" not in word] + ["method=ce", "train.batch_size=16", *more]
+    own = [word for word in own if "list_dir" not in word] + ["method=ce", "train.batch_size=16"]
+    return own + ["dataset.validation_fraction=0"] * ("validation" not in "".join(more)) + [*more]
 
 
 def test_a_broken_test_image_stops_a_run_before_its_first_step(root, tmp_path, monkeypatch):
