@@ -308,6 +308,8 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
         words.append("method.queue_size=64")
+    if method == "lift":  # its modules are for transformers
+        words.append("finetune=full")
     if method not in NOT_OFFICIAL:  # these have ten epochs, eight of them before harmonization
         words += ["train.epochs=2", "train.schedule.warm_epochs=0"]
     record, _ = execute(tiny(tmp_path / "runs", *words))

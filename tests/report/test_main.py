@@ -117,7 +117,7 @@ def test_a_metric_of_ones_own_is_named_with_its_module(tmp_path: Path) -> None:
     save_predictions(tmp_path / "runs" / sample().run_id / "predictions.npz", made)
     command = [sys.executable, "-m", "lt_bench.report", *arguments, "--metric"]
     done = subprocess.run([*command, "my_metrics.best_class"], cwd=tmp_path, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0 and re.search(r"\bclass .*\n.*\n.* 100\.0 ± –", done.stdout), done.stderr
+    assert done.returncode == 0 and re.search(r"\bclass\b.*\n.*\n.* 100\.0 ± –", done.stdout), done.stderr
     done = subprocess.run([*command, "their_metrics.x"], cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert done.returncode == 2 and "--metric their_metrics.x: No module named 'their_metrics'" in done.stderr
 
