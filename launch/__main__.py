@@ -36,7 +36,8 @@ exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return exit_status(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(words), goes_on="submit" in words or "retry" in words)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -106,8 +107,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from .planning.plan import plan
+    from .search.planned import is_search
+    from .sweep import run_sweep
     from .tables import plan_text
 
+    if is_search(arguments.overrides):
+        return run_sweep(arguments.overrides, dry_run=True)
     print(printable(plan_text(plan(arguments.overrides))))
     return DONE
 
@@ -119,9 +124,12 @@ def _submit(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from .search.planned import is_search
     from .states import BUSY, states
     from .tables import status_text
 
+    if is_search(arguments.overrides):
+        return _plan(arguments)
     folders = _folders(arguments)
     if not folders:
         print(f"there are no runs in {arguments.runs}; name their folder with --runs DIR")
@@ -137,10 +145,13 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     from .planning.plan import plan, planned
+    from .search.planned import is_search
     from .states import FAILED, run_folders, states
     from .submission import SUBMISSION, refuse_commands, thaw
-    from .sweep import carry_out
+    from .sweep import carry_out, run_sweep
 
+    if is_search(arguments.overrides):
+        return run_sweep(arguments.overrides)
     trust = _trust_alone(arguments.overrides)
     if trust is None:
         runs = plan(arguments.overrides)
@@ -203,10 +214,13 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _folders(arguments: argparse.Namespace) -> list[Path]:
-    """The folders of the runs of a sweep, or of all runs in the folder of ``--runs``."""
+    """The folders of the runs of a sweep or the trials of a search, or of all runs in the folder of ``--runs``."""
     from .planning.plan import plan
+    from .search.planned import is_search, plan_search
     from .states import run_folders
 
+    if is_search(arguments.overrides):
+        return plan_search(arguments.overrides).trials
     return [run.folder for run in plan(arguments.overrides)] if arguments.overrides else run_folders(arguments.runs)
 
 

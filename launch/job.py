@@ -14,6 +14,7 @@ from lt_bench.data.content import looked_at_once
 from lt_bench.record.folder import code_version
 from lt_bench.run.execute import carry_out
 
+from .search.planned import is_trial
 from .submission import thaw
 
 
@@ -24,6 +25,10 @@ def main(folder: Path, trust: Sequence[str] = ()) -> int:
 
 @looked_at_once()
 def _carry_out(folder: Path, trust: Sequence[str]) -> int:
+    if is_trial(folder):
+        from .search.trial import carry_out_trial  # needs Optuna
+
+        return carry_out_trial(folder, trust)
     config, only_stage_one, code, _ = thaw(folder, trust)
     now = code_version()
     for key in sorted(code.keys() | now.keys()):

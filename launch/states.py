@@ -16,7 +16,7 @@ from lt_bench.files import read_json
 from lt_bench.liveness import SIGNS, STILL_S, Signs, lives
 from lt_bench.record.folder import LOCK, finished
 
-from .slurm.cluster import KILLED, RUNNING_JOB, Cluster, Queued
+from .slurm.cluster import KILLED, RUNNING_JOB, Cluster, Queued, is_for_memory
 from .submission import HEARTBEAT, JOB, SUBMISSION, job_logs, more_memory
 
 DONE, RUNNING, QUEUED, FAILED, STOPPED, TO_DO = "done", "running", "queued", "failed", "stopped", "to do"
@@ -171,11 +171,6 @@ def _active(status: Mapping[str, object]) -> State:
     """The state of a run that gives signs of life: pending until its status is "running"."""
     pending = status.get("state") in ("submitted", "interrupted")
     return State(QUEUED, "pending") if pending else State(RUNNING)
-
-
-def is_for_memory(state: str) -> bool:
-    """Whether the state of a job in the accounts says that it, or a part of it, was killed for memory."""
-    return state.startswith("OUT_OF_ME")
 
 
 def _after_job(folder: Path, state: str, job: str) -> State:

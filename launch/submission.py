@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
@@ -20,7 +23,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.config.trust import SETUP
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json, write_json
-from lt_bench.liveness import this_process
+from lt_bench.liveness import BEAT_S, this_process
 from lt_bench.machine import share_of_cores
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import own_group_rule, run_id, stage_one_id
@@ -91,6 +94,27 @@ def give_sign(folder: Path) -> None:
         os.utime(path)
     except FileNotFoundError:
         path.write_text(json.dumps(this_process()), encoding="utf-8")
+
+
+@contextmanager
+def signs_meanwhile(folders: Collection[Path]) -> Iterator[None]:
+    """A block in which the runs in some folders, to which more may be added, keep their signs of life."""
+    ended = Event()
+
+    def renew() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while not ended.wait(BEAT_S):
+            for folder in [*folders]:
+                with suppress(OSError):
+                    give_sign(folder)
+
+    thread = Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def more_memory(folder: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lt_bench import command
 from lt_bench.command import as_called, printable
-from lt_bench.config.schema import plain
+from lt_bench.config.schema import Config, plain
 from lt_bench.errors import UsageError
 from lt_bench.files import sweep
 from lt_bench.liveness import SIGNS
@@ -28,11 +28,12 @@ from .local.progress import SweepProgress
 from .planning.estimate import expected_cost
 from .planning.identity_cache import cache_identities
 from .planning.plan import PlannedRun, plan
-from .planning.run_groups import RunGroup, run_groups, submit
+from .planning.run_groups import Queueable, RunGroup, run_groups
 from .results import show_results
+from .search.planned import is_search
 from .slurm.cluster import Cluster
 from .states import BUSY, DONE, FAILED, STOPPED, TO_DO, State, signs_of, states
-from .submission import give_sign, label, own_threads
+from .submission import give_sign, label, own_threads, signs_meanwhile
 
 OPEN = (TO_DO, STOPPED, FAILED)
 REMARKS = 10  # lines on the epochs of a sweep's runs
@@ -40,6 +41,10 @@ REMARKS = 10  # lines on the epochs of a sweep's runs
 
 def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     """Carry out or queue the open runs of a sweep and show its results; returns 0, 1 some failed, 130 interrupted."""
+    if is_search(overrides):
+        from .search.carry_out import run_search
+
+        return run_search(overrides, dry_run)
     runs = plan(overrides)
     if not dry_run:
         status = carry_out(runs)
@@ -61,9 +66,12 @@ def carry_out(runs: list[PlannedRun], among: Collection[str] = OPEN, keep: bool 
     Every run goes where its own settings say, to this machine or to a cluster; the cluster's runs are queued first.
     ``keep``: cache the identities of the overrides; those of older submissions may have another meaning by now.
     """
-    jobs: list[tuple[RunGroup, list[Job]]] = []
-    for output_dir in dict.fromkeys(run.output_dir for run in runs):
-        jobs += _submit([run for run in runs if run.output_dir == output_dir], among, keep)
+    jobs, waiting = list[tuple[RunGroup, list[Job]]](), list[Path]()
+    with signs_meanwhile(waiting):  # of the runs in one folder, while another folder is waited for
+        for output_dir in dict.fromkeys(run.output_dir for run in runs):
+            found = _submit([run for run in runs if run.output_dir == output_dir], among, keep)
+            waiting += [job.folder for _, each in found for job in each]
+            jobs += found
     return _run_here(jobs) if jobs else command.DONE
 
 
@@ -93,8 +101,8 @@ def _submit(runs: list[PlannedRun], among: Collection[str], keep: bool) -> list[
             Lock(folder / LOCK).free()  # of a dead machine: the run itself need not look at it once more
         groups, code = run_groups(open_runs, known), code_version()
         if for_cluster := [group for group in groups if group.launch.executor == "slurm"]:
-            _queue(for_cluster, code, cluster)
-        jobs = [(group, submit(group, code)) for group in groups if group.launch.executor == "local"]
+            queue(for_cluster, code, cluster, output_dir)
+        jobs = [(group, group.submit(code)) for group in groups if group.launch.executor == "local"]
         for job in (job for _, each in jobs for job in each):
             give_sign(job.folder)  # queued from here on: another sweep does not start them
         return jobs
@@ -156,12 +164,12 @@ def one_at_a_time(output_dir: Path, folders: Collection[Path] = ()) -> Iterator[
         lock.release()
 
 
-def _queue(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) -> None:
+def queue(groups: Sequence[Queueable], code: Mapping[str, Any], cluster: Cluster, output_dir: str) -> None:
+    """Queue groups of runs on a cluster, and say as which jobs."""
     from .slurm.arrays import queue_groups
 
     if code["git_dirty"]:
         print("lt_bench: warning: tracked files differ from the commit; this is recorded", file=sys.stderr)
-    output_dir = groups[0].runs[0].output_dir
     for job, jobs, runs in queue_groups(groups, code, cluster):
         print(f"queued job {job}: {runs} run{'s' * (runs > 1)} in {jobs} task{'s' * (jobs > 1)}")
     status = f"{as_called('python -m lt_bench.launch')} status --runs {shlex.quote(output_dir)} --watch"
@@ -170,14 +178,19 @@ def _queue(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) ->
 
 def _run_here(jobs: list[tuple[RunGroup, list[Job]]]) -> int:
     configs = [run.config for group, _ in jobs for run in group.runs]
-    config = min(configs, key=lambda config: config.launch.parallel_runs)  # the lowest limit holds for all
     order = [job for _, each in jobs for job in each]
     labels = differences([run for group, _ in jobs for run in group.runs])
     stage_ones = {job.after: f"stage one of {labels[job.folder]}" for job in order if job.after}
+    config = min(configs, key=lambda config: config.launch.parallel_runs)  # the lowest limit holds for all
+    return run_here(order, {**labels, **stage_ones}, config)
+
+
+def run_here(order: list[Job], labels: dict[Path, str], config: Config) -> int:
+    """Carry out jobs on this machine, and show how far they are; returns the exit status of a sweep."""
     parallel = config.launch.parallel_runs
     for line in left_to_sweep():
         print(printable(f"lt_bench: note: {line}"), file=sys.stderr)
-    with SweepProgress(len(order), parallel, {**labels, **stage_ones}, config.progress) as progress:
+    with SweepProgress(len(order), parallel, labels, config.progress) as progress:
         pool = ProcessPool(order, parallel, own_threads(config.launch), progress.note, fork=len(order) > 1)
         try:
             pool.work(lambda: progress.refresh(pool))

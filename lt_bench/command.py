@@ -26,10 +26,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet knows one
 _MODULE_FORM = re.compile(r"python -m lt_bench(?:(\.)(?=[a-z]+\b(?!\.\w))|(?!\.\w))")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
+GOES_ON, ANEW = "the same command goes on where it stopped", "the same command begins anew"
 
 
-def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
+def exit_status(work: Callable[[], int], name: str = "lt_bench", goes_on: bool = True) -> int:
     """What ``work`` returns, or the status that its error stands for; says on stderr what to do about it.
+
+    Where it is interrupted, that is whether the same command ``goes_on`` with it or begins anew.
 
     All that is printed meanwhile suits the terminal (see ``terminal``); FAILED where standard output could not be
     written, help included. An error that has no owner (see ``errors``) is raised again, so that Python shows its
@@ -40,7 +43,7 @@ def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
     left: SystemExit | None = None
     with terminal() as lost:
         try:
-            status = _status(work, name)
+            status = _status(work, name, GOES_ON if goes_on else ANEW)
         except SystemExit as stop:  # argparse ends so after its help, whose lost output it does not tell
             left, status = stop, DONE
     for error in lost:
@@ -51,7 +54,7 @@ def exit_status(work: Callable[[], int], name: str = "lt_bench") -> int:
     return FAILED if lost and status == DONE else status
 
 
-def _status(work: Callable[[], int], name: str) -> int:
+def _status(work: Callable[[], int], name: str, again: str) -> int:
     try:
         _refuse_deleted_folder()
         return work()
@@ -60,10 +63,10 @@ def _status(work: Callable[[], int], name: str) -> int:
             print(f"{name}: {printable(line)}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(f"{name}: interrupted; {again}", file=sys.stderr)
         return INTERRUPTED
     except Interrupted as error:
-        print(f"{name}: stopped by {error}; the same command goes on where it stopped", file=sys.stderr)
+        print(f"{name}: stopped by {error}; {again}", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         too_long = error.errno == errno.ENAMETOOLONG

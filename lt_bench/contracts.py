@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+# a name of a view, or its operations in turn, as ``augment.described`` reads them
+View = str | list[Any] | dict[str, Any]
 
 
 def feature_dim(encoder: nn.Module) -> int:
@@ -16,16 +19,27 @@ def feature_dim(encoder: nn.Module) -> int:
     return width
 
 
+class Mix(NamedTuple):
+    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels."""
+
+    labels: Tensor
+    kept: Tensor
+
+
 class Batch(NamedTuple):
     """One rank's share of a mini-batch.
 
     Shapes: views, in the order of ``Method.views``, images (B, 3, H, W) or cached features (B, D);
     labels (B,) int64, never read by self-supervised methods; indices (B,) positions in the train split.
+    ``partner`` is a batch of as many other images, for methods with a ``partner_exponent``; ``mix`` says what ``mixed``
+    did to the views.
     """
 
     views: tuple[Tensor, ...]
     labels: Tensor
     indices: Tensor
+    partner: Batch | None = None
+    mix: Mix | None = None
 
 
 class TrainInfo(NamedTuple):
@@ -56,7 +70,7 @@ class TrainContext(Protocol):
     def from_rank0(self, compute: Callable[[], Tensor]) -> Tensor:
         """The result of ``compute``, computed on rank 0 only and broadcast."""
 
-    def embed(self, function: Callable[[Tensor], Tensor], view: str = "plain") -> Tensor:
+    def embed(self, function: Callable[[Tensor], Tensor], view: View = "plain") -> Tensor:
         """``function`` (images -> (B, D)) over the train split, (N, D) in index order, eval mode, no gradients."""
 
 
@@ -75,9 +89,10 @@ class ParameterGroup(NamedTuple):
 class Method(nn.Module):
     """Stage one or stage two of a run: networks, loss and buffers; ``state_dict()`` is its whole state.
 
-    ``views`` names the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
+    ``views`` are the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
-    and ``linear_classifier`` whether it is a plain ``nn.Linear``, which some stage-two rules need. A
+    ``linear_classifier`` whether it is a plain ``nn.Linear`` and ``normalized_classifier`` whether a
+    ``NormalizedLinear``, which some stage-two rules need. A
     ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
     ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
     last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
@@ -88,11 +103,17 @@ class Method(nn.Module):
     Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
     something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the
     parameter that ``restart_epochs`` gives, unless the parameter ``restart`` is false.
+
+    ``start``, where it is not None, is called once, before the first step of a training, with the method, its context
+    and the labels (N,) of the train split: what initial weights are taken from images. A method with a
+    ``partner_exponent`` a has partner batches, whose images are drawn from the train split with replacement, each with
+    a probability proportional to (images of its class)^-a.
     """
 
-    views: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
+    normalized_classifier: ClassVar[bool] = False
     self_supervised: ClassVar[bool] = False
     smallest_share: ClassVar[int] = 1
     gives_strength: ClassVar[bool] = False
@@ -104,10 +125,13 @@ class Method(nn.Module):
     restarts_at: ClassVar[str | None] = None
     encoder: nn.Module
     classifier: nn.Module | None
+    start: Callable[[Method, TrainContext, Tensor], None] | None
+    partner_exponent: float | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.classifier = None
+        self.start = None
 
     def evaluated_encoder(self) -> nn.Module:
         """The encoder that stage two builds on: ``encoder``, where a method offers no other."""
@@ -131,6 +155,14 @@ class Method(nn.Module):
     def restart_epochs(self) -> tuple[int, ...]:
         """Epochs at whose start optimiser and schedule begin anew."""
         return ()
+
+    def needs_partner(self, epoch: int, step: int, context: TrainContext) -> bool:
+        """Whether the batch of a step needs its partner, which is else not made; a function of (seed, epoch, step)."""
+        return self.partner_exponent is not None
+
+    def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
+        """A rank's whole share of a batch as ``forward`` gets it, before it is taken in parts or recorded."""
+        return batch
 
     def phase(self, epoch: int) -> Hashable:
         """What a step depends on beside tensors: in epochs of equal phases ``forward`` does the same, recorded once.
@@ -156,10 +188,11 @@ class StageTwo(Protocol):
 
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
+    needs_normalized_classifier: ClassVar[bool] = False
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ()
     train_split: str = "train"
-    train_view: str = "plain"
+    train_view: View = "plain"
     shots: int | None = None
     shot_seed: int = 0
 

@@ -37,10 +37,14 @@ simclr_lr_per_iteration gh_target gh_sinkhorn gh_loss gh_prior_cifar gh_prior_im
 gh_step_simclr gh_step_focal gh_step_simclr_gh gh_step_focal_gh
 sdclr_masks sdclr_dual_bn gh_step_sdclr gh_step_sdclr_gh boosted_cl_backbones
 boosted_cl_memory boosted_cl_strength boosted_cl_randaugment
-tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment tsc_targets tsc_step tsc_lr tsc_networks
+tsc_kcl tsc_kcl_original tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment tsc_targets tsc_step tsc_lr tsc_networks
 reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
+finetune_configs
+lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
+liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
+finetune_groups finetune_step
 """.split()
 
 
@@ -181,7 +185,9 @@ MENDED = {
     "lt_bench.export.programs": "PyTorch's exporters, for which they raise anything",
     "lt_bench.predict.__main__": "a list that is no text",
     "lt_bench.models.kept": "the head of a file of a predictor, and networks that do not fit it",
+    "lt_bench.models.timm_encoder": "timm, for what it cannot build or does not have",
     "lt_bench.predict.predictor": "the values in the head of a file of a predictor",
+    "lt_bench.models.text_features": "a file of text features",
     "lt_bench.models.pretrained": "a file of weights, for which PyTorch raises anything",
 }
 OWNED = {"UsageError", "SettingError", "DataError", "CheckpointError", "TargetError", "BadImage"}

@@ -6,8 +6,15 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from lt_bench.__main__ import main as run
+from lt_bench.command import ANEW, GOES_ON
+from lt_bench.data.__main__ import main as data
+from lt_bench.export.__main__ import main as export
 from lt_bench.launch.__main__ import main as launch
+from lt_bench.predict.__main__ import main as predict
+from lt_bench.report.__main__ import main as report
 
 CODE = """
 import os, signal, sys, time
@@ -33,6 +40,28 @@ def test_a_closed_terminal_interrupts_once():
         process.send_signal(signal.SIGHUP)
         _, said = process.communicate()
     assert process.returncode == 130 and said.count("the same command goes on where it stopped") == 1
+
+
+INTERRUPTED = [
+    (run, "lt_bench.cli.main._dispatch", ["budget=smoke"], GOES_ON),
+    (launch, "lt_bench.launch.__main__._dispatch", ["submit"], GOES_ON),
+    (launch, "lt_bench.launch.__main__._dispatch", ["status"], ANEW),
+    (data, "lt_bench.data.__main__._dispatch", ["prepare"], GOES_ON),
+    (data, "lt_bench.data.__main__._dispatch", ["check"], ANEW),
+    (predict, "lt_bench.predict.__main__._predict", ["runs/x", "a.png"], ANEW),
+    (export, "lt_bench.export.__main__._export", ["runs/x", "--to", "y"], ANEW),
+    (report, "lt_bench.report.__main__._dispatch", [], ANEW),
+]
+
+
+@pytest.mark.parametrize(("main", "where", "words", "said"), INTERRUPTED)
+def test_whoever_is_interrupted_hears_what_the_same_command_does(main, where, words, said, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupted)
+    assert main(words) == 130
+    assert capsys.readouterr().err.endswith(f": interrupted; {said}\n")
 
 
 def test_nohup_is_heard():

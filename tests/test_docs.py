@@ -7,13 +7,17 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree as tree
 
+import numpy as np
 import pytest
 
 from lt_bench.__main__ import main
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.recipes import short_for
+from lt_bench.figures.__main__ import main as figures
 from lt_bench.launch.planning.plan import plan
+from lt_bench.launch.search.planned import is_search, plan_search
 from lt_bench.preflight.validate import validate
 from lt_bench.record.collect import read_records
 from lt_bench.record.identity import run_id
@@ -47,7 +51,7 @@ def axis(page, group):
     return set(re.findall(r"`(\w+)`", row))
 
 
-@pytest.mark.parametrize("group", ["dataset", "method", "variant", "stage_two", "budget"])
+@pytest.mark.parametrize("group", ["dataset", "method", "mixing", "variant", "stage_two", "budget"])
 @pytest.mark.parametrize("page", ["README.md", "docs/runs.md"])
 def test_the_axes_name_every_choice(page, group):
     choices = {name for name in groups()[group] if not short_for(name)} if group == "method" else set(groups()[group])
@@ -72,6 +76,53 @@ def test_tables_are_made_from_the_committed_records(tmp_path):
     made = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "tables").iterdir()}
     kept = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "results" / "tables").iterdir()}
     assert made == kept
+
+
+def curves(path):
+    """The points (N, 2) of all lines and areas of each panel of an SVG file; its grids have two points a line."""
+    svg = "{http://www.w3.org/2000/svg}"
+    panels = [group for group in tree.parse(path).iter(f"{svg}g") if re.match(r"axes_\d", group.get("id", ""))]
+    drawn = [[part.get("d") for part in panel.iter(f"{svg}path") if part.get("clip-path")] for panel in panels]
+    found = [[re.findall(r"[ML] (\S+) (\S+)", line) for line in lines] for lines in drawn]
+    return [np.array([point for line in lines if len(line) > 2 for point in line], float) for lines in found]
+
+
+def show_the_same(one, other):
+    """Whether two pictures have the same data: their panels may have other places and sizes, as versions differ."""
+    pairs = [*zip(curves(one), curves(other), strict=True)]
+    return all(ours.shape == theirs.shape for ours, theirs in pairs) and all(
+        np.abs(np.polyval(np.polyfit(ours[:, axis], theirs[:, axis], 1), ours[:, axis]) - theirs[:, axis]).max() < 0.1
+        for ours, theirs in pairs
+        for axis in (0, 1)
+    )
+
+
+def test_pictures_are_made_from_the_committed_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    shown = {
+        (ROOT / page).parent.joinpath(link).resolve()
+        for page, text in TEXTS.items()
+        for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    }
+    commands = re.findall(r"^    python -m lt_bench\.figures (.*--out docs/images .*)$", TEXTS["docs/figures.md"], re.M)
+    for command in commands:
+        assert figures(shlex.split(command.replace("docs/images", str(tmp_path)))) == 0
+    assert {path.name for path in shown} == {path.name for path in tmp_path.iterdir()}
+    assert shown == {*(ROOT / "docs" / "images").iterdir()}
+    assert all(show_the_same(path, tmp_path / path.name) for path in shown)
+
+
+def test_pictures_of_other_data_are_told_apart(tmp_path):
+    kept = ROOT / "docs" / "images" / "digits_lt_if20_class_accuracy.svg"
+    text = kept.read_text(encoding="utf-8")
+    line = re.compile(r"(<path d=\"M \S+) \S+(?=(?:\s+L \S+ \S+){9})")  # the first curve, of ten classes
+    moved = line.sub(r"\1 150", text, count=1)
+    (tmp_path / "moved.svg").write_text(moved, encoding="utf-8")
+    assert moved != text and not show_the_same(kept, tmp_path / "moved.svg")
+
+
+def test_the_readme_is_read_in_five_minutes():
+    assert len(README.split()) <= 950
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -121,7 +172,8 @@ def test_every_command_of_a_page_names_what_is_there(page):
         elif "dataset=image_folder" not in words:  # whose identity needs images
             assert len(run_id(validate(compose(words)))) == 12
     for command in re.findall(r"^    python -m lt_bench -m ([^#\n]*)", TEXTS[page], re.MULTILINE):
-        assert plan(shlex.split(command))
+        words = shlex.split(command)
+        assert plan_search(words) if is_search(words) else plan(words)
 
 
 @pytest.mark.parametrize("page", TEXTS)

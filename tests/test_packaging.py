@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_config_and_every_module(installed):
             assert f"{inside}/{path.relative_to(ROOT / folder)}" in names
     for path in (ROOT / "lt_bench").rglob("*.py"):
         assert str(path.relative_to(ROOT)) in names
-    assert "lt_bench/py.typed" in names
+    assert {"lt_bench/py.typed", "lt_bench/data/sources/openclipart.txt"} <= names
     assert {f"lt_bench/report/page/page.{kind}" for kind in ("html", "css", "js")} <= names
 
 

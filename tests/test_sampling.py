@@ -31,6 +31,14 @@ def test_a_sample_is_the_same_in_every_process():
     assert done.stdout.strip() == str(fast(each_value_once(PAIRS))), done.stderr
 
 
+def test_where_all_is_a_sample_it_has_each_value_of_the_cases():
+    cases = [*itertools.product(groups()["method"], range(1, 6))]
+    parameters = each_value_once(cases, of_families=True, in_all=True)
+    assert fast(parameters) == fast(each_value_once(cases, of_families=True))
+    assert {name for name, _ in (one.values for one in parameters)} == set(groups()["method"])
+    assert len(parameters) <= len(groups()["method"]) + 5
+
+
 def test_families_are_methods():
     methods = groups()["method"]
     assert [name for (name,) in fast(one_of_each_family(methods))] == sorted(FAMILIES.values())

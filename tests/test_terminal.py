@@ -1,6 +1,7 @@
 """Every command shows its output on every terminal, with the exit status that it has elsewhere."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.samples import sample
+from helpers.sampling import each_value_once
 
 from lt_bench.command import exit_status
 from lt_bench.files import write_json
@@ -60,13 +62,14 @@ def said_by(command: list[str], folder: Path, encoding: str) -> tuple[int, str]:
 
 CHEAP = ("report", "help")
 FULL = ("help of report",)  # of the fast set
+OTHERS = ("run", "report", "status", "wrong usage")  # of one kind each, in the encodings that have more signs
+SHOWN = [(name, "ascii") for name in COMMANDS]
+SHOWN += [(name, kind) for name in OTHERS for kind in ENCODINGS if kind != "ascii"]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in CHEAP else pytest.mark.slow) for name in COMMANDS]
-)
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "ascii" else pytest.mark.slow) for kind in ENCODINGS]
+    ("name", "kind"),
+    [pytest.param(*one, marks=() if one[0] in CHEAP and one[1] == "ascii" else pytest.mark.slow) for one in SHOWN],
 )
 def test_output_is_shown_in_every_encoding(name, kind, folder):
     status, text = said_by(COMMANDS[name], folder, ENCODINGS[kind])
@@ -89,8 +92,9 @@ def test_a_reader_that_has_gone_changes_nothing(name, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize(
+    ("name", "closed"), each_value_once(itertools.product(COMMANDS, (">&-", "2>&-", ">&- 2>&- <&-")), in_all=True)
+)
 def test_closed_streams_change_nothing(name, closed, folder):
     shell = f'exec "$@" {closed}'
     command = ["sh", "-c", shell, "sh", sys.executable, "-m", *COMMANDS[name]]

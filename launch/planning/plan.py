@@ -94,6 +94,8 @@ def plan(overrides: Sequence[str]) -> list[PlannedRun]:
 
 def planned(overrides: Sequence[str], config: Config) -> PlannedRun:
     """The run of some overrides, with their validated config."""
+    if config.search.name != "none":
+        raise UsageError("what a search trains is not known before; type its words, search=optuna, after -m alone")
     run = PlannedRun(tuple(overrides), *identities(config), config.output_dir)
     vars(run)["config"] = config
     return run

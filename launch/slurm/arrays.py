@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +22,7 @@ from lt_bench.config.schema import Launch
 from lt_bench.errors import UsageError
 from lt_bench.files import write_json
 
-from ..planning.run_groups import RunGroup, submit
+from ..planning.run_groups import Queueable
 from ..submission import JOB, own_threads
 from . import blocked_signals
 from .cluster import JOB_NAME, Cluster
@@ -32,7 +32,9 @@ from .task import Task
 HERE_ONLY = ("executor", "parallel_runs")
 
 
-def queue_groups(groups: list[RunGroup], code: Mapping[str, Any], cluster: Cluster) -> Iterator[tuple[str, int, int]]:
+def queue_groups(
+    groups: Sequence[Queueable], code: Mapping[str, Any], cluster: Cluster
+) -> Iterator[tuple[str, int, int]]:
     """Submit groups of runs; for every array its job id, its number of tasks and of runs, as soon as it is queued.
 
     One array per distinct request of resources, split where it has more tasks than the cluster allows. Raises
@@ -42,7 +44,7 @@ def queue_groups(groups: list[RunGroup], code: Mapping[str, Any], cluster: Clust
     for command in ("srun", "sbatch"):
         if shutil.which(command) is None:
             raise UsageError(f"there is no {command} on this machine: type it on a cluster, or leave out launch=slurm")
-    requests: dict[str, list[RunGroup]] = {}
+    requests: dict[str, list[Queueable]] = {}
     for group in groups:
         settings = {key: value for key, value in asdict(group.launch).items() if key not in HERE_ONLY}
         requests.setdefault(f"{settings} {group.after_job}", []).append(group)
@@ -56,10 +58,10 @@ def queue_groups(groups: list[RunGroup], code: Mapping[str, Any], cluster: Clust
             yield _queue_array(per_task[start : start + most], code)
 
 
-def _queue_array(per_task: list[list[RunGroup]], code: Mapping[str, Any]) -> tuple[str, int, int]:
+def _queue_array(per_task: list[list[Queueable]], code: Mapping[str, Any]) -> tuple[str, int, int]:
     groups = [group for several in per_task for group in several]
     launch, after = groups[0].launch, groups[0].after_job
-    jobs = [[job for group in several for job in submit(group, code)] for several in per_task]
+    jobs = [[job for group in several for job in group.submit(code)] for several in per_task]
     tasks = [Task(each, launch.runs_per_gpu, own_threads(launch)) for each in jobs]
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = jobs[0][0].folder.parent / "launch" / stamp

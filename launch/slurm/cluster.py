@@ -56,15 +56,18 @@ class Cluster:
     def ended(self, jobs: Collection[str]) -> dict[str, str]:
         """States of jobs that have left the queue, by job id; empty where there is no accounting.
 
-        One that failed because a signal 9 ended it is KILLED.
+        One that failed because a signal 9 ended it is KILLED; one that failed has the state of a step of it that was
+        killed for memory.
         """
         wanted = ",".join(sorted(set(jobs)))
-        output = query(
-            "sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,ExitCode", f"--jobs={wanted}"
-        )
+        output = query("sacct", "--noheader", "--parsable2", "--format=JobID,State,ExitCode", f"--jobs={wanted}")
         lines = (output or "").splitlines() if wanted else []
         entries = ((job, *rest.split("|")) for job, _, rest in (line.partition("|") for line in lines) if rest)
         found = {job: _state(state.split()[0], *code[:1]) for job, state, *code in entries if state}
+        for step, of_step in [*found.items()]:
+            owner, dot, _ = step.partition(".")
+            if dot and is_for_memory(of_step) and found.get(owner) in ("FAILED", KILLED):
+                found[owner] = of_step
         # tasks that were cancelled before they started are one entry, as 12_[3-7]
         together = {job.partition("_")[0]: state for job, state in found.items() if "[" in job}
         return {job: state for job in jobs if (state := found.get(job) or together.get(job.partition("_")[0]))}
@@ -90,6 +93,11 @@ class Cluster:
         done = subprocess.run(["scancel", *sorted(set(jobs))], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise UsageError(f"scancel: {done.stderr.strip()}")
+
+
+def is_for_memory(state: str) -> bool:
+    """Whether the state of a job in the accounts says that it, or a part of it, was killed for memory."""
+    return state.startswith("OUT_OF_ME")
 
 
 def _state(state: str, exit_code: str = "") -> str:

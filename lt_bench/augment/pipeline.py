@@ -12,10 +12,10 @@ from torch import Tensor
 
 from lt_bench.augment.boosted import Boost, BoostedRandAugment
 from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
-from lt_bench.augment.selection import take
+from lt_bench.augment.selection import join, take
 from lt_bench.errors import SettingError
 
-# a NamedTuple of tensors with one row per image; every operation has its own
+# a NamedTuple of tensors with one row per image, or of such tuples; every operation has its own
 Params = Any
 
 # on a CPU, chunks of 3 MB of floats: larger ones leave the cache, smaller ones spend more on calls than on sums
@@ -153,7 +153,7 @@ def images_together(images: Tensor) -> int:
 
 def join_params(parts: Sequence[list[Params]]) -> list[Params]:
     """The parameters of several batches one after the other, operation by operation."""
-    return [type(drawn[0])(*map(torch.cat, zip(*drawn, strict=True))) for drawn in zip(*parts, strict=True)]
+    return [join(drawn) for drawn in zip(*parts, strict=True)]
 
 
 def slice_params(params: list[Params], rows: slice) -> list[Params]:

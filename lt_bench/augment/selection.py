@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lt_bench.errors import SettingError
 
-# a NamedTuple of tensors with one row per image; every operation has its own
+# a NamedTuple of tensors with one row per image, or of such tuples; every operation has its own
 Params = TypeVar("Params", bound=tuple[Any, ...])
 
 
@@ -38,7 +38,19 @@ def per_image(values: Tensor) -> Tensor:
 
 def take(params: Params, rows: Tensor | slice) -> Params:
     """The parameters of some images, by positions (K,) or by slice."""
-    return type(params)(*(field[rows] for field in params))
+    return _rebuilt(params, [field[rows] if isinstance(field, Tensor) else take(field, rows) for field in params])
+
+
+def join(parts: Sequence[Params]) -> Params:
+    """The parameters of several batches one after the other."""
+    columns = zip(*parts, strict=True)
+    joined = [torch.cat(column) if isinstance(column[0], Tensor) else join(column) for column in columns]
+    return _rebuilt(parts[0], joined)
+
+
+def _rebuilt(params: Params, fields: list[Any]) -> Params:
+    """Parameters of the same kind with other fields."""
+    return type(params)(*fields) if hasattr(params, "_fields") else type(params)(fields)
 
 
 def change_rows(images: Tensor, rows: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

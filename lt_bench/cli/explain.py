@@ -57,7 +57,7 @@ class _Explanation:
         if choice and key in groups():
             yield from (*_head(key, choice), "")
             node = "train.optimizer" if key == "optimizer" else key if found and found.is_node and found.below else None
-            node = self._listed(key, choice) if key in LISTS and choice != NONE else node
+            node = f"{key}.{choice}" if key in LISTS and choice != NONE else node
             yield from self._node(node) if node else self._set_by(_file(key, choice))
         elif found is None and options:
             yield from (key, *_facts(options))
@@ -147,11 +147,6 @@ class _Explanation:
                 takes = f"{wanted(parameter.annotation)}; default {_default(parameter.default)}"
                 rows.append((f"{key}.{name}", now, takes))
         yield from _table(rows)
-
-    def _listed(self, key: str, choice: str) -> str | None:
-        """The node that a choice of a list sets: that of a file, and of all its copies; None where it sets none."""
-        values: dict[str, Any] = next((one.values for one in self.sources if one.name == _file(key, choice)), {})
-        return next((f"{key}.{name}" for name in values.get(key, {})), None)
 
     def _set_by(self, file: str) -> Iterator[str]:
         """The keys that a file sets."""

@@ -17,6 +17,7 @@ lt_bench: long-tailed visual recognition, one command per run
   python -m lt_bench -m method=ce,sbcl seed=0,1,2           a sweep on this machine: six runs
   python -m lt_bench -m experiment=digits_demo              a whole table as one sweep
   python -m lt_bench -m method=ce,sbcl launch=slurm         a sweep as jobs of a SLURM cluster
+  python -m lt_bench -m search=optuna 'search.space.train.lr=log(0.01,0.3)'    settings chosen on a validation part
   python -m lt_bench.report                                 the many/medium/few tables of all finished runs
   python -m lt_bench.data check dataset=imagenet_lt         everything that is wrong with a data set of image files
 

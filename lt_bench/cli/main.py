@@ -101,6 +101,8 @@ def _one_run(overrides: list[str], dry_run: bool) -> int:
     from lt_bench.errors import UsageError
     from lt_bench.preflight.validate import validate
 
+    if any(word.startswith(("search=", "search.")) for word in overrides):
+        raise UsageError("a search is of several runs; add -m")
     config = validate(compose(overrides))
     if config.sweep:
         raise UsageError("this experiment is a sweep of several runs; add -m")

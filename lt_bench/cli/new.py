@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("kind", choices=["method"])
     parser.add_argument("name", metavar="NAME", help="in lower case, such as my_method")
-    return exit_status(lambda: _new(parser, argv))
+    return exit_status(lambda: _new(parser, argv), goes_on=False)
 
 
 def _new(parser: _Flags, argv: Sequence[str] | None) -> int:

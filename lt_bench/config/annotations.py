@@ -53,7 +53,8 @@ def wanted(annotation: ast.expr | None) -> str:
         return ", ".join(map(str, _words(inner)))
     if outer in LISTS:
         length = _length(outer, inner)
-        return f"a list{f' of {length}' if length else ''}, each item {wanted(_items(inner, 1)[0])}"
+        item = f", each item {wanted(_items(inner, 1)[0])}" if not inner or any(map(_says, inner)) else ""
+        return f"a list{f' of {length}' if length else ''}{item}"
     if outer == "None":
         return "null"
     return KINDS.get(outer, "a value" if annotation is None else ast.unparse(annotation))
@@ -84,6 +85,10 @@ def _length(outer: str, inner: list[ast.expr]) -> int | None:
 
 def _is_ellipsis(option: ast.expr) -> bool:
     return isinstance(option, ast.Constant) and option.value is ...
+
+
+def _says(option: ast.expr) -> bool:
+    return _taken_apart(option)[0] != "Any"
 
 
 def _words(literals: list[ast.expr]) -> list[Any]:

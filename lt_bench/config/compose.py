@@ -271,8 +271,8 @@ def _check_components(config: DictConfig, picked: Mapping[str, str]) -> None:
             found = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.M) for name in groups()["method"]}
             takers = ", ".join(name for name, target in found.items() if target and _takes(target[1], group))
             raise UsageError(
-                f"{group}={choice}: method={method} takes no {group}; set {group}={NONE}, or one of the methods that "
-                f"take it: {takers}"
+                f"{group}={choice}: method={method} takes no {group}, which is for {COMPONENTS[group]}; set "
+                f"{group}={NONE}, or one of the methods that take it: {takers}"
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,8 @@ def is_file(name: str) -> bool:
 
 def is_own(name: str) -> bool:
     """Whether a file is not the package's but one of the user's own."""
-    return not (files("lt_bench.conf") / f"{name}.yaml").is_file() and is_file(name)
+    there = any((folder / f"{name}.yaml").is_file() for folder in own_folders())
+    return there and not (files("lt_bench.conf") / f"{name}.yaml").is_file()
 
 
 @cached
@@ -54,7 +57,7 @@ def values_of(name: str) -> dict[str, Any]:
     """What a file says, references as they stand; raises UsageError where it is no YAML of keys and values."""
     text = text_of(name)
     try:
-        values = parse_yaml(text)
+        values = copy.deepcopy(_parsed(text))
         if not isinstance(values, dict):
             raise ValueError("no keys with values")
         if not isinstance(values.get("defaults", []), list):
@@ -62,6 +65,12 @@ def values_of(name: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{place_of(name)}: {error}; {_advice(name)}") from error
     return {str(key): value for key, value in values.items()}
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """What a text says, kept: to read YAML takes longer than all else that is asked of a small file."""
+    return parse_yaml(text)
 
 
 def check_all() -> None:

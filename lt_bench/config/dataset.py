@@ -26,6 +26,17 @@ class Dataset:
     image_size: int = setting(MISSING, least=4, help="height and width of the images that the network sees, in pixels")
     mean: list[float] = setting(MISSING, length=3, help="what is subtracted from each colour, which is from 0 to 1")
     std: list[float] = setting(MISSING, above=0, length=3, help="what each colour is divided by afterwards")
+    interpolation: str = setting(
+        "bilinear",
+        choices=("bilinear", "bicubic"),
+        help="how images are resized, where a view does not say; networks with pretrained weights of timm have theirs",
+    )
+    crop_share: float = setting(
+        0.875,
+        least=0.1,
+        most=1,
+        help="side of the middle that images in files are evaluated on, as a part of their short side: 224 of 256",
+    )
     horizontal_flip: bool = setting(True, help="whether images are mirrored at random")
     crop_padding: int | None = setting(
         4, least=0, help="pixels around an image before the view crop_flip cuts from it; null: random resized crops"

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config.settings import MOST_EPOCH_SCALE
+from lt_bench.config.settings import MOST_COUNT, MOST_EPOCH_SCALE
 from lt_bench.config.stages import StageName, stage_of
 from lt_bench.errors import UsageError
 
@@ -114,7 +114,7 @@ def _scaled(count: float, training: DictConfig | None, root: DictConfig) -> floa
     if training is None or training.recipe_epochs is None or not root.budget.rescale:
         return count * _scale(root)
     typed: int = training.epochs
-    return count * typed / training.recipe_epochs
+    return count * typed / training.recipe_epochs if typed <= MOST_COUNT else count  # more are refused as typed
 
 
 def _scale(root: DictConfig) -> float:

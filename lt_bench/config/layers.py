@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,16 +16,21 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from lt_bench.config import optimizers
+from lt_bench.config import epochs, optimizers
 from lt_bench.config.conf import check_all, is_file, text_of, values_of
+from lt_bench.config.heads import check_heads
 from lt_bench.config.own_files import cached, own_folders
+from lt_bench.config.recipes import LISTS
 from lt_bench.config.schema import register
 from lt_bench.config.signatures import TargetError, parameters
+from lt_bench.config.stages import StageName
 from lt_bench.config.yaml_text import TooManyValues, check_size
 from lt_bench.errors import UsageError
 
 # In a file, what the files before it gave the same key: a component adds to the name of its method.
 FORMER = "${former:}"
+# A group whose choices have epochs of their own: what the recipe counts in epochs moves with them.
+OTHER_LENGTH = "finetune/"
 
 
 class Layer(NamedTuple):
@@ -53,8 +58,12 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
                 renew(config, key, target)
             for key in optimizers.NODES:
                 _choose_optimizer(config, key, values)
+            length = epochs.lengths(config)[StageName.ONE] if layer.name.startswith(OTHER_LENGTH) else None
             config.merge_with(values)
+            if length is not None and epochs.lengths(config)[StageName.ONE] != length:
+                config.train.recipe_epochs = length
         except OmegaConfBaseException as error:
+            check_heads([layer.name], default_choices())
             raise LayerError(f"In '{layer.name}'") from error
     OmegaConf.set_struct(config, True)
     return config
@@ -65,7 +74,13 @@ def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     """The schema and the files of some choices, the weakest first; raises LayerError for files that do not fit."""
     found = _defaults_list(choices).defaults
     ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
-    return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), entry.package or "")) for entry in ours)
+    return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), _place(entry))) for entry in ours)
+
+
+def _place(entry: Any) -> str:
+    """The node that the values of a file belong to; a choice of which a run has several has one of its own name."""
+    group, _, choice = str(entry.config_path).rpartition("/")
+    return f"{group}.{choice}" if group in LISTS else entry.package or ""
 
 
 def choices_in_files(choices: tuple[str, ...]) -> dict[str, str]:
@@ -82,6 +97,8 @@ def _defaults_list(choices: tuple[str, ...]) -> Any:
     """What Hydra makes of some choices; raises LayerError for files that do not fit."""
     register()
     _check_sizes(choices)
+    if own_folders():
+        check_heads(_named(choices), default_choices())
     try:
         with initialize_config_module("lt_bench.conf", version_base="1.3"):
             loader: Any = GlobalHydra.instance().config_loader()
@@ -90,6 +107,7 @@ def _defaults_list(choices: tuple[str, ...]) -> Any:
             return loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN)
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
+        check_heads(_named(choices), default_choices())
         raise LayerError(" ".join(str(error).split())) from error
 
 
@@ -122,9 +140,14 @@ class _ReadOnce:
         return found
 
 
+def _named(choices: Iterable[str]) -> Iterator[str]:
+    """The files that some choices (group=choice, or a list of them) name."""
+    for group, chosen in (word.split("=", 1) for word in choices):
+        yield from (f"{group}/{choice}" for choice in chosen.strip("[]").split(","))
+
+
 def _check_sizes(choices: Iterable[str]) -> None:
-    pairs = (word.split("=", 1) for word in choices)
-    for name in (f"{group}/{choice}" for group, chosen in pairs for choice in chosen.strip("[]").split(",")):
+    for name in _named(choices):
         try:
             if is_file(name):
                 check_size(text_of(name))
@@ -189,7 +212,7 @@ def _values(name: str, package: str) -> Any:
         return node if OmegaConf.get_type(node) is not dict else OmegaConf.to_container(node)
     values = values_of(name)
     values.pop("defaults", None)
-    for part in reversed(package.split(".") if package else []):
+    for part in reversed(package.split(".") if package and values else []):
         values = {part: values}
     return values
 

@@ -47,8 +47,8 @@ def own_files(folder: str | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    path = Path(folder).expanduser()
-    if not path.is_dir():
+    path = Path(os.path.expanduser(folder))  # "~nobody" stays as it is
+    if not os.path.isdir(path):  # nor is what can be no name
         raise UsageError(f"--config-dir {folder}: there is no such folder; {OWN_CHOICES}")
     if run := _run_around(path):
         raise UsageError(f"--config-dir {folder}: it is in the folder of a run, {run}; copy what you want from it")

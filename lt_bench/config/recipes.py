@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lt_bench.config.conf import is_file, is_own, names_in, text_of
 from lt_bench.config.own_files import cached
@@ -13,7 +13,11 @@ from lt_bench.errors import UsageError
 # Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
 LARGE_IMAGES = "imagenet_lt"
 # Groups of components that methods take; a component has recipes and quirks of its own, in folders of its group.
-COMPONENTS = ("harmonization",)
+# what a method may have beside its loss, with the methods that take it
+COMPONENTS = {
+    "harmonization": "methods that learn without labels",
+    "mixing": "methods with labels whose loss is a mean over images",
+}
 # Groups of which a run has any number of choices at once, as a list.
 LISTS = ("tracker",)
 NONE = "none"
@@ -54,6 +58,15 @@ def spelled_out(chosen: Mapping[str, str]) -> dict[str, str]:
     """The choices of groups with those that the method's short name stands for; what is chosen itself beats these."""
     meant = short_for(chosen.get("method", ""))
     return {**chosen, **meant, **{group: chosen[group] for group in meant if group != "method" and group in chosen}}
+
+
+def bare(method: Mapping[str, Any]) -> str:
+    """The name of a method without what its components add to it: simclr of simclr_gh."""
+    name = str(method.get("name"))
+    for group in COMPONENTS if name not in names_in("method") or short_for(name) else ():
+        for component in names_in(group) if method.get(group) else ():
+            name = name.removesuffix(f"_{component}")
+    return name
 
 
 def of_variant(recipe: str, variants: Iterable[str]) -> str:

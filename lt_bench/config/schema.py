@@ -10,13 +10,15 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lt_bench.config import epochs, factors
+from lt_bench.config import epochs, factors, held_out
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.own_code import OwnCode
 from lt_bench.config.settings import MOST_EPOCH_SCALE, MOST_SEED, setting
+from lt_bench.config.stages import StageName
 
 # the networks that torchvision has published weights for
 TORCHVISION = ("resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
+PUBLISHED = ("torchvision", "timm")  # words for published weights, in place of a file
 MOST_THREADS = 1024  # more than any process has cores; ten times as many are hours of waiting for each other
 
 
@@ -39,12 +41,23 @@ class Named(Target):
 
 
 @dataclass
+class OfMethod(Named):
+    """What stands beside the parameters of a method."""
+
+    finetune: dict[str, Any] | None = setting(
+        None, beside=Target, help="which part of the encoder is trained, and what the classifier starts from; null: all"
+    )
+
+
+@dataclass
 class Backbone(Target):
     """What stands beside the parameters of a backbone."""
 
     name: str = setting(MISSING, help="its name, as in records and file names")
     input_pool: int = setting(1, least=1, help="images are averaged over squares of this many pixels first")
-    pretrained: str | None = setting(None, help="a file of weights to start from, or torchvision; null: random ones")
+    pretrained: str | None = setting(
+        None, help="a file of weights to start from, or torchvision or timm, which publish them; null: random ones"
+    )
     weights_prefix: str | None = setting(
         None,
         help="what stands before the names of the encoder's tensors in a file of weights of several networks, such as "
@@ -82,8 +95,9 @@ class Training:
     drop_last: bool = setting(False, help="whether the last batch of an epoch is left out where it is not full")
     sampler: str = setting(
         "shuffle",
-        choices=("shuffle", "class_aware", "class_aware_cut"),
-        help="an epoch has all images once, or all classes equally often (class_aware_cut: in as many steps)",
+        choices=("shuffle", "class_aware", "class_aware_cut", "balanced"),
+        help="an epoch has all images once, or all classes equally often (class_aware_cut: in as many steps; balanced: "
+        "drawn with replacement, in as many)",
     )
     precision: str = setting(
         "float32",
@@ -128,6 +142,12 @@ class Training:
     )
     optimizer: dict[str, Any] = setting({}, beside=Target, help="how gradients become steps")
     schedule: dict[str, Any] = setting({}, beside=Target, help="the learning rate of every step")
+    patience: int | None = setting(
+        None,
+        least=1,
+        help="a stage whose best epoch is chosen by validation images ends after so many epochs without a better one; "
+        "null: it never ends early",
+    )
     recipe_epochs: int | None = setting(
         None, least=1, affects_result=False, help="epochs of the recipe where others are typed; null: none are"
     )
@@ -222,12 +242,30 @@ class Launch:
 
 
 @dataclass
+class Search:
+    """A search for settings on the validation part; the space is typed as ``search.space.KEY=VALUES``."""
+
+    name: str = setting("none", choices=("none", "optuna"), help="optuna, or none where settings are given")
+    trials: int = setting(30, least=1, help="runs of the search, those that were stopped included")
+    seed: int = setting(0, least=0, most=MOST_SEED, help="seed of the choice of settings")
+    metric: str = setting("macro", help="what is best: a metric on the validation part, as records have it")
+    random_trials: int = setting(10, least=1, help="trials that are drawn before others follow from their scores")
+    prune_after_trials: int | None = setting(
+        5, least=1, help="trials before one may be stopped that scores below the median of others; null: none is"
+    )
+    prune_after_epochs: int | None = setting(
+        None, least=0, help="epochs of a trial before it may be stopped; null: a quarter of them"
+    )
+    space: dict[str, Any] = setting({}, help="values to choose from by dotted key: a,b, range, interval or log")
+
+
+@dataclass
 class Config:
     """One run."""
 
     dataset: Dataset = setting(Dataset, help="the data set and how its images are augmented")
     imbalance: Imbalance = setting(Imbalance, help="the long tail that is cut from it")
-    method: dict[str, Any] = setting({}, beside=Named, help="the method of stage one")
+    method: dict[str, Any] = setting({}, beside=OfMethod, help="the method of stage one")
     backbone: dict[str, Any] = setting({}, beside=Backbone, help="the encoder, from images to features")
     stage_two: StageTwo = setting(StageTwo, help="the rule that fits a classifier on the frozen encoder")
     train: Training = setting(Training, help="how stage one is trained")
@@ -249,6 +287,7 @@ class Config:
     sweep: list[dict[str, Any]] = setting(
         [], affects_result=False, help="grids of an experiment, each from keys to their values as they are typed"
     )
+    search: Search = setting(Search, affects_result=False, help="a search for settings, for -m")
     own_code: OwnCode = setting(OwnCode, help="the version of the user's own code that a run is known by")
     trust: list[str] = setting([], affects_result=False, help="modules of one's own that a _target_ may name")
     seed: int = setting(
@@ -283,6 +322,12 @@ class Config:
 def wants_validation(config: Config) -> bool:
     """Whether a validation part is evaluated on or chooses the epoch."""
     return bool({"validation", "best_validation"} & {config.evaluation.split, config.evaluation.select})
+
+
+def chooses_epoch(config: Config, training: str) -> bool:
+    """Whether the best epoch is chosen in a stage, by the key of its training: the one that trains the classifier."""
+    of_stage_one = config.stage_two.name == "none"
+    return config.evaluation.select != "last" and (training == StageName.ONE.training) == of_stage_one
 
 
 def node(config: Config, key: str) -> Any:
@@ -328,7 +373,7 @@ def schema() -> DictConfig:
 
 @cache
 def register() -> None:
-    """Make the schema and the resolvers of ``config.epochs`` and ``config.factors`` known to Hydra and OmegaConf.
+    """Make the schema and the resolvers of ``epochs``, ``factors`` and ``held_out`` known to Hydra and OmegaConf.
 
     Hydra would import every module of a package ``hydra_plugins``, also from the current folder: there is none for it.
     """
@@ -336,3 +381,4 @@ def register() -> None:
     ConfigStore.instance().store(name="lt_bench_schema", node=schema())
     epochs.register()
     factors.register()
+    held_out.register()

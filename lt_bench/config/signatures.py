@@ -53,21 +53,39 @@ def parameters(target: str) -> dict[str, Parameter]:
     A constructor that takes ``**keywords`` also has the parameters of the next one among its ancestors.
     Raises TargetError where the target does not exist.
     """
+    return _signature(target)[0]
+
+
+@cache
+def takes_more(target: str) -> bool:
+    """Whether a function or a constructor takes any further keywords: ``**keywords`` that go to no ancestor.
+
+    What they may be is known to whatever it hands them to. Raises TargetError where the target does not exist.
+    """
+    return _signature(target)[1]
+
+
+def _signature(target: str) -> tuple[dict[str, Parameter], bool]:
+    """The parameters of a target, and whether it takes any others."""
     source = _find(target)
     if isinstance(source.node, ast.FunctionDef):
-        return _of_function(source.node, source.module)
+        return _of_function(source.node, source.module), source.node.args.kwarg is not None
     found: dict[str, Parameter] = {}
+    constructors = 0
     for owner in _ancestry(source):
         assert isinstance(owner.node, ast.ClassDef)
         functions = [item for item in owner.node.body if isinstance(item, ast.FunctionDef)]
         constructor = next((item for item in functions if item.name == "__init__"), None)
         if constructor:
+            if owner.module.name == "torch.nn.modules.module":  # that of nn.Module, which takes none after all
+                break
+            constructors += 1
             found = {**_of_function(constructor, owner.module), **found}
             if constructor.args.kwarg is None:
-                break
+                return found, False
         elif any("dataclass" in ast.unparse(decorator) for decorator in owner.node.decorator_list):
             found = {**_of_dataclass(owner.node, owner.module), **found}
-    return found
+    return found, constructors > 0
 
 
 @cache
@@ -180,11 +198,20 @@ def _first_of_setting(value: ast.expr | None) -> ast.expr | None:
 
 
 def _parameter(default: ast.expr | None, annotation: ast.expr | None, module: _Module) -> Parameter:
-    if isinstance(annotation, ast.Name):  # an alias such as ``Law = Literal[...]`` stands for its value
-        annotation = _alias(annotation.id, module) or annotation
+    annotation = _resolved(annotation, module)
     if default is None or ast.unparse(default) == "MISSING":  # a config's word for: must be given
         return Parameter(REQUIRED, annotation)
     return Parameter(coerce(_literal(default), annotation), annotation)
+
+
+def _resolved(annotation: ast.expr | None, module: _Module) -> ast.expr | None:
+    """An alias such as ``Law = Literal[...]`` stands for its value, alone and as the items of a list."""
+    if isinstance(annotation, ast.Name):
+        return _alias(annotation.id, module) or annotation
+    if isinstance(annotation, ast.Subscript) and isinstance(annotation.slice, ast.Name):
+        item = _alias(annotation.slice.id, module) or annotation.slice
+        return ast.Subscript(annotation.value, item, annotation.ctx)
+    return annotation
 
 
 def _alias(name: str, module: _Module | None) -> ast.expr | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lt_bench.config import epochs, factors
+from lt_bench.config import epochs, factors, held_out
 from lt_bench.config.keys import affects_result
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.config.signatures import TargetError, defined_in, holds_libraries, home_of, is_dotted_name
@@ -53,7 +53,7 @@ LIBRARIES = frozenset(
 UNPICKLES = {"timm.create_model": ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")}
 
 # What a value may refer to: another key, and a number of epochs under the budget.
-_RESOLVERS = "|".join(epochs.RESOLVERS + factors.RESOLVERS)
+_RESOLVERS = "|".join(epochs.RESOLVERS + factors.RESOLVERS + held_out.RESOLVERS)
 OWN_REFERENCE = re.compile(rf"\$\{{\s*(?:(?:{_RESOLVERS})\s*:[^:${{}}]*|[\w.\[\]]+\s*)\}}")
 
 SETUP = "launch.setup"  # beside modules: the shell commands and options of sbatch in submissions that are tried again

@@ -17,7 +17,7 @@ from lt_bench.data.content import look, looked_at_once
 from lt_bench.data.files.check import examine, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
-from lt_bench.data.remarks import known_by, listed, of_test_part, untested
+from lt_bench.data.remarks import known_by, listed, of_test_part, of_validation_part, untested
 from lt_bench.data.sources.image_lists import describe
 from lt_bench.data.splits.cut import cut
 from lt_bench.errors import DataError, UsageError
@@ -51,10 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["check", "prepare", "browse"])
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDES")
     add_option(parser)
-    return exit_status(lambda: _dispatch(parser, argv), "lt_bench.data")
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _dispatch(parser, words), "lt_bench.data", goes_on="prepare" in words)
 
 
-def _dispatch(parser: _Flags, argv: Sequence[str] | None) -> int:
+def _dispatch(parser: _Flags, argv: Sequence[str]) -> int:
     flags = parser.parse_intermixed_args(argv)
     try:
         with own_files(flags.config_dir):
@@ -74,8 +75,9 @@ def _check(config: Config) -> int:
         print(printable(f"{part}: {describe(files, lists.num_classes)}, from {files.origin}"))
     if not lists.problems:
         split = cut(config, lists.train.labels, lists.num_classes)  # refused here where a run refuses it
-        if lists.test is None:
-            print(printable("\n".join(of_test_part(config, lists, lists.train.take(split.test)))))
+        cut_test = of_test_part(config, lists, lists.train.take(split.test)) if lists.test is None else ()
+        for remark in (*cut_test, *of_validation_part(config, lists, lists.train.take(split.validation))):
+            print(printable(remark))
     for part, what in known_by(config, lists).items():
         print(printable(f"{part}: {what}"))
     if lists.classes is not None:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from lt_bench.augment.views import BOOSTED
+from lt_bench.augment.described import is_boosted, written
+from lt_bench.augment.views import VIEWS
 from lt_bench.config.schema import Config
-from lt_bench.contracts import Method, TrainInfo
+from lt_bench.contracts import Method, TrainInfo, View
 from lt_bench.data.batches.source import RankShare
 from lt_bench.data.load import Data, load_data
 from lt_bench.files import write_atomic
@@ -55,15 +56,16 @@ def collect(config: Config, data: Data) -> Sheet:
     order = np.argsort(-data.train_counts, kind="stable")
     classes = order[np.unique(np.linspace(0, len(order) - 1, ROWS).round().astype(int))]
     positions = torch.tensor([int(np.flatnonzero(labels == label)[0]) for label in classes if label in labels])
-    views = list(dict.fromkeys(method.views))
+    views = [*{written(view): view for view in method.views}.values()]
     strength = torch.ones(len(labels)) if method.gives_strength else None
     columns = [_seen(data, ["plain"], positions, config.seed, None)]
     columns += [_seen(data, views, positions, config.seed + 1 + draw, strength) for draw in range(DRAWS)]
     by_view = [columns[0][0], *(one[number] for number in range(len(views)) for one in columns[1:])]
-    scale, shift = np.array(config.dataset.std), np.array(config.dataset.mean)
+    scale, shift = np.array(data.seen.std), np.array(data.seen.mean)
     pixels = np.stack([one.permute(0, 2, 3, 1).numpy() * scale + shift for one in by_view], axis=1)
     names = [f"{_name(data, int(labels[where]))}, {data.train_counts[labels[where]]:,} images" for where in positions]
-    headings = [("evaluated", 1), *((f"{view} (full strength)" if view in BOOSTED else view, DRAWS) for view in views)]
+    full = {True: " (full strength)", False: ""}
+    headings = [("evaluated", 1), *((f"{written(one)}{full[is_boosted(one, VIEWS)]}", DRAWS) for one in views)]
     return Sheet((255 * pixels).round().clip(0, 255).astype(np.uint8), names, headings)
 
 
@@ -74,7 +76,7 @@ def _method(config: Config, data: Data) -> Method:
     return method
 
 
-def _seen(data: Data, views: Sequence[str], positions: Any, seed: int, strength: Any) -> tuple[torch.Tensor, ...]:
+def _seen(data: Data, views: Sequence[View], positions: Any, seed: int, strength: Any) -> tuple[torch.Tensor, ...]:
     """The images at some positions of the train split under each view, (R, 3, S, S) each, of one draw."""
     every = slice(0, len(positions))
     generator = torch.Generator().manual_seed(seed)

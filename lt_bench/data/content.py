@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.config.schema import Config
+from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
 from lt_bench.data.published import is_expected, is_published, published_counts, published_part
 from lt_bench.data.source import READER, data_root, read_with_package, settings
@@ -140,6 +141,17 @@ def knows_every_file(config: Config) -> bool:
     """Whether the images are known by all their bytes, so that each was read whole before the run begins."""
     files = look(config).files
     return files is not None and files.rule == "bytes"
+
+
+def contents_of_files(config: Config) -> dict[str, str]:
+    """The digests of the files that images are read from, by name, as far as these were read for what they make known.
+
+    None of images that are read from a packed copy, whatever lies beside it.
+    """
+    files = look(config).files
+    if files is None or config.dataset.packed is not None:
+        return {}
+    return {name: digest.sha256 for name, digest in files.read.items() if digest.sha256 != UNREADABLE}
 
 
 def depends_on_files(config: Config) -> bool:

@@ -12,15 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.views import build_view
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.schema import Config
+from lt_bench.contracts import View
+from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, remarks
+from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
+from lt_bench.data.seen import as_seen, remark_on_input
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -48,12 +52,13 @@ class Data(NamedTuple):
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
     other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
     results doubtful: images in two parts, or under two labels; ``not_looked_at`` is what nobody has looked at for that.
-    ``class_names`` are C words, where classes have names.
+    ``class_names`` are C words, where classes have names; ``seen`` is by what settings the network sees the images.
     """
 
     train: Images
     test: Images
     validation: Images
+    seen: Dataset
     split: Split
     manifest: dict[str, Any]
     labels: NDArray[np.int64]
@@ -115,7 +120,7 @@ def load_data(config: Config, device: torch.device) -> Data:
 
 
 def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
-    dataset = config.dataset
+    dataset, seen = config.dataset, as_seen(config, from_files=False)
     found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
     wrong = [
         f"dataset.{key}={getattr(dataset, key)}, but {dataset.name} has {value}; set dataset.{key}={value}"
@@ -128,7 +133,7 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
 
     def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> InMemoryImages:
         tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
-        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), partial(_view, dataset))
+        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), partial(_view, seen))
 
     def at(positions: NDArray[np.int64]) -> InMemoryImages:
         again = read_source(config)
@@ -139,16 +144,18 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         # read in slices and never augmented: normalising is twice as fast from channels_last
         images(arrays.test_images, arrays.test_labels, torch.channels_last),
         images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
+        seen,
         split,
         _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
+        tuple(remark_on_input(config, seen)),
         class_names=None if arrays.classes is None else tuple(arrays.classes),
     )
 
 
 def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
-    dataset = config.dataset
+    dataset, seen = config.dataset, as_seen(config, from_files=True)
     lists.require_sound()
     split, pool = cut(config, lists.train.labels, lists.num_classes), lists.train
     test = lists.train.take(split.test) if lists.test is None else lists.test
@@ -162,8 +169,8 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
             open_images(config, lists.root, files.names),
             files.names,
             torch.from_numpy(files.labels).to(device),
-            partial(_view, dataset),
-            dataset.image_size,
+            partial(_view, seen),
+            CentralCrops(seen.image_size, seen.crop_share, interpolation(seen)),
             workers,
             skip,
         )
@@ -177,6 +184,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         at(split.train),
         images(test),  # no image is skipped: an accuracy over fewer images would be another one
         images(validation),
+        seen,
         split,
         {
             **_facts(config, split, lists, len(test.names)),
@@ -184,16 +192,21 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         },
         pool.labels,
         at,
-        (*remarks(config, lists), *(() if lists.test else of_test_part(config, lists, test))),
+        (
+            *remark_on_input(config, seen),
+            *remarks(config, lists),
+            *(() if lists.test else of_test_part(config, lists, test)),
+            *of_validation_part(config, lists, validation),
+        ),
         tuple(known_to_be_same(config, lists, parts)),
         tuple(not_looked_at(config, lists)),
         None if lists.classes is None else tuple(lists.classes),
     )
 
 
-def _view(dataset: Dataset, name: str) -> Pipeline:
+def _view(dataset: Dataset, view: View) -> Pipeline:
     with keyed("dataset"):
-        return build_view(name, dataset)
+        return build_view(view, dataset)
 
 
 def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:

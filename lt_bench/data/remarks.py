@@ -11,6 +11,7 @@ from lt_bench.data.published import has_lists, what_differs
 from lt_bench.data.same_images import same_images
 from lt_bench.data.sources.image_lists import ImageLists, describe
 from lt_bench.data.sources.lists import ImageFiles
+from lt_bench.data.splits.split import LEAST_FOR_VALIDATION
 
 SHOWN = 10
 
@@ -56,6 +57,16 @@ def untested(lists: ImageLists) -> Iterator[str]:
     for part, files in lists.parts().items():
         if part != "train" and (missing := lists.without_images(files)):
             yield f"{part}: no image of {listed(missing)}"
+
+
+def of_validation_part(config: Config, lists: ImageLists, part: ImageFiles) -> Iterator[str]:
+    """What is said of a validation part that is cut from the training images, and of the classes that give none."""
+    if not config.dataset.validation_fraction or not len(part.names):
+        return
+    cut = f"dataset.validation_fraction={config.dataset.validation_fraction:g}, split_seed={config.split_seed}"
+    yield f"validation: {describe(part, lists.num_classes)}, cut from the training images ({cut})"
+    if missing := lists.without_images(part):
+        yield f"validation: no image of {listed(missing)}: a class of fewer than {LEAST_FOR_VALIDATION} gives none"
 
 
 def of_test_part(config: Config, lists: ImageLists, test: ImageFiles) -> Iterator[str]:

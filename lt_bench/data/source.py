@@ -25,7 +25,8 @@ def data_root(config: Config) -> Path:
 def read_source(config: Config) -> Any:
     """What the source of a data set returns, ``ImageArrays`` or ``ImageLists``.
 
-    A source is a function of the root and of those settings of the data set that it names as its parameters.
+    A source is a function of the root and of those settings of the data set, and ``split_seed``, that it names as its
+    parameters.
     Raises DataError, UsageError where the source raises them or SettingError.
     """
     with keyed("dataset"):
@@ -39,7 +40,7 @@ def read_with_package(config: Config) -> ImageLists:
 
 
 def settings(config: Config, target: str) -> dict[str, Any]:
-    """The settings of a data set that a source takes."""
-    dataset = config.dataset
-    wanted = parameters(target).keys() & vars(dataset).keys() - {"root"}
-    return {name: getattr(dataset, name) for name in sorted(wanted)}
+    """The settings of a data set that a source takes, and the seed of its split."""
+    given = {**vars(config.dataset), "split_seed": config.split_seed}
+    wanted = parameters(target).keys() & given.keys() - {"root"}
+    return {name: given[name] for name in sorted(wanted)}

@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
+from lt_bench.augment.resample import FILTERS, Interpolation
 from lt_bench.config.dataset import Dataset
-from lt_bench.data.batches.crops import CENTRAL_SHARE, CentralCrops
+from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.data.files.image_file import LARGEST, StoredForm, opened
 from lt_bench.data.files.rgb import PLAIN, SHOWN, BadImage, to_rgb
 from lt_bench.files import read_bytes
@@ -27,8 +29,9 @@ ImageLike = str | os.PathLike[str] | Image.Image
 class Transform:
     """The preprocessing of evaluation: RGB by a rule, short side resized, middle of ``size`` pixels, normalised.
 
-    ``share`` is ``size`` / short side; ``pixels`` is a rule of ``files.rgb``; ``stored_side`` and ``jpeg_quality`` are
-    the form in which a run reads stored images, None as they are; ``mean`` and ``std`` are for colours from 0 to 1.
+    ``share`` is ``size`` / short side, ``interpolation`` that of resizing; ``pixels`` is a rule of ``files.rgb``;
+    ``stored_side`` and ``jpeg_quality`` are the form in which a run reads stored images, None as they are; ``mean`` and
+    ``std`` are for colours from 0 to 1.
     """
 
     size: int
@@ -38,14 +41,16 @@ class Transform:
     pixels: str = SHOWN
     stored_side: int | None = None
     jpeg_quality: int | None = None
+    interpolation: Interpolation = "bilinear"
 
     @classmethod
     def of(cls, dataset: Dataset, from_files: bool) -> Transform:
         """That of a data set: of files, the published evaluation, else whole images, resized to that."""
         size, mean, std = dataset.image_size, tuple(dataset.mean), tuple(dataset.std)
+        how = interpolation(dataset)
         if not from_files:
-            return cls(size, 1.0, mean, std)
-        return cls(size, CENTRAL_SHARE, mean, std, dataset.pixels, dataset.short_side, dataset.jpeg_quality)
+            return cls(size, 1.0, mean, std, interpolation=how)
+        return cls(size, dataset.crop_share, mean, std, dataset.pixels, dataset.short_side, dataset.jpeg_quality, how)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transform:
@@ -54,8 +59,9 @@ class Transform:
         sides = {found.size, found.stored_side or 1, found.jpeg_quality or 1}
         if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
             raise ValueError(f"sizes are whole numbers from 1 to {LARGEST_SIDE:,}")
-        if not (SMALLEST_SHARE <= found.share <= 1 and found.pixels in (PLAIN, SHOWN)):
-            raise ValueError(f"share {found.share} or pixels {found.pixels!r}")
+        known = found.pixels in (PLAIN, SHOWN) and found.interpolation in FILTERS
+        if not (SMALLEST_SHARE <= found.share <= 1 and known):
+            raise ValueError(f"share {found.share}, pixels {found.pixels!r} or interpolation {found.interpolation!r}")
         if not all(map(math.isfinite, (*found.mean, *found.std))):
             raise ValueError("mean or std is no number")
         Pipeline((), found.mean, found.std)  # refuses what it cannot take
@@ -68,7 +74,7 @@ class Transform:
     @property
     def crops(self) -> CentralCrops:
         """How the middle is cut."""
-        return CentralCrops(self.size, self.share)
+        return CentralCrops(self.size, self.share, self.interpolation)
 
     def cut(self, image: ImageLike) -> Tensor:
         """An image, or the one in a file, as (size, size, 3) uint8; raises BadImage for what cannot be used."""

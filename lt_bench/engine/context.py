@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from lt_bench.contracts import View
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.distributed import Processes
@@ -39,7 +40,7 @@ class EngineContext:
             return compute()
         return distributed.broadcast(compute() if self.rank == 0 else None, self.device)
 
-    def embed(self, function: Callable[[Tensor], Tensor], view: str = "plain") -> Tensor:
+    def embed(self, function: Callable[[Tensor], Tensor], view: View = "plain") -> Tensor:
         """``function`` (images -> (B, D)) over the train split, (N, D) in index order, on every rank.
 
         In eval mode, without gradients, sharded over ranks; each module's mode is restored afterwards. An augmented

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lt_bench.config.schema import Budget, Checkpoint, Training
-from lt_bench.contracts import Batch, Method, Schedule
+from lt_bench.contracts import Batch, Method, Mix, Schedule
 from lt_bench.data.batches.source import ImageSource, RankShare
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
@@ -29,12 +29,14 @@ from lt_bench.engine.metrics import RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
+from lt_bench.engine.partners import WeightedOrder, with_partners
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
+from lt_bench.engine.trained import load_trained, trained_state
 from lt_bench.errors import CheckpointError, Interrupted
 from lt_bench.record.curves import CURVES, SCORE, CurvesFile, Follow
 
@@ -97,6 +99,8 @@ class Trainer:
         self.method, self.source, self.training, self.schedule = method, source, training, schedule
         self.context, self.stage, self.score = context, stage, score
         self.order = EpochOrder(source.labels, training.sampler, context)
+        exponent = method.partner_exponent
+        self.partners = None if exponent is None else WeightedOrder(source.labels, exponent, context, "partner")
         images, share, limit = len(self.order), method.smallest_share, stage.budget.max_steps_per_epoch
         self.steps_per_epoch = count_steps(images, training, share * context.world_size, limit)
         self.left_out = left_out(images, training, share, context.world_size, limit)
@@ -145,7 +149,7 @@ class Trainer:
             self.stage.progress and self.context.rank == 0,
         )
         with StopRequest() as stop, progress:
-            while self.state.epoch < self.training.epochs:
+            while not self.ended:
                 values = self._epoch(stop, progress)
                 self.curves.write(self.state.epoch, {**values, **self._score_epoch()})
                 self._finish_epoch(stop)
@@ -153,10 +157,22 @@ class Trainer:
             if stop.agreed(self.context):
                 raise Interrupted(stop.reason)
         if self.state.best:
-            self.method.load_state_dict(self.state.best["model"])
+            load_trained(self.method, self.state.best["model"])
         elif self.average is not None:
             self.average.apply()
         return self.state
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether so many epochs as ``patience`` allows brought no better score; what a checkpoint holds decides."""
+        best, patience = self.state.best, self.training.patience
+        waited = self.state.epoch - 1 - best["epoch"] if best else 0
+        return patience is not None and waited >= patience and self.state.epoch < self.training.epochs
+
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.state.epoch >= self.training.epochs or self.stopped_early
 
     def _epoch(self, stop: StopRequest, progress: Progress) -> dict[str, float]:
         """The (remaining) steps of an epoch; its mean terms, learning rate, seconds and images per second."""
@@ -167,6 +183,8 @@ class Trainer:
             if epoch in self.restarts[1:]:
                 self.optimizer = self._new_optimizer()
                 self.recorded = self._new_recorded()
+            if epoch == 0 and self.method.start is not None:
+                self.method.start(self.method, self.context, self.source.labels)
             self.method.on_epoch_start(epoch, self.context)
         segment = epoch - max(restart for restart in self.restarts if restart <= epoch)
         for batch in self.batches(epoch):
@@ -197,11 +215,17 @@ class Trainer:
             share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
-        draws = partial(self.context.generator, "augment", epoch)
-        return self.source.batches(order, shares, self.method.views, draws, strength, self.state.step)
+        draws, views, first = partial(self.context.generator, "augment", epoch), self.method.views, self.state.step
+        if self.partners is None:
+            return self.source.batches(order, shares, views, draws, strength, first)
+        generators = draws, partial(self.context.generator, "augment partner", epoch)
+        orders = order, self.partners(epoch, len(order))
+        needed = partial(self.method.needs_partner, epoch, context=self.context)
+        return with_partners(self.source, orders, shares, views, generators, needed, first)
 
     def _step(self, batch: Batch, epoch: int, step: int, lr: float) -> dict[str, Tensor]:
         self.rates.set(self.optimizer, [own.lr_factor * lr for own in self.groups])
+        batch = self.method.mixed(batch, epoch, step, self.context)
         if self.recorded is None:
             terms = self._update(batch, epoch, step)
         else:
@@ -257,7 +281,7 @@ class Trainer:
         with nullcontext() if self.average is None else self.average.in_place():
             value = self.score()
             if not self.state.best or value > self.state.best["score"]:
-                model = {name: tensor.clone() for name, tensor in self.method.state_dict().items()}
+                model = {name: tensor.clone() for name, tensor in trained_state(self.method).items()}
                 self.state.best = {"score": value, "epoch": self.state.epoch, "model": model}
         return {SCORE: value}
 
@@ -270,10 +294,9 @@ class Trainer:
         self.means.clear()
         stopping = stop.agreed(self.context)
         every = self.stage.intervals.every_epochs
-        ended = self.state.epoch == self.training.epochs
         steps, step_interval = self.state.epoch * self.steps_per_epoch, self.stage.intervals.every_steps
         due = (every and self.state.epoch % every == 0) or (step_interval and steps % step_interval == 0)
-        if stopping or ended or due:
+        if stopping or self.ended or due:
             self._save()
         if stopping:
             raise Interrupted(stop.reason)
@@ -287,7 +310,7 @@ class Trainer:
                 "run": self.stage.folder.name,
                 "stage": self.stage.name,
                 "position": asdict(self.state),
-                "model": self.method.state_dict(),
+                "model": trained_state(self.method),
                 "optimizer": self.optimizer.state_dict(),
                 "means": self.means.state(),
                 "precision": self.precision.state(),
@@ -306,7 +329,7 @@ class Trainer:
             if other:
                 raise ValueError(f"it is of {' and '.join(other)}")
             self.state = self._position(state["position"])
-            self.method.load_state_dict(state["model"])
+            load_trained(self.method, state["model"])
             if self.average is not None:
                 self.average.restore(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -369,4 +392,8 @@ def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:
     passes = min(share, -(-share * ranks // size))
     views = zip(*(view.tensor_split(passes) for view in batch.views), strict=True)
     labels, indices = batch.labels.tensor_split(passes), batch.indices.tensor_split(passes)
-    return [Batch(*parts) for parts in zip(views, labels, indices, strict=True)]
+    found = [Batch(*parts) for parts in zip(views, labels, indices, strict=True)]
+    if batch.mix is None:
+        return found
+    mixes = zip(*(values.tensor_split(passes) for values in batch.mix), strict=True)
+    return [part._replace(mix=Mix(*values)) for part, values in zip(found, mixes, strict=True)]

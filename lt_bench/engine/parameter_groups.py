@@ -8,15 +8,16 @@ from torch import nn
 
 from lt_bench.config.schema import Training
 from lt_bench.contracts import Method, ParameterGroup
+from lt_bench.models.timm_layers import below_head, undecayed
 
 
 def parameter_groups(method: Method, training: Training) -> list[ParameterGroup]:
     """The groups of a method, divided by what the settings of a stage say of its parameters.
 
-    Bias and norm are the parameters of at most one dimension; the head is all that is not ``encoder``. Groups stand in
-    the order of their first parameter.
+    Bias and norm are the parameters of at most one dimension, and tokens that timm names beside them; the head is all
+    that is not ``encoder``. Groups stand in the order of their first parameter.
     Source of the rates by depth: Bao et al., ICLR 2022 (BEiT), appendix; the head has the full rate, the last block of
-    the encoder ``layer_decay`` times it.  Deviation: none.
+    the encoder ``layer_decay`` times it.  Deviation: a norm of timm's that shares the head's layer has the full rate.
     Raises ValueError for a method whose groups do not hold every trained parameter once.
     """
     groups = list(method.parameter_groups())
@@ -24,11 +25,12 @@ def parameter_groups(method: Method, training: Training) -> list[ParameterGroup]
     if training.decay_bias_and_norm and training.layer_decay is None and training.head_lr_factor == 1:
         return groups
     of_encoder = _encoder_factors(method.encoder, 1.0 if training.layer_decay is None else training.layer_decay)
+    tokens = undecayed(method.encoder)
     divided: dict[tuple[str, float, float | None], list[nn.Parameter]] = {}
     for group in groups:
         for parameter in group.parameters:
             factor = of_encoder.get(id(parameter), training.head_lr_factor)
-            decays = training.decay_bias_and_norm or parameter.ndim > 1
+            decays = training.decay_bias_and_norm or parameter.ndim > 1 and id(parameter) not in tokens
             key = (group.name, group.lr_factor * factor, group.weight_decay if decays else 0.0)
             divided.setdefault(key, []).append(parameter)
     return [ParameterGroup(name, own, factor, decay) for (name, factor, decay), own in divided.items()]
@@ -65,7 +67,10 @@ def _with_parameters(module: nn.Module) -> list[nn.Module]:
 
 
 def _encoder_factors(encoder: nn.Module, decay: float) -> dict[int, float]:
-    """The factor on the rate of every parameter of an encoder, by its identity."""
+    """The factor on the rate of every parameter of an encoder, by its identity; of timm's by timm's own layers."""
+    of_timm = below_head(encoder)
+    if of_timm is not None:
+        return {id(one): decay ** of_timm.get(id(one), 1) for one in encoder.parameters()}
     found = blocks(encoder)
     return {id(one): decay ** (len(found) - depth) for depth, own in enumerate(found) for one in own}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.config.schema import Training
-from lt_bench.contracts import Batch, Method
+from lt_bench.contracts import Batch, Method, Mix
 from lt_bench.engine.precision import Precision
 from lt_bench.errors import UsageError
 
@@ -71,6 +71,8 @@ class RecordedStep:
         """Record the work on copies of a batch, without doing it."""
         self.replay = None  # the memory of a former recording is free for this one
         inputs = Batch(tuple(view.clone() for view in batch.views), batch.labels.clone(), batch.indices.clone())
+        if batch.mix is not None:
+            inputs = inputs._replace(mix=Mix(batch.mix.labels.clone(), batch.mix.kept.clone()))
 
         def work() -> None:
             self.terms = self.work(inputs, epoch, step)
@@ -85,7 +87,7 @@ class RecordedStep:
 
 
 def _tensors(batch: Batch) -> list[Tensor]:
-    return [*batch.views, batch.labels, batch.indices]
+    return [*batch.views, batch.labels, batch.indices, *(batch.mix or ())]
 
 
 def require_recordable(

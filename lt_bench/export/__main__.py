@@ -24,8 +24,8 @@ ABOUT = """examples:
   python -m lt_bench.export runs/RUN --to model            weights, classes, preprocessing, and a card of the model
   python -m lt_bench.export runs/RUN --to model --onnx     and as ONNX, compared with the network by onnxruntime
 
-Weights have the names of torchvision where the network is its ResNet and the classifier is linear; any other network is
-written as an exported program as well, which PyTorch runs without lt_bench.
+Weights have the names of torchvision or timm where the network is theirs and the classifier is linear; any other
+network is written as an exported program as well, which PyTorch runs without lt_bench.
 DIR gets its name when all is written. ONNX needs pip install 'lt_bench[export]'.
 exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return exit_status(lambda: _export(_parser().parse_args(argv)), "lt_bench.export")
+    return exit_status(lambda: _export(_parser().parse_args(argv)), "lt_bench.export", goes_on=False)
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -101,7 +101,7 @@ def write(predictor: Predictor, record: RunRecord, forms: Sequence[str], folder:
     write_atomic(folder / "labels.txt", "".join(f"{name}\n" for name in names))
     write_json(folder / "labels.json", _labels(predictor, record))
     write_json(folder / "preprocessing.json", _preprocessing(predictor))
-    write_atomic(folder / "README.md", card(record, predictor, found.code, differences))
+    write_atomic(folder / "README.md", card(record, predictor, found.code, differences, found.images))
 
 
 def _labels(predictor: Predictor, record: RunRecord) -> list[dict[str, object]]:
@@ -123,7 +123,7 @@ def _preprocessing(predictor: Predictor) -> dict[str, object]:
         "size": transform.size,
         "resize": transform.crops.short_side,
         "crop": "center",
-        "interpolation": "bilinear",
+        "interpolation": transform.interpolation,
         "antialias": True,
         "mean": list(transform.mean),
         "std": list(transform.std),

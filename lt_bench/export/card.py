@@ -14,17 +14,19 @@ from lt_bench.report.escape import markdown
 SHOWN = 20  # classes by name
 
 
-def card(record: RunRecord, predictor: Predictor, code: Sequence[str], forms: Mapping[str, float]) -> str:
+def card(
+    record: RunRecord, predictor: Predictor, code: Sequence[str], forms: Mapping[str, float], images: str = "images"
+) -> str:
     """The card of a run as Markdown.
 
     ``code`` builds the network of another library that the weights load into, () for none; ``forms`` are the programs
-    beside them, by file, each with the largest difference of its logits.
+    beside them, by file, each with the largest difference of its logits; ``images`` is what that network takes.
     """
     return "\n".join(
         [
             *_head(record, predictor),
             *_numbers(record),
-            *_use(predictor, code, forms),
+            *_use(predictor, code, forms, images),
             *_limits(record, predictor),
         ]
     )
@@ -73,7 +75,7 @@ def _numbers(record: RunRecord) -> Iterator[str]:
     yield from (f"| {' | '.join(shown)} |", "", "The ECE is that of probabilities before any temperature.", "")
 
 
-def _use(predictor: Predictor, code: Sequence[str], forms: Mapping[str, float]) -> Iterator[str]:
+def _use(predictor: Predictor, code: Sequence[str], forms: Mapping[str, float], images: str) -> Iterator[str]:
     transform = predictor.transform
     yield from ("## How to use it", "")
     yield (
@@ -90,7 +92,7 @@ def _use(predictor: Predictor, code: Sequence[str], forms: Mapping[str, float]) 
             "from safetensors.torch import load_file",
             *code,
             'model.load_state_dict(load_file("model.safetensors"))',
-            "logits = model.eval()(images)  # (B, 3, S, S), preprocessed",
+            f"logits = model.eval()({images})  # (B, 3, S, S), preprocessed",
         ]
         yield from ("```python", *load, "```", "")
     for file, difference in forms.items():

@@ -1,4 +1,4 @@
-"""The weights of a network under the names of plain torchvision, where its encoder is torchvision's."""
+"""The weights of a network under the names of plain torchvision or timm, where its encoder is theirs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lt_bench.models.timm_encoder import TimmEncoder, installed
 from lt_bench.predict.predictor import Predictor
 from lt_bench.stage_two.lws import ScaledLinear
 
@@ -25,19 +26,25 @@ class Whole(nn.Module):
 
 
 class Weights(NamedTuple):
-    """Tensors by name, and the lines of Python that build what they load into; () where no other library has it."""
+    """Tensors by name, and the lines of Python that build what they load into; () where no other library has it.
+
+    ``images`` is what that takes, in Python: ``images`` as they are preprocessed, or resized.
+    """
 
     state: dict[str, Tensor]
     code: tuple[str, ...] = ()
+    images: str = "images"
 
 
 def weights(predictor: Predictor) -> Weights:
     """The tensors of both networks.
 
-    A ResNet of torchvision has its names there, with ``fc`` where the classifier is linear in the features; else
-    names begin with ``encoder`` or ``classifier``.
+    A ResNet of torchvision has its names there, with ``fc`` where the classifier is linear in the features, and a
+    network of timm those of timm; else names begin with ``encoder`` or ``classifier``.
     """
     encoder, head = predictor.encoder.state_dict(), _linear(predictor.classifier)
+    if head is not None and isinstance(predictor.encoder, TimmEncoder) and (found := _timm(predictor, *head)):
+        return found
     code = _resnet(predictor.encoder, len(predictor.class_names))
     if code and head is not None:
         return Weights(_whole({**encoder, "fc.weight": head[0], "fc.bias": head[1]}), code)
@@ -55,6 +62,34 @@ def _linear(classifier: nn.Module) -> tuple[Tensor, Tensor] | None:
         return None
     bias = weight.new_zeros(len(weight)) if bias is None else bias
     return (weight, bias) if scales is None else (scales[:, None] * weight, scales * bias)
+
+
+def _timm(predictor: Predictor, weight: Tensor, bias: Tensor) -> Weights | None:
+    """Those of timm's network with a classifier; None where that has other tensors, or computes other logits."""
+    encoder, classes = predictor.encoder, len(weight)
+    assert isinstance(encoder, TimmEncoder)
+    name = encoder.network.pretrained_cfg.get("classifier")  # type: ignore[union-attr, operator]
+    if not isinstance(name, str):
+        return None
+    state = _whole({**encoder.network.state_dict(), f"{name}.weight": weight, f"{name}.bias": bias})
+    settings = {"num_classes": classes, **encoder.shape}
+    try:
+        plain = installed().create_model(encoder.model, **settings)
+        plain.load_state_dict(state)
+    except Exception:  # what networks raise for tensors and settings that they do not have is not listed
+        return None
+    size = predictor.transform.size
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        if not torch.allclose(plain.eval()(encoder.resized(images)), predictor.logits(images), rtol=1e-4, atol=1e-4):
+            return None
+    words = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+    code = ("import timm", f"model = timm.create_model({encoder.model!r}, {words})")
+    own = encoder.input.size
+    if size == own:
+        return Weights(state, code)
+    resize = f"torch.nn.functional.interpolate(images, ({own}, {own}), mode={encoder.input.interpolation!r}"
+    return Weights(state, code, f"{resize}{', antialias=True' if size > own else ''})")
 
 
 def _resnet(encoder: nn.Module, classes: int) -> tuple[str, ...]:

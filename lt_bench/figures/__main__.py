@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the figures; returns the exit status: 0 done, 1 none was possible (wrong usage exits with 2)."""
-    return exit_status(lambda: _make(_parser().parse_args(argv)))
+    return exit_status(lambda: _make(_parser().parse_args(argv)), goes_on=False)
 
 
 def _make(arguments: argparse.Namespace) -> int:

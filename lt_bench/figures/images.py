@@ -40,7 +40,7 @@ def evaluated_images(run: Run, labels: np.ndarray, positions: np.ndarray) -> np.
     except (DataError, UsageError, OSError) as error:
         said = str(error).partition("\n")[0]
         raise NotPossible(f"the images of run {run.record.run_id} cannot be read: {said}") from error
-    return to_pixels(seen, dataset.mean, dataset.std)
+    return to_pixels(seen, data.seen.mean, data.seen.std)
 
 
 def to_pixels(images: Any, mean: list[float], std: list[float]) -> np.ndarray:

@@ -23,16 +23,25 @@ def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
     return max_margin * (counts / counts.min()) ** -0.25
 
 
-def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, weights: Tensor | None = None) -> Tensor:
+def ldam(
+    logits: Tensor,
+    labels: Tensor,
+    margins: Tensor,
+    scale: float,
+    weights: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """Scaled cross-entropy with a class-dependent margin removed from the true logit, averaged with class weights.
 
-    Shapes: logits (B, C) cosines, labels (B,), margins (C,), weights (C,) or None; returns a scalar, at least float32.
+    Shapes: logits (B, C) cosines, labels (B,), margins (C,), weights (C,) or None; returns a scalar, with the reduction
+    "none" the summands (B,), at least float32.
     Source: Cao et al., NeurIPS 2019, eq. (12)-(13); scale and weighted mean as in the authors' code.  Deviation: none.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     target = labels[:, None]
     logits = logits.scatter_add(1, target, -margins.to(logits.dtype)[target])
-    return F.cross_entropy(scale * logits, labels, None if weights is None else weights.to(logits.dtype))
+    weights = None if weights is None else weights.to(logits.dtype)
+    return F.cross_entropy(scale * logits, labels, weights, reduction=reduction)
 
 
 class DeferredLDAM(nn.Module):
@@ -54,6 +63,6 @@ class DeferredLDAM(nn.Module):
         self.scale, self.weights = scale, DeferredWeights(counts, beta, drw_start_epoch)
         self.register_buffer("margins", ldam_margins(counts, max_margin).float(), persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Shapes: logits (B, C), ``scale`` times a cosine, labels (B,); returns a scalar."""
-        return ldam(logits / self.scale, labels, self.margins, self.scale, self.weights(epoch))
+    def forward(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """Shapes: logits (B, C), ``scale`` times a cosine, labels (B,); returns a scalar, or summands (B,)."""
+        return ldam(logits / self.scale, labels, self.margins, self.scale, self.weights(epoch), reduction)

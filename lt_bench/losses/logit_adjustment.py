@@ -30,15 +30,22 @@ def log_prior(counts: Tensor) -> Tensor:
 
 
 def logit_adjusted_cross_entropy(
-    logits: Tensor, labels: Tensor, log_prior: Tensor, tau: float, weights: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    log_prior: Tensor,
+    tau: float,
+    weights: Tensor | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """Mean cross-entropy of logits + tau * log_prior; tau = 1 is Balanced Softmax, tau = 0 plain cross-entropy.
 
     With class ``weights`` the mean is the weighted one: the sum of weights that it is divided by is that of the batch.
-    Shapes: logits (B, C), labels (B,), log_prior and weights (C,); returns a scalar, at least float32.
+    Shapes: logits (B, C), labels (B,), log_prior and weights (C,); returns a scalar, with the reduction "none" the
+    summands (B,), at least float32.
     Source: Menon et al., ICLR 2021; Ren et al., NeurIPS 2020, for tau = 1; weights as in the authors' code of BCL (Zhu
     et al., CVPR 2022).  Deviation: none.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     adjusted = logits + tau * log_prior.to(logits.dtype)
-    return F.cross_entropy(adjusted, labels, None if weights is None else weights.to(logits.dtype))
+    weights = None if weights is None else weights.to(logits.dtype)
+    return F.cross_entropy(adjusted, labels, weights, reduction=reduction)

@@ -62,11 +62,19 @@ class DeferredWeights(nn.Module):
         return self.weights if self.begun(epoch) else None
 
 
-def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None, inside: bool = False) -> Tensor:
+def focal(
+    logits: Tensor,
+    labels: Tensor,
+    gamma: float,
+    weights: Tensor | None = None,
+    inside: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
     """Mean over images of (1 - p)^gamma * w * l, l the cross-entropy, p = exp(-l) and w the weight of its class.
 
     ``inside`` takes p = exp(-w * l) instead, which is no probability. The factor is differentiated.
-    Shapes: logits (B, C), labels (B,), weights (C,) or None; returns a scalar, at least float32.
+    Shapes: logits (B, C), labels (B,), weights (C,) or None; returns a scalar, with the reduction "none" the summands
+    (B,), at least float32.
     Source: Lin et al., ICCV 2017, eq. (5) for softmax; ``inside`` as in the authors' code of LDAM-DRW.  Deviation:
     1 - p is taken with ``expm1``, and at l = 0 as the least positive number, so that every gamma has a gradient.
     """
@@ -74,4 +82,5 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None =
     plain = F.cross_entropy(logits, labels, reduction="none")
     weighted = plain if weights is None else plain * weights.to(plain.dtype)[labels]
     missed = -torch.expm1(-(weighted if inside else plain))
-    return (missed.clamp(min=torch.finfo(plain.dtype).tiny) ** gamma * weighted).mean()
+    losses = missed.clamp(min=torch.finfo(plain.dtype).tiny) ** gamma * weighted
+    return losses.mean() if reduction == "mean" else losses

@@ -39,7 +39,12 @@ def targeted(features: Tensor, labels: Tensor, draws: Tensor, temperature: float
     own = scores.gather(1, targets.of_class[labels].repeat(2)[:, None])[:, 0]
     denominators = log_denominators(rows, len(rows), temperature, logits=scores)
     sums, counts = attractions(rows, labels, draws)
-    near, pull = denominators - sums / (temperature * counts), targets.weight * (denominators - own)
+    near, pull = denominators - sums / (temperature * counts), denominators - own
+    return balanced(near, counts, pull, targets)
+
+
+def balanced(near: Tensor, counts: Tensor, pull: Tensor, targets: Targets) -> Tensor:
+    """Mean of the losses of class and target, (A,) each, of anchors with as many positives (A,), by the normaliser."""
     if targets.normaliser == "code":
-        return ((near * counts + pull) / (1 + counts)).mean()
-    return (near + pull).mean()
+        return ((near * counts + targets.weight * pull) / (1 + counts)).mean()
+    return (near + targets.weight * pull).mean()

@@ -38,13 +38,20 @@ def vector_shifts(counts: Tensor, tau: float) -> Tensor:
 
 
 def vector_scaling(
-    logits: Tensor, labels: Tensor, scales: Tensor, shifts: Tensor, weights: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    scales: Tensor,
+    shifts: Tensor,
+    weights: Tensor | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """Cross-entropy of logits / scales + shifts, averaged with class weights.
 
-    Shapes: logits (B, C), labels (B,), scales, shifts and weights (C,); returns a scalar, at least float32.
+    Shapes: logits (B, C), labels (B,), scales, shifts and weights (C,); returns a scalar, with the reduction "none" the
+    summands (B,), at least float32.
     Source: Kini et al., NeurIPS 2021, eq. (2), authors' code.  Deviation: none.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     adjusted = logits / scales.to(logits.dtype) + shifts.to(logits.dtype)
-    return F.cross_entropy(adjusted, labels, None if weights is None else weights.to(logits.dtype))
+    weights = None if weights is None else weights.to(logits.dtype)
+    return F.cross_entropy(adjusted, labels, weights, reduction=reduction)

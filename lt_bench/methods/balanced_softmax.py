@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -36,9 +35,9 @@ class BalancedSoftmax(CE):
         *,
         tau: float = 1.0,
         class_weight_beta: float = 0.0,
-        views: Sequence[str] = ("crop_flip",),
+        **common: Any,
     ) -> None:
-        super().__init__(encoder, info, views=views)
+        super().__init__(encoder, info, **common)
         if not 0 <= tau < math.inf:
             raise SettingError("tau", "0 (plain cross-entropy) or more", tau, 1.0)
         self.tau = tau
@@ -46,6 +45,6 @@ class BalancedSoftmax(CE):
         self.register_buffer("class_weights", class_weights(info.class_counts, class_weight_beta), persistent=False)
         self.joined = self.joined or class_weight_beta > 0
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Mean prior-adjusted cross-entropy of raw logits (B, C) and labels (B,)."""
-        return logit_adjusted_cross_entropy(logits, labels, self.log_prior, self.tau, self.class_weights)
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """Mean prior-adjusted cross-entropy of raw logits (B, C) and labels (B,); see ``CE``."""
+        return logit_adjusted_cross_entropy(logits, labels, self.log_prior, self.tau, self.class_weights, reduction)

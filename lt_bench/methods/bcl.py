@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.bcl import OwnClassDenominator, balanced_contrastive
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
@@ -37,7 +37,7 @@ class BCL(TwoBranch):
         beta: float = 0.6,
         class_weight_beta: float = 0.0,
         own_class_denominator: OwnClassDenominator = "positives",
-        views: Sequence[str] = ("autoaugment_cutout", "sim_blur", "sim_blur"),
+        views: Sequence[View] = ("autoaugment_cutout", "sim_blur", "sim_blur"),
         **options: Any,
     ) -> None:
         super().__init__(encoder, info, views=views, **options)

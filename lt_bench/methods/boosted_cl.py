@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainContext, TrainInfo
+from lt_bench.contracts import TrainContext, TrainInfo, View
 from lt_bench.errors import renamed
 from lt_bench.methods.simclr import SimCLR
 from lt_bench.models.loss_memory import LossMemory
@@ -32,7 +32,7 @@ class BoostedCL(SimCLR):
         *,
         loss_momentum: float = 0.97,
         loss_memory_batch_correction: bool = True,
-        views: Sequence[str] = ("boosted", "boosted"),
+        views: Sequence[View] = ("boosted", "boosted"),
         **options: Any,
     ) -> None:
         super().__init__(encoder, info, views=views, **options)

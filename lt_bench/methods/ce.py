@@ -3,51 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
+from inspect import signature
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError
+from lt_bench.methods.mixing import Mixing, MixUp, loss_and_accuracy
 
 
 class CE(Method):
     """Plain cross-entropy on one view; the control of every table, and what methods with one classifier build on.
 
     A method whose ``loss`` is no mean over independent images sets ``microbatches`` to False, or where only an option
-    makes it so, ``joined`` to True: its loss is then that of the joined batch of all processes.
+    makes it so, ``joined`` to True: its loss is then that of the joined batch of all processes. With a ``mixing``,
+    images are mixed, and their loss is that for their own and that for the others' labels, as far as they are kept.
     """
 
     provides_classifier: ClassVar[bool] = True
     microbatches: ClassVar[bool] = True
     classifier: nn.Module
 
-    def __init__(self, encoder: nn.Module, info: TrainInfo, *, views: Sequence[str] = ("crop_flip",)) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        info: TrainInfo,
+        *,
+        views: Sequence[View] = ("crop_flip",),
+        mixing: MixUp | None = None,
+    ) -> None:
         super().__init__()
         if len(views) != 1:
             raise SettingError("views", "a list of one view", list(views), "[crop_flip]")
         self.views = tuple(views)
         self.joined = not self.microbatches
         self.encoder = encoder
+        self.mixing = None if mixing is None else Mixing(mixing, info)
+        self.partner_exponent = None if self.mixing is None else self.mixing.partner_exponent
+        if self.mixing is not None and self.mixing.by_image and "reduction" not in signature(self.loss).parameters:
+            rule = f"another one, as {type(self).__name__}.loss has no reduction, with which images are weighed"
+            raise SettingError("mixing", rule, type(mixing).__name__)
         self.classifier = self.new_classifier(feature_dim(encoder), info.num_classes)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """The classifier, untrained: features (B, D) -> logits (B, C)."""
         return nn.Linear(features, num_classes)
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Mean cross-entropy of logits (B, C) and labels (B,)."""
-        return F.cross_entropy(logits, labels)
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """Cross-entropy of logits (B, C) and labels (B,): the mean, or (B,) with the reduction "none"."""
+        return F.cross_entropy(logits, labels, reduction=reduction)
 
     def phase(self, epoch: int) -> Hashable:
         """All epochs are alike."""
         return 0
 
+    def needs_partner(self, epoch: int, step: int, context: TrainContext) -> bool:
+        """Where images are mixed with those of a partner batch: in the steps that mix."""
+        mixing = self.mixing if self.partner_exponent is not None else None
+        return mixing is not None and mixing.draw(epoch, step, context).mixed
+
+    def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
+        """The batch, mixed if there is a mixing."""
+        if self.mixing is None:
+            return batch
+        mixed: Batch = self.mixing(batch, epoch, step, context)
+        return mixed
+
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
-        """The loss of the first view, and the accuracy on this batch."""
-        logits, labels = self.classifier(self.encoder(batch.views[0])), batch.labels
+        """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""
+        rows = (self.classifier(self.encoder(batch.views[0])), batch.labels, *(batch.mix or ()))
         if self.joined:
-            logits, labels = context.gather(logits), context.gather(labels)
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": self.loss(logits, labels, epoch), "accuracy": accuracy}
+            rows = tuple(context.gather(values) for values in rows)
+        return loss_and_accuracy(self.mixing, partial(self.loss, epoch=epoch), *rows)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import ClassVar
+from collections.abc import Hashable
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,17 +31,18 @@ class CEDRW(CE):
         *,
         beta: float = 0.9999,
         drw_start_epoch: int = 160,
-        views: Sequence[str] = ("crop_flip",),
+        **common: Any,
     ) -> None:
-        super().__init__(encoder, info, views=views)
+        super().__init__(encoder, info, **common)
         self.weights = DeferredWeights(info.class_counts, beta, drw_start_epoch)
 
     def phase(self, epoch: int) -> Hashable:
         """Whether class weights have begun."""
         return self.weights.begun(epoch)
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Cross-entropy of logits (B, C) and labels (B,), averaged with the weights of the epoch."""
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """Cross-entropy of logits (B, C) and labels (B,), averaged with the weights of the epoch; see ``CE``."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         weights = self.weights(epoch)
-        return F.cross_entropy(logits, labels, None if weights is None else weights.to(logits.dtype))
+        weights = None if weights is None else weights.to(logits.dtype)
+        return F.cross_entropy(logits, labels, weights, reduction=reduction)

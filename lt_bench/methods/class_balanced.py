@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -16,7 +15,5 @@ class ClassBalanced(CEDRW):
 
     begins_at: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self, encoder: nn.Module, info: TrainInfo, *, beta: float = 0.9999, views: Sequence[str] = ("crop_flip",)
-    ) -> None:
-        super().__init__(encoder, info, beta=beta, drw_start_epoch=0, views=views)
+    def __init__(self, encoder: nn.Module, info: TrainInfo, *, beta: float = 0.9999, **common: Any) -> None:
+        super().__init__(encoder, info, beta=beta, drw_start_epoch=0, **common)

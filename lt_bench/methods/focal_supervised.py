@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -32,13 +31,13 @@ class FocalSupervised(CEDRW):
         beta: float = 0.0,
         drw_start_epoch: int = 0,
         weights_inside: bool = False,
-        views: Sequence[str] = ("crop_flip",),
+        **common: Any,
     ) -> None:
-        super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, views=views)
+        super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, **common)
         if not 0 <= gamma < math.inf:
             raise SettingError("gamma", "0 (plain cross-entropy) or more", gamma, 1.0)
         self.gamma, self.weights_inside = gamma, weights_inside
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Mean focal loss of logits (B, C) and labels (B,)."""
-        return focal(logits, labels, self.gamma, self.weights(epoch), self.weights_inside)
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """Mean focal loss of logits (B, C) and labels (B,); see ``CE``."""
+        return focal(logits, labels, self.gamma, self.weights(epoch), self.weights_inside, reduction)

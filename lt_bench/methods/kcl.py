@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.kcl import k_positives_in_batch
 from lt_bench.methods.supcon import SupCon
@@ -29,7 +29,7 @@ class KCL(SupCon):
         positives: int = 6,
         projection_hidden: int | None = None,
         projection_dim: int = 128,
-        views: Sequence[str] = ("simclr", "simclr"),
+        views: Sequence[View] = ("simclr", "simclr"),
     ) -> None:
         super().__init__(
             encoder,

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import TrainInfo
+from lt_bench.contracts import TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.lade import EPSILON, lade, with_epsilon
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
@@ -32,7 +32,7 @@ class LADE(BalancedSoftmax):
         alpha: float = 0.1,
         regularisation: float = 0.01,
         official_epsilon: bool = False,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         super().__init__(encoder, info, views=views)
         for name, value, default in (("alpha", alpha, 0.1), ("regularisation", regularisation, 0.01)):
@@ -40,7 +40,9 @@ class LADE(BalancedSoftmax):
                 raise SettingError(name, "0 or more", value, default)
         self.alpha, self.regularisation, self.official_epsilon = alpha, regularisation, official_epsilon
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+    def loss(  # type: ignore[override]  # a statistic of the batch has no summand for an image
+        self, logits: Tensor, labels: Tensor, epoch: int
+    ) -> Tensor:
         """The sum of both terms of raw logits (B, C) and labels (B,)."""
         term = lade(logits, labels, self.log_prior, self.regularisation, self.official_epsilon)
         prior = with_epsilon(self.log_prior, EPSILON if self.official_epsilon else 0.0)

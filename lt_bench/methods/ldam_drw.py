@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import ClassVar
+from collections.abc import Hashable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ class LDAMDRW(CE):
 
     provides_classifier: ClassVar[bool] = True
     linear_classifier: ClassVar[bool] = False
+    normalized_classifier: ClassVar[bool] = True
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ("drw_start_epoch",)
 
@@ -34,10 +35,10 @@ class LDAMDRW(CE):
         scale: float = 30.0,
         beta: float = 0.9999,
         drw_start_epoch: int = 160,
-        views: Sequence[str] = ("crop_flip",),
+        **common: Any,
     ) -> None:
         self.scale = scale
-        super().__init__(encoder, info, views=views)
+        super().__init__(encoder, info, **common)
         self.criterion = DeferredLDAM(info.class_counts, max_margin, scale, beta, drw_start_epoch)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
@@ -48,7 +49,7 @@ class LDAMDRW(CE):
         """Whether class weights have begun."""
         return self.criterion.weights.begun(epoch)
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """The LDAM loss of scaled cosines (B, C) and labels (B,)."""
-        loss: Tensor = self.criterion(logits, labels, epoch)
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """The LDAM loss of scaled cosines (B, C) and labels (B,); see ``CE``."""
+        loss: Tensor = self.criterion(logits, labels, epoch, reduction)
         return loss

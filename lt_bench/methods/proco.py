@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.geometry.vmf import KappaEstimator, mean_direction_and_kappa, random_means, update_means
 from lt_bench.losses.logit_adjustment import logit_adjusted_cross_entropy
@@ -42,7 +42,7 @@ class ProCo(TwoBranch):
         kappa_estimator: KappaEstimator = "code",
         unseen: Unseen = "random",
         projection_dim: int = 128,
-        views: Sequence[str] = ("autoaugment_cutout", "sim_wide", "sim_wide"),
+        views: Sequence[View] = ("autoaugment_cutout", "sim_wide", "sim_wide"),
         **options: Any,
     ) -> None:
         super().__init__(encoder, info, views=views, projection_dim=projection_dim, **options)

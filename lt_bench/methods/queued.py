@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.contrast import by_view
 from lt_bench.losses.logit_adjustment import log_prior
@@ -49,7 +49,7 @@ class Queued(Method):
         queue_init: QueueInit = "masked",
         official_epsilon: bool = False,
         in_batch: InBatch = "global",
-        views: Sequence[str] = ("autoaugment_cutout", "sim_blur"),
+        views: Sequence[View] = ("autoaugment_cutout", "sim_blur"),
     ) -> None:
         super().__init__()
         if len(views) != 2:

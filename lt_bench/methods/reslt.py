@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.reslt import class_sets, residual_loss
 from lt_bench.methods.ce import CE
@@ -48,7 +48,7 @@ class ResLT(CE):
         log_epsilon: float = 0.0,
         fusion_epsilon: bool = False,
         smoothing: float = 0.0,
-        views: Sequence[str] = ("crop_flip",),
+        views: Sequence[View] = ("crop_flip",),
     ) -> None:
         if block not in ("norm", "pool_first", "block_first"):
             raise SettingError("block", "norm, pool_first or block_first", block, "norm")
@@ -56,7 +56,8 @@ class ResLT(CE):
             if not 0 <= value <= 1:
                 raise SettingError(name, "from 0 to 1", value)
         if block != "pool_first" and not has_maps(encoder):
-            rule = f"pool_first with {type(encoder).__name__}, which has no method maps(images) for what it pools"
+            name = getattr(encoder, "model", type(encoder).__name__)
+            rule = f"pool_first with {name}, whose features are no mean of maps that a method maps(images) gives"
             raise SettingError("block", rule, block, "pool_first")
         sets = class_sets(info.class_counts, shares)
         self.block, self.branches, self.norm_exponent = block, len(sets), norm_exponent

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.geometry.subclasses import num_subclasses, update_subclasses
 from lt_bench.geometry.temperature import class_concentration, class_temperatures
@@ -61,7 +61,7 @@ class SBCL(SupCon):
         kmeans_seed: int = 0,
         projection_hidden: int | None = None,
         projection_dim: int = 128,
-        views: Sequence[str] = ("simclr", "simclr"),
+        views: Sequence[View] = ("simclr", "simclr"),
     ) -> None:
         super().__init__(
             encoder,

@@ -8,21 +8,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo
-from lt_bench.errors import SettingError, renamed
-from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
+from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
+from lt_bench.errors import SettingError
+from lt_bench.losses.kcl_moco import k_positive
+from lt_bench.losses.sbcl_moco import queue_subclass_balancing
+from lt_bench.methods.moco import MoCo
 from lt_bench.methods.sbcl import SBCL
-from lt_bench.models.momentum import MomentumEncoder
-from lt_bench.models.queue import LabelledQueue
 
 
-class SBCLMoCo(SBCL):
+class SBCLMoCo(MoCo, SBCL):
     """Hou et al., ICCV 2023 (large-image form, on MoCo v2): k-positive warm-up, then the bi-granularity loss.
 
     The first view is the query, the second the key of a momentum copy, whose embeddings are also what is clustered.
     ``positives`` entries of its class are drawn for every query while warming up; with ``restart`` optimiser and
     schedule begin anew at ``warm_epochs``. ``class_temperature`` null follows ``temperature_law``, a number is that of
-    every class, as in the authors' code. Further options are those of ``SBCL``.
+    every class, as in the authors' code. Further options are those of ``MoCo`` and ``SBCL``.
     Deviation: the queue keeps positions in the train split, so that every key has the subclass its image has now
     (theirs keeps the numbers of older clusterings); one clustering serves all processes; batch norm sees the joined
     batch (theirs shuffles the keys among processes).
@@ -42,12 +42,8 @@ class SBCLMoCo(SBCL):
         update_interval: int = 5,
         minimum_size: int = 20,
         class_temperature: float | None = None,
-        positives: int = 6,
-        queue_size: int = 65536,
-        momentum: float = 0.999,
         restart: bool = True,
-        projection_dim: int = 128,
-        views: Sequence[str] = ("sim_blur", "sim_blur"),
+        views: Sequence[View] = ("sim_blur", "sim_blur"),
         **options: Any,
     ) -> None:
         super().__init__(
@@ -58,18 +54,14 @@ class SBCLMoCo(SBCL):
             warm_epochs=warm_epochs,
             update_interval=update_interval,
             minimum_size=minimum_size,
-            projection_dim=projection_dim,
             views=views,
             **options,
         )
-        if positives < 1:
-            raise SettingError("positives", "1 or more", positives, 6)
+        if self.positives < 1:
+            raise SettingError("positives", "1 or more", self.positives, 6)
         if class_temperature is not None and not class_temperature > 0:
             raise SettingError("class_temperature", "above 0", class_temperature, 0.12)
-        self.class_temperature, self.positives, self.restart = class_temperature, positives, restart
-        self.momentum_encoder = MomentumEncoder(self.encoder, self.head, momentum=momentum)
-        with renamed(size="queue_size"):
-            self.queue = LabelledQueue(queue_size, projection_dim, info.num_classes, "random")
+        self.class_temperature, self.restart = class_temperature, restart
 
     def restart_epochs(self) -> tuple[int, ...]:
         """The end of the warm-up, where it has one."""
@@ -92,16 +84,10 @@ class SBCLMoCo(SBCL):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the queries against the queue as it was; then the keys of all ranks join the queue."""
-        first, second = batch.views
-        queries = self.embed(first)
-        self.momentum_encoder.update(self.encoder, self.head)
-        keys = self.momentum_encoder(second)
-        anchors, members = Anchors(queries, keys, self.queue.rows.clone()), self.queue.labels.clone()
-        self.queue.enqueue(context.gather(keys), context.gather(batch.indices))
-        # given the queue, anchors are independent: every rank has the loss of its own, and their mean is the batch's
+        anchors, members = self.contrast(batch, batch.indices, context)
         queue_labels = _look_up(self.labels, members)
         if epoch < self.warm_epochs:
-            draws = self._draws(len(keys), context.generator("positives", epoch, step), context)
+            draws = self.draws(len(batch.labels), epoch, step, context)
             loss = k_positive(anchors, batch.labels, queue_labels, draws, self.temperature)
             return {"loss": self.temperature / self.warm_base_temperature * loss}
         loss = queue_subclass_balancing(
@@ -114,11 +100,6 @@ class SBCLMoCo(SBCL):
             self.base_temperature,
         )
         return {"loss": loss}
-
-    def _draws(self, share: int, generator: torch.Generator, context: TrainContext) -> Tensor:
-        """Uniform numbers (positives, share) for this rank's images, out of those for the joined batch."""
-        joined = torch.rand(self.positives, share * context.world_size, generator=generator, device=generator.device)
-        return joined[:, context.rank * share : (context.rank + 1) * share]
 
 
 def _look_up(values: Tensor, members: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.errors import SettingError, UsageError, renamed
 from lt_bench.geometry.pruning import check_fractions, magnitude_masks
 from lt_bench.methods.simclr import SimCLR
+from lt_bench.models.convolutions import LEAST_SHARE, convolution_share
 from lt_bench.models.input_normalization import InputNormalization
 from lt_bench.models.pruned import PrunedBranch, PrunedEncoder
 
@@ -29,8 +30,8 @@ class SDCLR(SimCLR):
     twice per step: ``pruned_bn_updates=2``. GH's authors' code normalises the images of SDCLR a second time, with
     ImageNet's mean and deviation: ``double_normalisation``. While training it evaluates the pruned branch, of which its
     CIFAR figures may be: ``evaluated_branch``.
-    Raises SettingError for values out of range and both views in one pass, UsageError for an encoder without
-    convolutions.
+    Raises SettingError for values out of range and both views in one pass, UsageError for an encoder that has
+    little of its weights in convolutions.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class SDCLR(SimCLR):
             raise SettingError("view_batching", rule, self.view_batching, "separate")
         self.prune_percent, self.random_prune_percent = prune_percent, random_prune_percent
         self.pruned_bn_updates, self.evaluated_branch = pruned_bn_updates, evaluated_branch
+        if (share := convolution_share(self.encoder)) < LEAST_SHARE:
+            how = f"has {100 * share:.2g} % of its weights in them" if share else "has none"
+            raise UsageError(f"convolutions are pruned and this encoder {how}; set backbone=resnet18_cifar")
         self.pruned_encoder, self.pruned_head = PrunedBranch(self.encoder), PrunedBranch(self.head)
-        if not self.pruned_encoder.masks():
-            raise UsageError("convolutions are pruned and this encoder has none; set backbone=resnet18_cifar")
 
     def evaluated_encoder(self) -> nn.Module:
         """The dense branch, or the pruned one with the masks of the last epoch."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
@@ -45,7 +45,7 @@ class SimCLR(Method):
         projection_dim: int = 128,
         default_weights: bool = False,
         harmonization: HarmonizationSettings | None = None,
-        views: Sequence[str] = ("ssl", "ssl"),
+        views: Sequence[View] = ("ssl", "ssl"),
     ) -> None:
         super().__init__()
         if not 0 < temperature < math.inf:

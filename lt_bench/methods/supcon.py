@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.supcon import supcon
 from lt_bench.models.heads import ProjectionHead
@@ -16,7 +16,7 @@ from lt_bench.models.heads import ProjectionHead
 class SupCon(Method):
     """Khosla et al., NeurIPS 2020, with the projection head and the joint forward pass of SBCL's authors' code.
 
-    ``projection_hidden`` null makes the head's hidden layer as wide as the features.
+    ``projection_hidden`` null makes the head's ``hidden_layers`` as wide as the features.
     """
 
     def __init__(
@@ -28,7 +28,8 @@ class SupCon(Method):
         base_temperature: float = 0.1,
         projection_hidden: int | None = None,
         projection_dim: int = 128,
-        views: Sequence[str] = ("simclr", "simclr"),
+        hidden_layers: int = 1,
+        views: Sequence[View] = ("simclr", "simclr"),
     ) -> None:
         super().__init__()
         for name, value in (("temperature", temperature), ("base_temperature", base_temperature)):
@@ -36,13 +37,15 @@ class SupCon(Method):
                 raise SettingError(name, "above 0", value, 0.1)
         if len(views) != 2:
             raise SettingError("views", "a list of two views", list(views), "[simclr,simclr]")
+        if hidden_layers < 0:
+            raise SettingError("hidden_layers", "0 or more", hidden_layers, 1)
         features = feature_dim(encoder)
         self.views = tuple(views)
         self.temperature, self.base_temperature = temperature, base_temperature
         self.encoder = encoder
         hidden = features if projection_hidden is None else projection_hidden
         with renamed(hidden_dim="projection_hidden", out_dim="projection_dim"):
-            self.head = ProjectionHead(features, hidden, projection_dim)
+            self.head = ProjectionHead(features, hidden, projection_dim, hidden_layers)
 
     def embed(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to unit-length embeddings (B, D)."""

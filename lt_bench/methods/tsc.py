@@ -2,87 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.errors import SettingError
-from lt_bench.geometry.assignment import class_means, matched, moved_centres
-from lt_bench.geometry.simplex import far_apart
-from lt_bench.losses.tsc import Normaliser, Targets, targeted
+from lt_bench.losses.contrast import by_view
+from lt_bench.losses.kcl import k_positives_in_batch
+from lt_bench.losses.tsc import targeted
 from lt_bench.methods.kcl import KCL
+from lt_bench.methods.targeted import Targeted
 
-CENTRE_MOMENTUM = 0.9  # authors' code
+OFFICIAL_BASE = 0.07  # authors' code for CIFAR: the loss is multiplied by temperature / this
 
 
-class TSC(KCL):
+class TSC(Targeted, KCL):
     """Li et al., CVPR 2022, within the batch: KCL for ``warm_epochs``, then with targets.
 
-    ``assign_every`` null matches at the start of every epoch, a number at every so many steps, for which the host
-    waits. ``centres`` says where the running centres of the classes start: "embed" at the mean embeddings of their
-    images, "random" anywhere. Further options are those of ``KCL``. A run of one epoch has no warm-up.
+    With ``target_images`` 0 the loss is the supplement's. With n, every target is in the batch as both views of n
+    images of its class, which never gets another; it is not weighted, as in the authors' code for CIFAR. Further
+    options are those of ``Targeted`` and ``KCL``.
     Deviation: the authors' code, which is for large images, matches in every step and starts at random; a simplex, or
     directions that are spread further apart than theirs, instead of a file of targets; centres move with both views.
     Raises SettingError for values out of range.
     """
 
-    begins_at: ClassVar[tuple[str, ...]] = ("warm_epochs",)
-    labels: Tensor
-    targets: Tensor
-    class_centres: Tensor
-    target_of_class: Tensor
-    rematched: Tensor
+    def __init__(self, encoder: nn.Module, info: TrainInfo, *, target_images: int = 0, **options: Any) -> None:
+        super().__init__(encoder, info, **options)
+        if target_images < 0:
+            raise SettingError("target_images", "0 or more", target_images, 25)
+        self.target_images = target_images
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        info: TrainInfo,
-        *,
-        warm_epochs: int = 500,
-        target_weight: float = 0.2,
-        target_normaliser: Normaliser = "paper",
-        centres: Literal["embed", "random"] = "embed",
-        assign_every: int | None = None,
-        projection_dim: int = 128,
-        **options: Any,
-    ) -> None:
-        super().__init__(encoder, info, projection_dim=projection_dim, **options)
-        if warm_epochs < 0:
-            raise SettingError("warm_epochs", "0 or more", warm_epochs, 500)
-        if not target_weight >= 0:
-            raise SettingError("target_weight", "0 or more", target_weight, 0.2)
-        if target_normaliser not in ("paper", "code"):
-            raise SettingError("target_normaliser", "paper or code", target_normaliser, "paper")
-        if centres not in ("embed", "random"):
-            raise SettingError("centres", "embed or random", centres, "embed")
-        if assign_every is not None and assign_every < 1:
-            raise SettingError("assign_every", "1 or more, or null: once in an epoch", assign_every, "null")
-        self.warm_epochs = warm_epochs if info.epochs > 1 else 0
-        self.target_weight, self.normaliser = target_weight, target_normaliser
-        self.centres, self.assign_every = centres, assign_every
-        points = far_apart(info.num_classes, projection_dim).float()
-        self.register_buffer("labels", info.labels.clone(), persistent=False)
-        self.register_buffer("targets", points)
-        self.register_buffer("class_centres", F.normalize(torch.randn(points.shape), dim=1))
-        self.register_buffer("target_of_class", torch.arange(info.num_classes))
-        self.register_buffer("rematched", torch.zeros(()))
-
-    def phase(self, epoch: int) -> Hashable:
-        """Nothing where something is drawn or matched in a step; otherwise whether there are targets."""
-        late = epoch >= self.warm_epochs
-        return None if self.positives or (late and self.assign_every) else late
-
-    @torch.no_grad()
     def on_epoch_start(self, epoch: int, context: TrainContext) -> None:
-        """Start the centres where the targets come in, and match once in an epoch where that is asked for."""
-        if epoch == self.warm_epochs and self.centres == "embed":
-            self.class_centres.copy_(class_means(context.embed(self.embed), self.labels, self.class_centres))
-        if epoch >= self.warm_epochs and self.assign_every is None:
-            self._match(context)
+        """Start the centres and match, unless targets stand for images."""
+        if not self.target_images:
+            super().on_epoch_start(epoch, context)
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """KCL's loss while warming up, then that with targets, on the joined batch; centres move before it is taken.
@@ -92,21 +48,19 @@ class TSC(KCL):
         if epoch < self.warm_epochs:
             return super().forward(batch, epoch, step, context)
         features, labels = context.gather(self.embed_views(batch)), context.gather(batch.labels)
-        self.follow(features.detach(), labels, step, context)
+        if self.target_images:
+            return {"loss": self._among_images(features, labels, epoch, step, context)}
+        targets = self.follow(by_view(features.detach()), labels.repeat(2), step, context)
         draws = self.draws(len(labels), epoch, step, context)
-        targets = Targets(self.targets, self.target_of_class, self.target_weight, self.normaliser)
         loss = targeted(features, labels, draws, self.temperature, targets)
         return {"loss": loss, "rematched": self.rematched.clone()}
 
-    @torch.no_grad()
-    def follow(self, features: Tensor, labels: Tensor, step: int, context: TrainContext) -> None:
-        """Move the centres to a batch's embeddings (B, 2, D), and match where a step is to."""
-        rows, of_rows = features.transpose(0, 1).flatten(0, 1), labels.repeat(2)
-        self.class_centres.copy_(moved_centres(self.class_centres, rows, of_rows, CENTRE_MOMENTUM))
-        if self.assign_every is not None and step % self.assign_every == 0:
-            self._match(context)
-
-    def _match(self, context: TrainContext) -> None:
-        found = context.from_rank0(lambda: matched(self.class_centres, self.targets))
-        self.rematched.copy_((found != self.target_of_class).to(self.rematched.dtype).mean())
-        self.target_of_class.copy_(found)
+    def _among_images(self, features: Tensor, labels: Tensor, epoch: int, step: int, context: TrainContext) -> Tensor:
+        """The loss where the classes' targets are images of theirs, which are anchors and are drawn as others are."""
+        of_targets = torch.arange(len(self.targets), device=labels.device).repeat_interleave(self.target_images)
+        points = self.targets.to(features.dtype).repeat_interleave(self.target_images, 0)
+        features = torch.cat([features, points[:, None].expand(-1, 2, -1)])
+        labels = torch.cat([labels, of_targets])
+        draws = self.draws(len(labels), epoch, step, context)
+        loss = k_positives_in_batch(features, labels, draws, self.temperature)
+        return self.temperature / OFFICIAL_BASE * loss

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, feature_dim
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError, renamed
 from lt_bench.losses.logit_adjustment import log_prior
 from lt_bench.models.heads import NormalizedLinear, ProjectionHead
@@ -41,7 +41,7 @@ class TwoBranch(Method):
         encoder: nn.Module,
         info: TrainInfo,
         *,
-        views: Sequence[str],
+        views: Sequence[View],
         temperature: float = 0.1,
         classifier: Classifier = "linear",
         projection_hidden: int | None = 512,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,13 +30,13 @@ class VS(CEDRW):
         tau: float = 1.0,
         beta: float = 0.0,
         drw_start_epoch: int = 0,
-        views: Sequence[str] = ("crop_flip",),
+        **common: Any,
     ) -> None:
-        super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, views=views)
+        super().__init__(encoder, info, beta=beta, drw_start_epoch=drw_start_epoch, **common)
         counts = info.class_counts
         self.register_buffer("scales", vector_scales(counts, gamma).float(), persistent=False)
         self.register_buffer("shifts", vector_shifts(counts, tau).float(), persistent=False)
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """The vector-scaling loss of raw logits (B, C) and labels (B,)."""
-        return vector_scaling(logits, labels, self.scales, self.shifts, self.weights(epoch))
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """The vector-scaling loss of raw logits (B, C) and labels (B,); see ``CE``."""
+        return vector_scaling(logits, labels, self.scales, self.shifts, self.weights(epoch), reduction)

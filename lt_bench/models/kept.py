@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lt_bench.errors import DataError
 from lt_bench.files import open_regular, write_atomic
+from lt_bench.models.finetuned import FineTuned
 from lt_bench.models.pruned import PrunedEncoder
 
 FORMAT, ABOUT = 1, "lt_bench"  # the key of the file's metadata that is ours
@@ -85,7 +86,7 @@ def keep(
     Raises NotKept, before anything is written, where what would be built again has other tensors.
     """
     networks = {
-        "encoder": encoder.merged() if isinstance(encoder, PrunedEncoder) else encoder,
+        "encoder": encoder.merged() if isinstance(encoder, (PrunedEncoder, FineTuned)) else encoder,
         "classifier": classifier,
     }
     nodes = {"encoder": node_of(networks["encoder"], own), "classifier": node_of(classifier)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
 from lt_bench.files import check_archive, check_entries, open_regular
+from lt_bench.models.convolutions import LEAST_SHARE, convolution_share
 from lt_bench.models.prefixes import Match, matches, needed, obvious, tensors_in, typed
+from lt_bench.models.timm_encoder import TimmEncoder
+from lt_bench.models.timm_weights import fetched, forms
 from lt_bench.models.weight_files import ALONE, ZIP, damage, is_safetensors, located, refusal, shown_names
 
 
@@ -38,7 +42,7 @@ class Loaded(NamedTuple):
     """What was taken from a file of weights: under which prefix, how many of how many tensors, and what was not.
 
     ``random`` are tensors of the encoder that stay as they were, ``left_out`` parts of the file with the number of
-    their tensors, ``others`` further prefixes with a whole encoder.
+    their tensors, ``others`` further prefixes with a whole encoder, ``sha256`` that of a file which timm fetched.
     """
 
     prefix: str
@@ -47,6 +51,7 @@ class Loaded(NamedTuple):
     random: list[str]
     left_out: dict[str, int]
     others: list[str]
+    sha256: str | None = None
 
     def recorded(self) -> dict[str, Any]:
         """The same for a record."""
@@ -65,7 +70,7 @@ class Loaded(NamedTuple):
 def load_pretrained(
     encoder: nn.Module, source: str, name: str, prefix: str | None = None, partial: bool = False
 ) -> Loaded:
-    """Load weights into an encoder, in place: ``torchvision`` for the network of that name, else a file.
+    """Load weights into an encoder, in place: ``torchvision`` or ``timm`` for the network of that name, else a file.
 
     A file is a state dictionary as ``.safetensors`` or saved by PyTorch, alone or inside other dictionaries. The
     encoder's tensors are found by their names, whatever stands before them; a ``prefix`` says which are meant where
@@ -73,9 +78,12 @@ def load_pretrained(
     file may lack some of the encoder's tensors, or have others.
     Raises SettingError that says what the file is, or what does not fit; OSError where nothing can be fetched.
     """
-    state = _torchvisions(name) if source == "torchvision" else _read(located(source))
-    found, own = matches(state, encoder), encoder.state_dict()
+    encoder = network_of(encoder)
+    own = encoder.state_dict()
     wanted = needed(own)
+    fetched_from = fetched(encoder) if source == "timm" else None
+    read = _torchvisions(name) if source == "torchvision" else _read(fetched_from or located(source))
+    state, found = _most_of(encoder, read, wanted)
     if not (found and wanted):
         there = f"it has {len(state)} others, such as {shown_names([*state], 2)}" if state else "it has no tensors"
         raise _unfit(name, f"none of its {len(wanted)} tensors ({shown_names(wanted, 1)}) is in it; {there}", source)
@@ -102,7 +110,36 @@ def load_pretrained(
         )
     encoder.load_state_dict(match.fitting, strict=False)
     random = [key for key in wanted if key not in match.fitting]
-    return Loaded(match.prefix, len(fitting), len(wanted), random, match.left_out(state), others)
+    digest = _sha256(fetched_from) if fetched_from else None
+    return Loaded(match.prefix, len(fitting), len(wanted), random, match.left_out(state), others, digest)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while part := stream.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def network_of(encoder: nn.Module) -> nn.Module:
+    """The network whose tensors have the names that others give them: what stands inside an encoder of timm's."""
+    return encoder.network if isinstance(encoder, TimmEncoder) else encoder
+
+
+def _most_of(network: nn.Module, state: dict[str, Tensor], wanted: list[str]) -> tuple[dict[str, Tensor], list[Match]]:
+    """The tensors of a file in the form that has most of a network, and where in it they are."""
+    best: tuple[dict[str, Tensor], list[Match]] | None = None
+    most = -1
+    for form in forms(network, state) if hasattr(network, "pretrained_cfg") else (state,):
+        found = matches(form, network)
+        count = max((sum(key in one.fitting for key in wanted) for one in found), default=0)
+        if count > most:
+            best, most = (form, found), count
+        if count == len(wanted):
+            break
+    assert best is not None
+    return best
 
 
 def _choose(found: list[Match], wanted: list[str], partial: bool, source: str) -> tuple[Match, list[str]]:
@@ -153,10 +190,14 @@ def _under(prefix: str) -> str:
 def freeze_convolutions(encoder: nn.Module, trainable: Sequence[str]) -> None:
     """Keep the weights of all convolutions, except below the named modules, in place; batch norms stay trainable.
 
-    Raises SettingError for a name that no convolution is below.
+    Raises SettingError for a name that no convolution is below, and for a network that is of other layers.
     Source: PaCo's recipe for Places-LT, where those of ``layer4.2`` are trained.
     """
+    encoder = network_of(encoder)
     convolutions = {key: part for key, part in encoder.named_modules() if isinstance(part, nn.Conv2d)}
+    if (share := convolution_share(encoder)) < LEAST_SHARE:
+        rule = f"null for a network that has {100 * share:.2g} % of its weights in convolutions"
+        raise SettingError("trainable_convolutions", rule, list(trainable), "null")
     for prefix in trainable:
         if not any(_below(key, prefix) for key in convolutions):
             above = shown_names(sorted({key.rpartition(".")[0] or key for key in convolutions}), 20)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lt_bench.models.convolutions import convolutions
+
 
 class PrunedBranch(nn.Module):
     """A network with some of its convolutions' weights masked and with other batch norms; all else is shared.
@@ -26,7 +28,7 @@ class PrunedBranch(nn.Module):
         super().__init__()
         parts = dict(network.named_modules())
         self.norm_places = [place for place, part in parts.items() if isinstance(part, _BatchNorm)]
-        self.weight_places = [f"{place}.weight" for place, part in parts.items() if isinstance(part, nn.Conv2d)]
+        self.weight_places = [f"{place}.weight" for place in convolutions(network)]
         self.norms = nn.ModuleList(copy.deepcopy(parts[place]) for place in self.norm_places)
         for number, weight in enumerate(self.weights(network)):
             self.register_buffer(f"mask{number}", torch.ones_like(weight, dtype=torch.bool))

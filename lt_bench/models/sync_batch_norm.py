@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 ONE_PROCESS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+WITH_ACTIVATION = "timm.layers.norm_act.BatchNormAct2d"
 
 
 class SyncBatchNorm(_BatchNorm):
@@ -49,6 +50,18 @@ class SyncBatchNorm(_BatchNorm):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
+class SyncBatchNormAct(SyncBatchNorm):
+    """The same of a batch norm of timm's that goes on with a block drop and an activation."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Normalise rows (B, C, H, W) per channel, then what follows."""
+        found: Tensor = self.act(self.drop(super().forward(rows)))
+        return found
+
+
 def synchronise(module: nn.Module, replicated: Iterable[str] = ()) -> None:
     """Turn every batch norm inside a module into ``SyncBatchNorm``, in place: parameters, buffers, identity are kept.
 
@@ -59,7 +72,9 @@ def synchronise(module: nn.Module, replicated: Iterable[str] = ()) -> None:
     for name, part in module.named_modules():
         if type(part) in ONE_PROCESS and id(part) not in kept:
             part.__class__ = SyncBatchNorm
-        elif isinstance(part, _BatchNorm) and type(part) not in (*ONE_PROCESS, SyncBatchNorm):
+        elif f"{type(part).__module__}.{type(part).__name__}" == WITH_ACTIVATION and id(part) not in kept:
+            part.__class__ = SyncBatchNormAct
+        elif isinstance(part, _BatchNorm) and not isinstance(part, SyncBatchNorm) and type(part) not in ONE_PROCESS:
             raise TypeError(f"{name}: {type(part).__name__} cannot be synchronised; build it from nn.BatchNorm2d")
 
 

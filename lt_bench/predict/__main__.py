@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return exit_status(lambda: _predict(_parser().parse_intermixed_args(argv)), "lt_bench.predict")
+    return exit_status(lambda: _predict(_parser().parse_intermixed_args(argv)), "lt_bench.predict", goes_on=False)
 
 
 def _predict(arguments: argparse.Namespace) -> int:

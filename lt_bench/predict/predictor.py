@@ -96,7 +96,7 @@ def of_run(
     config: Config,
     identity: str,
     networks: tuple[nn.Module, nn.Module],
-    from_files: bool,
+    transform: Transform,
     class_names: Sequence[str] | None,
     made: Predictions,
 ) -> Predictor:
@@ -107,7 +107,7 @@ def of_run(
     return Predictor(
         encoder=networks[0],
         classifier=networks[1],
-        transform=Transform.of(config.dataset, from_files),
+        transform=transform,
         class_names=tuple(class_names or map(str, range(len(made.train_counts)))),
         temperature=None if held_out is None else fitted_temperature(held_out.logits, held_out.labels),
         calibrated_on=count,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lt_bench.augment.views import BOOSTED
+from lt_bench.augment import described
+from lt_bench.augment.views import BOOSTED, VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
-from lt_bench.config.schema import TORCHVISION, Config, node, wants_validation
+from lt_bench.config.recipes import bare
+from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, chooses_epoch, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
@@ -16,12 +18,15 @@ from lt_bench.errors import SettingError
 from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
+from lt_bench.preflight.timm_models import TIMM
+
+OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code does officially is that of CIFAR
 
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_classifier, _labels, _strengths, _harmonization, _fidelity)
-    of_run = (_tail, _test, _validation, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
+    of_method = (_finetune, _classifier, _labels, _strengths, _harmonization, _fidelity)
+    of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
 
@@ -37,9 +42,34 @@ def _classifier(config: Config) -> Iterator[str]:
     linear = linear and config.method.get("classifier") != "cosine"
     if provides and not linear and class_attribute(config.stage_two._target_, "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
+    normalized = class_attribute(config.method["_target_"], "normalized_classifier", False)
+    if (
+        provides
+        and normalized is False
+        and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
+    ):
+        yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
+
+
+def _finetune(config: Config) -> Iterator[str]:
+    method, tuning = config.method, config.method.get("finetune")
+    if tuning is None:
+        return
+    if _self_supervised(config):
+        name = method["name"]
+        yield f"method.finetune: method={name} never reads labels; set finetune=none, or method=balanced_softmax"
+    start, provides = tuning.get("start", "none"), class_attribute(method["_target_"], "provides_classifier", False)
+    if start != "none" and provides is False:
+        yield (
+            f"method.finetune.start={start} is for a classifier and method={method['name']} trains none; set "
+            "method.finetune.start=none"
+        )
+    path = tuning.get("text_features")
+    if path is not None and not located(path).is_file():
+        yield f"method.finetune.text_features={path}: no such file; set method.finetune.text_features=FILE"
 
 
 def _labels(config: Config) -> Iterator[str]:
@@ -55,14 +85,16 @@ def _self_supervised(config: Config) -> bool:
 def _strengths(config: Config) -> Iterator[str]:
     method = config.method
     gives = class_attribute(method["_target_"], "gives_strength", False)
-    for key, views in (("cluster_view", [method.get("cluster_view")]), ("views", method.get("views") or [])):
-        for view in sorted(set(views) & set(BOOSTED)) if key == "cluster_view" or gives is False else ():
+    single, given = method.get("cluster_view"), method.get("views")
+    for key, views in (("cluster_view", [single] if single else []), ("views", given or [])):
+        boosted = dict.fromkeys(described.written(view) for view in views if described.is_boosted(view, VIEWS))
+        for view in sorted(boosted) if key == "cluster_view" or gives is False else ():
+            instead = f"the view {BOOSTED[view]}" if view in BOOSTED else f"without {described.BOOSTED}"
             yield (
                 f"method.{key}: the view {view} needs a strength for every image, and nothing gives one here; boosted "
-                f"views are for method=boosted_cl, and the same without RandAugment is the view {BOOSTED[view]}"
+                f"views are for method=boosted_cl, and the same without RandAugment is {instead}"
             )
-    given = method.get("views")
-    if gives is True and given is not None and not set(given) & set(BOOSTED):
+    if gives is True and given is not None and not any(described.is_boosted(view, VIEWS) for view in given):
         usual = "boosted" if config.dataset.train_list is None else "ssl_wide_blur_boosted"
         yield (
             f"method.views={shown(given)}: method={method['name']} boosts no view of these; set "
@@ -82,16 +114,26 @@ def _uses_classifier(rule: str) -> bool:
 
 
 def _fidelity(config: Config) -> Iterator[str]:
-    name, quirks = config.method["name"], groups()["quirks"]
-    bare = name.removesuffix("_gh") if config.method.get("harmonization") else name
-    if config.fidelity == "official" and f"{bare}_official" not in quirks:
+    name, base, quirks = config.method["name"], bare(config.method), groups()["quirks"]
+    if config.fidelity == "official" and f"{base}_official" not in quirks:
         known = ", ".join(choice.removesuffix("_official") for choice in quirks)
         yield f"fidelity=official is the same as clean for method={name}; set fidelity=clean (official: {known})"
-    elif config.fidelity == "official" and config.dataset.train_list is not None and _self_supervised(config):
+    elif config.fidelity == "official" and config.dataset.train_list is not None and _of_cifar(config):
         yield (
             f"fidelity=official is what the authors' code of method={name} does on CIFAR, and dataset="
             f"{config.dataset.name} is of large images; set fidelity=clean, and single values as method.KEY=VALUE"
+            f"{or_other_forms(base) if base in OF_CIFAR else ''}"
         )
+
+
+def or_other_forms(method: str) -> str:
+    """What to say of the forms of a method that have official quirks too."""
+    forms = (choice.removesuffix("_official") for choice in groups()["quirks"])
+    return "".join(f", or method={form}, which has its own" for form in forms if form.startswith(f"{method}_"))
+
+
+def _of_cifar(config: Config) -> bool:
+    return _self_supervised(config) or bare(config.method) in OF_CIFAR
 
 
 def _tail(config: Config) -> Iterator[str]:
@@ -118,6 +160,20 @@ def _validation(config: Config) -> Iterator[str]:
         )
 
 
+def _patience(config: Config) -> Iterator[str]:
+    """A stage that is to end early without validation images that say when."""
+    for key in (stage.training for stage in StageName):
+        patience, here = node(config, f"{key}.patience"), chooses_epoch(config, key)
+        if patience is None or (here and config.evaluation.select == "best_validation"):
+            continue
+        said = f"{key}.patience={patience} counts epochs without a better score on validation images"
+        other = next(one.training for one in StageName if one.training != key)
+        if chooses_epoch(config, other):
+            yield f"{said}, which are scored in the stage that trains the classifier; set {other}.patience={patience}"
+        else:
+            yield f"{said}; set evaluation.select=best_validation"
+
+
 def _test(config: Config) -> Iterator[str]:
     data = config.dataset
     if data.test_fraction == 1:
@@ -138,6 +194,10 @@ def _lists(config: Config) -> Iterator[str]:
 
 def _input_pool(config: Config) -> Iterator[str]:
     size, pool = config.dataset.image_size, config.backbone.get("input_pool", 1)
+    if config.backbone["_target_"] == TIMM:
+        if pool != 1:
+            yield f"backbone.input_pool={pool}: networks of timm resize images; set backbone.input_size={size // pool}"
+        return
     if size % pool or size // pool < 4:
         fitting = ", ".join(str(k) for k in range(1, size // 4 + 1) if size % k == 0)
         yield f"backbone.input_pool={pool} does not fit images of {size} pixels; backbone.input_pool= takes {fitting}"
@@ -151,9 +211,19 @@ def _pretrained(config: Config) -> Iterator[str]:
             f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
             "backbone.pretrained=FILE"
         )
-    elif pretrained not in (None, "torchvision") and (why := refusal(located(pretrained))):
+    elif pretrained == "timm" and backbone["_target_"] != TIMM:
+        yield (
+            f"backbone.pretrained=timm: timm has weights of its own networks, and {backbone['_target_']} is none; set "
+            "backbone.pretrained=FILE, or backbone=timm backbone.model=NAME"
+        )
+    elif pretrained not in (None, *PUBLISHED) and (why := refusal(located(pretrained))):
         yield f"backbone.pretrained={pretrained}: {why}; set backbone.pretrained=FILE"
-    if pretrained in (None, "torchvision"):
+    if pretrained is not None and config.method.get("default_weights"):
+        yield (
+            "method.default_weights=true would start the convolutions anew, over those of backbone.pretrained; set "
+            "method.default_weights=false"
+        )
+    if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):
             if backbone.get(key):
                 yield f"backbone.{key} is for a file of weights, and there is none; set backbone.pretrained=FILE"

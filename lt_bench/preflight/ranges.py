@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from typing import Any
 
+from lt_bench.augment import described
 from lt_bench.augment.views import VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import shown
-from lt_bench.config.keys import find
+from lt_bench.config.keys import find, nearest
 from lt_bench.config.schema import Config, flat, plain
-from lt_bench.config.settings import MOST_NUMBER, MOST_SEED, Setting
+from lt_bench.config.settings import MOST_SEED, Setting
 
 ANY = Setting("")  # parameters of classes take finite numbers
 SEED = Setting("", least=0, most=MOST_SEED)  # and those that are seeds what the schema's take
@@ -27,30 +27,37 @@ def out_of_range(config: Config) -> Iterator[str]:
             yield f"{key}={shown(value)}: {key}= takes one line of text that is not empty"
         elif key.endswith(PATHS) and str(value).startswith("~") and os.path.expanduser(value).startswith("~"):
             yield f"{key}={shown(value)}: where this home folder is, is not known; write {key}= with its whole path"
-        elif said := _takes(known.setting if known else optimizers.range_of(key) or _of_parameter(key), value):
+        elif said := (known.setting if known else optimizers.range_of(key) or _of_parameter(key)).refuses(value):
             yield f"{key}={shown(value)}: {key}= takes {said}"
-    single = config.method.get("cluster_view")
-    for key, views in (("views", config.method.get("views")), ("cluster_view", [single] if single else [])):
-        for view in dict.fromkeys(views or []):
-            if view not in VIEWS:
-                wanted = "a list of " if key == "views" else ""
-                yield f"method.{key}: unknown view {view!r}; method.{key}= takes {wanted}{', '.join(VIEWS)}"
+    yield from _views(config)
+
+
+def _views(config: Config) -> Iterator[str]:
+    """Views that nobody knows; descriptions that are right are made canonical in place."""
+    single, given = config.method.get("cluster_view"), config.method.get("views")
+    if single and single not in VIEWS:
+        yield f"method.cluster_view: unknown view {single!r}; method.cluster_view= takes {', '.join(VIEWS)}"
+    if not isinstance(given, list):
+        return
+    problems = [*dict.fromkeys(problem for view in given for problem in _of_view(view, config))]
+    yield from problems
+    if not problems:
+        config.method["views"] = [described.canonical(view) for view in given]
+
+
+def _of_view(view: Any, config: Config) -> Iterator[str]:
+    if isinstance(view, str) and (view in described.OPERATIONS or view == "crop"):
+        yield f"method.views: {view} is an operation, and a view is a list of them, such as method.views=[[{view}]]"
+    elif isinstance(view, str) and view not in VIEWS:
+        yield (
+            f"method.views: unknown view {view!r}; method.views= takes a list of {', '.join(VIEWS)}, or of lists of "
+            f"operations such as [crop_flip,{{cutout:{{length:16}}}}]{nearest(view, VIEWS)}"
+        )
+    elif not isinstance(view, str):
+        problems = described.wrong(view, VIEWS, config.dataset.image_size)
+        yield from (f"method.views: {problem}" for problem in problems)
 
 
 def _of_parameter(key: str) -> Setting:
     """What the parameter of a class takes, by its name."""
     return SEED if key.rpartition(".")[2] in ("seed", "random_state") or key.endswith("_seed") else ANY
-
-
-def _takes(setting: Setting, value: Any) -> str:
-    """What a setting takes, where a value is none of it."""
-    least, most = setting.least, setting.most
-    numbers = [x for x in (value if isinstance(value, list) else [value]) if isinstance(x, (int, float))]
-    if setting.choices and value not in setting.choices:
-        return ", ".join(setting.choices)
-    if setting.length is not None and value is not None and len(value) != setting.length:
-        return f"a list of {setting.length} numbers"
-    if not all(abs(x) <= MOST_NUMBER and least <= x <= most for x in numbers):
-        bounds = f" from {least:g}" * (least > -math.inf) + f" to {most:g}" * (most < math.inf)
-        return f"{'' if bounds else 'finite '}numbers{bounds}"
-    return f"numbers above {setting.above:g}" if not all(x > setting.above for x in numbers) else ""

@@ -1,4 +1,4 @@
-"""What is wrong with trackers, found without importing any: names, secrets, packages that are not installed."""
+"""What is wrong with trackers, found without importing any: names and secrets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 
 from lt_bench.config.compose import groups
 from lt_bench.config.schema import Config, flat
-from lt_bench.config.signatures import TargetError, class_attribute, module_file
-from lt_bench.config.trust import TRACKERS
 
 _SECRET = re.compile(r"(api|access|secret)_?key|token|secret|password|credentials?", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"://[^/@]*:[^/@]*@")
@@ -39,17 +37,3 @@ def wrong_trackers(config: Config) -> Iterator[str]:
                     "package of the tracker reads it from the environment, such as WANDB_API_KEY or "
                     "MLFLOW_TRACKING_PASSWORD"
                 )
-
-
-def missing_packages(config: Config) -> Iterator[str]:
-    """One line for every tracker whose package is not installed here, with the command that installs it."""
-    for key, values in nodes(config).items():
-        target = values["_target_"]
-        try:
-            package = class_attribute(target, "package")
-        except TargetError:
-            continue  # said with all that is wrong with it
-        if isinstance(package, str) and module_file(package) is None:
-            what = f"'lt_bench[{package}]'" if target.startswith(TRACKERS) else package
-            name = key.partition(".")[2]
-            yield f"tracker={name}: its package {package} is not installed; pip install {what}, or leave {name} out"

@@ -23,18 +23,21 @@ from lt_bench.config.keys import (
     nearest,
     no_single_value,
 )
+from lt_bench.config.recipes import COMPONENTS, bare
 from lt_bench.config.schema import Budget, Config, Named, StageTwo, flat, node, plain
-from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters
+from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, parameters, takes_more
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import foreign_references, untrusted
 from lt_bench.errors import UsageError
-from lt_bench.preflight.combinations import incompatible
+from lt_bench.preflight.combinations import incompatible, or_other_forms
+from lt_bench.preflight.packages import missing_packages
 from lt_bench.preflight.ranges import out_of_range
 from lt_bench.preflight.sbatch import wrong_requests
-from lt_bench.preflight.trackers import missing_packages, nodes, wrong_trackers
+from lt_bench.preflight.timm_models import named_in_full
+from lt_bench.preflight.trackers import nodes, wrong_trackers
 
 # Parts of a method or a rule that name a class of their own, and need not be there.
-OPTIONAL = ("method.harmonization",)
+OPTIONAL = tuple(f"method.{group}" for group in COMPONENTS)
 
 # Nodes that name a class, with what stands in them beside its parameters.
 TARGETS: dict[str, Mapping[str, Parameter]] = {
@@ -64,7 +67,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
         (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
         (_misplaced, out_of_range, wrong_requests),
     )
-    checks = (*first, *then) if frozen else (*first, _quirks_of_other_classes, *then, incompatible, missing_packages)
+    of_files = (named_in_full, _quirks_of_other_classes)
+    checks = (*first, *then) if frozen else (*first, *of_files, *then, incompatible, missing_packages)
     for check in checks:
         problems = list(check(config))
         if problems:
@@ -139,11 +143,11 @@ def _untrusted(config: Config) -> Iterator[str]:
 def _quirks_of_other_classes(config: Config) -> Iterator[str]:
     """Keys that the official form of a method sets and that the classes here, those of another recipe, do not take."""
     name = str(config.method.get("name"))
-    bare, official = name.removesuffix("_gh") if config.method.get("harmonization") else name, groups()["quirks"]
-    if config.fidelity != "official" or f"{bare}_official" not in official:
+    base, official = bare(config.method), groups()["quirks"]
+    if config.fidelity != "official" or f"{base}_official" not in official:
         return
     strange, classes = [], dict[str, None]()
-    for key in flat(values_of(f"quirks/{bare}_official")):
+    for key in flat(values_of(f"quirks/{base}_official")):
         place, _, parameter = key.rpartition(".")
         values = node(config, place)
         target = values.get("_target_") if place in TARGETS and isinstance(values, dict) else None
@@ -154,11 +158,10 @@ def _quirks_of_other_classes(config: Config) -> Iterator[str]:
         except TargetError:
             continue  # said with all that is wrong with it
     if strange:
-        forms = (choice.removesuffix("_official") for choice in official)
-        or_else = "".join(f", or method={other}, which has its own" for other in forms if other.startswith(f"{bare}_"))
         yield (
             f"fidelity=official: what the authors' code of method={name} does with {', '.join(strange)} is not for "
-            f"{', '.join(classes)}, which dataset={config.dataset.name} has here; set fidelity=clean{or_else}"
+            f"{', '.join(classes)}, which dataset={config.dataset.name} has here; set fidelity=clean"
+            f"{or_other_forms(base)}"
         )
 
 
@@ -213,6 +216,8 @@ def _wrong_values(
     """
     for name, value in values.items():
         if name not in keys:
+            if takes_more(target):
+                continue
             known = ", ".join(sorted(keys.keys() - {CLASS, *fields_of(Named)})) or "no parameters"
             yield f"unknown key {key}.{name}{nearest(name, keys)}; {target} takes {known}"
         elif not accepts(value, keys[name].annotation):

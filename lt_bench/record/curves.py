@@ -15,6 +15,16 @@ Follow = Callable[[Mapping[str, Any]], None]
 SCORE = "selection_score"  # after an epoch, where the best one is chosen by it
 
 
+def together(*follows: Follow | None) -> Follow:
+    """What tells an epoch to all that follow a run."""
+
+    def tell(row: Mapping[str, Any]) -> None:
+        for follow in filter(None, follows):
+            follow(row)
+
+    return tell
+
+
 def read_curves(path: Path) -> list[dict[str, Any]]:
     """The epochs in a file of curves, in its order; none where there is no file, and no line that is not whole.
 

@@ -17,7 +17,7 @@ from lt_bench.config.conf import values_of
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import affects_result
 from lt_bench.config.own_files import cached
-from lt_bench.config.schema import Config, StageTwo, flat, node, plain
+from lt_bench.config.schema import PUBLISHED, Config, StageTwo, flat, node, plain
 from lt_bench.config.signatures import REQUIRED, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.data.content import look, looked_at_once, number_of_classes
@@ -29,6 +29,7 @@ from lt_bench.preflight.validate import TARGETS
 from lt_bench.record import own_code
 
 PRETRAINED, PREFIX = "backbone.pretrained", "backbone.weights_prefix"
+TEXT = "method.finetune.text_features"
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
@@ -69,6 +70,8 @@ def identity_values(config: Config) -> dict[str, Any]:
         del values[PROBE_LIST]
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _weights(pretrained)
+    if text := values.get(TEXT):
+        values[TEXT] = _weights(text, TEXT)
     if prefix := values.get(PREFIX):
         values[PREFIX] = prefix.strip(".")
     return {
@@ -84,14 +87,14 @@ def _content(config: Config) -> dict[str, str]:
     return {key: value for key, value in found.items() if key != PROBE_CONTENT or is_probe(config)}
 
 
-def _weights(pretrained: str) -> str:
+def _weights(pretrained: str, key: str = PRETRAINED) -> str:
     """Which weights: a file counts by what is in it, wherever it lies."""
-    if pretrained == "torchvision":
+    if pretrained in PUBLISHED:
         return pretrained
     path = located(pretrained).absolute()
     (found,) = digests(str(path.parent), [path.name], shown=False)
     if found.sha256 == UNREADABLE:
-        raise UsageError(f"{PRETRAINED}={pretrained} cannot be read; set {PRETRAINED}=FILE")
+        raise UsageError(f"{key}={pretrained} cannot be read; set {key}=FILE")
     return f"sha256:{found.sha256}"
 
 

@@ -20,6 +20,7 @@ RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.
 PREDICTOR = "predictor.safetensors"  # what predicts new images
 CONTRIBUTED = "contributed"  # in the environment of somebody else's record: by whom, and by what it was checked
 CHOSEN = "chosen"  # among a record's epochs
+STOPPED = "stopped_after"  # beside the epoch that was chosen: how many were trained, where that is not all
 PROBES = ("knn", "linear_probe", "few_shot_probe")
 SHOT_SEED = "stage_two.shot_seed"  # the setting that few-shot probes of one model differ in
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ _PARTS: dict[str, Any] = {
     "settings": {SHOT_SEED: int, **{f"{stage.training}.epochs": int for stage in StageName}},
     "epochs": {
         **{stage.training: {"epochs": int, "recipe_epochs": int} for stage in StageName},
-        CHOSEN: {stage.training: {"epoch": int, "score": float, "on": str} for stage in StageName},
+        CHOSEN: {stage.training: {"epoch": int, "score": float, "on": str, STOPPED: int} for stage in StageName},
         "not_reached": list,
     },
     "cost": {
@@ -54,7 +55,8 @@ class RunRecord:
     dotted keys that decide the result and differ from their defaults, less the seeds of training and split; ``metrics``
     are those that were known when the run was evaluated, none for a stage one; ``epochs`` says of which stages the
     epochs were typed, with those of the recipe, what ``moved`` with them and what was ``not_reached``; ``chosen`` has,
-    by the key of a stage's training, the epoch (from 0) whose weights were kept, its score and what that is ``on``;
+    by the key of a stage's training, the epoch (from 0) whose weights were kept, its score and what that is ``on``,
+    and after how many epochs training ``stopped`` for lack of a better one;
     ``checkpoint`` has the checksum and the epoch of the one that training ended with, None where nothing was trained;
     ``class_names`` are those of the classes by number, None where they have none or a record is older.
     Rows of tables stand by the orders.

@@ -113,14 +113,15 @@ def _tables(records: list[RunRecord], more: list[str], ranked: list[str], argume
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the tables; returns the exit status: 0 done, 1 failed (wrong usage exits with 2)."""
-    return exit_status(lambda: _dispatch(sys.argv[1:] if argv is None else [*argv]), "lt_bench.report")
+    return exit_status(lambda: _dispatch(sys.argv[1:] if argv is None else [*argv]), "lt_bench.report", goes_on=False)
 
 
 def _dispatch(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
         return _done(lambda: COMMANDS[words[0]](words[1:]))
     arguments = parser().parse_args(words)
-    more, ranked = (metric_names(names, parser()) for names in (arguments.metric, _ranked(arguments)))
+    more = metric_names(arguments.metric, parser())
+    ranked = metric_names(_ranked(arguments), parser(), "--ranks")
     return _done(lambda: _make(arguments, more, ranked))
 
 

@@ -13,7 +13,7 @@ from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.paired import image_interval, mcnemar
 from lt_bench.evaluation.shots import GROUPS, shot_groups
 from lt_bench.report.leaders import GROUPED
-from lt_bench.report.paired import paired
+from lt_bench.report.paired import between, paired
 from lt_bench.report.sides import Side
 from lt_bench.report.statistics import bootstrap, independent, interval
 from lt_bench.report.tables import BEST_TEST, SMOKE, Table, contributions, marked, number, shown_unit
@@ -151,14 +151,10 @@ def _cells(found: _Found, sides: Sequence[float]) -> dict[str, str]:
         "metric": METRICS[found.name].column,
         **{side: number(value, form) for side, value in zip("AB", sides, strict=True)},
         "A − B": number(found.student["difference"], f"+{form}"),
-        "t": _between((found.student["low"], found.student["high"]), form),
-        "bootstrap": _between(found.pairs if known else NOTHING, form),
-        "over images": _between(found.images if known else NOTHING, form),
+        "t": between((found.student["low"], found.student["high"]), form),
+        "bootstrap": between(found.pairs if known else NOTHING, form),
+        "over images": between(found.images if known else NOTHING, form),
     }
-
-
-def _between(ends: tuple[float, float], form: str) -> str:
-    return "–" if pd.isna(ends[0]) else f"[{ends[0]:+{form}}, {ends[1]:+{form}}]"
 
 
 def _values(found: _Found, sides: Sequence[float]) -> dict[str, Any]:
@@ -234,10 +230,16 @@ def _sentence(found: _Found, one: Side, other: Side) -> str:
         why = "the two group their classes by different rules" if ruled else "a run does not have it"
         return f"{what[:1].upper()}{what[1:]} is not compared: {why}."
     unit = "points" if metric.unit == FRACTION else metric.unit
-    amount = f"{abs(difference):{shown_unit(found.name)[1]}} {unit} of {what}"
+    amount = f"{_size(difference, shown_unit(found.name)[1])} {unit} of {what}"
     said = f"{ours} is {'above' if difference > 0 else 'below'} {theirs} by {amount}"
     said = said if difference else f"{ours} and {theirs} are equal in {what}"
     return f"{said}; {'; '.join([_of_pairs(found), *_of_images(found)])}."
+
+
+def _size(difference: float, form: str) -> str:
+    """How large a difference is; in words where it rounds to nothing."""
+    told = f"{abs(difference):{form}}"
+    return told if float(told) else f"less than {told[:-1]}05"
 
 
 def _of_pairs(found: _Found) -> str:
@@ -249,7 +251,7 @@ def _of_pairs(found: _Found) -> str:
     if low == high == 0:
         return f"{many} show no difference"
     told = "cannot tell it from 0" if low <= 0 <= high else "tell it from 0"
-    return f"{many} {told} (t: {_between((low, high), shown_unit(found.name)[1])})"
+    return f"{many} {told} (t: {between((low, high), shown_unit(found.name)[1])})"
 
 
 def _of_images(found: _Found) -> list[str]:
@@ -257,4 +259,4 @@ def _of_images(found: _Found) -> list[str]:
     if pd.isna(low) or low == high == 0:
         return []
     told = "could also be that of other test images" if low <= 0 <= high else "is not chance in the test images"
-    return [f"for these runs it {told} ({_between((low, high), shown_unit(found.name)[1])})"]
+    return [f"for these runs it {told} ({between((low, high), shown_unit(found.name)[1])})"]

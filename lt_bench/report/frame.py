@@ -10,6 +10,7 @@ import pandas as pd
 from lt_bench.evaluation.metrics import scalars
 from lt_bench.record.order import order_of
 from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
+from lt_bench.report.test_error import tested
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
 PARTS = ("train", "test")
@@ -31,6 +32,7 @@ def _row(record: RunRecord) -> dict[str, object]:
     values["method_order"] = order_of("method", record.method_name, record.method_order)
     values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)
     values |= {f"{part}_images": sum(counts) for part in PARTS if (counts := metrics.get(f"{part}_counts"))}
+    values |= tested(metrics, record.group_rule)
     values["classes"] = len(metrics.get("train_counts", ())) or None
     return values | {key: metrics.get(key) for key in scalars()} | {key: cost.get(key) for key in COST}
 
@@ -41,7 +43,8 @@ def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     Columns: the record's fields less lists and epochs, and of its environment the number of ``processes``; ``settings``
     as JSON text, less the seed of a few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is
     one; metrics that are one number, NaN where they are not known, as are ``train_images``, ``test_images`` and
-    ``classes``; by whom a run was ``contributed`` and by what it was ``checked``, None for others;
+    ``classes``; the images that an accuracy is of, as ``test_error.column`` names them;
+    by whom a run was ``contributed`` and by what it was ``checked``, None for others;
     the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """
     rows = pd.DataFrame([_row(record) for record in records])

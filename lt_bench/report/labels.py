@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lt_bench.augment.described import written
 from lt_bench.record.conditions import shortened, word
 
 # how a setting, or one value of it, reads where its key and value side by side do not
@@ -49,6 +50,8 @@ def phrase(key: str, value: Any) -> str:
         return f"{'with' if value else 'without'} {name}"
     if value is None:
         return f"no {name}"
+    if key == "method.views" and isinstance(value, list):
+        value = list(map(written, value))
     form = PHRASES.get(f"{key}={value}") or PHRASES.get(key) or f"{name} {{}}"
     return form.replace("{}", shortened(_value(value)))
 

@@ -65,8 +65,13 @@ def _texts(statistics: dict[str, dict[str, float]]) -> dict[str, Any]:
     for column, part in statistics.items():
         known = not pd.isna(part["difference"])
         texts[column] = f"{number(part['difference'], '+.1f')} ± {number(part['std'])}" if known else "–"
-        texts[f"{column}, 95 % CI"] = "–" if pd.isna(part["low"]) else f"[{part['low']:+.1f}, {part['high']:+.1f}]"
+        texts[f"{column}, 95 % CI"] = between((part["low"], part["high"]), ".1f")
     return texts
+
+
+def between(ends: tuple[float, float], form: str) -> str:
+    """An interval of a difference for a cell; a dash where it is not known."""
+    return "–" if pd.isna(ends[0]) else f"[{number(ends[0], f'+{form}')}, {number(ends[1], f'+{form}')}]"
 
 
 def _explain(section: Section, baseline: str, merged: bool) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from lt_bench.augment.described import written
 from lt_bench.config.signatures import OPAQUE, REQUIRED, TargetError, class_attribute, parameters
 from lt_bench.published.entries import Published
 from lt_bench.record.conditions import word
@@ -49,7 +50,7 @@ def learns_without_labels(settings: dict[str, Any]) -> bool:
 def views(settings: dict[str, Any]) -> list[str] | None:
     """The views of an image that a method sees, the first of which its classifier sees; None: nobody says so."""
     found = value_in(settings, "method", "views")
-    return list(map(str, found)) if isinstance(found, (list, tuple)) and found else None
+    return list(map(written, found)) if isinstance(found, (list, tuple)) and found else None
 
 
 def differences(section: Section, row: Row, entry: Published) -> list[str]:

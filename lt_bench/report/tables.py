@@ -24,6 +24,8 @@ from lt_bench.report.escape import folded, markdown
 from lt_bench.report.leaders import EXPLAINED, leaders
 from lt_bench.report.sections import SHARED, Row, Section
 from lt_bench.report.study import study
+from lt_bench.report.test_error import EXPLAINED as EXPLAINED_ERROR
+from lt_bench.report.test_error import TEST_ERROR, is_small, test_error
 from lt_bench.report.typed import beside_recipes
 
 LABEL = "method / stage two"
@@ -99,8 +101,14 @@ def named_apart(tables: Sequence[Table]) -> list[Table]:
 
 
 def number(value: float, form: str = ".1f") -> str:
-    """A number for a cell; a dash stands for what is not known."""
-    return "–" if pd.isna(value) else f"{value:{form}}"
+    """A number for a cell; a dash stands for what is not known.
+
+    A difference, whose form has a sign, is shown as 0 only where it is 0: a smaller one with its first digit.
+    """
+    if pd.isna(value):
+        return "–"
+    told = f"{value:{form}}"
+    return f"{value:+.1g}" if form[0] == "+" and value and not float(told) else told
 
 
 def marked(row: Row) -> str:
@@ -193,11 +201,12 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
     shown = list(dict.fromkeys([*ACCURACIES, *([BALANCE] if section.fields["probe"] else []), *more]))
     measured = list(dict.fromkeys([*MEASURED, *shown]))
     factors = [shown_unit(name)[0] for name in measured]
-    cells, values = [], []
+    cells, values, small = [], [], is_small(section)
     for row in section.rows:
         points = row.runs[measured] * factors
         mean, std = points.mean(skipna=False), points.std(ddof=1, skipna=False)
         texts = {METRICS[name].column: cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
+        texts |= {TEST_ERROR: _test_errors(row)} if small else {}
         cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
         spread = {f"{key}_{name}": part[key] for key in points for name, part in (("mean", mean), ("std", std))}
         counts = {"n": len(row.runs), "seeds": row.runs["seed"].nunique(), "splits": row.runs["split_seed"].nunique()}
@@ -218,6 +227,11 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
     return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold, notes=notes)
 
 
+def _test_errors(row: Row) -> str:
+    """What the test images leave open of each accuracy of a row, in its unit."""
+    return " / ".join(number(shown_unit(name)[0] * test_error(row.runs, name)) for name in ACCURACIES)
+
+
 def cell(mean: float, std: float, form: str) -> str:
     """Mean and spread as printed; a dash where the mean is not known."""
     return "–" if pd.isna(mean) else f"{mean:{form}} ± {number(std, form)}"
@@ -229,6 +243,7 @@ def _explain(section: Section, shown: Sequence[str], bold: bool) -> str:
     grid = " (seeds × split seeds)" if any("×" in _count(row.runs) for row in section.rows) else ""
     spread = f"{what} in %, mean ± sample standard deviation over n runs{grid}"
     balance = ["std: population standard deviation over the three groups"] * (BALANCE in shown)
+    error = [EXPLAINED_ERROR] * is_small(section)
     others = [METRICS[name] for name in shown if name not in (*MEASURED, BALANCE)]
     units = [f"{one.column}: {one.unit}, {one.better} is better" for one in others]
-    return f"{'; '.join([spread, *balance, *units, *[EXPLAINED] * bold, *rules(section)])}."
+    return f"{'; '.join([spread, *error, *balance, *units, *[EXPLAINED] * bold, *rules(section)])}."

@@ -16,13 +16,23 @@ from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import Loaded, freeze_convolutions, load_pretrained
 from lt_bench.preflight.build import build
 
+TUNING = "method.finetune"
+
 
 def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method, Loaded | None]:
     """The method of stage one on a device, and what was loaded into its encoder; raises UsageError."""
     _seed(config, StageName.ONE)
     encoder, loaded = new_encoder(config)
     info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs)
+    finetune = config.method.get("finetune")
+    tuning = None if finetune is None else build(finetune, TUNING)
+    if tuning is not None:
+        with keyed(TUNING):
+            encoder = tuning.applied(encoder, data.num_classes)
     method: Method = build(config.method, "method", encoder, info)
+    if tuning is not None:
+        with keyed(TUNING):
+            tuning.begin(method, data.class_names)
     if config.compile:
         for part in method.modules():  # in place, so that the names in the state do not change
             if part is method.encoder or isinstance(part, MomentumEncoder):

@@ -11,6 +11,7 @@ import torch
 
 from lt_bench.config.schema import Config, node
 from lt_bench.config.stages import StageName
+from lt_bench.data.seen import wanted_input
 from lt_bench.engine.distributed import Processes
 from lt_bench.engine.schedules import rate_factor
 from lt_bench.preflight.epochs import not_reached
@@ -81,6 +82,7 @@ def describe(
         environment={
             **environment(),
             **recorded(config),
+            **_network_input(config),
             **circumstances.provenance,
             **_computation(config, circumstances),
         },
@@ -97,6 +99,12 @@ def _epochs(config: Config) -> dict[str, Any]:
     }
     also = {"moved": {key: node(config, key) for key in config.budget.moved}, "not_reached": not_reached(config)}
     return {**typed, **{name: found for name, found in also.items() if found}}
+
+
+def _network_input(config: Config) -> dict[str, Any]:
+    """How images are given to a network that has its own say in that."""
+    wanted = wanted_input(config)
+    return {"network_input": wanted.recorded()} if wanted else {}
 
 
 def _computation(config: Config, circumstances: Circumstances) -> dict[str, Any]:

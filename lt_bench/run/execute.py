@@ -17,6 +17,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.features import FEATURES, without_features
 from lt_bench.machine import OthersWork, odd_threads, wait_briefly
 from lt_bench.processes import ignored, place
+from lt_bench.record.curves import Follow
 from lt_bench.record.edited import refuse_edited
 from lt_bench.record.folder import RunFolder, finished
 from lt_bench.record.identity import run_id, stage_one_id
@@ -28,11 +29,17 @@ from lt_bench.trackers.following import follow_finished
 
 
 @looked_at_once()
-def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None) -> int:
+def carry_out(
+    config: Config,
+    only_stage_one: bool = False,
+    submitted: Mapping[str, Any] | None = None,
+    watch: Follow | None = None,
+) -> int:
     """Carry out a run, or the rest of it, and print its result; returns the exit status.
 
     ``submitted`` is the version of the code at the time of its submission, where it was submitted to a queue. PyTorch
-    is imported only for a run that is not done.  Raises what ``execute`` raises.
+    is imported only for a run that is not done. ``watch`` is told every epoch that is trained.
+    Raises what ``execute`` raises.
     """
     alone = place().world_size == 1  # several processes must decide together
     if alone and (done := finished(config.output_dir, stage_one_id(config) if only_stage_one else run_id(config))):
@@ -43,13 +50,16 @@ def carry_out(config: Config, only_stage_one: bool = False, submitted: Mapping[s
             _print(f"lt_bench: {without_features(done[1])}")
         follow_finished(config, *done)
         return DONE
-    _print(summary(*execute(config, only_stage_one, submitted)))
+    _print(summary(*execute(config, only_stage_one, submitted, watch)))
     return DONE
 
 
 @looked_at_once()
 def execute(
-    config: Config, only_stage_one: bool = False, submitted: Mapping[str, Any] | None = None
+    config: Config,
+    only_stage_one: bool = False,
+    submitted: Mapping[str, Any] | None = None,
+    watch: Follow | None = None,
 ) -> tuple[RunRecord, Path]:
     """Carry out a run, or the rest of it; a finished run is only read.  Returns its record and its folder.
 
@@ -86,7 +96,7 @@ def execute(
                 print(f"lt_bench: run {identity} was done before", file=sys.stderr)
                 follow_finished(config, *done)
             return done
-        runner = Runner(config, processes, others, submitted)
+        runner = Runner(config, processes, others, submitted, watch)
         try:
             with runner.followed(folder, only_stage_one) as trackers:
                 record = runner.run_stage(folder, runner.stage_one if only_stage_one else runner.both_stages)

@@ -14,17 +14,18 @@ import torch
 from torch import nn
 
 from lt_bench.command import keep_trace, printable
-from lt_bench.config.schema import Config, Training
+from lt_bench.config.schema import Config, Training, chooses_epoch
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import CachedFeatures
 from lt_bench.data.batches.source import ImageSource
-from lt_bench.data.content import changed_since, knows_every_file
+from lt_bench.data.content import changed_since, contents_of_files, knows_every_file
 from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
+from lt_bench.data.transform import Transform
 from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
@@ -32,6 +33,7 @@ from lt_bench.engine.precision import resolve, set_switches
 from lt_bench.engine.predict import Scorer, classify, embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
+from lt_bench.engine.trained import load_trained, parameter_counts
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.features import FEATURES, Features, save_features
 from lt_bench.evaluation.metrics import evaluate
@@ -40,10 +42,10 @@ from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.models.kept import NotKept
 from lt_bench.predict.predictor import of_run
-from lt_bench.record.curves import CURVES, Follow
+from lt_bench.record.curves import CURVES, Follow, together
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
-from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, RunRecord
+from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, STOPPED, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 from lt_bench.trackers.following import Trackers
@@ -58,9 +60,10 @@ class Runner:
         processes: distributed.Processes,
         others: OthersWork | None = None,
         submitted: Mapping[str, Any] | None = None,
+        watch: Follow | None = None,
     ) -> None:
         self.config, self.processes, self.device = config, processes, processes.device
-        self.others = others or OthersWork()
+        self.others, self.watch = others or OthersWork(), watch
         trainings = {StageName.ONE.training: config.train, StageName.TWO.training: config.stage_two.train}
         set_switches(config.tf32, config.deterministic)
         provenance = (
@@ -104,10 +107,10 @@ class Runner:
 
     def _read_first(self, parts: Mapping[str, Images], choice: str) -> None:
         """Read images once, before anything is trained; DataError names those that cannot be read."""
-        problems = list[str]()
+        problems, known = list[str](), contents_of_files(self.config)
         for part, images in parts.items():
             if isinstance(images, DiskImages) and self.processes.rank == 0:
-                problems += images.unreadable(f"reading {part} images", self.config.progress)
+                problems += images.unreadable(known, f"reading {part} images", self.config.progress)
         if distributed.from_rank0(len(problems), self.device):
             more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
             advice = (
@@ -203,15 +206,14 @@ class Runner:
         method = self._new_method()
         training = self.config.train
         self._set_threads(folder, StageName.ONE, method, training, len(method.views))
-        select = self.config.evaluation.select
-        keeps = self.config.stage_two.name == "none" and select != "last"
-        trained = self._train(folder, method, self.data.train, training, StageName.ONE, keeps)
+        trained = self._train(folder, method, self.data.train, training, StageName.ONE)
         self.others = OthersWork()  # from now on: processes that read images for this stage are no others
         cost = {
             "seconds": round(trained.seconds, 3),
             "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 1),
         }
-        return self._describe(folder, StageName.ONE, {}, {**cost, **self._missed(StageName.ONE, self.data.train)})
+        missed = self._missed(StageName.ONE, self.data.train)
+        return self._describe(folder, StageName.ONE, {}, {**cost, **missed}, trained.epoch)
 
     def stage_two(self, folder: RunFolder, stage_one_folder: Path, first: RunRecord) -> RunRecord:
         """Fit the stage-two rule on the frozen encoder, save predictions, compute the metrics from them."""
@@ -219,14 +221,14 @@ class Runner:
         stage_one = self._new_method()
         weights = checkpoint.load_recorded(stage_one_folder, first, config.train.epochs, self.device)
         try:
-            stage_one.load_state_dict(weights)
+            load_trained(stage_one, weights)
         except (RuntimeError, TypeError, AttributeError) as error:  # other names and shapes, or none
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             what = f"{stage_one_folder / CHECKPOINT} does not fit this run ({checkpoint.one_line(error)})"
             raise CheckpointError(f"{what}; delete {stage_one_folder} to train stage one anew") from error
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
-        training, seconds = config.stage_two.train, 0.0
+        training, seconds, epochs = config.stage_two.train, 0.0, 0
         self._set_threads(folder, StageName.TWO, stage_one, training or config.train)
         self._follow(stage_one_folder)
         source: ImageSource = (images := for_stage_two.images())
@@ -237,8 +239,8 @@ class Runner:
                 context.embed(method.encoder, rule.train_view), for_stage_two.labels
             )
         if training is not None:
-            best = config.evaluation.select != "last"
-            seconds = self._train(folder, method, source, training, StageName.TWO, best).seconds
+            trained = self._train(folder, method, source, training, StageName.TWO)
+            seconds, epochs = trained.seconds, trained.epoch
         predictions = folder.path / PREDICTIONS
         classifier = rule.finish(method, context)
         made = self._predictions(folder, method.encoder, classifier)
@@ -255,13 +257,13 @@ class Runner:
         self.circumstances.provenance["stage_one_threads"] = first.environment.get("threads")
         self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
         metrics = evaluate(load_predictions(predictions))
-        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)})
+        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)}, epochs)
 
     def _keep_predictor(self, folder: RunFolder, networks: tuple[nn.Module, nn.Module], made: Predictions) -> None:
         """Leave what predicts new images in the run folder; what nothing builds again is said."""
-        from_files = isinstance(self.data.test, DiskImages)
+        transform = Transform.of(self.data.seen, isinstance(self.data.test, DiskImages))
         try:
-            of_run(self.config, folder.identity, networks, from_files, self.data.class_names, made).save(folder.path)
+            of_run(self.config, folder.identity, networks, transform, self.data.class_names, made).save(folder.path)
         except NotKept as error:
             print(
                 f"lt_bench: note: no new images can be predicted with this run: {printable(str(error))}",
@@ -295,7 +297,7 @@ class Runner:
         return replace(made.pop(split), validation=made.get("validation"))
 
     def _train(
-        self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName, best: bool
+        self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName
     ) -> TrainState:
         config = self.config
         key = name.training
@@ -306,7 +308,7 @@ class Runner:
         stage = stage._replace(cuda_graph=config.cuda_graph)
         context = self._context(name.value, source, method)
         score = None
-        if best:
+        if chooses_epoch(config, key):
             held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
             score = Scorer(method, held_out, self.data.num_classes, config.evaluation.batch_size)
         schedule = build(training.schedule, f"{key}.schedule")
@@ -320,20 +322,22 @@ class Runner:
         trained = trainer.fit()
         if found := trained.best:
             on = "test" if config.evaluation.select == "best_test" else "validation"
-            self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on}
+            stopped = {STOPPED: trained.epoch} if trainer.stopped_early else {}
+            self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on, **stopped}
+            if stopped and folder.writes:
+                print(f"{name.value}: stopped after epoch {trained.epoch} of {training.epochs} (patience)")
         distributed.barrier()  # no rank goes on before the last checkpoint is written
         return trained
 
     def _follow(self, *folders: Path) -> Follow | None:
-        """Let trackers know the epochs in some folders; what tells them each further one, if there are any.
+        """Let trackers know the epochs in some folders; what tells them, and the watch, each further one.
 
         Their processes start here, after the threads of a stage are chosen: the cores that they take are not free.
         """
-        if self.trackers is None:
-            return None
-        for folder in folders:
-            self.trackers.curves(folder / CURVES)
-        return self.trackers.epoch
+        if self.trackers is not None:
+            for folder in folders:
+                self.trackers.curves(folder / CURVES)
+        return together(None if self.trackers is None else self.trackers.epoch, self.watch)
 
     def _set_threads(
         self, folder: RunFolder, name: StageName, method: Method, training: Training, views: int = 1
@@ -366,6 +370,7 @@ class Runner:
     def _new_method(self) -> Method:
         """A method with its initial weights; what those of a file are is said once, and stands in the records."""
         method, loaded = new_method(self.config, self.data, self.device)
+        self.circumstances.provenance.update(parameter_counts(method))
         if loaded and self._identity and self._identity not in identities(self.config):
             raise DataError("the file of weights changed before it was read; start it again, it is another run now")
         if loaded and "weights" not in self.circumstances.provenance:
@@ -375,10 +380,10 @@ class Runner:
         return method
 
     def _describe(
-        self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any]
+        self, folder: RunFolder, stage: StageName, metrics: dict[str, Any], cost: dict[str, Any], epochs: int
     ) -> RunRecord:
-        training, path = self.config.train if stage is StageName.ONE else self.config.stage_two.train, folder.path
-        kept = {"sha256": checkpoint.digest(path / CHECKPOINT), "epoch": training.epochs} if training else None
+        """The record of a stage after some epochs of training, none where nothing was trained."""
+        kept = {"sha256": checkpoint.digest(folder.path / CHECKPOINT), "epoch": epochs} if epochs else None
         circumstances = self.circumstances
         if earlier := folder.earlier_versions():
             circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})

@@ -8,7 +8,7 @@ from lt_bench.config.stages import StageName
 from lt_bench.data.remarks import listed
 from lt_bench.data.splits.split import read_manifest
 from lt_bench.evaluation.shots import RULES
-from lt_bench.record.record import CHOSEN, SAME_IMAGES, RunRecord
+from lt_bench.record.record import CHOSEN, SAME_IMAGES, STOPPED, RunRecord
 
 
 def summary(record: RunRecord, folder: Path) -> str:
@@ -62,9 +62,13 @@ def _typed(record: RunRecord) -> str:
 
 
 def _chosen(record: RunRecord) -> str:
-    """The epochs that were chosen, counted from 1."""
+    """The epochs that were chosen, counted from 1, and after how many a stage was stopped."""
     chosen = (record.epochs.get(CHOSEN, {}).get(stage.training, {}) for stage in StageName)
-    found = [f"{one['epoch'] + 1}" for one in chosen if "epoch" in one]
+    found = [
+        f"{one['epoch'] + 1}" + (f", stopped after {one[STOPPED]}" if STOPPED in one else "")
+        for one in chosen
+        if "epoch" in one
+    ]
     return f" (epoch {', '.join(found)})" if found else ""
 
 

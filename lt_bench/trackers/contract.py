@@ -25,12 +25,22 @@ class Place(NamedTuple):
     step: int
 
 
+class Epoch(NamedTuple):
+    """What an epoch came to, as ``Tracker.scalars`` is told."""
+
+    stage: str
+    epoch: int
+    values: Mapping[str, float]
+    step: int
+
+
 class Tracker(Protocol):
     """Shows a run elsewhere; made as ``Class(place, **settings)``, in a process of its own that computes nothing else.
 
     ``package`` is what has to be installed for it, read without importing anything. Whatever it raises, in whichever
     call, drops it and nothing else; a call may take long. Calls come in the order in which they stand here, and the
-    end may be missing where a process is killed.
+    end may be missing where a process is killed. A class may have ``several(epochs)``, which is told all epochs that
+    wait, a sequence of ``Epoch``, in place of ``scalars``: where a call takes longer than an epoch, they pile up.
     """
 
     package: ClassVar[str | None] = None

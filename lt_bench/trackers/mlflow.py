@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lt_bench.errors import SettingError
 from lt_bench.locks import Lock
 from lt_bench.record.record import RunRecord
-from lt_bench.trackers.contract import Place, final_values, tags_of, title_of
+from lt_bench.trackers.contract import Epoch, Place, final_values, tags_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AT_ONCE = 100  # parameters that MLflow takes in one call
+EPOCHS_AT_ONCE = 40  # of at most 24 values: MLflow takes 1,000 in one call
 LONGEST = 500  # characters of a parameter that every version takes
+RETRIES = "5"  # about a minute: the usual 7 outlast what a tracker has after a run, and nobody learns what it waits for
 EPOCH, KEY = "epoch", "lt_bench.key"
 
 
@@ -38,12 +40,13 @@ class MLflow:
         self.place, self.step, self.experiment = place, place.step, experiment
         self.folder = place.output_dir / "mlflow" if folder is None else Path(folder).expanduser()
         if server is not None and "://" not in server and not server.startswith("databricks"):
-            raise SettingError("server", "an address such as http://localhost:5000", server)
+            raise SettingError("server", "an address", server, usual="http://localhost:5000")
         self.server = server
 
     def start(self, config: Mapping[str, Any], record: RunRecord) -> None:
         """Find the run by its key, or create it; raises what the package raises."""
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # refused by MLflow 3.7 and later otherwise
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
         from mlflow import MlflowClient
 
         self.client = MlflowClient(tracking_uri=self.server or self.folder.absolute().as_uri())
@@ -62,10 +65,23 @@ class MLflow:
         self._parameters(config)
 
     def scalars(self, stage: str, epoch: int, values: Mapping[str, float], step: int) -> None:
-        """Log an epoch under its step, unless it is there; the number of the step comes last."""
-        if step > self.last:
-            self._metrics({**{f"{stage}/{name}": value for name, value in values.items()}, EPOCH: step}, step)
-        self.step = step + 1
+        """Log an epoch under its step, unless it is there."""
+        self.several([Epoch(stage, epoch, values, step)])
+
+    def several(self, epochs: Sequence[Epoch]) -> None:
+        """Log epochs, whole ones in as few calls as MLflow takes; of each the number of its step comes last."""
+        missing = [one for one in epochs if one.step > self.last]
+        for start in range(0, len(missing), EPOCHS_AT_ONCE):
+            self._metrics(
+                (name, value, one.step)
+                for one in missing[start : start + EPOCHS_AT_ONCE]
+                for name, value in {
+                    **{f"{one.stage}/{key}": told for key, told in one.values.items()},
+                    EPOCH: one.step,
+                }.items()
+            )
+        self.last = max(self.last, epochs[-1].step)
+        self.step = epochs[-1].step + 1
 
     def figure(self, name: str, figure: Figure) -> None:
         """Keep a figure among the run's artifacts."""
@@ -74,7 +90,7 @@ class MLflow:
     def finish(self, record: RunRecord | None) -> None:
         """Log the metrics, one step after the last epoch, and end the run: as KILLED where it was stopped."""
         if record is not None:
-            self._metrics(final_values(record), self.step)
+            self._metrics((name, value, self.step) for name, value in final_values(record).items())
         self.client.set_terminated(self.run_id, status="KILLED" if record is None else "FINISHED")
 
     def _experiment_id(self) -> str:
@@ -98,8 +114,8 @@ class MLflow:
         for start in range(0, len(found), AT_ONCE):
             self.client.log_batch(self.run_id, params=found[start : start + AT_ONCE])
 
-    def _metrics(self, values: Mapping[str, float], step: int) -> None:
+    def _metrics(self, values: Iterable[tuple[str, float, int]]) -> None:
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+        self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value, step in values])

@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 from torchvision.transforms.v2 import functional as oracle
 
 from lt_bench.augment import pipeline as pipeline_module
 from lt_bench.augment.blur import GaussianBlur
+from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.either import Either
 from lt_bench.augment.pipeline import Pipeline, slice_params
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -23,6 +26,11 @@ RECIPES = {
         HorizontalFlip(0.5),
         ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
         Grayscale(0.2),
+    ],
+    "either": [
+        RandomResizedCrop(32),
+        HorizontalFlip(0.5),
+        Either([ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8)], [Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5)]),
     ],
     "blurred": [
         RandomResizedCrop(32),
@@ -202,7 +210,7 @@ def test_branch_free_path_stays_on_the_device(name):
     params = pipeline(name).draw(16, generator(0))
     with FakeTensorMode():
         images = torch.empty(16, 3, 32, 32, dtype=torch.uint8, device="cuda")
-        on_device = [type(p)(*(torch.empty(f.shape, dtype=f.dtype, device="cuda") for f in p)) for p in params]
+        on_device = tree_map(lambda f: torch.empty(f.shape, dtype=f.dtype, device="cuda"), params)
         assert pipeline(name).apply(images, on_device, branch_free=True).device.type == "cuda"
 
 

@@ -9,6 +9,7 @@ from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResizedCrop
 from lt_bench.augment.cutout import Cutout
+from lt_bench.augment.either import Either
 from lt_bench.augment.randaugment import RandAugment
 from lt_bench.augment.views import BOOSTED, VIEWS, build_view
 from lt_bench.config.compose import compose
@@ -20,7 +21,10 @@ def dataset(name):
 
 
 def described(ops):
-    return [(type(op), vars(op)) for op in ops]
+    return [
+        (type(op), {key: described(value) if isinstance(op, Either) else value for key, value in vars(op).items()})
+        for op in ops
+    ]
 
 
 FLIP = HorizontalFlip(0.5)
@@ -63,6 +67,8 @@ CIFAR = {
     "rand": [*SIM_WIDE, RandAugment(2, 10.0, 0.5)],
     # PaCo's and GPaCo's large-image recipes; they flip last, which is the same
     "sim_always": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5)],
+    # CMO's long recipe on ImageNet-LT: a coin of every image
+    "cls_or_sim_always": [*JITTERED, Either([RandAugment(2, 10.0, 0.5)], [Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5)])],
     "clsstack": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5), RandAugment(2, 10.0, 0.5)],
     # GH's large-image recipe, and boosted contrastive learning in it
     "ssl_wide_blur": SSL_WIDE_BLUR,

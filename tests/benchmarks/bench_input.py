@@ -25,7 +25,7 @@ from torchvision import transforms
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import compose
-from lt_bench.data.batches.crops import RandomCrops, SplitView
+from lt_bench.data.batches.crops import CentralCrops, RandomCrops, SplitView
 from lt_bench.data.batches.worker import Reader, Task
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import PackedImages, pack
@@ -233,7 +233,7 @@ class Ours:
 
     def __init__(self, images: PixelSource, count: int) -> None:
         self.reader = Reader(images, np.zeros(count, dtype=np.int64), skip=False)
-        self.views = [SplitView(name, build_view(name, DATASET), 224) for name in VIEWS]
+        self.views = [SplitView(name, build_view(name, DATASET), CentralCrops(224, 0.875)) for name in VIEWS]
         self.count, self.generator = count, torch.Generator().manual_seed(0)
         self.crops = [view.draw(count, self.generator) for view in self.views]
 

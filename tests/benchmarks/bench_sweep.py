@@ -18,7 +18,7 @@ from harness import Comparison, Measured, script
 
 from lt_bench.launch.local.process_pool import ProcessPool
 from lt_bench.launch.planning.plan import PlannedRun, plan
-from lt_bench.launch.planning.run_groups import run_groups, submit
+from lt_bench.launch.planning.run_groups import run_groups
 from lt_bench.launch.states import states
 from lt_bench.record.folder import code_version
 from lt_bench.record.record import RunRecord, read_record
@@ -62,7 +62,7 @@ def carry_out(runs: list[PlannedRun], fork: bool) -> tuple[dict[str, float], lis
     """Wall and CPU seconds of all runs, and their records."""
     code = code_version()
     groups = run_groups(runs, states(place for run in runs for place in (run.folder, run.stage_one_folder)))
-    jobs = [job for group in groups for job in submit(group, code)]
+    jobs = [job for group in groups for job in group.submit(code)]
     wall, cpu = time.perf_counter(), cpu_seconds()
     ProcessPool(jobs, 1, {**os.environ, "OMP_NUM_THREADS": "1"}, fork=fork).work()
     spent = {"s": time.perf_counter() - wall, "CPU s": cpu_seconds() - cpu}

@@ -29,7 +29,7 @@ def fact(text, name):
 
 @pytest.mark.parametrize("key", [*KEYS, "dataset", "train", "train.optimizer", "launch", "method.harmonization"])
 def test_every_key_is_explained(key):
-    lines = explain(key, RUN).splitlines()
+    lines = explain(key, ("finetune=head", "method=ce") if key == "method.finetune" else RUN).splitlines()
     assert lines[0] == key and lines[1].strip() and max(map(len, lines)) <= 120
 
 
@@ -165,14 +165,15 @@ def test_the_command_line(capsys):
 
 
 def test_torch_is_imported_for_none_of_it(tmp_path):
-    code = f"from lt_bench.cli.explain import explain\nfor word in {[*KEYS, 'method=sbcl']!r}: explain(word, {RUN!r})"
+    one_of_each_node = [*{key.rpartition(".")[0]: key for key in KEYS}.values(), "method=sbcl"]
+    code = f"from lt_bench.cli.explain import explain\nfor word in {one_of_each_node!r}: explain(word, {RUN!r})"
     subprocess.run([sys.executable, "-c", code], env=without_torch(tmp_path), check=True)
 
 
-def test_a_copy_of_a_trackers_file_is_explained_by_the_node_that_it_sets(tmp_path, monkeypatch):
+def test_a_copy_of_a_trackers_file_has_a_node_of_its_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "lt_bench_conf" / "tracker" / "my_wandb.yaml"
     copy.parent.mkdir(parents=True)
     copy.write_text((CONF / "tracker" / "wandb.yaml").read_text() + "project: tails\n")
     text = explain("tracker=my_wandb", [])
-    assert "tracker.wandb.project  tails, from lt_bench_conf/tracker/my_wandb.yaml" in text
+    assert "tracker.my_wandb.project  tails, from lt_bench_conf/tracker/my_wandb.yaml" in text

@@ -1,6 +1,6 @@
 """The command line as a user types it: exit statuses, no torch before it is needed, what is said."""
 
-import os
+import json
 import re
 import shutil
 import subprocess
@@ -23,26 +23,50 @@ def torch_free(tmp_path_factory):
     return without_torch(tmp_path_factory.mktemp("stub"))
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "said"),
-    [
-        (["--help"], 0, "python -m lt_bench"),
-        (["--version"], 0, __version__),
-        (["--cfg", "job"], 0, "epoch_scale"),
-        (["--cfg", "job", "--resolve"], 0, "epoch_scale"),
-        (["--dry-run"], 0, "to do"),
-        (["-m", "--dry-run", "seed=1,2"], 0, "seed=2"),
-        (["dataset=foo"], 2, "dataset= takes"),
-        (["method=ce", "fidelity=official"], 2, "set fidelity=clean"),
-        (["--no-such-flag"], 2, "--help"),
-        (["-m", "seed=1,x"], 2, "seed= takes a whole number"),
-    ],
-)
-def test_the_front_end_answers_without_torch(words, status, said, torch_free, tmp_path):
-    done = call(*words, env=torch_free, cwd=tmp_path)
-    assert done.returncode == status, done.stderr
-    assert said in (done.stderr if status else done.stdout)
-    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+FRONT_END = [
+    (["--help"], 0, "python -m lt_bench"),
+    (["--version"], 0, __version__),
+    (["--cfg", "job"], 0, "epoch_scale"),
+    (["--cfg", "job", "--resolve"], 0, "epoch_scale"),
+    (["--dry-run"], 0, "to do"),
+    (["-m", "--dry-run", "seed=1,2"], 0, "seed=2"),
+    (["dataset=foo"], 2, "dataset= takes"),
+    (["method=ce", "fidelity=official"], 2, "set fidelity=clean"),
+    (["--no-such-flag"], 2, "--help"),
+    (["-m", "seed=1,x"], 2, "seed= takes a whole number"),
+]
+IN_TURN = """
+import contextlib, io, json, sys
+from lt_bench.__main__ import main
+answers = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            status = main(words)
+        except SystemExit as left:
+            status = left.code
+    answers.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(torch_free, tmp_path_factory):
+    """Status, output and errors of every case, from one process, and where it was called from."""
+    place = tmp_path_factory.mktemp("empty")
+    command = [sys.executable, "-c", IN_TURN, json.dumps([words for words, _, _ in FRONT_END])]
+    done = subprocess.run(command, env=torch_free, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), place
+
+
+@pytest.mark.parametrize("case", range(len(FRONT_END)), ids=[" ".join(words) for words, _, _ in FRONT_END])
+def test_the_front_end_answers_without_torch(case, answers):
+    (found, place), (_, status, said) = answers, FRONT_END[case]
+    left, out, err = found[case]
+    assert left == status, err
+    assert said in (err if status else out)
+    assert "Traceback" not in err and not list(place.iterdir())
 
 
 def test_what_typed_epochs_move_is_said_before_a_run(capsys):
@@ -73,6 +97,8 @@ def test_the_stub_would_notice_torch(torch_free):
         (["--cfg", "hydra"], "invalid choice: 'hydra'"),
         (["--cfg"], "expected one argument"),
         (["--config-dir=x"], "choices are the files in the folders of conf/"),
+        (["--config-dir=~nobody-of-this-name"], "there is no such folder"),
+        ([f"--config-dir={'x' * 300}"], "there is no such folder"),
         (["--config-name", "x"], "choices are the files in the folders of conf/"),
         (["--mult", "seed=1"], "unrecognized arguments: --mult"),
         (["-sc", "install=tcsh"], "--shell-completion install=bash"),
@@ -168,11 +194,17 @@ def test_a_finished_run_is_shown_again_without_torch(tmp_path, torch_free, capsy
 SCRIPT = Path(sys.executable).with_name("lt-bench")
 
 
-def completions(line):
-    environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
-    done = subprocess.run([SCRIPT, "-sc", "query=bash"], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+@pytest.fixture
+def completions(monkeypatch, capsys):
+    """What the command offers for a line up to its end."""
+
+    def of(line):
+        monkeypatch.setenv("COMP_LINE", line)
+        monkeypatch.setenv("COMP_POINT", str(len(line)))
+        assert main(["-sc", "query=bash"]) == 0
+        return capsys.readouterr().out.split()
+
+    return of
 
 
 def test_the_installed_command_is_the_module():
@@ -181,6 +213,10 @@ def test_the_installed_command_is_the_module():
     assert subprocess.run([SCRIPT, "sed=1"], capture_output=True).returncode == 2
 
 
+AS_IN_A_SHELL = pytest.mark.filterwarnings(r"ignore:\s+'.* is validated against ConfigStore")  # which passes them over
+
+
+@AS_IN_A_SHELL
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -197,11 +233,12 @@ def test_the_installed_command_is_the_module():
         ("/somewhere/bin/lt-bench budget=s", {"budget=short", "budget=smoke"}),
     ],
 )
-def test_completion_of_groups_choices_and_keys(line, expected):
+def test_completion_of_groups_choices_and_keys(line, expected, completions):
     assert set(completions(line)) == expected
 
 
-def test_completion_of_the_parameters_of_the_method_that_is_typed():
+@AS_IN_A_SHELL
+def test_completion_of_the_parameters_of_the_method_that_is_typed(completions):
     assert "method.beta=" in completions("lt-bench method=sbcl method.")
     assert "method.beta=" not in completions("lt-bench method=ce method.")
 

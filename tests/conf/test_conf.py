@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.chain import can_be
+from helpers.chain import can_be, method_for
 from helpers.sampling import each_value_once, one_of_each_family
 
 from lt_bench.config.compose import about, compose, groups
-from lt_bench.config.recipes import short_for
+from lt_bench.config.recipes import PLAIN, of_variant, short_for
 from lt_bench.config.signatures import parameters
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import expand
@@ -40,10 +40,7 @@ def test_a_file_that_reaches_beyond_its_group_says_so(path):
         assert text.startswith("# @package _global_\n") or path.parent.name == "stage_two"
 
 
-def test_a_choice_has_the_name_of_its_file():
-    for group in ("dataset", "method", "backbone", "stage_two", "budget"):
-        for choice in groups()[group]:
-            assert compose([f"{group}={choice}"])[group].name == choice
+def test_a_choice_without_a_name_of_its_own_is_called_by_what_it_sets():
     for choice in groups()["fidelity"]:
         assert compose([f"fidelity={choice}"]).fidelity == choice
     for choice in groups()["imbalance"]:
@@ -58,62 +55,76 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
 
 
 @pytest.mark.parametrize(
-    ("method", "dataset"), each_value_once(itertools.product(groups()["method"], groups()["dataset"]))
+    ("method", "dataset"),
+    each_value_once(itertools.product(groups()["method"], groups()["dataset"]), of_families=True),
 )
 def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
     config = validate(compose([f"dataset={dataset}", f"method={method}", *OWN.get(dataset, [])]))
     assert (config.method["name"], config.dataset.name) == (method, dataset)
 
 
-@pytest.mark.parametrize("method", one_of_each_family(groups()["method"]))
-def test_exactly_the_possible_rules_and_fidelities_settle(method):
-    own = compose([f"method={method}"]).stage_two.name
-    for stage_two, fidelity in [*((rule, "clean") for rule in groups()["stage_two"]), (own, "official")]:
-        words = [f"method={method}", f"stage_two={stage_two}", f"fidelity={fidelity}"]
-        quirks = f"{short_for(method).get('method', method)}_official"
-        if can_be(method, stage_two) and (fidelity == "clean" or quirks in groups()["quirks"]):
-            assert validate(compose(words)).stage_two.name == stage_two
-        else:
-            with pytest.raises(UsageError):
-                validate(compose(words))
+OWN_RULE = "its own"  # the rule that a method suggests
+FORMS = [*((rule, "clean") for rule in groups()["stage_two"]), (OWN_RULE, "official")]
+OF_METHODS = [(method, *form) for method in groups()["method"] for form in FORMS]
+
+
+@pytest.mark.parametrize(("method", "stage_two", "fidelity"), each_value_once(OF_METHODS, of_families=True))
+def test_exactly_the_possible_rules_and_fidelities_settle(method, stage_two, fidelity):
+    rule = compose([f"method={method}"]).stage_two.name if stage_two == OWN_RULE else stage_two
+    words = [f"method={method}", f"stage_two={rule}", f"fidelity={fidelity}"]
+    quirks = f"{short_for(method).get('method', method)}_official"
+    if can_be(method, rule) and (fidelity == "clean" or quirks in groups()["quirks"]):
+        assert validate(compose(words)).stage_two.name == rule
+    else:
+        with pytest.raises(UsageError):
+            validate(compose(words))
 
 
 @pytest.mark.parametrize("group", ["imbalance", "backbone", "launch", "optimizer"])
 def test_every_choice_of_the_smaller_groups_settles(group):
     for choice in groups()[group]:
-        validate(compose([f"{group}={choice}"]))
+        config = validate(compose([f"{group}={choice}"]))
+        assert group != "backbone" or config.backbone["name"] == choice
 
 
 WITH_CB = [(method, "cb") for method in groups()["method"]]
-OF_CE = [("ce", rule) for rule in groups()["stage_two"] if rule != "cb"]
-UNDER_BUDGETS = [(budget, *pair) for budget in groups()["budget"] for pair in [*WITH_CB, *OF_CE]]
+WITH_EACH = [(method_for(rule), rule) for rule in groups()["stage_two"]]
+UNDER_BUDGETS = [(*pair, budget) for budget in groups()["budget"] for pair in dict.fromkeys([*WITH_CB, *WITH_EACH])]
 
 
-@pytest.mark.parametrize(("budget", "method", "stage_two"), each_value_once(UNDER_BUDGETS))
-def test_every_method_and_rule_settles_under_every_budget(budget, method, stage_two):
+@pytest.mark.parametrize(
+    ("method", "stage_two", "budget"), each_value_once(UNDER_BUDGETS, of_families=True, in_all=True)
+)
+def test_every_method_and_rule_settles_under_every_budget(method, stage_two, budget):
     """Schedules have lengths that must still fit when a budget has rounded them."""
-    validate(compose([f"budget={budget}", f"method={method}", f"stage_two={stage_two}"]))
+    config = validate(compose([f"budget={budget}", f"method={method}", f"stage_two={stage_two}"]))
+    assert (config.budget.name, config.method["name"], config.stage_two.name) == (budget, method, stage_two)
 
 
 def parts(recipe):
-    """The method and the data set of a recipe."""
-    dataset = next(name for name in groups()["dataset"] if recipe.endswith(f"_{name}"))
-    return recipe.removesuffix(f"_{dataset}"), dataset
+    """The method, the data set and the variant of a recipe."""
+    variant = of_variant(recipe, groups()["variant"])
+    plain = recipe.removesuffix(f"_{variant}")
+    (dataset,) = (name for name in groups()["dataset"] if plain.endswith(f"_{name}"))
+    return plain.removesuffix(f"_{dataset}"), dataset, variant
 
 
-@pytest.mark.parametrize(("method", "dataset"), each_value_once(map(parts, RECIPES)))
-def test_every_recipe_is_taken_by_its_method_and_data_set(method, dataset):
-    words = [f"method={method}", f"dataset={dataset}"]
-    assert compose(words) == compose([*words, f"recipe={method}_{dataset}"])
+@pytest.mark.parametrize(("method", "dataset", "variant"), each_value_once(map(parts, RECIPES), of_families=True))
+def test_every_recipe_is_taken_by_its_method_and_data_set(method, dataset, variant):
+    words, ending = [f"method={method}", f"dataset={dataset}"], "" if variant == PLAIN else f"_{variant}"
+    named = compose([*words, f"recipe={method}_{dataset}{ending}"])
+    assert compose([*words, f"variant={variant}"]) == named
     validate(compose([*words, "recipe=none"]))
 
 
-@pytest.mark.parametrize("experiment", groups()["experiment"])
-def test_every_experiment_expands_to_runs_that_settle(experiment):
+PLACES = (0, 0.5, 1)  # of a run among those of an experiment
+
+
+@pytest.mark.parametrize(("experiment", "place"), each_value_once(itertools.product(groups()["experiment"], PLACES)))
+def test_every_experiment_expands_to_runs_that_settle(experiment, place):
     runs = expand([f"experiment={experiment}"])
     assert len({tuple(words) for words in runs}) == len(runs) >= 1
-    for words in (runs[0], runs[len(runs) // 2], runs[-1]):
-        assert validate(compose(words)).sweep == []
+    assert validate(compose(runs[int(place * (len(runs) - 1))])).sweep == []
     if len(runs) > 1:
         assert f"-m experiment={experiment}" in about("experiment", experiment)
 

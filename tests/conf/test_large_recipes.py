@@ -58,6 +58,9 @@ RECIPES = {
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
     **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
+    ("gcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
+    ("gcl", "inat18"): (100, 256, 0.2, 1e-4, 0, None),
+    ("gcl", "places_lt"): (90, 512, 0.2, 5e-4, 5, None),
     **{(name, "imagenet_lt"): (epochs, 256, 0.1, 1e-4, 0, ["sim_blur"] * 2) for name, epochs in ONE_COSINE.items()},
     ("boosted_sdclr", "imagenet_lt"): (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED["boosted_cl"]),
     **{pair: (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED[pair[0]]) for pair in TABLE},
@@ -108,8 +111,9 @@ RATES = {
 
 def test_every_recipe_is_here():
     files = {recipe for recipe in groups()["recipe"] if recipe.endswith(tuple(f"_{name}" for name in LARGE))}
-    # SBCL's values of its MoCo form stand in tests/methods/test_sbcl_moco.py
-    assert files == {"sbcl_moco_imagenet_lt", *("_".join(pair) for pair in RECIPES)}
+    # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
+    queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
+    assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
     assert RATES.keys() == RECIPES.keys() - {(name, "imagenet_lt") for name in ONE_COSINE}
 
 
@@ -242,6 +246,18 @@ def test_a_null_and_an_unknown_key_are_refused():
         validate(compose(["method=ce", "train.schedule.gama=null"]))
     with pytest.raises(UsageError, match="train.schedule.milestones=null is of the wrong kind"):
         validate(compose(["method=ce", "train.schedule.milestones=null"]))
+
+
+@pytest.mark.parametrize("method", ["ce", "ce_drw", "ldam_drw", "balanced_softmax"])
+def test_the_strong_recipe_is_that_of_cmos_authors(method):
+    found = config(method, "imagenet_lt", "variant=strong")
+    train = found.train
+    assert (train.epochs, train.batch_size, train.lr, train.optimizer["weight_decay"]) == (400, 128, 0.02, 5e-4)
+    assert found.method["views"] == ["cls_or_sim_always"] and found.method["title"].endswith(" (strong)")
+    assert found.method.get("drw_start_epoch") == (320 if method.endswith("drw") else None)
+    schedule = build(train.schedule, "train.schedule")
+    expected = np.load(FOLDER / "lr_schedules.npz")["paco_lt_400_lr002"]  # ten epochs of warm-up too
+    np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(400)], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet_lt", "inat18", "places_lt", "gh_imagenet"])

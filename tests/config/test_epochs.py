@@ -206,7 +206,7 @@ def settled_or_advised(advice, *words):
     return None
 
 
-@pytest.mark.parametrize(("method", "dataset", "epochs"), each_value_once(TYPED))
+@pytest.mark.parametrize(("method", "dataset", "epochs"), each_value_once(TYPED, of_families=True, in_all=True))
 def test_every_method_keeps_its_proportions_at_any_length_or_is_refused_with_advice(method, dataset, epochs):
     words = (f"method={method}", f"dataset={dataset}")
     config = settled_or_advised("set train.epochs=2", *words, f"train.epochs={epochs}")
@@ -231,7 +231,7 @@ def test_every_rule_keeps_its_proportions_at_any_length_or_is_refused_with_advic
 SCALES = list(itertools.product(METHODS, ["digits_lt", "fashion_mnist_lt", "cifar100_lt"], [0.5, 0.1, 0.05, 0.02]))
 
 
-@pytest.mark.parametrize(("method", "dataset", "scale"), each_value_once(SCALES))
+@pytest.mark.parametrize(("method", "dataset", "scale"), each_value_once(SCALES, of_families=True, in_all=True))
 def test_every_method_is_consistent_under_a_budget_or_refused_with_advice(method, dataset, scale):
     words = (f"method={method}", f"dataset={dataset}")
     config = settled_or_advised("train.epochs=2 or more", *words, f"budget.epoch_scale={scale}")

@@ -15,7 +15,7 @@ from lt_bench.config.keys import (
     is_parameter,
     look_up,
 )
-from lt_bench.config.schema import Backbone, Config, Named, StageTwo, flat, plain
+from lt_bench.config.schema import Backbone, Config, Named, OfMethod, StageTwo, flat, plain
 from lt_bench.config.signatures import REQUIRED
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
@@ -83,11 +83,12 @@ def test_which_keys_are_parameters_of_a_class(key, expected):
 
 def test_nodes_that_name_a_class():
     assert {name: class_nodes()[name] for name in ("method", "backbone", "stage_two")} == {
-        "method": Named,
+        "method": OfMethod,
         "backbone": Backbone,
         "stage_two": StageTwo,
     }
-    assert {"train.schedule", "stage_two.train.schedule"} <= class_nodes().keys()
+    assert issubclass(OfMethod, Named)
+    assert {"method.finetune", "train.schedule", "stage_two.train.schedule"} <= class_nodes().keys()
     assert beside(Named)["name"].default is REQUIRED and beside(Backbone)["input_pool"].default == 1
     assert "_target_" not in beside(Named) and "options" not in beside(StageTwo)
 

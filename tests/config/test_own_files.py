@@ -11,6 +11,8 @@ from helpers.command_line import call
 
 from lt_bench.__main__ import main
 from lt_bench.config.compose import compose, groups
+from lt_bench.config.heads import check_heads
+from lt_bench.config.layers import default_choices
 from lt_bench.config.own_files import FOLDER, own_files
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import plan
@@ -136,6 +138,68 @@ def test_nothing_of_ones_own_is_read_unless_it_is_named(tmp_path, monkeypatch):
 def test_a_file_that_can_be_none_is_named(name, text, said, here):
     write(here, name, text)
     assert said in refusal("method=mine")
+
+
+def experiment(*lines, head="# @package _global_"):
+    return "\n".join([head, "defaults:", *(f"  - {line}" for line in lines), ""])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            experiment("override /optimizer: adam"),
+            "set train: {optimizer: {name: adam}} beside them, or type optimizer=adam",
+        ),
+        (experiment("override /method: bcll"), "unknown method 'bcll' (did you mean bcl?); method= takes balanced"),
+        (experiment("override /tracker: [wandb, wand]"), "unknown tracker 'wand' (did you mean wandb?)"),
+        (experiment("override /metod: ce"), "metod is no group (did you mean method?); groups are backbone, budget"),
+        (experiment("override /quirks: none"), "quirks is no group"),
+        (experiment("/method: ce"), "write - override /method: ce"),
+        (experiment("override method: ce"), "write - override /method: ce"),
+        (experiment("override /dataset: [a, b]"), "a run has one dataset; write one choice"),
+        (experiment("override /experiment: bcl_cifar"), "an experiment builds on another with - bcl_cifar"),
+        (experiment("bcl_cifr"), "there is no experiment=bcl_cifr (did you mean bcl_cifar?)"),
+        (experiment("3"), "write - NAME for another file of this folder, or - override /GROUP: CHOICE"),
+        (experiment("{a: 1, b: 2}"), "write - NAME for another file of this folder, or - override /GROUP: CHOICE"),
+        (experiment("mine"), "it builds on itself by way of its defaults; take experiment/mine out of them"),
+        (experiment("override /method: ce", head="# mine"), "begin it with the line # @package _global_"),
+        ("# mine\nseed: 3\n", "its keys would stand below experiment; begin it with the line # @package _global_"),
+        ("# @package tain\nlr: 3\n", "its keys would stand below tain; begin it with the line # @package _global_"),
+    ],
+)
+def test_a_wrong_head_of_a_file_is_refused_in_one_line_with_what_to_write(text, said, here):
+    write(here, "experiment/mine.yaml", text)
+    line = refusal("experiment=mine")
+    assert line.startswith(f"{FOLDER}/experiment/mine.yaml: ") and said in line and "\n" not in line
+    assert "search path" not in line and "Could not" not in line  # as Hydra says it
+
+
+def test_keys_of_a_method_without_a_package_line_are_not_taken_for_parameters(here):
+    write(here, "method/mine.yaml", METHOD.partition("\n")[2])
+    assert "would stand below method; begin it with the line # @package _global_" in refusal("method=mine")
+
+
+def test_an_experiment_chooses_an_optimizer_as_it_is_told_to(here):
+    write(here, "experiment/mine.yaml", "# @package _global_\ntrain: {optimizer: {name: adam}}\n")
+    of_file, typed = (plan([word, "method=ce"])[0] for word in ("experiment=mine", "train.optimizer.name=adam"))
+    assert of_file.config.train.optimizer["_target_"] == "torch.optim.Adam"
+    assert of_file.identity == typed.identity
+
+
+@pytest.mark.parametrize("head", ["", "# @package tracker.wandb\n", "# @package _global_\n", "# @package nonsense\n"])
+def test_a_tracker_of_ones_own_stands_under_its_own_name_whatever_its_package_line(head, here):
+    write(here, "tracker/mine.yaml", f"{head}_target_: lt_bench.trackers.wandb.WandB\nmode: online\n")
+    found = compose(["tracker=[wandb,mine]", "tracker.mine.project=tails"]).tracker
+    assert {name: dict(values) for name, values in found.items()} == {
+        "wandb": {"_target_": "lt_bench.trackers.wandb.WandB"},
+        "mine": {"_target_": "lt_bench.trackers.wandb.WandB", "mode": "online", "project": "tails"},
+    }
+
+
+def test_the_heads_of_the_packages_own_files_are_right():
+    names = [path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml")]
+    check_heads([name for name in names if "/" in name], default_choices())
 
 
 @pytest.mark.parametrize("place", ["{}/run", "{}/run/deeper"])

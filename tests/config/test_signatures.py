@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 from hydra.utils import get_object
 
-from lt_bench.config.signatures import OPAQUE, REQUIRED, SUPPLIED, TargetError, class_attribute, docstrings, parameters
+from lt_bench.config.signatures import (
+    OPAQUE,
+    REQUIRED,
+    SUPPLIED,
+    TargetError,
+    class_attribute,
+    docstrings,
+    parameters,
+    takes_more,
+)
 
 MINE = "a_module_of_a_user"
 CONF = Path(__file__).parents[2] / "conf"
@@ -37,6 +46,7 @@ def write(tmp_path, monkeypatch):
 
     yield write_module
     parameters.cache_clear()
+    takes_more.cache_clear()
     sys.modules["lt_bench.config.signatures"]._find.cache_clear()
 
 
@@ -50,7 +60,8 @@ def python_parameters(target):
     for owner in taken.__mro__ if isinstance(taken, type) else [taken]:
         words = dict(inspect.signature(owner).parameters)
         passed_on = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_KEYWORD]
-        found = {name: word for name, word in words.items() if name not in passed_on} | found
+        unnamed = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_POSITIONAL]
+        found = {name: word for name, word in words.items() if name not in (*passed_on, *unnamed)} | found
         if not passed_on:
             break
     return found
@@ -182,3 +193,23 @@ def test_the_schema_is_read_like_any_dataclass():
     names = [item.name for item in dataclasses.fields(Training)]
     assert list(parameters("lt_bench.config.schema.Training")) == names
     assert parameters("lt_bench.config.schema.Training")["epochs"].default is REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("def Mine(a=1, **others): ...", True),
+        ("def Mine(a=1): ...", False),
+        ("class Mine:\n    def __init__(self, a=1, **others): ...", True),
+        ("from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, a=1, **others): ...", True),
+        ("from torch import nn\nclass Mine(nn.Module):\n    a = 1", False),
+        ("from lt_bench.contracts import Method\nclass Mine(Method):\n    def __init__(self, **others): ...", False),
+        (
+            "class Base:\n    def __init__(self, a=1): ...\nclass Mine(Base):\n    def __init__(self, **others): ...",
+            False,
+        ),
+    ],
+)
+def test_further_keywords_that_go_to_no_ancestor_may_be_anything(write, text, more):
+    write(text)
+    assert takes_more(f"{MINE}.Mine") == more

@@ -25,7 +25,9 @@ from lt_bench.record.identity import identities, identity_values, setting_id
 
 test_part.__test__ = False  # its name is that of the part
 COUNTS = (6, 4, 2, 1)
-OWN = ("dataset=image_folder", "dataset.image_size=16", "dataset.workers=0", "backbone=tiny", "method=ce")
+# the validation part, which is there by default, has tests of its own
+READ = ("dataset=image_folder", "dataset.image_size=16", "dataset.workers=0", "dataset.validation_fraction=0")
+OWN = (*READ, "backbone=tiny", "method=ce")
 
 
 def words(root, *more):

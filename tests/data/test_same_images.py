@@ -27,7 +27,8 @@ def root(tmp_path):
 
 
 def words(root, *more):
-    return ["dataset=image_folder", "dataset.num_classes=3", f'dataset.root="{root}"', "progress=false", *more]
+    own = ["dataset=image_folder", "dataset.num_classes=3", f'dataset.root="{root}"', "dataset.validation_fraction=0"]
+    return [*own, "progress=false", *more]
 
 
 def warnings(root, capsys, *more):

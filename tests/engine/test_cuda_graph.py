@@ -18,7 +18,7 @@ from lt_bench.engine.recorded import RecordedStep, require_recordable
 from lt_bench.errors import UsageError
 from lt_bench.methods.ce import CE
 
-DRAWING = ("kcl", "tsc")  # positives anew in every step
+DRAWING = ("kcl", "tsc", "kcl_moco", "tsc_moco", "gcl")  # positives or noise anew in every step
 METHODS = [name for name in groups()["method"] if name not in DRAWING]
 SMALL = ("train.batch_size=16", "stage_two=cb", "stage_two.train.batch_size=16", "budget.max_steps_per_epoch=4")
 OPTIONS = {

@@ -1,5 +1,6 @@
 """A training step of every method and trained rule: no host read, no kernel more for more images or classes."""
 
+import itertools
 from importlib import import_module
 from pathlib import Path
 
@@ -29,10 +30,6 @@ CPU = torch.device("cpu")
 def compiler():
     """PyTorch's compiler is imported before the first step: an optimiser's step then calls the same in all of them."""
     import_module("torch._dynamo")
-
-
-def trained():
-    return [*(("method", name) for name in groups()["method"]), *(("stage_two", rule) for rule in trained_rules())]
 
 
 # options under which a step takes another way than by default
@@ -76,14 +73,27 @@ def one_step(kind, name, tmp_path, epoch, batch_size=8, num_classes=10, words=()
     return reads.found, kernels.count
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "epoch"), each_value_once((*one, epoch) for one in trained() for epoch in (0, 15))
-)
-def test_no_host_read_and_no_loop_over_images_or_classes(kind, name, epoch, tmp_path):
+EPOCHS = (0, 15)
+
+
+def check_steps(kind, name, tmp_path, epoch):
+    """A step reads nothing and calls as many kernels for more images and for more classes."""
     reads, kernels = one_step(kind, name, tmp_path, epoch)
     assert reads == []
     assert one_step(kind, name, tmp_path, epoch, batch_size=24) == ([], kernels)
     assert one_step(kind, name, tmp_path, epoch, num_classes=30) == ([], kernels)
+
+
+@pytest.mark.parametrize(
+    ("method", "epoch"), each_value_once(itertools.product(groups()["method"], EPOCHS), of_families=True)
+)
+def test_a_method_has_no_host_read_and_no_loop_over_images_or_classes(method, epoch, tmp_path):
+    check_steps("method", method, tmp_path, epoch)
+
+
+@pytest.mark.parametrize(("rule", "epoch"), each_value_once(itertools.product(trained_rules(), EPOCHS)))
+def test_a_rule_has_no_host_read_and_no_loop_over_images_or_classes(rule, epoch, tmp_path):
+    check_steps("stage_two", rule, tmp_path, epoch)
 
 
 WAYS = [*OTHER_WAYS.items(), *((name, (word,)) for name, word in FURTHER)]
@@ -99,4 +109,4 @@ def test_no_host_read_under_other_options(name, words, tmp_path):
 def test_the_pairs_are_not_empty():
     with pytest.raises(UsageError):
         tiny(Path("unused"), "method=nothing")
-    assert len(trained()) >= 5
+    assert len(trained_rules()) >= 3

@@ -280,5 +280,13 @@ def test_a_class_aware_epoch_may_be_cut_to_the_length_of_the_train_split(tmp_pat
     drawn = labels[torch.cat([cut(epoch) for epoch in range(30)])]
     shares = torch.bincount(drawn) / 300
     assert shares.min() > 0.25 and shares.max() < 0.42
-    with pytest.raises(ValueError, match="shuffle, class_aware, class_aware_cut"):
-        EpochOrder(labels, "balanced", run)
+    with pytest.raises(ValueError, match="shuffle, class_aware, class_aware_cut, balanced"):
+        EpochOrder(labels, "random", run)
+
+
+def test_a_balanced_epoch_draws_as_many_images_every_class_as_likely():
+    labels = torch.tensor([0] * 8 + [1, 2])
+    order = EpochOrder(labels, "balanced", one_process(None))
+    assert len(order) == len(order(0)) == 10 and torch.equal(order(3), order(3))
+    shares = torch.bincount(labels[torch.cat([order(epoch) for epoch in range(300)])]) / 3000
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3), atol=0.05, rtol=0)

@@ -51,7 +51,9 @@ def test_bf16_on_a_cpu_that_emulates_it_is_warned_of(monkeypatch, caplog):
         assert ("slower" in caplog.text) is not has_bf16
 
 
-@pytest.mark.parametrize(("name", "epoch"), each_value_once(itertools.product(groups()["method"], (0, 15))))
+@pytest.mark.parametrize(
+    ("name", "epoch"), each_value_once(itertools.product(groups()["method"], (0, 15)), of_families=True)
+)
 def test_a_loss_in_bf16_is_that_in_float32_to_its_digits(name, epoch, tmp_path):
     config = tiny(tmp_path, f"method={name}")
     labels = torch.arange(48) % 11 % 4

@@ -298,10 +298,15 @@ def test_exponential_refuses_what_it_cannot_be(values, message):
         ("ldam_cifar", ["method=ce", "dataset=cifar100_lt"]),
         ("ldam_cifar", ["method=ce_drw", "dataset=cifar10_lt"]),
         ("ldam_cifar", ["method=vs", "dataset=cifar10_lt"]),
+        ("gcl_cifar_stage1", ["method=gcl", "dataset=cifar10_lt"]),
+        ("gcl_cifar_stage2", ["method=gcl", "dataset=cifar10_lt"]),
+        ("gcl_places_stage1", ["method=gcl", "dataset=places_lt"]),
+        ("gcl_places_stage2", ["method=gcl", "dataset=places_lt"]),
     ],
 )
 def test_rates_of_baselines_are_the_authors(stored, words):
     config = validate(compose(words))
-    schedule = build(config.train.schedule, "train.schedule")
-    rates = [schedule(epoch, 0, 10) for epoch in range(config.train.epochs)]
+    of, key = (config.stage_two.train, "stage_two.train") if stored.endswith("stage2") else (config.train, "train")
+    schedule = build(of.schedule, f"{key}.schedule")
+    rates = [schedule(epoch, 0, 10) for epoch in range(of.epochs)]
     np.testing.assert_allclose(rates, np.load(GOLDEN / "mixing_lr.npz")[stored], rtol=1e-6)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import cache
 
 import mpmath
 import pytest
@@ -19,7 +20,9 @@ ACCURACY = {torch.float64: 3e-8, torch.float32: 4e-7}  # relative to max(1, |val
 RATIO_ACCURACY = {torch.float64: 1e-7, torch.float32: 4e-7}  # relative
 
 
+@cache  # asked for often, and slow
 def bessel(order, x):
+    """The Bessel function in the forty digits that every test here has."""
     return mpmath.besseli(order, x, maxterms=10**6)
 
 
@@ -67,8 +70,7 @@ def test_the_recurrence_equals_the_golden_official_values(case):
     assert bool((vectors["ratio_official"] > 1).any()) == (case != "c2")  # so that the cut at 1 is seen
 
 
-@pytest.mark.parametrize("dtype", ACCURACY)
-@pytest.mark.parametrize("dim", DIMENSIONS)
+@pytest.mark.parametrize(("dim", "dtype"), each_value_once(itertools.product(DIMENSIONS, ACCURACY)))
 def test_values_and_ratios_of_every_order(dim, dtype):
     order, kappa = dim / 2 - 1, torch.tensor(KAPPAS, dtype=dtype)
     values, ratios = value_and_ratio(kappa, order)

@@ -39,7 +39,8 @@ def can_be(method: str, rule: str) -> bool:
     """Whether a method and a stage-two rule go together, by what their classes say."""
     trained, fitted = class_of("method", method), class_of("stage_two", rule)
     has_one = trained.provides_classifier or not fitted.uses_classifier
-    return has_one and (trained.linear_classifier or not fitted.needs_linear_classifier)
+    normalized = trained.normalized_classifier or not fitted.needs_normalized_classifier
+    return has_one and normalized and (trained.linear_classifier or not fitted.needs_linear_classifier)
 
 
 def of_method(config: Config, *names: str) -> list[Any]:

@@ -13,12 +13,14 @@ CASES = ("a", "b", "c")  # in b all labels are the same, in c logits are as larg
 PRECISIONS = (torch.float64, torch.float32)
 
 
-def compare(case: str, name: str, dtype: torch.dtype, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Compare a loss of logits and labels, and its gradient, with what a set stores of it."""
+def compare(
+    case: str, name: str, dtype: torch.dtype, loss: Callable[[Tensor, Tensor], Tensor], inputs: str = "logits"
+) -> None:
+    """Compare a loss of logits (or other inputs) and labels, and its gradient, with what a set stores of it."""
     if case == "c" and dtype == torch.float32:
         return  # large logits are compared in double precision only
     stored = golden("mixing_losses")
-    logits = stored[f"{case}__logits"].to(dtype).requires_grad_()
+    logits = stored[f"{case}__{inputs}"].to(dtype).requires_grad_()
     found = loss(logits, stored[f"{case}__labels"])
     (gradient,) = torch.autograd.grad(found, logits)
     ending, exact = ("loss", {"rtol": 1e-8, "atol": 1e-12}), {"rtol": 1e-5, "atol": 2e-6}

@@ -13,6 +13,8 @@ from helpers.golden_vectors import golden
 from lt_bench.config.schema import Training
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
+from lt_bench.losses.gaussian_cloud import GaussianClouds
+from lt_bench.methods.mixing import Draw, Mixing
 
 LOSS = {"rtol": 1e-8, "atol": 0.0}
 ARRAY = {"rtol": 1e-5, "atol": 2e-6}
@@ -20,12 +22,11 @@ FINAL = {"rtol": 1e-5, "atol": 5e-6}
 
 
 class Step(NamedTuple):
-    """One step of a trace: its epoch, rate, images, labels and the loss that it is to have."""
+    """One step of a trace: its epoch, rate, batch and the loss that it is to have."""
 
     epoch: int
     lr: float
-    images: Tensor
-    labels: Tensor
+    batch: Batch
     loss: Tensor
 
 
@@ -33,12 +34,42 @@ def steps(case: dict[str, Tensor], epochs: list[int] | None = None) -> Iterator[
     """The steps of a trace, whose epochs are its own unless given."""
     epochs = case["epochs"].tolist() if epochs is None else epochs
     for number, epoch in enumerate(epochs):
-        if f"s{number}_order" in case:
-            order = case[f"s{number}_order"]
-            images, labels = case["images"][order], case["labels"][order]
+        batch, of_step = None, f"s{number}"
+        if f"{of_step}_order" in case:
+            batch = _rows(case, case[f"{of_step}_order"])
+            if f"{of_step}_partner_order" in case:
+                batch = batch._replace(partner=_rows(case, case[f"{of_step}_partner_order"]))
         else:
-            images, labels = case[f"s{number}_images"], case[f"s{number}_labels"]
-        yield Step(epoch, float(case[f"s{number}_lr"]), images.double(), labels, case[f"s{number}_loss"])
+            place = f"b{int(case[f'{of_step}_batch'])}" if f"{of_step}_batch" in case else of_step
+            batch = _batch(case[f"{place}_images"], case[f"{place}_labels"])
+        yield Step(epoch, float(case[f"{of_step}_lr"].flatten()[0]), batch, case[f"{of_step}_loss"])
+
+
+def _rows(case: dict[str, Tensor], order: Tensor) -> Batch:
+    return _batch(case["images"][order], case["labels"][order])
+
+
+def _batch(images: Tensor, labels: Tensor) -> Batch:
+    return Batch((images.double(),), labels, torch.arange(len(labels)))
+
+
+def as_drawn(monkeypatch: Any, case: dict[str, Tensor], height: int = 8) -> None:
+    """Let mixing draw what the trace of a file has drawn, step by step."""
+
+    def draw(self: Mixing, epoch: int, step: int, context: Any) -> Draw:
+        mixed = bool(case.get(f"s{step}_mixed", torch.tensor(True)))
+        share = case.get(f"s{step}_lam_drawn", case.get(f"s{step}_lam", torch.tensor(1.0)))
+        row, column = case.get(f"s{step}_center", torch.zeros(2)).tolist()
+        return Draw(mixed, float(share), (row + 0.5) / height, (column + 0.5) / height)
+
+    monkeypatch.setattr(Mixing, "draw", draw)
+    monkeypatch.setattr(Mixing, "partners", lambda self, count, epoch, step, run: case[f"s{step}_permutation"])
+
+
+def as_clouded(monkeypatch: Any, case: dict[str, Tensor]) -> None:
+    """Let the noise of clouded logits be that of a trace: in each step for own labels, then for others'."""
+    stored = iter([case[f"s{number}_noise_{of}"] for number in range(int(case["steps"])) for of in "ab"])
+    monkeypatch.setattr(GaussianClouds, "noise", lambda self, like: next(stored).double().clamp(-1, 1).abs())
 
 
 def follow(
@@ -47,11 +78,14 @@ def follow(
     tmp_path: Any,
     epochs: list[int] | None = None,
     buffers: Callable[[Tensor], dict[str, Tensor]] = lambda _: {},
+    before: Callable[[Any, Step], None] = lambda method, step: None,
+    eval_scale: float = 1.0,
     **options: Any,
 ) -> None:
     """Train a method along a golden trace by the engine's own steps, and compare losses, gradients and weights.
 
-    ``buffers`` makes from the counts of the classes what the method keeps in single precision.
+    ``buffers`` makes from the counts of the classes what the method keeps in single precision; ``before`` is what the
+    authors' code does before a step; ``eval_scale`` is that of our logits, where theirs are cosines.
     """
     case = golden(file)
     labels = torch.repeat_interleave(torch.arange(len(case["counts"])), case["counts"].long())
@@ -60,24 +94,28 @@ def follow(
     for name, value in buffers(case["counts"]).items():
         method.get_buffer(name).copy_(value)
     trace = [*steps(case, epochs)]
-    batches = [Batch((step.images,), step.labels, torch.arange(len(step.labels))) for step in trace]
+    batches = [step.batch for step in trace]
     optimizer = {"momentum": float(case["momentum"]), "weight_decay": float(case["weight_decay"])}
-    settings = Training(epochs=200, batch_size=len(trace[0].labels), lr=0.1, optimizer=optimizer)
+    settings = Training(epochs=200, batch_size=len(batches[0].labels), lr=0.1, optimizer=optimizer)
     source = FixedBatches(batches, labels)
     trainer = Trainer(method, source, settings, lambda _: Constant(0.1), one_process(source), stage(tmp_path))
     method.train()
     for number, (step, batch) in enumerate(zip(trace, batches, strict=True)):
+        before(method, step)
         terms = trainer._step(batch, step.epoch, number, step.lr)
         torch.testing.assert_close(terms["loss"], step.loss, **LOSS)
         if number == 0:
-            for name, parameter in method.named_parameters():
-                torch.testing.assert_close(parameter.grad, of(case, "s0_grad", name), **ARRAY)
+            for name, value in state(case, "s0_grad").items():
+                torch.testing.assert_close(method.get_parameter(name).grad, value, **ARRAY)
     for name, value in state(case, "final").items():
         torch.testing.assert_close(method.state_dict()[name], value, **FINAL)
+    if "eval_logits" not in case:
+        return
     method.eval()
     images = case.get("eval_images", case.get("images"))
     with torch.no_grad():
-        torch.testing.assert_close(method.classifier(method.encoder(images.double())), case["eval_logits"], **ARRAY)
+        logits = method.classifier(method.encoder(images.double())) / eval_scale
+        torch.testing.assert_close(logits, case["eval_logits"], **ARRAY)
 
 
 def of(case: dict[str, Tensor], beginning: str, name: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ class Recording:
             time.sleep(1000)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"call": name, **values}) + "\n")
+
+
+class AtOnce(Recording):
+    """The same for one that takes all epochs that wait."""
+
+    def several(self, epochs: Sequence[Any]) -> None:
+        self._called("several", epochs=[epoch._asdict() for epoch in epochs])
 
 
 def calls(folder: Path) -> list[dict[str, Any]]:

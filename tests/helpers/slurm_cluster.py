@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from helpers.command_line import processes_with
@@ -105,9 +105,13 @@ def why_not() -> str:
 
 
 class SlurmCluster:
-    """Context: the cluster, and the environment in which its commands work."""
+    """Context: the cluster, and the environment in which its commands work.
 
-    def __init__(self) -> None:
+    ``more`` are further lines of its files, which count last.
+    """
+
+    def __init__(self, more: Mapping[str, str] | None = None) -> None:
+        self.more = more or {}
         self.folder = Path(tempfile.mkdtemp(prefix="lt_bench_slurm_", dir="/tmp"))  # short: sockets have short names
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _path()}
@@ -175,6 +179,9 @@ class SlurmCluster:
         )
         for file, text in (("slurm.conf", SLURM_CONF), ("slurmdbd.conf", SLURMDBD_CONF)):
             (folder / file).write_text(text.format(**names))
+        for file, text in self.more.items():
+            with (folder / file).open("a") as conf:
+                conf.write(text)
         (folder / "slurmdbd.conf").chmod(0o600)
         gpus = []
         for name in NODES:

@@ -1,5 +1,6 @@
 """A task on two gloo processes."""
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from lt_bench.engine.distributed import Processes
 def on_two(task: Callable[[Processes, Path], Any]) -> list[Any]:
     """What a function of the process and a folder returns on both ranks; it stands at the top of a module."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_worker, (folder, task), nprocs=2)
+        multiprocessing.set_forkserver_preload(["torch", "lt_bench.engine.loop"])  # which each would import anew
+        mp.start_processes(_worker, (folder, task), nprocs=2, start_method="forkserver")
         return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

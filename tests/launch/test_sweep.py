@@ -5,20 +5,22 @@ import os
 import signal
 import subprocess
 import time
+from operator import ne
 from pathlib import Path
 from threading import Thread
 
 import pytest
 from helpers.command_line import MODULE, processes_with, wait_for
 
+import lt_bench.launch.sweep as module
 from lt_bench.errors import UsageError
 from lt_bench.files import write_json
 from lt_bench.launch.local.process_pool import ProcessPool
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.states import DONE, RUNNING, TO_DO, State
 from lt_bench.launch.submission import read_json
-from lt_bench.launch.sweep import counts, differences, one_at_a_time, run_sweep
-from lt_bench.liveness import this_process
+from lt_bench.launch.sweep import carry_out, counts, differences, one_at_a_time, run_sweep
+from lt_bench.liveness import stamp, this_process
 from lt_bench.record.record import read_record
 
 PATIENCE_S = 300  # seconds; other work on the machine may slow a start down
@@ -52,6 +54,25 @@ def test_threads_of_a_run(asked, environment, parallel, expected, tmp_path, monk
     run_sweep([*overrides, f"output_dir={tmp_path}"])
     ((given, at_once),) = seen
     assert given.get("OMP_NUM_THREADS") == expected and at_once == parallel
+
+
+def test_runs_in_one_folder_keep_their_sign_of_life_while_another_folder_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_bench.launch.submission.BEAT_S", 0.01)
+    real, seen = module._submit, []
+
+    def submit_or_wait(runs, *how):
+        if runs[0].output_dir == str(tmp_path / "a"):
+            return real(runs, *how)
+        signs = [*(tmp_path / "a").glob("*/heartbeat")]
+        first = stamp(*signs)
+        seen.append(len(signs))
+        wait_for(lambda: all(map(ne, first, stamp(*signs))), PATIENCE_S)
+        return []
+
+    monkeypatch.setattr(module, "_submit", submit_or_wait)
+    monkeypatch.setattr(module, "_run_here", lambda jobs: sum(len(each) for _, each in jobs))
+    runs = [run for name in "ab" for run in plan([*SMOKE, "seed=1,2", f"output_dir={tmp_path / name}"])]
+    assert carry_out(runs) == seen[0] == 2
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):

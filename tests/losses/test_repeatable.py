@@ -8,13 +8,16 @@ from lt_bench.losses.bcl import balanced_contrastive
 from lt_bench.losses.focal import focal_nt_xent
 from lt_bench.losses.gpaco_multitask import gpaco_multitask
 from lt_bench.losses.kcl import k_positives_in_batch
+from lt_bench.losses.kcl_moco import k_positive
 from lt_bench.losses.paco import PaCoSettings, paco
 from lt_bench.losses.proco import contrastive_logits
+from lt_bench.losses.queue import Anchors
 from lt_bench.losses.sbcl import subclass_balancing
-from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
+from lt_bench.losses.sbcl_moco import queue_subclass_balancing
 from lt_bench.losses.simclr import nt_xent
 from lt_bench.losses.supcon import supcon
 from lt_bench.losses.tsc import Targets, targeted
+from lt_bench.losses.tsc_moco import targeted_in_queue
 
 CLASSES = 10
 GENERATOR = torch.Generator().manual_seed(0)
@@ -27,6 +30,7 @@ ROWS, ROW_LABELS = FEATURES.transpose(0, 1).flatten(0, 1), LABELS.repeat(2)
 DRAWS = torch.rand(6, 512, generator=GENERATOR)
 BOTH_DRAWS = DRAWS.repeat(1, 2)
 ANCHORS, SAME = Anchors(FEATURES[:, 0], PROTOTYPES[LABELS], ROWS.detach()), LABELS[:, None] == ROW_LABELS
+TARGETS = Targets(PROTOTYPES, torch.arange(CLASSES), 0.2)
 
 LOSSES = {
     "supcon": lambda: supcon(FEATURES, LABELS, 0.1, 0.1),
@@ -38,7 +42,9 @@ LOSSES = {
     "paco": lambda: paco(LOGITS, ROWS, ROW_LABELS, PRIOR, PaCoSettings(0.05, 0.01)),
     "gpaco_multitask": lambda: gpaco_multitask(LOGITS, ROWS, ROW_LABELS, PRIOR, torch.ones(CLASSES), 0.07, 0.5),
     "kcl": lambda: k_positives_in_batch(FEATURES, LABELS, BOTH_DRAWS, 0.07),
-    "tsc": lambda: targeted(FEATURES, LABELS, BOTH_DRAWS, 0.07, Targets(PROTOTYPES, torch.arange(CLASSES), 0.2)),
+    "tsc": lambda: targeted(FEATURES, LABELS, BOTH_DRAWS, 0.07, TARGETS),
+    "kcl_moco": lambda: k_positive(ANCHORS, LABELS, ROW_LABELS, DRAWS, 0.07, "distinct"),
+    "tsc_moco": lambda: targeted_in_queue(ANCHORS, LABELS, ROW_LABELS, DRAWS, 0.07, TARGETS),
     "k_positive": lambda: k_positive(ANCHORS, LABELS, ROW_LABELS, DRAWS, 0.07),
     "sbcl_moco": lambda: queue_subclass_balancing(ANCHORS, SAME, SAME, 0.07, PRIOR[LABELS] + 0.12, 0.2, 0.07),
 }

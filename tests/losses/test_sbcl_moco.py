@@ -1,4 +1,4 @@
-"""SBCL's losses on a queue: the authors' values and gradients, drawn positives, and plain loops over the definition."""
+"""SBCL's losses on a queue: the authors' values and gradients, and a plain loop over the definition."""
 
 import math
 
@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from helpers.golden_vectors import PRECISIONS, SINGLE, assert_loss_and_gradient, golden
 
-from lt_bench.losses.sbcl_moco import Anchors, draw_positives, k_positive, queue_subclass_balancing
+from lt_bench.losses.queue import Anchors
+from lt_bench.losses.sbcl_moco import queue_subclass_balancing
 
 CASES = ["a", "b", "c"]
 
@@ -50,22 +51,6 @@ def test_variant_at_one_temperature_of_the_authors(case, dtype, tolerance):
     assert_loss_and_gradient(loss, anchors.queries, values, tolerance)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("case", CASES)
-def test_k_positives_of_the_authors(case, dtype):
-    values, anchors, _ = read("sbcl_moco_kcl", case, dtype)
-    labels, queue_labels, draws = values["labels"], values["queue_labels"], values["draws"]
-    positions, counts = draw_positives(labels, queue_labels, draws)
-    selected = torch.zeros_like(values["selected"], dtype=torch.int64)
-    selected.T.scatter_add_(0, positions, counts.long())
-    assert torch.equal(selected, values["selected"].long())  # and each counts once
-    loss = k_positive(anchors, labels, queue_labels, draws, float(values["temperature"]))
-    expected = values["loss"] if dtype == torch.float64 else values["loss_f32"]
-    torch.testing.assert_close(loss.detach(), expected, rtol=1e-6, atol=1e-6)
-    (gradient,) = torch.autograd.grad(loss, anchors.queries)
-    torch.testing.assert_close(gradient.float(), values["grad"], **SINGLE)  # stored in single precision
-
-
 def random_case(seed, batch=7, size=23, classes=3):
     generator = torch.Generator().manual_seed(seed)
     vectors = F.normalize(torch.randn(2 * batch + size, 5, generator=generator, dtype=torch.float64), dim=1)
@@ -99,24 +84,10 @@ def test_every_anchor_has_its_own_temperature_and_the_definition_is_met():
     assert float(loss) == pytest.approx(total / len(labels), rel=1e-9)
 
 
-def test_drawn_positives_are_of_the_class_and_none_is_of_no_class():
-    anchors, labels, queue_labels, *_ = random_case(1, classes=4)
-    labels[0] = 9  # nothing in the queue is of its class
-    draws = torch.rand(50, len(labels), generator=torch.Generator().manual_seed(2))
-    draws[0], draws[1] = 0.0, 1 - 2**-24
-    positions, counts = draw_positives(labels, queue_labels, draws)
-    for i, label in enumerate(labels):
-        drawn = positions[:, i][counts[:, i]].tolist()
-        assert len(set(drawn)) == len(drawn)
-        assert set(drawn) == set((queue_labels == label).nonzero()[:, 0].tolist())  # so many draws miss none
-
-
 def test_extreme_scores_stay_finite_in_half_precision():
     anchors, labels, queue_labels, *_ = random_case(3)
     half = Anchors(*(rows.half() for rows in anchors))
     same = labels[:, None] == queue_labels
     with torch.autocast("cpu", torch.bfloat16):
         loss = queue_subclass_balancing(half, same, same, 0.005, torch.full((7,), 0.005), 0.2, 0.07)
-        draws = torch.rand(6, 7)
-        other = k_positive(half, labels, queue_labels, draws, 0.005)
-    assert loss.dtype == other.dtype == torch.float32 and loss.isfinite() and other.isfinite()
+    assert loss.dtype == torch.float32 and loss.isfinite()

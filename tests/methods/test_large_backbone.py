@@ -1,9 +1,12 @@
 """A step of every method with ResNet-50 and a batch of two images, forward, backward and optimiser, on a CPU."""
 
+import itertools
+
 import pytest
 import torch
 from helpers.chain import tiny
 from helpers.engine_parts import Constant, one_process, stage
+from helpers.sampling import each_value_once
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import groups
@@ -17,8 +20,9 @@ SIZE = 64  # the last stage is left with two by two positions
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", groups()["method"])
-@pytest.mark.parametrize("epoch", [0, 15])
+@pytest.mark.parametrize(
+    ("name", "epoch"), each_value_once(itertools.product(groups()["method"], (0, 15)), in_all=True)
+)
 def test_a_step_of_resnet50_on_two_images(name, epoch, tmp_path):
     config = tiny(tmp_path, f"method={name}", "dataset=cifar100_lt", f"dataset.image_size={SIZE}", "backbone=resnet50")
     labels = torch.tensor([0, 0, 1, 1])

@@ -14,7 +14,9 @@ from lt_bench.engine.loop import Trainer
 from lt_bench.engine.schedules import Cosine, Steps
 from lt_bench.errors import SettingError
 from lt_bench.launch.planning.plan import expand
-from lt_bench.losses.sbcl_moco import Anchors, k_positive, queue_subclass_balancing
+from lt_bench.losses.kcl_moco import k_positive
+from lt_bench.losses.queue import Anchors
+from lt_bench.losses.sbcl_moco import queue_subclass_balancing
 from lt_bench.methods import sbcl_moco
 from lt_bench.methods.sbcl_moco import SBCLMoCo
 from lt_bench.preflight.build import build

@@ -11,9 +11,10 @@ from lt_bench.contracts import TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.errors import SettingError
 from lt_bench.geometry.assignment import matched, moved_centres
+from lt_bench.geometry.targets import searched
 from lt_bench.losses.kcl import k_positives_in_batch
 from lt_bench.losses.tsc import Targets, targeted
-from lt_bench.methods import tsc
+from lt_bench.methods import targeted as shared
 from lt_bench.methods.tsc import TSC
 from lt_bench.preflight.validate import validate
 
@@ -75,7 +76,7 @@ def test_centres_start_at_the_mean_embedding_of_their_images_or_stay_where_they_
 @pytest.mark.parametrize(("every", "expected"), [(None, [2, 3]), (1, [2] * 3 + [3] * 3), (2, [2, 2, 3, 3])])
 def test_classes_are_matched_once_in_an_epoch_or_every_so_many_steps(every, expected, monkeypatch):
     method, seen = small(assign_every=every), []
-    monkeypatch.setattr(tsc, "matched", lambda *words: seen.append(now) or matched(*words))
+    monkeypatch.setattr(shared, "matched", lambda *words: seen.append(now) or matched(*words))
     run = context_of(method, BATCH)
     for now in range(4):
         method.on_epoch_start(now, run)
@@ -111,6 +112,13 @@ def test_a_run_of_one_epoch_has_targets_in_it():
     run = context_of(method, BATCH)
     method.on_epoch_start(0, run)
     assert "rematched" in method(BATCH, 0, 0, run)
+
+
+def test_targets_may_be_searched_for_as_the_authors_do(monkeypatch):
+    monkeypatch.setattr(shared, "searched", lambda count, dim: searched(count, dim, steps=5))
+    spread, found = small().targets, small(directions="search").targets
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+    assert found.shape == spread.shape and not torch.allclose(found, spread)
 
 
 def test_steps_of_which_nothing_is_drawn_or_matched_are_alike():
@@ -149,9 +157,25 @@ def test_steps_of_the_trainer_are_those_of_a_plain_loop(tmp_path):
     torch.testing.assert_close(method.class_centres, centres)
 
 
+def test_targets_may_be_images_of_their_classes_as_in_the_authors_code_for_cifar():
+    method = small(target_images=2, warm_epochs=0, temperature=0.1, positives=2)
+    run = context_of(method, BATCH)
+    before = method.class_centres.clone()
+    method.on_epoch_start(0, run)
+    loss = method(BATCH, 0, 0, run)["loss"]
+    points = method.targets.repeat_interleave(2, 0)[:, None].expand(-1, 2, -1)
+    features = torch.cat([method.embed_views(BATCH), points])
+    labels = torch.cat([BATCH.labels, torch.tensor([0, 0, 1, 1, 2, 2])])
+    draws = torch.rand(2, 2 * len(labels), generator=run.generator("positives", 0, 0))
+    torch.testing.assert_close(loss, 0.1 / 0.07 * k_positives_in_batch(features, labels, draws, 0.1))
+    assert torch.equal(method.class_centres, before)
+    official = validate(compose(["method=tsc", "dataset=cifar100_lt", "fidelity=official"])).method
+    assert (official["target_images"], official["warm_epochs"]) == (25, 0)
+
+
 REFUSED = [
     *({"warm_epochs": -1}, {"target_weight": -0.1}, {"target_normaliser": "none"}, {"centres": "zero"}),
-    *({"assign_every": 0}, {"positives": -1}),
+    *({"assign_every": 0}, {"positives": -1}, {"target_images": -1}, {"directions": "far"}),
 ]
 
 

@@ -24,6 +24,12 @@ def refusal(*words):
         ("split_seed=-1", "split_seed= takes numbers from 0"),
         ("device=gpu", "device=gpu: device= takes auto, cpu, cuda"),
         ("train.epochs=0", "train.epochs= takes numbers from 1"),
+        ("train.epochs=1e308", "train.epochs= takes a whole number"),
+        (f"train.epochs={10**30}", "train.epochs= takes numbers from 1 to 1e+09"),
+        (f"stage_two.train.epochs={10**10}", "stage_two.train.epochs= takes numbers from 1 to 1e+09"),
+        (f"budget.max_steps_per_epoch={10**10}", "budget.max_steps_per_epoch= takes numbers from 1 to 1e+09"),
+        (f"checkpoint.every_steps={2**63}", "checkpoint.every_steps= takes numbers from 1 to 1e+09"),
+        (f"train.batch_size={2**64}", "train.batch_size= takes numbers from 1 to 1e+09"),
         ("train.lr=0", "train.lr= takes numbers above 0"),
         ("train.lr=-0.1", "train.lr= takes numbers above 0"),
         ("train.lr=nan", "train.lr= takes finite numbers"),
@@ -38,7 +44,7 @@ def refusal(*words):
         ("train.clip_norm=0", "train.clip_norm= takes numbers above 0"),
         ("stage_two.train.clip_norm=-1", "stage_two.train.clip_norm= takes numbers above 0"),
         ("train.ema_decay=-0.1", "train.ema_decay= takes numbers from 0 to 1"),
-        ("train.sampler=x", "train.sampler= takes shuffle, class_aware, class_aware_cut"),
+        ("train.sampler=x", "train.sampler= takes shuffle, class_aware, class_aware_cut, balanced"),
         ("train.precision=half", "train.precision= takes float32, bf16, fp16, auto"),
         ("train.lr_scaling=log", "train.lr_scaling= takes none, linear, sqrt"),
         (
@@ -78,6 +84,11 @@ def test_out_of_range(word, said):
     assert said in refusal(*words, word)
 
 
+def test_epochs_that_are_never_counted_are_refused_in_one_line():
+    (line,) = configs.refusal("method=sbcl", f"train.epochs={10**300}").splitlines()
+    assert line.endswith(": train.epochs= takes numbers from 1 to 1e+09")
+
+
 @pytest.mark.parametrize(
     "word",
     [
@@ -90,6 +101,7 @@ def test_out_of_range(word, said):
         "launch.threads_per_run=null",
         "dataset.pool_per_class=1",
         "evaluation.batch_size=1",
+        "checkpoint.every_steps=1000000000",
     ],
 )
 def test_the_edge_of_a_range_is_in_it(word):
@@ -111,6 +123,12 @@ def test_the_edge_of_a_range_is_in_it(word):
         (
             ["method=simclr", "dataset=imagenet_lt", "fidelity=official"],
             "fidelity=official is what the authors' code of method=simclr does on CIFAR, and dataset=imagenet_lt is of",
+        ),
+        (
+            ["method=tsc", "dataset=imagenet_lt", "fidelity=official"],
+            "fidelity=official is what the authors' code of method=tsc does on CIFAR, and dataset=imagenet_lt is of "
+            "large images; set fidelity=clean, and single values as method.KEY=VALUE, or method=tsc_moco, which "
+            "has its own",
         ),
         (
             ["method=sbcl", "dataset=imagenet_lt", "fidelity=official"],

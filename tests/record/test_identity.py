@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from functools import cache
 
 import pytest
 from helpers import image_trees
@@ -25,6 +26,12 @@ def config(*words):
 def identities(*words):
     settled = config(*words)
     return run_id(settled), setting_id(settled), stage_one_id(settled)
+
+
+@cache
+def usual():
+    """The identities of the run that nothing is typed for."""
+    return identities()
 
 
 def test_identities_that_runs_on_disk_have():
@@ -65,7 +72,7 @@ def test_identities_that_runs_on_disk_have():
     ],
 )
 def test_a_default_that_is_typed_changes_nothing(word):
-    assert identities(word) == identities()
+    assert identities(word) == usual()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,7 @@ def test_a_default_that_is_typed_changes_nothing(word):
     ],
 )
 def test_where_and_how_a_run_is_done_changes_nothing(word):
-    assert identities(word) == identities()
+    assert identities(word) == usual()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ def test_where_and_how_a_run_is_done_changes_nothing(word):
     ],
 )
 def test_what_decides_the_encoder_changes_run_and_stage_one(word):
-    run, _, stage_one = identities()
+    run, _, stage_one = usual()
     other_run, _, other_stage_one = identities(word)
     assert other_run != run and other_stage_one != stage_one
 

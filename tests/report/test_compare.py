@@ -227,3 +227,17 @@ def test_further_metrics_are_compared_over_pairs(tmp_path, capsys):
     place = written(tmp_path, [*low, *runs([(0.5, 0.1)] * 3, **CE)])
     assert report(["compare", "method=sbcl", "method=ce", "--runs", str(place), "--metric", "ece"]) == 0
     assert "SBCL / CB is below CE / CB by 39.0 points of ECE" in capsys.readouterr().out
+
+
+def test_a_difference_that_rounds_to_nothing_says_so(tmp_path, capsys):
+    ours = [
+        replace(one, metrics=metrics(0.5002 + one.seed / 10**5) | {"nll": 1.0001}) for one in runs([(0.5, 0.1)] * 3)
+    ]
+    theirs = [replace(one, metrics=metrics(0.5) | {"nll": 1.0}) for one in runs([(0.5, 0.1)] * 3, **CE)]
+    place = written(tmp_path, [*ours, *theirs])
+    assert report(["compare", "method=sbcl", "method=ce", "--runs", str(place), "--metric", "nll"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "above CE / CB by less than 0.05 points of accuracy; 3 paired seeds tell it from 0 (t: [+0.02, +0.02])" in said
+    )
+    assert "above CE / CB by less than 0.0005 nats of NLL; 3 paired seeds tell it from 0 (t: [+0.0001, " in said

@@ -89,10 +89,11 @@ def test_further_metrics_are_shown_on_request(tmp_path: Path, capsys: pytest.Cap
     assert main([*arguments, "--metric", "balanced_error", "macro", "--ece", "--metric", "top5"]) == 0
     heads = (tmp_path / "tables" / "digits_lt_if20.md").read_text(encoding="utf-8")
     assert re.search(r"\| +all \| +balanced error \| +macro \| +ECE \| +top-5 \|", heads)
-    with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--metric", "wurst_class"])
-    assert stopped.value.code == 2
-    assert "--metric: no metric 'wurst_class'; expected one of: top1, top5, macro" in capsys.readouterr().err
+    for flag in ("--metric", "--ranks"):
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, flag, "wurst_class"])
+        assert stopped.value.code == 2
+        assert f"{flag}: no metric 'wurst_class'; expected one of: top1, top5, macro" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["..top1", "a..top1", "a/b.top1", "é\n.top1"])

@@ -51,7 +51,7 @@ def killed_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("killed")
 
 
-@pytest.mark.parametrize(("method", "rule"), each_value_once(PAIRS))
+@pytest.mark.parametrize(("method", "rule"), each_value_once(PAIRS, of_families=True, in_all=True))
 def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed, killed_folder, monkeypatch):
     # three steps an epoch, so that also a recipe of few epochs dies more than once
     words = (f"method={method}", f"stage_two={rule}", "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3")
@@ -67,7 +67,8 @@ def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed
 
 
 @pytest.mark.parametrize(
-    ("method", "steps"), each_value_once(itertools.product(groups()["method"], range(1, 6)), of_families=True)
+    ("method", "steps"),
+    each_value_once(itertools.product(groups()["method"], range(1, 6)), of_families=True, in_all=True),
 )
 def test_killed_once_after_any_step_of_stage_one(method, steps, undisturbed, tmp_path, monkeypatch):
     words = (f"method={method}", f"stage_two={rules_of(method)[0]}", "checkpoint.every_steps=1")

@@ -14,7 +14,8 @@ from lt_bench.record.curves import CURVES, read_curves
 from lt_bench.record.identity import identities
 from lt_bench.run.execute import carry_out, execute
 from lt_bench.trackers import following
-from lt_bench.trackers.following import notes_of
+from lt_bench.trackers.__main__ import Follower, last_words
+from lt_bench.trackers.following import Beginning, notes_of
 
 OWN = ("tracker.mine._target_=helpers.recording_tracker.Recording", "trust=[helpers]")
 CE = ("method=ce", "stage_two=cb", "checkpoint.every_epochs=2")
@@ -127,6 +128,33 @@ def test_a_tracker_that_fails_is_dropped_with_one_line_and_the_others_go_on(call
     assert len(said) == 1 and said[0].startswith("lt_bench: tracker bad is dropped, and the run goes on without it")
     assert f"RuntimeError: no {call} today (see " in said[0]
     assert following.read_json(notes_of(tracked[2], "mine"))["finished"] is True
+
+
+def test_a_setting_that_a_tracker_refuses_is_said_by_its_key(tracked, capsys):
+    folder = tracked[2]
+    assert carry_out(tiny(folder.parent, *CE, "tracker=mlflow", "tracker.mlflow.server=banana")) == 0
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "tracker" in line]
+    assert "tracker.mlflow.server is an address, not 'banana'; set tracker.mlflow.server=http://localhost:5000" in said
+
+
+def test_what_an_error_says_is_one_line_that_can_be_read():
+    page = "500: <html>\n" + "<p>no\n" * 500
+    said = last_words(RuntimeError(page))
+    assert said.startswith("RuntimeError: 500: <html> <p>no") and len(said) < 320 and "\n" not in said
+    assert last_words(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_epochs_that_wait_are_told_at_once_and_each_once(tracked, tmp_path):
+    record = tracked[1]
+    target = "helpers.recording_tracker.AtOnce"
+    beginning = Beginning("at_once", {"_target_": target}, str(tmp_path), {}, record.to_dict(), 10)
+    rows = [{"stage": "stage one", "epoch": epoch, "loss": 0.5} for epoch in range(4)]
+    follower = Follower(beginning)
+    follower.told([{"row": row} for row in rows])
+    follower.told([{"row": rows[-1]}, {"row": {"stage": "stage two", "epoch": 0, "loss": 0.5}}, {"stop": 1}])
+    told = [[one["step"] for one in call["epochs"]] for call in calls(tmp_path) if call["call"] == "several"]
+    assert told == [[0, 1, 2, 3], [10]] and calls(tmp_path)[-1]["call"] == "finish"
+    assert following.read_json(notes_of(tmp_path, "at_once"))["step"] == 11
 
 
 @pytest.mark.parametrize("words", ["hangs_in=start", pytest.param("leaves_thread=true", marks=pytest.mark.slow)])

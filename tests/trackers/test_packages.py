@@ -1,15 +1,23 @@
 """TensorBoard, W&B and MLflow themselves: what they keep of a run that goes on is there once, and can be read back."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
 from importlib.util import find_spec
+from urllib.request import urlopen
 
 import pytest
 from helpers.chain import killed_until_done, tiny
+from helpers.command_line import wait_for
 from matplotlib.figure import Figure
 
 from lt_bench.errors import SettingError
 from lt_bench.run.execute import execute
-from lt_bench.trackers.contract import Place, final_values
+from lt_bench.trackers.contract import Epoch, Place, final_values
 from lt_bench.trackers.mlflow import MLflow
 from lt_bench.trackers.tensorboard import TensorBoard
 
@@ -111,6 +119,47 @@ def test_a_run_that_is_killed_goes_on_in_the_same_run_of_every_tracker(tmp_path,
     assert record.run_id == folder.name
 
 
+@pytest.fixture
+def server(tmp_path):
+    """The address of a tracking server of MLflow on this machine, and its process, in a session of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = [f"--backend-store-uri=sqlite:///{tmp_path}/mlflow.db", f"--artifacts-destination={tmp_path}/artifacts"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1", *places]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=tmp_path)
+    yield f"http://127.0.0.1:{port}", process
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def answers(address):
+    with suppress(OSError), urlopen(f"{address}/health", timeout=5) as answer:
+        return answer.status == 200
+
+
+@pytest.mark.slow
+def test_a_server_of_mlflow_has_every_step_and_one_that_is_gone_is_an_error(tmp_path, record, server, monkeypatch):
+    pytest.importorskip("mlflow", reason="pip install 'lt_bench[mlflow]'")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    address, process = server
+    wait_for(lambda: answers(address), 300)
+    tracker = MLflow(Place(tmp_path / "run", tmp_path, KEY, 0), server=address)
+    told(tracker, record, range(3), end=False)
+    tracker.several([Epoch("stage_one", step, {"loss": 1.0 / (step + 1), "lr": 0.1}, step) for step in range(100)])
+    client = MlflowClient(address)
+    history = client.get_metric_history(tracker.run_id, "stage_one/loss")
+    assert sorted((one.step, one.value) for one in history) == [(step, 1.0 / (step + 1)) for step in range(100)]
+    os.killpg(process.pid, signal.SIGKILL)
+    with pytest.raises(MlflowException, match="Max retries exceeded"):
+        tracker.scalars("stage_one", 100, {"loss": 0.1}, 100)
+
+
 def read_wandb(path):
     """The rows of history in a file of W&B, which is framed as a log of LevelDB: blocks of 32 KiB, parts of records."""
     from wandb.proto.wandb_internal_pb2 import Record
@@ -132,6 +181,8 @@ def read_wandb(path):
 
 @pytest.mark.parametrize("server", ["banana", "localhost:5000", ""])
 def test_a_server_of_mlflow_is_an_address(server, tmp_path):
-    with pytest.raises(SettingError, match="http://localhost:5000"):
+    with pytest.raises(SettingError) as refused:
         MLflow(Place(tmp_path, tmp_path, "key", 0), server=server)
+    said = f"tracker.mlflow.server is an address, not {server!r}; set tracker.mlflow.server=http://localhost:5000"
+    assert str(refused.value.under("tracker.mlflow")) == said
     assert MLflow(Place(tmp_path, tmp_path, "key", 0), server="databricks").server == "databricks"

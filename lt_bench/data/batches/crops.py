@@ -15,9 +15,6 @@ from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import Interpolation
 from lt_bench.errors import UsageError
 
-# the published evaluation resizes the short side to 256 and cuts 224 out of the middle
-CENTRAL_SHARE = 224 / 256
-
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -64,10 +61,11 @@ class RandomCrops(NamedTuple):
 
 
 class CentralCrops(NamedTuple):
-    """The middle of every image, after its short side has been resized to ``size / share``: by default 256 for 224."""
+    """The middle of every image, after its short side has been resized to ``size / share``."""
 
     size: int
-    share: float = CENTRAL_SHARE
+    share: float
+    interpolation: Interpolation = "bilinear"
 
     @property
     def short_side(self) -> int:
@@ -82,7 +80,7 @@ class CentralCrops(NamedTuple):
         """The middle of an image, (size, size, 3) uint8."""
         height, width = pixels.shape[:2]
         new_height, new_width = (int(self.short_side * side / min(height, width)) for side in (height, width))
-        whole = resized(pixels, (0, 0, height, width), new_height, new_width, "bilinear")
+        whole = resized(pixels, (0, 0, height, width), new_height, new_width, self.interpolation)
         top, left = round((new_height - self.size) / 2), round((new_width - self.size) / 2)
         return whole[top : top + self.size, left : left + self.size]
 
@@ -106,25 +104,25 @@ def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: In
 class SplitView:
     """A view in two parts: the crop and flip that begin it, made of a file by a worker, and the rest, on the device.
 
-    A view without operations is the evaluation's: the middle of the image, normalised. Raises UsageError for a view
+    A view without operations is the evaluation's: the ``middle`` of the image, normalised. Raises UsageError for a view
     that begins with anything but a random resized crop.
     """
 
-    def __init__(self, name: str, view: Pipeline, size: int) -> None:
+    def __init__(self, name: str, view: Pipeline, middle: CentralCrops) -> None:
         crop, *others = view.ops or (None,)
         if crop is not None and not isinstance(crop, RandomResizedCrop):
             raise UsageError(
                 f"the view {name} of large images has to begin with a random resized crop; set "
-                "dataset.crop_padding=null"
+                "dataset.crop_padding=null, or begin its list of operations with resized_crop"
             )
         flip = others.pop(0) if others and isinstance(others[0], HorizontalFlip) else None
-        self.crop, self.flip, self.size = crop, flip, size
+        self.crop, self.flip, self.middle = crop, flip, middle
         self.on_device = Pipeline(others, view.mean, view.std)
 
     def draw(self, count: int, generator: torch.Generator) -> Crops:
         """Fresh crops of ``count`` images, from a generator on the CPU."""
         if self.crop is None:
-            return CentralCrops(self.size)
+            return self.middle
         boxes = self.crop.draw(count, generator)
         flipped = torch.zeros(count, dtype=torch.bool)
         if self.flip is not None:

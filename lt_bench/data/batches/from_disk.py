@@ -6,16 +6,17 @@ import signal
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lt_bench.augment.described import written
 from lt_bench.augment.pipeline import Params, Pipeline, slice_params
-from lt_bench.contracts import Batch
-from lt_bench.data.batches.crops import SplitView
+from lt_bench.contracts import Batch, View
+from lt_bench.data.batches.crops import CentralCrops, SplitView
 from lt_bench.data.batches.in_memory import draw_boost
 from lt_bench.data.batches.source import RankShare
 from lt_bench.data.batches.worker import (
@@ -63,27 +64,27 @@ class DiskImages:
         images: PixelSource,
         names: Sequence[str],
         labels: Tensor,
-        build_view: Callable[[str], Pipeline],
-        size: int,
+        build_view: Callable[[View], Pipeline],
+        middle: CentralCrops,
         workers: int,
         skip: bool = False,
     ) -> None:
         self.names, self.labels = names, labels
         self.skipped = torch.zeros_like(labels, dtype=torch.bool)
         self.reader = Reader(images, labels.cpu().numpy(), skip)
-        self._build_view, self._size, self._workers = build_view, size, workers
+        self._build_view, self._middle, self._workers = build_view, middle, workers
         self._views: dict[str, SplitView] = {}
         self._branch_free = labels.device.type != "cpu"
         self._trainer: _Pool | None = None
 
-    def unreadable(self, title: str, shown: bool) -> list[str]:
+    def unreadable(self, contents: Mapping[str, str], title: str, shown: bool) -> list[str]:
         """What is wrong with images that cannot be read; see ``files.readable``."""
-        return unreadable(self.reader.images, self.names, self._workers, title, shown)
+        return unreadable(self.reader.images, self.names, contents, self._workers, title, shown)
 
-    def view(self, name: str) -> SplitView:
+    def view(self, view: View) -> SplitView:
         """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""
-        if name not in self._views:
-            self._views[name] = SplitView(name, self._build_view(name), self._size)
+        if (name := written(view)) not in self._views:
+            self._views[name] = SplitView(name, self._build_view(view), self._middle)
         return self._views[name]
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ class DiskImages:
         self,
         order: Tensor,
         shares: Sequence[RankShare],
-        views: Sequence[str],
+        views: Sequence[View],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
         first: int = 0,
@@ -122,7 +123,7 @@ class DiskImages:
             yield Batch(augmented, self.labels[where], where)
 
     def chunks(
-        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+        self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from lt_bench.augment.boosted import Boost
+from lt_bench.augment.described import written
 from lt_bench.augment.pipeline import Params, Pipeline, images_together, join_params, slice_params
 from lt_bench.augment.selection import draw_uniform
-from lt_bench.contracts import Batch
+from lt_bench.contracts import Batch, View
 from lt_bench.data.batches.source import RankShare, SyncSource
 
 
@@ -22,7 +23,7 @@ def draw_boost(weight: Tensor, generator: torch.Generator) -> Boost:
 class InMemoryImages(SyncSource):
     """Images (N, 3, H, W) uint8 and labels (N,) on one device, and the views that are built for them on demand."""
 
-    def __init__(self, images: Tensor, labels: Tensor, build_view: Callable[[str], Pipeline]) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, build_view: Callable[[View], Pipeline]) -> None:
         self.images = images
         self.labels = labels
         self._build_view = build_view
@@ -30,17 +31,17 @@ class InMemoryImages(SyncSource):
         # Grouping images by operation needs host reads, which cost nothing on a CPU and stall a GPU.
         self._branch_free = images.device.type != "cpu"
 
-    def view(self, name: str) -> Pipeline:
+    def view(self, view: View) -> Pipeline:
         """The pipeline of a view; raises UsageError for an unknown one."""
-        if name not in self._pipelines:
-            self._pipelines[name] = self._build_view(name)
+        if (name := written(view)) not in self._pipelines:
+            self._pipelines[name] = self._build_view(view)
         return self._pipelines[name]
 
     def batch(
         self,
         indices: Tensor,
         rows: slice,
-        views: Sequence[str],
+        views: Sequence[View],
         generator: torch.Generator,
         strength: Tensor | None = None,
     ) -> Batch:
@@ -57,7 +58,7 @@ class InMemoryImages(SyncSource):
         self,
         order: Tensor,
         shares: Sequence[RankShare],
-        views: Sequence[str],
+        views: Sequence[View],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
         first: int = 0,
@@ -90,7 +91,7 @@ class InMemoryImages(SyncSource):
         self,
         indices: Tensor,
         rows: slice,
-        views: Sequence[str],
+        views: Sequence[View],
         generator: torch.Generator,
         strength: Tensor | None,
     ) -> list[list[Params]]:
@@ -98,14 +99,14 @@ class InMemoryImages(SyncSource):
         boost = None if strength is None else draw_boost(strength[indices], generator)
         return [slice_params(self.view(name).draw(len(indices), generator, boost), rows) for name in views]
 
-    def _augment(self, mine: Tensor, views: Sequence[str], drawn: list[list[Params]]) -> tuple[Tensor, ...]:
+    def _augment(self, mine: Tensor, views: Sequence[View], drawn: list[list[Params]]) -> tuple[Tensor, ...]:
         """All views of the images at these positions."""
         images = self.images[mine]
         pairs = zip(views, drawn, strict=True)
         return tuple(self.view(name).apply(images, params, branch_free=self._branch_free) for name, params in pairs)
 
     def chunks(
-        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+        self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
 
@@ -131,7 +132,7 @@ class CachedFeatures(SyncSource):
         self,
         indices: Tensor,
         rows: slice,
-        views: Sequence[str],
+        views: Sequence[View],
         generator: torch.Generator,
         strength: Tensor | None = None,
     ) -> Batch:
@@ -140,7 +141,7 @@ class CachedFeatures(SyncSource):
         return Batch(tuple(self.features[mine] for _ in views), self.labels[mine], mine)
 
     def chunks(
-        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+        self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """This rank's ``rows`` of the features at the given positions in order, ``size`` at a time."""
         yield from self.features[indices[rows]].split(size)

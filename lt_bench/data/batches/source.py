@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lt_bench.contracts import Batch
+from lt_bench.contracts import Batch, View
 
 
 class RankShare(NamedTuple):
@@ -34,7 +34,7 @@ class ImageSource(Protocol):
         self,
         order: Tensor,
         shares: Sequence[RankShare],
-        views: Sequence[str],
+        views: Sequence[View],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
         first: int = 0,
@@ -46,7 +46,7 @@ class ImageSource(Protocol):
         """
 
     def chunks(
-        self, view: str, indices: Tensor, rows: slice, size: int, generator: torch.Generator
+        self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
         """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
 
@@ -60,7 +60,7 @@ class SyncSource:
         self,
         order: Tensor,
         shares: Sequence[RankShare],
-        views: Sequence[str],
+        views: Sequence[View],
         generator: Callable[[int], torch.Generator],
         strength: Tensor | None = None,
         first: int = 0,
@@ -74,7 +74,7 @@ class SyncSource:
         self,
         indices: Tensor,
         rows: slice,
-        views: Sequence[str],
+        views: Sequence[View],
         generator: torch.Generator,
         strength: Tensor | None = None,
     ) -> Batch:

@@ -67,8 +67,7 @@ def digests(root: str, names: Sequence[str], shown: bool) -> list[Digest]:
                     new |= digests_of_some
             finally:
                 if writable and new:
-                    rows = {name: [each.sha256, each.stamp, name] for name, each in new.items() if each.settled}
-                    _write(cache, known | rows)
+                    _write(cache, known, {name: each for name, each in new.items() if each.settled})
             found |= new
     return [found[name] for name in names]
 
@@ -121,10 +120,11 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _kept(root: str, names: Sequence[str], known: dict[str, list[str]]) -> dict[str, Digest]:
+def _kept(root: str, names: Sequence[str], known: dict[str, str]) -> dict[str, Digest]:
     """The digests in the cache of files that are still those that they were computed of."""
-    found = ((name, known[name]) for name in names if name in known)
-    return {name: Digest(stamp, sha256) for name, (sha256, stamp, _) in found if stamp_of(f"{root}/{name}") == stamp}
+    now = ((name, stamp_of(f"{root}/{name}")) for name in (names if known else ()))
+    found = ((name, stamp, known.get(f"{stamp}\t{name}")) for name, stamp in now)
+    return {name: Digest(stamp, sha256) for name, stamp, sha256 in found if sha256 is not None}
 
 
 def _computed(root: str, names: list[str], shown: bool) -> Iterator[dict[str, Digest]]:
@@ -175,20 +175,21 @@ def _alone(cache: Path, shown: bool) -> Iterator[bool]:
         lock.release()
 
 
-def _read(cache: Path) -> dict[str, list[str]]:
-    """The rows of a cache file, SHA-256, stamp and name, by name; none of a file that is not there or not whole."""
+def _read(cache: Path) -> dict[str, str]:
+    """The SHA-256 in a cache file by stamp and name, as they stand in it; none of a file that is not there or whole."""
     try:
         first, *lines = cache.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return {}
-    rows = [line.split("\t", 2) for line in lines] if first == FIRST_LINE else []
-    return {row[2]: row for row in rows if len(row) == 3 and len(row[0]) == 64}
+    return {line[65:]: line[:64] for line in lines if len(line) > 65} if first == FIRST_LINE else {}
 
 
-def _write(cache: Path, known: dict[str, list[str]]) -> None:
-    lines = ["\t".join(row) for name, row in known.items() if "\n" not in name]
+def _write(cache: Path, known: dict[str, str], new: dict[str, Digest]) -> None:
+    """Write what is known, with the newest row of every name."""
+    rows = {row.partition("\t")[2]: f"{sha256}\t{row}" for row, sha256 in known.items()}
+    rows |= {name: f"{digest.sha256}\t{digest.stamp}\t{name}" for name, digest in new.items() if "\n" not in name}
     try:
-        write_atomic(cache, "\n".join([FIRST_LINE, *lines, ""]).encode("utf-8", "surrogateescape"))
+        write_atomic(cache, "\n".join([FIRST_LINE, *rows.values(), ""]).encode("utf-8", "surrogateescape"))
     except OSError as error:
         _warn(f"{cache} cannot be written ({error.strerror or error})")
 

@@ -139,6 +139,11 @@ class PackedImages:
         """The folder of the copy."""
         return str(self.folder.absolute())
 
+    @property
+    def reading(self) -> str:
+        """The form."""
+        return str(self.form)
+
     def stamp(self, position: int) -> str:
         """The stamp of the file of all images, as ``digests`` knows it, and where in it an image is."""
         return f"{stamp_of(str(self.folder / IMAGES))} {self.offsets[max(self.rows[position], 0)]}"

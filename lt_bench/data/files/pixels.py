@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lt_bench.config.schema import Config
-from lt_bench.data.files.digests import NONE, stamp_of
+from lt_bench.data.files.digests import stamp_of
 from lt_bench.data.files.image_file import StoredForm, opened, read_below, real_root
 from lt_bench.data.files.packed import PackedImages
 from lt_bench.data.files.rgb import PLAIN, dropped, to_rgb
@@ -23,8 +23,12 @@ class PixelSource(Protocol):
     def place(self) -> str:
         """The folder that all lie in."""
 
+    @property
+    def reading(self) -> str:
+        """In what way files are read: where it is another, the same file may be another image, or none."""
+
     def stamp(self, position: int) -> str:
-        """What an image is stored as: changes with its file, and with the form in which it is read."""
+        """What changes with the file of an image; ``NONE.stamp`` where there is no such file."""
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, (H, W, 3); raises BadImage, which names it."""
@@ -43,10 +47,14 @@ class FileImages:
         """The root."""
         return self.root
 
+    @property
+    def reading(self) -> str:
+        """The form, and whether links are followed."""
+        return f"{self.form} {self.follow_links}"
+
     def stamp(self, position: int) -> str:
-        """The stamp of a file, as ``digests`` knows it, and the form; that of none where there is no such file."""
-        file = stamp_of(f"{self.root}/{self._name(position)}")
-        return file if file == NONE.stamp else f"{file} {self.form} {self.follow_links}"
+        """The stamp of a file, as ``digests`` knows it."""
+        return stamp_of(f"{self.root}/{self._name(position)}")
 
     def _name(self, position: int) -> str:
         name: str = self.names[position].decode("utf-8", "surrogateescape")

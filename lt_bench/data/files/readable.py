@@ -1,10 +1,10 @@
-"""Images that are read before a run depends on them, each once: a file that stays what it is, is not read again."""
+"""Images that are read before a run depends on them, each once: content that could be read is not read again."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,33 +16,37 @@ from lt_bench.data.files.pixels import PixelSource
 from lt_bench.data.files.rgb import BadImage
 from lt_bench.files import read_bytes, write_atomic
 
-FIRST_LINE = f"lt_bench readable 1, Pillow {PIL.__version__}"  # another decoder may refuse others
+FIRST_LINE = f"lt_bench readable 2, Pillow {PIL.__version__}"  # another decoder may refuse others
+NOTHING = f"{NONE.stamp}\t"  # the beginning of the row of no file
 
 
-def unreadable(images: PixelSource, names: Sequence[str], workers: int, title: str, shown: bool) -> list[str]:
+def unreadable(
+    images: PixelSource, names: Sequence[str], contents: Mapping[str, str], workers: int, title: str, shown: bool
+) -> list[str]:
     """What is wrong with each of some images, those of ``names`` in their order, that cannot be read; [] for none.
 
-    Those that were read before, and whose files have not changed since, are not read again. What was read is kept also
-    where others cannot be, and where the reading is interrupted; a cache folder that cannot be written is one without
-    a memory.
+    Those that were read before with the same content are not read again: ``contents`` are the digests of files whose
+    content was looked at just now, by name; any other file is asked for its stamp. What was read is kept also where
+    others cannot be, and where the reading is interrupted; a cache folder that cannot be written is one without a
+    memory.
     """
-    cache = cache_folder() / f"readable-{hashlib.sha256(os.fsencode(images.place)).hexdigest()[:24]}.txt"
-    known, stamps = _read(cache), [images.stamp(position) for position in range(len(names))]
-    left = [
-        place for place, name in enumerate(names) if known.get(name) != stamps[place] or stamps[place] == NONE.stamp
-    ]
+    place = hashlib.sha256(os.fsencode(f"{images.place}\n{images.reading}")).hexdigest()[:24]
+    cache = cache_folder() / f"readable-{place}.txt"
+    known = {*_read(cache)}
+    rows = [f"{contents.get(name) or images.stamp(position)}\t{name}" for position, name in enumerate(names)]
+    left = [position for position, row in enumerate(rows) if row not in known or row.startswith(NOTHING)]
     few = min(workers, len(left) // CHUNK)  # the start of a process takes as long as some images
-    problems, new = list[str](), dict[str, str]()
+    problems, new = list[str](), list[str]()
     try:
         verdicts = in_parallel(partial(problem_of, images), left, few, title, shown and bool(left))
-        for place, problem in zip(left, verdicts, strict=True):
+        for position, problem in zip(left, verdicts, strict=True):
             if problem is None:
-                new[names[place]] = stamps[place]
+                new.append(rows[position])
             else:
                 problems.append(problem)
     finally:
         if new:
-            _write(cache, _read(cache) | new)
+            _write(cache, [*_read(cache), *new])
     return problems
 
 
@@ -55,19 +59,19 @@ def problem_of(images: PixelSource, position: int) -> str | None:
     return None
 
 
-def _read(cache: Path) -> dict[str, str]:
-    """The stamps under which images could be read, by name; none where there is no such file, or an older one."""
+def _read(cache: Path) -> list[str]:
+    """The rows of what could be read, content and name; none where there is no such file, or an older one."""
     try:
-        first, *lines = read_bytes(cache).decode("utf-8", "surrogateescape").split("\n")
+        first, *rows = read_bytes(cache).decode("utf-8", "surrogateescape").split("\n")
     except OSError:
-        return {}
-    pairs = (line.partition("\t") for line in lines if first == FIRST_LINE)
-    return {name: stamp for stamp, _, name in pairs}
+        return []
+    return rows if first == FIRST_LINE else []
 
 
-def _write(cache: Path, known: dict[str, str]) -> None:
-    lines = [f"{stamp}\t{name}" for name, stamp in known.items() if "\n" not in name]
+def _write(cache: Path, rows: list[str]) -> None:
+    """Write the last row of every name."""
+    last = {row.partition("\t")[2]: row for row in rows if "\n" not in row}
     try:
-        write_atomic(cache, "\n".join([FIRST_LINE, *lines]).encode("utf-8", "surrogateescape"))
+        write_atomic(cache, "\n".join([FIRST_LINE, *last.values()]).encode("utf-8", "surrogateescape"))
     except OSError:
         return  # digests of the same files have said so

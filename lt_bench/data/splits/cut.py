@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lt_bench.config.schema import Config, wants_validation
 from lt_bench.data.splits.from_lists import read_split
-from lt_bench.data.splits.split import Split, make_split
+from lt_bench.data.splits.split import LEAST_FOR_VALIDATION, Split, make_split
 from lt_bench.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def cut(config: Config, labels: NDArray[np.int64], num_classes: int) -> Split:
         if not len(split.validation) and wants_validation(config):
             raise UsageError(f"a validation part is asked for, but {folder} has no list validation")
         return split
-    return make_split(
+    split = make_split(
         labels,
         num_classes,
         **tail,
@@ -34,3 +34,9 @@ def cut(config: Config, labels: NDArray[np.int64], num_classes: int) -> Split:
         validation_per_class=dataset.validation_per_class,
         test_fraction=dataset.test_fraction,
     )
+    if not len(split.validation) and wants_validation(config) and dataset.validation_list is None:
+        raise UsageError(
+            f"dataset.validation_fraction={dataset.validation_fraction:g} sets no image aside, as no class has "
+            f"{LEAST_FOR_VALIDATION} images to train on; train without with dataset.validation_fraction=0"
+        )
+    return split

@@ -17,7 +17,7 @@ from lt_bench.data.splits.imbalance import Profile, class_counts, positions_by_c
 from lt_bench.errors import UsageError
 from lt_bench.files import parse_json, read_bytes
 
-_MIN_CLASS_FOR_VALIDATION = 5
+LEAST_FOR_VALIDATION = 5  # images of a class, of which a fraction is set aside
 _SHOTS_STREAM = 3
 _BALANCED_STREAM = 2
 _TEST_STREAM = 4
@@ -138,7 +138,7 @@ def _validation_mask(labels: NDArray[np.integer], num_classes: int, fraction: fl
     if fraction > 0:
         for positions in positions_by_class(labels, num_classes):
             count = len(positions)
-            wanted = max(1, int(count * fraction)) if count >= _MIN_CLASS_FOR_VALIDATION else 0
+            wanted = min(max(1, int(count * fraction)), count - 1) if count >= LEAST_FOR_VALIDATION else 0
             mask[random.permutation(positions)[:wanted]] = True
     return mask
 

@@ -80,7 +80,10 @@ const fill = (select, some, chosen) => {
   }));
   if (some.includes(rows[chosen])) select.value = chosen;
 };
-const points = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
+const points = (value) => {
+  const size = Math.abs(value), told = size.toFixed(2);
+  return (value > 0 ? "+" : value < 0 ? "−" : "") + (size && !Number(told) ? size : told);
+};
 const looked = (one, other) => {
   const straight = one.place < other.place, name = straight ? [one, other] : [other, one];
   const found = one.table.pairs[name.map((side) => side.place).join("-")];

@@ -57,6 +57,10 @@ def _told(values: pd.Series) -> list[float] | float | None:
     """Mean and ends of the interval, to a hundredth of a point; the mean alone where there is no interval."""
     if len(values) == 1:
         (only,) = values.tolist()
-        return None if pd.isna(only) else round(only, 2)
+        return None if pd.isna(only) else _short(only)
     found = interval(values)
-    return None if pd.isna(found["low"]) else [round(found[key], 2) for key in ("difference", "low", "high")]
+    return None if pd.isna(found["low"]) else [_short(found[key]) for key in ("difference", "low", "high")]
+
+
+def _short(value: float) -> float:
+    return round(value, 2) or float(f"{value:.1g}")  # what is not 0 does not become it

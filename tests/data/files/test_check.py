@@ -122,7 +122,8 @@ def test_torch_is_never_imported(root, tmp_path):
 
 
 def own(root, *more):
-    return ["check", "dataset=image_folder", f'dataset.root="{root}"', "dataset.workers=0", *more]
+    words = ["dataset=image_folder", f'dataset.root="{root}"', "dataset.workers=0", "dataset.validation_fraction=0"]
+    return ["check", *words, *more]
 
 
 @pytest.mark.parametrize("text", ["", "only-words\n", "path,label\n"])
@@ -160,5 +161,6 @@ def test_line_breaks_in_names_of_classes_are_shown_written_out(tmp_path, capsys)
     for part in ("train", "test"):
         image_trees.write_classes(tmp_path / part, (3, 2))
         (tmp_path / part / "n0001").rename(tmp_path / part / "n\n1")
-    assert main(["check", *image_trees.overrides(tmp_path, "image_folder", (1, 1)), "progress=false"]) == 0
+    words = [*image_trees.overrides(tmp_path, "image_folder", (1, 1)), "dataset.validation_fraction=0"]
+    assert main(["check", *words, "progress=false"]) == 0
     assert "classes by name: n\\n1, n0000\n" in capsys.readouterr().out

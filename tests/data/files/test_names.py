@@ -60,10 +60,9 @@ def test_the_digest_of_a_file_is_kept_under_any_name_and_no_name_is_taken_for_on
     for name in names:
         os.utime(place / name, (1, 1))
     found = cache.digests(str(place), names, shown=False)
-    rows = {name: [each.sha256, each.stamp, name] for name, each in zip(names, found, strict=True)}
-    cache._write(cache._path_of_cache(str(place)), rows)
-    kept = cache._read(cache._path_of_cache(str(place)))
-    assert {name: sha256 for name, (sha256, _, _) in kept.items()} == {
+    cache._write(cache._path_of_cache(str(place)), {}, dict(zip(names, found, strict=True)))
+    kept = cache._kept(str(place), names, cache._read(cache._path_of_cache(str(place))))
+    assert {name: digest.sha256 for name, digest in kept.items()} == {
         name: cache.digest_of(str(place / name)).sha256 for name in names
     }
 

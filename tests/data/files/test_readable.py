@@ -1,5 +1,8 @@
 """Images that a run is evaluated on or may draw are read before it trains, and once while they stay what they are."""
 
+import os
+from collections import Counter
+
 import pytest
 import torch
 from helpers import image_trees
@@ -7,6 +10,9 @@ from helpers.chain import Killed, execute, kill_after, tiny
 
 import lt_bench.data.files.readable as module
 from lt_bench.data.__main__ import main
+from lt_bench.data.content import looked_at_once
+from lt_bench.data.files import digests
+from lt_bench.data.files.digests import digest_of
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.pixels import FileImages
 from lt_bench.data.files.readable import unreadable
@@ -32,8 +38,8 @@ def read(monkeypatch):
     return found
 
 
-def problems(root, form=PLAIN, workers=0):
-    return unreadable(FileImages(root, NAMES, form), NAMES, workers, "reading", False)
+def problems(root, form=PLAIN, workers=0, contents=None):
+    return unreadable(FileImages(root, NAMES, form), NAMES, contents or {}, workers, "reading", False)
 
 
 def cut_off(path):
@@ -53,6 +59,30 @@ def test_an_image_is_read_once_while_it_stays_what_it_is(root, read):
     assert len(read) == 6  # another form, another reading
     (root / NAMES[2]).unlink()
     assert sum("cannot be read" in problem for problem in problems(root)) == 1
+
+
+def test_what_is_known_by_its_content_is_read_once_without_a_look_at_the_file(root, read, monkeypatch):
+    known = {name: digest_of(str(root / name)).sha256 for name in NAMES}
+    assert problems(root, contents=known) == []
+    (root / NAMES[2]).touch()
+    monkeypatch.setattr(FileImages, "stamp", None)
+    assert problems(root, contents=known) == [] and read == [0, 1, 2, 3, 4, 5]
+    cut_off(root / NAMES[2])
+    known[NAMES[2]] = digest_of(str(root / NAMES[2])).sha256
+    del read[:]
+    assert NAMES[2] in problems(root, contents=known)[0] and read == [2]
+
+
+def test_a_run_of_images_that_are_known_asks_for_every_file_once(root, tmp_path, read, monkeypatch):
+    monkeypatch.setattr(digests, "SETTLED_NS", 0)
+    execute(tiny(tmp_path / "runs", *words(root)))
+    asked, real = Counter[str](), os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: asked.update([os.fspath(path)]) or real(path, **how))
+    del read[:]
+    with looked_at_once():
+        execute(tiny(tmp_path / "runs", *words(root, "seed=1")))
+    images = sorted(str(path) for path in root.rglob("*.JPEG"))
+    assert read == [] and [asked[path] for path in images] == [1] * len(images)
 
 
 def test_another_decoder_reads_anew_and_no_place_for_a_cache_reads_always(root, read, monkeypatch, tmp_path):

@@ -78,6 +78,14 @@ def test_a_job_that_signal_9_ended(command):
     assert Cluster().ended(list(states)) == states
 
 
+def test_a_job_of_which_a_step_ran_out_of_memory(command):
+    steps = (
+        "7_3|FAILED|1:0\n7_3.batch|FAILED|1:0\n7_3.0|OUT_OF_MEMORY|0:125\n8|COMPLETED|0:0\n8.1|OUT_OF_MEMORY|0:125\n"
+    )
+    command("sacct", f"{steps}9|FAILED|137:0\n9.0|CANCELLED by 0|0:9\n9.1|OUT_OF_MEMORY|0:9\n")
+    assert Cluster().ended(["7_3", "8", "9"]) == {"7_3": "OUT_OF_MEMORY", "8": "COMPLETED", "9": "OUT_OF_MEMORY"}
+
+
 def test_whether_the_cluster_chooses_partitions(command):
     command("scontrol", "JobSubmitPlugins        = (null)\n")
     assert not Cluster().chooses_partitions

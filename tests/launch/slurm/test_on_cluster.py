@@ -355,3 +355,16 @@ def test_what_sbatch_refuses_leaves_nothing(cluster, type_in, tmp_path):
     assert said.splitlines()[-1].endswith("; set launch.partition to one of high, low, main")
     assert {path.name for path in (tmp_path / "launch").iterdir()} == {"lock", "plan.json"}
     assert set(states_of(type_in, tmp_path).values()) == {"to"}
+
+
+def test_a_search_is_an_array_whose_tasks_share_the_study(cluster, type_in, tmp_path):
+    pytest.importorskip("optuna", reason="needs lt_bench[search]")
+    words = ["search=optuna", "method=ce", "dataset.validation_per_class=5", "train.epochs=3", "search.trials=3"]
+    words += ["search.space.train.lr=log(0.01,0.3)", *SLURM, "launch.runs_per_gpu=2", f"output_dir={tmp_path}"]
+    queued = type_in("lt_bench", "-m", *words).stdout
+    assert re.search(r"queued job \d+: 3 runs in 2 tasks", queued)
+    assert "to do: 0" in type_in("lt_bench", "-m", *words).stderr
+    wait_for(lambda: not cluster.run("squeue", "-h").strip(), PATIENCE_S)
+    ended = type_in("lt_bench", "-m", *words)
+    assert "3 of 3 trials done" in ended.stdout and "best: trial" in ended.stdout and "to do: 0" in ended.stderr
+    assert len(list((tmp_path / "search").glob("*/journal.log"))) == 1
