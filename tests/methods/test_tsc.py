@@ -192,7 +192,8 @@ def test_targets_come_in_after_half_of_the_epochs(dataset):
     assert config.method["warm_epochs"] * 2 == config.train.epochs
     assert config.train.schedule["_target_"] == kcl.train.schedule["_target_"]
     longer = 2 if dataset == "imagenet_lt" else 1
-    assert (config.train.epochs, config.train.lr) == (longer * kcl.train.epochs, kcl.train.lr)
+    assert config.train.epochs == longer * kcl.train.epochs
+    assert config.train.lr == kcl.train.lr or dataset == "fashion_mnist_lt"  # where each was tuned
 
 
 OFFICIAL = pytest.param(("method.centres=random", "method.assign_every=1"), marks=pytest.mark.slow)

@@ -12,7 +12,13 @@ SWEEPS = [
     ["method=ce,gpaco", "seed=5", "train.lr=0.3", "train.epochs=200", "train.drop_last=true"],
     pytest.param(["method=glob(*)", "seed=5", "train.lr=0.3", "train.epochs=200"], marks=pytest.mark.slow),
     ["method=sbcl,proco", "dataset=cifar100_lt", "split_seed=7", "train.batch_size=64", "imbalance.factor=20.0"],
-    ["method=ce", "stage_two=glob(*,exclude=gcl)", "train.batch_size=64", "train.optimizer.momentum=0.8", "evaluation.select=last"],
+    [
+        "method=ce",
+        "stage_two=glob(*,exclude=gcl)",
+        "train.batch_size=64",
+        "train.optimizer.momentum=0.8",
+        "evaluation.select=last",
+    ],
     ["seed=3", "seed=4", "train={lr:0.2}", "method.temperature=0.3", "budget.epoch_scale=0.1,0.2"],
     ["fidelity=official", "method=paco,gpaco", "dataset=cifar10_lt", "train.lr=1", "dataset.download=false"],
     # without their plain overrides these are refused
