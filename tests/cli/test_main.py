@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.command_line import MODULE, call, without_torch
-from hydra.core.config_store import ConfigStore
 
 from lt_bench import __version__
 from lt_bench.__main__ import main
@@ -202,8 +201,7 @@ def completions(monkeypatch, capsys):
     def of(line):
         monkeypatch.setenv("COMP_LINE", line)
         monkeypatch.setenv("COMP_POINT", str(len(line)))
-        monkeypatch.setattr(sys, "argv", list(sys.argv))  # which the command writes, as it does
-        monkeypatch.setattr(ConfigStore.instance(), "repo", {})  # what other tests have left is no choice
+        monkeypatch.setattr(sys, "argv", list(sys.argv))  # which the command writes
         assert main(["-sc", "query=bash"]) == 0
         return capsys.readouterr().out.split()
 

@@ -1,5 +1,7 @@
 """Words of a command line become a config, or one line that says what to type."""
 
+from copy import deepcopy
+
 import pytest
 from helpers.configs import refusal_to_compose as refusal
 from hydra.core.config_store import ConfigStore
@@ -171,6 +173,7 @@ def test_nearest():
 def test_order_of_power(monkeypatch):
     """Every level sets ``train.lr``; without the strongest, the next one shows."""
     store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", deepcopy(store.repo))  # what is stored here ends with the test
     levels = {"dataset": 0.1, "method": 0.2, "recipe": 0.3, "experiment": 0.4}
     for group, lr in levels.items():
         name = "probe_probe" if group == "recipe" else "probe"

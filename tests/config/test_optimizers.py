@@ -1,6 +1,7 @@
 """Choosing an optimiser: what it replaces, what it keeps, and the identities that runs on disk have."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,7 @@ def test_the_new_settings_decide_the_result(word):
 def test_a_file_may_name_another_optimiser_as_the_command_line_may(node, values, monkeypatch):
     name = "_".join(node)  # what was composed is kept by its name
     store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", deepcopy(store.repo))  # what is stored here ends with the test
     store.store(group="experiment", name=name, node={"train": {"optimizer": node}}, package="_global_")
     monkeypatch.setitem(groups(), "experiment", [*groups()["experiment"], name])
     for method in ("ce", "sbcl"):
