@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.cli.origin import Source, last_setting, sources
 from lt_bench.config import epochs, optimizers
 from lt_bench.config.annotations import wanted
-from lt_bench.config.compose import about, compose, groups, shown
+from lt_bench.config.compose import about, compose, groups, references, shown
 from lt_bench.config.conf import names_in, place_of
 from lt_bench.config.keys import CLASS, Key, affects_result, fields_of, find, is_parameter, look_up, nearest
 from lt_bench.config.recipes import LISTS, NONE
@@ -119,7 +119,8 @@ class _Explanation:
             "default": default,
             "affects result": "yes" if affects_result(key) else "no",
         }
-        is_node = isinstance(OmegaConf.select(self.config, key), DictConfig)
+        with references():
+            is_node = isinstance(OmegaConf.select(self.config, key), DictConfig)
         now = {} if is_node else {"now": self._now(key, known[name].default)}
         yield from (key, *_wrapped(_said_of(name, target)), *_facts(facts | now))
         yield from ("", *self._node(key)) if is_node else ()

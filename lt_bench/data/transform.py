@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import FILTERS, Interpolation
 from lt_bench.config.dataset import Dataset
+from lt_bench.config.settings import MOST_NUMBER
 from lt_bench.data.batches.crops import CentralCrops
 from lt_bench.data.files.image_file import LARGEST, StoredForm, opened
 from lt_bench.data.files.rgb import PLAIN, SHOWN, BadImage, to_rgb
@@ -62,7 +62,7 @@ class Transform:
         known = found.pixels in (PLAIN, SHOWN) and found.interpolation in FILTERS
         if not (SMALLEST_SHARE <= found.share <= 1 and known):
             raise ValueError(f"share {found.share}, pixels {found.pixels!r} or interpolation {found.interpolation!r}")
-        if not all(map(math.isfinite, (*found.mean, *found.std))):
+        if not all(abs(value) <= MOST_NUMBER for value in (*found.mean, *found.std)):
             raise ValueError("mean or std is no number")
         Pipeline((), found.mean, found.std)  # refuses what it cannot take
         return found

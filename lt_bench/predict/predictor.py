@@ -134,7 +134,8 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
     try:
         plain = _plain_values(about)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+        said = " ".join(str(error).split())
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {said})") from error
     if (beside := read_json(folder / RECORD).get("run_id", plain["run_id"])) != plain["run_id"]:
         raise DataError(f"{path} is of run {plain['run_id']}, but {RECORD} beside it of {beside}; bring back its own")
     kept = read(path, load_target)

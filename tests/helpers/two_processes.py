@@ -1,6 +1,7 @@
 """A task on two gloo processes."""
 
 import multiprocessing
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,12 @@ def on_two(task: Callable[[Processes, Path], Any]) -> list[Any]:
     """What a function of the process and a folder returns on both ranks; it stands at the top of a module."""
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.set_forkserver_preload(["torch", "lt_bench.engine.loop"])  # which each would import anew
-        mp.start_processes(_worker, (folder, task), nprocs=2, start_method="forkserver")
+        mp.start_processes(_worker, (folder, task, dict(os.environ)), nprocs=2, start_method="forkserver")
         return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-def _worker(rank: int, folder: str, task: Callable[[Processes, Path], Any]) -> None:
+def _worker(rank: int, folder: str, task: Callable[[Processes, Path], Any], environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # the server that forks has that of the first test
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.set_num_threads(1)
     torch.save(task(Processes(rank, 2, torch.device("cpu")), Path(folder)), Path(folder) / f"result{rank}.pt")
