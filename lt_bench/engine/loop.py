@@ -29,7 +29,7 @@ from lt_bench.engine.metrics import RunningMeans
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
-from lt_bench.engine.partners import WeightedOrder, with_partners
+from lt_bench.engine.partners import with_partners
 from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
@@ -37,6 +37,7 @@ from lt_bench.engine.schedules import rate_factor
 from lt_bench.engine.shares import count_steps, left_out
 from lt_bench.engine.startup import bare_step
 from lt_bench.engine.trained import load_trained, trained_state
+from lt_bench.engine.weighted import WeightedOrder
 from lt_bench.errors import CheckpointError, Interrupted
 from lt_bench.record.curves import CURVES, SCORE, CurvesFile, Follow
 

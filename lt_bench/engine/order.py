@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lt_bench.engine.class_aware import ClassAwareOrder
 from lt_bench.engine.context import EngineContext
-from lt_bench.engine.partners import WeightedOrder
 from lt_bench.engine.random import derived_seed
+from lt_bench.engine.weighted import WeightedOrder
 from lt_bench.errors import SettingError
 
 
