@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
+from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View
 from lt_bench.errors import renamed
 from lt_bench.losses.queue import Anchors
 from lt_bench.methods.supcon import SupCon
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.queue import LabelledQueue
+
+
+class RestartAfterWarmUp(Method):
+    """Optimiser and schedule begin anew at ``warm_epochs``, where ``restart`` says so."""
+
+    restarts_at: ClassVar[str | None] = "warm_epochs"
+    warm_epochs: int
+    restart: bool
+
+    def restart_epochs(self) -> tuple[int, ...]:
+        """The end of the warm-up, where it has one."""
+        return (self.warm_epochs,) if self.restart and self.warm_epochs > 0 else ()
 
 
 class MoCo(SupCon):

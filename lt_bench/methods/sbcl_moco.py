@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ from lt_bench.contracts import Batch, TrainContext, TrainInfo, View
 from lt_bench.errors import SettingError
 from lt_bench.losses.kcl_moco import k_positive
 from lt_bench.losses.sbcl_moco import queue_subclass_balancing
-from lt_bench.methods.moco import MoCo
+from lt_bench.methods.moco import MoCo, RestartAfterWarmUp
 from lt_bench.methods.sbcl import SBCL
 
 
-class SBCLMoCo(MoCo, SBCL):
+class SBCLMoCo(RestartAfterWarmUp, MoCo, SBCL):
     """Hou et al., ICCV 2023 (large-image form, on MoCo v2): k-positive warm-up, then the bi-granularity loss.
 
     The first view is the query, the second the key of a momentum copy, whose embeddings are also what is clustered.
@@ -28,8 +28,6 @@ class SBCLMoCo(MoCo, SBCL):
     batch (theirs shuffles the keys among processes).
     Raises SettingError for values out of range.
     """
-
-    restarts_at: ClassVar[str | None] = "warm_epochs"
 
     def __init__(
         self,
@@ -62,10 +60,6 @@ class SBCLMoCo(MoCo, SBCL):
         if class_temperature is not None and not class_temperature > 0:
             raise SettingError("class_temperature", "above 0", class_temperature, 0.12)
         self.class_temperature, self.restart = class_temperature, restart
-
-    def restart_epochs(self) -> tuple[int, ...]:
-        """The end of the warm-up, where it has one."""
-        return (self.warm_epochs,) if self.restart and self.warm_epochs > 0 else ()
 
     def embed_for_clusters(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to keys (B, D)."""

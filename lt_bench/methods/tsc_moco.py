@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,10 +10,11 @@ from lt_bench.contracts import Batch, TrainContext, TrainInfo
 from lt_bench.losses.tsc import Normaliser
 from lt_bench.losses.tsc_moco import targeted_in_queue
 from lt_bench.methods.kcl_moco import KCLMoCo
+from lt_bench.methods.moco import RestartAfterWarmUp
 from lt_bench.methods.targeted import Targeted
 
 
-class TSCMoCo(Targeted, KCLMoCo):
+class TSCMoCo(RestartAfterWarmUp, Targeted, KCLMoCo):
     """Li et al., CVPR 2022, authors' code: ``KCLMoCo`` for ``warm_epochs``, then with targets.
 
     With ``restart`` optimiser and schedule begin anew at ``warm_epochs``. Further options are those of ``Targeted`` and
@@ -22,8 +23,6 @@ class TSCMoCo(Targeted, KCLMoCo):
     file; here see ``Targeted``.
     Raises SettingError for values out of range.
     """
-
-    restarts_at: ClassVar[str | None] = "warm_epochs"
 
     def __init__(
         self,
@@ -37,10 +36,6 @@ class TSCMoCo(Targeted, KCLMoCo):
     ) -> None:
         super().__init__(encoder, info, warm_epochs=warm_epochs, target_normaliser=target_normaliser, **options)
         self.restart = restart
-
-    def restart_epochs(self) -> tuple[int, ...]:
-        """The end of the warm-up, where it has one."""
-        return (self.warm_epochs,) if self.restart and self.warm_epochs > 0 else ()
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """KCL's loss while warming up, then that with targets; centres move to all ranks' queries before it is taken.
