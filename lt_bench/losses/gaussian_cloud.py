@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.losses.cross_entropy import at_least_float32
 from lt_bench.losses.logit_adjustment import positive
 
 
@@ -52,7 +53,7 @@ class GaussianClouds(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Shapes: logits (B, C), ``scale`` times a cosine, labels (B,); returns (B, C), at least float32."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = at_least_float32(logits)
         lowered = logits - self.scale * self.cloud * self.noise(logits) * self.sizes.to(logits.dtype)
         if not self.margin:
             return lowered

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from lt_bench.losses.cross_entropy import at_least_float32
+
 EPSILON = 1e-9  # of the authors' code, beside every share of a class
 
 
@@ -21,7 +23,7 @@ def lade(
     Source: Hong et al., CVPR 2021, authors' code, where the shift is one of the class, not of the image.  Deviation:
     none with ``official_epsilon``, which adds 1e-9 to the shares of classes and 1e-8 to the number of their images.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     images, classes = logits.shape
     epsilon = EPSILON if official_epsilon else 0.0
     shift = math.log(1 / classes + epsilon) - with_epsilon(log_prior, epsilon).to(logits.dtype)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.losses.cross_entropy import at_least_float32, weighted_cross_entropy
 from lt_bench.losses.logit_adjustment import positive
 from lt_bench.losses.reweighted import DeferredWeights
 
@@ -37,11 +36,10 @@ def ldam(
     "none" the summands (B,), at least float32.
     Source: Cao et al., NeurIPS 2019, eq. (12)-(13); scale and weighted mean as in the authors' code.  Deviation: none.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     target = labels[:, None]
     logits = logits.scatter_add(1, target, -margins.to(logits.dtype)[target])
-    weights = None if weights is None else weights.to(logits.dtype)
-    return F.cross_entropy(scale * logits, labels, weights, reduction=reduction)
+    return weighted_cross_entropy(scale * logits, labels, weights, reduction)
 
 
 class DeferredLDAM(nn.Module):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lt_bench.errors import DataError
+from lt_bench.losses.cross_entropy import at_least_float32, weighted_cross_entropy
 
 
 def positive(counts: Tensor) -> Tensor:
@@ -45,7 +44,6 @@ def logit_adjusted_cross_entropy(
     Source: Menon et al., ICLR 2021; Ren et al., NeurIPS 2020, for tau = 1; weights as in the authors' code of BCL (Zhu
     et al., CVPR 2022).  Deviation: none.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     adjusted = logits + tau * log_prior.to(logits.dtype)
-    weights = None if weights is None else weights.to(logits.dtype)
-    return F.cross_entropy(adjusted, labels, weights, reduction=reduction)
+    return weighted_cross_entropy(adjusted, labels, weights, reduction)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.errors import SettingError
+from lt_bench.losses.cross_entropy import at_least_float32
 
 
 class ResidualLoss(NamedTuple):
@@ -57,7 +58,7 @@ def residual_loss(
     Source: Cui et al., TPAMI 2022, authors' code, whose epsilon is 1e-7.  Deviation: none; without an epsilon an
     image with a small probability keeps its gradient.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     active = sets[:, labels].T.to(logits.dtype)
     own = _cross_entropies(logits, labels[:, None].expand(logits.shape[:2]), log_epsilon, smoothing)
     branches = (active * own).sum() / active.sum()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError, renamed
+from lt_bench.losses.cross_entropy import at_least_float32
 from lt_bench.losses.logit_adjustment import positive
 
 
@@ -78,7 +79,7 @@ def focal(
     Source: Lin et al., ICCV 2017, eq. (5) for softmax; ``inside`` as in the authors' code of LDAM-DRW.  Deviation:
     1 - p is taken with ``expm1``, and at l = 0 as the least positive number, so that every gamma has a gradient.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     plain = F.cross_entropy(logits, labels, reduction="none")
     weighted = plain if weights is None else plain * weights.to(plain.dtype)[labels]
     missed = -torch.expm1(-(weighted if inside else plain))

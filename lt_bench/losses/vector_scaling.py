@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lt_bench.errors import SettingError
+from lt_bench.losses.cross_entropy import at_least_float32, weighted_cross_entropy
 from lt_bench.losses.logit_adjustment import log_prior, positive
 
 
@@ -51,7 +50,6 @@ def vector_scaling(
     summands (B,), at least float32.
     Source: Kini et al., NeurIPS 2021, eq. (2), authors' code.  Deviation: none.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     adjusted = logits / scales.to(logits.dtype) + shifts.to(logits.dtype)
-    weights = None if weights is None else weights.to(logits.dtype)
-    return F.cross_entropy(adjusted, labels, weights, reduction=reduction)
+    return weighted_cross_entropy(adjusted, labels, weights, reduction)

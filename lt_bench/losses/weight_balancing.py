@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lt_bench.losses.cross_entropy import at_least_float32
+
 
 def balanced_binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Mean over images and classes of w * BCE(p, one-hot), p the softmax and w the weight of the image's class.
@@ -15,7 +17,7 @@ def balanced_binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tenso
     Source: Alshammari et al., CVPR 2022, authors' code.  Deviation: log(1 - p) is taken from the other logits where p
     is the largest of a row, and no logarithm is cut at -100.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     log_p = F.log_softmax(logits, dim=1)
     classes = torch.arange(logits.shape[1], device=logits.device)  # compared, as F.one_hot reads on the host
     own, largest = classes == labels[:, None], classes == logits.argmax(1, keepdim=True)

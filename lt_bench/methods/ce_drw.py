@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lt_bench.contracts import TrainInfo
+from lt_bench.losses.cross_entropy import weighted_cross_entropy
 from lt_bench.losses.reweighted import DeferredWeights
 from lt_bench.methods.ce import CE
 
@@ -42,7 +41,4 @@ class CEDRW(CE):
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
         """Cross-entropy of logits (B, C) and labels (B,), averaged with the weights of the epoch; see ``CE``."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        weights = self.weights(epoch)
-        weights = None if weights is None else weights.to(logits.dtype)
-        return F.cross_entropy(logits, labels, weights, reduction=reduction)
+        return weighted_cross_entropy(logits, labels, self.weights(epoch), reduction)
