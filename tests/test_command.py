@@ -76,8 +76,9 @@ def test_a_closed_terminal_is_no_error():
     pid, terminal = pty.fork()
     if not pid:
         os.execv(sys.executable, [sys.executable, "-c", CODE])
-    while b"ready" not in os.read(terminal, 1024):
-        pass
+    said = b""
+    while b"ready" not in said:  # which may come in pieces
+        said += os.read(terminal, 1024)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
 

@@ -21,7 +21,7 @@ class Setting:
     """What is said of a field beside its type and default.
 
     Numbers, and every number in a list, are from ``least`` to ``most`` and greater than ``above``, whole ones up to
-    ``MOST_COUNT`` where no ``most`` is set; words are one of
+    ``most_count`` where no ``most`` is set; words are one of
     ``choices``; a list has ``length`` items. ``beside`` is for a node that names a class and holds its parameters: the
     dataclass of the keys that stand beside them. ``of_nodes`` is for one that holds any number of such nodes by name.
     """
@@ -35,12 +35,13 @@ class Setting:
     affects_result: bool = True
     beside: type | None = None
     of_nodes: bool = False
+    most_count: float = math.inf
 
     def refuses(self, value: Any) -> str:
         """What a setting takes, in words, where a value is none of it; else nothing."""
         numbers = [x for x in (value if isinstance(value, list) else [value]) if isinstance(x, (int, float))]
-        uncountable = any(isinstance(x, int) and x > MOST_COUNT for x in numbers) and self.most == math.inf
-        most = MOST_COUNT if uncountable and self.help else self.most  # parameters of classes have no help
+        counts = any(isinstance(x, int) and x > self.most_count for x in numbers) and self.most == math.inf
+        most = self.most_count if counts else self.most
         if self.choices and value not in self.choices:
             return ", ".join(self.choices)
         if self.length is not None and value is not None and len(value) != self.length:
@@ -65,7 +66,7 @@ def setting(
     help: str,
 ) -> Any:
     """A dataclass field with its default (a list, a dictionary or a dataclass is made anew for every object)."""
-    metadata = {_KEY: Setting(help, least, most, above, choices, length, affects_result, beside, of_nodes)}
+    metadata = {_KEY: Setting(help, least, most, above, choices, length, affects_result, beside, of_nodes, MOST_COUNT)}
     if isinstance(default, (list, dict)):
         kind = type(default)
         return field(default_factory=lambda: kind(default), metadata=metadata)

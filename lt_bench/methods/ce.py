@@ -67,10 +67,7 @@ class CE(Method):
 
     def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
         """The batch, mixed if there is a mixing."""
-        if self.mixing is None:
-            return batch
-        mixed: Batch = self.mixing(batch, epoch, step, context)
-        return mixed
+        return batch if self.mixing is None else self.mixing.mixed(batch, epoch, step, context)
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""

@@ -167,7 +167,7 @@ class Mixing(nn.Module):
         mine = self.partners(share * context.world_size, epoch, step, context)[context.rank * share :][:share]
         return tuple(context.gather(view)[mine] for view in batch.views), context.gather(batch.labels)[mine]
 
-    def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
+    def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
         """The batch as it is trained on; images that are not mixed keep all of their labels."""
         drawn, labels = self.draw(epoch, step, context), batch.labels
         kind = batch.views[0].dtype

@@ -106,8 +106,7 @@ def keep(
 def about_file(path: Path) -> dict[str, Any]:
     """The plain values in the head of a file that ``keep`` wrote; DataError where it is none, or of a newer version."""
     try:
-        with open_regular(path):  # no pipe, no device
-            pass
+        open_regular(path).close()  # refuses pipes and devices
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})[ABOUT])
         newest = about["format"] <= FORMAT and all(isinstance(about[part], dict) for part in PARTS)

@@ -27,10 +27,7 @@ class _Clouded(ClassifierOnFrozen):
         return None  # every step draws noise
 
     def mixed(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> Batch:
-        if self.mixing is None:
-            return batch
-        mixed: Batch = self.mixing(batch, epoch, step, context)
-        return mixed
+        return batch if self.mixing is None else self.mixing.mixed(batch, epoch, step, context)
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         return detached_focal(self.clouds(logits, labels), labels)
