@@ -8,7 +8,7 @@ from benchmarks.harness import HostReads
 from helpers import image_trees
 from helpers.chain import assert_identical, execute, killed_until_done, results, tiny
 from helpers.engine_parts import CPU, Constant, Noisy, Vectors, one_process, stage, training
-from helpers.two_processes import on_two
+from helpers.two_processes import assert_one_training
 
 from lt_bench.augment.views import build_view
 from lt_bench.contracts import TrainInfo
@@ -127,8 +127,4 @@ class State:
 @pytest.mark.slow
 @pytest.mark.parametrize("mixing", MIXINGS)
 def test_two_processes_mix_as_one(mixing, tmp_path):
-    alone = State(mixing)(Processes(0, 1, CPU), tmp_path)
-    first, second = on_two(State(mixing))
-    for key, value in alone.items():
-        assert torch.equal(first[key], second[key]), key
-        torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-5)
+    assert_one_training(State(mixing), tmp_path, 1e-5)

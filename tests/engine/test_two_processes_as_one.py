@@ -1,19 +1,16 @@
 """Every method, batch norm and all: ten steps on two processes are ten steps on one with the joined batch."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from helpers.chain import tiny
-from helpers.engine_parts import CPU, Constant, stage
-from helpers.two_processes import on_two
+from helpers.engine_parts import Constant, stage
+from helpers.two_processes import assert_one_training
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import groups
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.engine.context import EngineContext
-from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.run.build import build
@@ -53,17 +50,6 @@ class Ten:
         assert position.images == EPOCHS * STEPS * BATCH
         state = {key: value for key, value in method.state_dict().items() if not key.endswith(RANK_0_ALONE)}
         return {**state, "features": run.embed(method.encoder)}
-
-
-def assert_one_training(task, tmp_path, tolerance):
-    alone = task(Processes(0, 1, CPU), Path(tmp_path))
-    first, second = on_two(task)
-    assert alone.keys() == first.keys()
-    for key, value in alone.items():
-        assert torch.equal(first[key], second[key]), key
-        torch.testing.assert_close(
-            first[key], value, rtol=tolerance, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}"
-        )
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hydra.utils import get_object
 from torch import nn
@@ -107,6 +108,19 @@ def killed_until_done(config: Config, monkeypatch: Any, steps: int = 3) -> tuple
                 return killed, execute(config)
             except Killed as kill:
                 killed += kill.args
+
+
+def resumed_in_its_last_epoch(monkeypatch: Any, folder: Path, *words: str) -> dict[str, Any]:
+    """The results of a run of two steps an epoch, which are those of one that is killed inside its last epoch."""
+    words = (*words, "checkpoint.every_steps=1")
+    undisturbed = results(*execute(tiny(folder / "undisturbed", *words)))
+    epoch, _ = undisturbed["stage one"]["position"]
+    with monkeypatch.context() as patch:
+        kill_after(patch, 2 * epoch - 1)
+        with pytest.raises(Killed):
+            execute(tiny(folder / "killed", *words))
+    assert_identical(results(*execute(tiny(folder / "killed", *words))), undisturbed)
+    return undisturbed
 
 
 def curves(record: RunRecord, folder: Path) -> list[dict[str, Any]]:

@@ -22,6 +22,18 @@ def on_two(task: Callable[[Processes, Path], Any]) -> list[Any]:
         return [torch.load(Path(folder) / f"result{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
+def assert_one_training(task: Callable[[Processes, Path], Any], folder: Path, tolerance: float) -> None:
+    """What a task returns on two processes, the same on both, is what it returns on one, within a tolerance."""
+    alone = task(Processes(0, 1, torch.device("cpu")), folder)
+    first, second = on_two(task)
+    assert alone.keys() == first.keys()
+    for key, value in alone.items():
+        assert torch.equal(first[key], second[key]), key
+        torch.testing.assert_close(
+            first[key], value, rtol=tolerance, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}"
+        )
+
+
 def _worker(rank: int, folder: str, task: Callable[[Processes, Path], Any], environment: dict[str, str]) -> None:
     os.environ.update(environment)  # the server that forks has that of the first test
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.chain import Killed, assert_identical, execute, kill_after, results, tiny
+from helpers.chain import resumed_in_its_last_epoch
 from helpers.engine_parts import Constant, FixedBatches, Vectors, context_of, long_tailed, one_process, stage, training
 
 from lt_bench.config.compose import compose
@@ -201,12 +201,6 @@ OFFICIAL = pytest.param(("method.centres=random", "method.assign_every=1"), mark
 
 @pytest.mark.parametrize("words", [(), OFFICIAL])
 def test_a_run_resumes_inside_its_second_half(words, tmp_path, monkeypatch):
-    words = ["method=tsc", "dataset=digits_lt", "checkpoint.every_steps=1", *words]
-    undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
+    undisturbed = resumed_in_its_last_epoch(monkeypatch, tmp_path, "method=tsc", "dataset=digits_lt", *words)
     state, (epoch, _) = undisturbed["stage one"], undisturbed["stage one"]["position"]
     assert sorted(state["target_of_class"].tolist()) == list(range(10)) and epoch >= 2
-    with monkeypatch.context() as patch:
-        kill_after(patch, 2 * epoch - 1)  # inside the last epoch
-        with pytest.raises(Killed):
-            execute(tiny(tmp_path / "killed", *words))
-    assert_identical(results(*execute(tiny(tmp_path / "killed", *words))), undisturbed)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.chain import Killed, assert_identical, execute, kill_after, results, tiny
+from helpers.chain import resumed_in_its_last_epoch
 from helpers.engine_parts import FixedBatches, Vectors, context_of, long_tailed, one_process, stage, training
 from helpers.golden_vectors import DOUBLE, golden
 from torch import nn
@@ -230,12 +230,6 @@ def test_the_official_form_matches_in_every_step_and_searches_its_targets():
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("method.centres=random", "method.assign_every=1")])
 def test_a_run_resumes_inside_its_second_half(words, tmp_path, monkeypatch):
-    words = ["method=tsc_moco", "dataset=digits_lt", "checkpoint.every_steps=1", *words]
-    undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))
+    undisturbed = resumed_in_its_last_epoch(monkeypatch, tmp_path, "method=tsc_moco", "dataset=digits_lt", *words)
     state, (epoch, _) = undisturbed["stage one"], undisturbed["stage one"]["position"]
     assert sorted(state["target_of_class"].tolist()) == list(range(10)) and epoch >= 2
-    with monkeypatch.context() as patch:
-        kill_after(patch, 2 * epoch - 1)  # inside the last epoch
-        with pytest.raises(Killed):
-            execute(tiny(tmp_path / "killed", *words))
-    assert_identical(results(*execute(tiny(tmp_path / "killed", *words))), undisturbed)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from helpers import image_trees
 from helpers.chain import assert_identical, killed_until_done, results, tiny
-from helpers.engine_parts import CPU, Constant, stage
-from helpers.two_processes import on_two
+from helpers.engine_parts import Constant, stage
+from helpers.two_processes import assert_one_training
 from safetensors.torch import load_file, save_file
 
 import lt_bench
@@ -22,7 +22,6 @@ from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.load import load_data
 from lt_bench.data.seen import as_seen
 from lt_bench.engine.context import EngineContext
-from lt_bench.engine.distributed import Processes
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.export.__main__ import main as export
@@ -161,11 +160,7 @@ class _Double(TimmEncoder):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["test_vit", "test_efficientnet"])  # the second has batch norms with activations
 def test_two_processes_train_as_one(model, tmp_path):
-    alone = Steps(model)(Processes(0, 1, CPU), tmp_path)
-    first, second = on_two(Steps(model))
-    for key, value in alone.items():
-        assert torch.equal(first[key], second[key]), key
-        torch.testing.assert_close(first[key], value, rtol=1e-8, atol=1e-8)
+    assert_one_training(Steps(model), tmp_path, 1e-8)
 
 
 @pytest.mark.slow
