@@ -92,13 +92,12 @@ class Method(nn.Module):
     ``views`` are the augmentations a batch holds; ``encoder`` maps images to (B, D) features before any head;
     ``classifier`` maps features to logits, or is None. ``provides_classifier`` says so without building anything,
     ``linear_classifier`` whether it is a plain ``nn.Linear`` and ``normalized_classifier`` whether a
-    ``NormalizedLinear``, which some stage-two rules need. A
-    ``self_supervised`` method never reads labels, and neither may anything that its training depends on; one that
-    ``gives_strength`` has boosted views. ``smallest_share`` is how many images of a batch a process needs; a smaller
-    last batch is left out. On several processes batch norms see the joined batch, but for those inside the submodules
-    that ``replicated`` names: they have the same rows on every process. ``microbatches`` says that the loss is a mean
-    over independent images, so that a batch may be taken in parts, while the parameters that ``microbatches_without``
-    names are 0.
+    ``NormalizedLinear``, which some stage-two rules need. A ``self_supervised`` method never reads labels, and neither
+    may anything that its training depends on; one that ``gives_strength`` has boosted views. ``smallest_share`` is how
+    many images of a batch a process needs; a smaller last batch is left out. On several processes batch norms see the
+    joined batch, but for those inside the submodules that ``replicated`` names: they have the same rows on every
+    process. ``microbatches`` says that the loss is a mean over independent images, so that a batch may be taken in
+    parts, while the parameters that ``microbatches_without`` names are 0.
 
     Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
     something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the

@@ -21,9 +21,9 @@ class Setting:
     """What is said of a field beside its type and default.
 
     Numbers, and every number in a list, are from ``least`` to ``most`` and greater than ``above``, whole ones up to
-    ``most_count`` where no ``most`` is set; words are one of
-    ``choices``; a list has ``length`` items. ``beside`` is for a node that names a class and holds its parameters: the
-    dataclass of the keys that stand beside them. ``of_nodes`` is for one that holds any number of such nodes by name.
+    ``most_count`` where no ``most`` is set; words are one of ``choices``; a list has ``length`` items. ``beside`` is
+    for a node that names a class and holds its parameters: the dataclass of the keys that stand beside them.
+    ``of_nodes`` is for one that holds any number of such nodes by name.
     """
 
     help: str
