@@ -44,7 +44,7 @@ experts_agnostic_evaluation experts_test_distributions
 finetune_configs
 lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
 liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
-finetune_groups finetune_step
+liftplus_augmentation finetune_groups finetune_step
 """.split()
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lt_bench.augment.views import in_epoch
 from lt_bench.config.schema import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch, Method, Mix, Schedule
 from lt_bench.data.batches.source import ImageSource, RankShare
@@ -208,14 +209,14 @@ class Trainer:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """This rank's batches of an epoch from the present step on."""
         strength, order = self.method.strength(), self.order(epoch)
-        size, ranks = self.training.batch_size, self.context.world_size
-        shares = []
+        size, ranks, shares = self.training.batch_size, self.context.world_size, list[RankShare]()
         for step in range(self.steps_per_epoch):
             start = step * size
             share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
             rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
             shares.append(RankShare(step, slice(start, start + share * ranks), rows))
-        draws, views, first = partial(self.context.generator, "augment", epoch), self.method.views, self.state.step
+        draws, first = partial(self.context.generator, "augment", epoch), self.state.step
+        views = [in_epoch(view, epoch, self.training.epochs) for view in self.method.views]
         if self.partners is None:
             return self.source.batches(order, shares, views, draws, strength, first)
         generators = draws, partial(self.context.generator, "augment partner", epoch)
