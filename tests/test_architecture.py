@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "lt_bench").rglob("*.py")), *sorted((ROOT / "launch").rglob("*.py"))]
 # The rooms, highest first: a room imports only from rooms that stand after it, so there is no circle of rooms.
 ROOMS = """
-cli launch export run report trackers predict figures engine record data published preflight methods stage_two augment
+cli launch export run report trackers predict figures engine record data published preflight stage_two methods augment
 losses evaluation machine processes config geometry models contracts locks liveness command terminal errors files
 """.split()
 
@@ -41,6 +41,8 @@ tsc_kcl tsc_kcl_original tsc_batch_loss tsc_cifar_loss tsc_loss tsc_assignment t
 reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
+mixing_boxes mixing_mixes mixing_step_cmo_balanced_softmax mixing_step_cmo_ce_drw mixing_step_remix_drw
+mixing_step_mislas_stage1 mixing_step_gcl_stage1 mixing_step_gcl_stage2
 finetune_configs
 lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
 liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens

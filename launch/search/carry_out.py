@@ -149,7 +149,7 @@ def _best(search: PlannedSearch, found: list[Trial]) -> list[str]:
     sign = 1 if better(search.search.metric) == "higher" else -1
     scored = [(sign * one.score, -one.number, one) for one in found if one.score is not None]
     if not scored:
-        return []
+        return ["", f"no trial has a value of {search.search.metric} yet"] if found else []
     best = max(scored)[2]
     return [
         "",

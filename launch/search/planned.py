@@ -103,7 +103,7 @@ def better(metric: str) -> str:
 @looked_at_once()
 def plan_search(overrides: Sequence[str]) -> PlannedSearch:
     """The search that words ask for, with the ends of its space validated; raises UsageError."""
-    typed = {_key(word)[len(SPACE) :]: word.partition("=")[2] for word in overrides if _key(word).startswith(SPACE)}
+    typed = _typed_space(overrides)
     of_search = [word for word in overrides if _key(word).startswith("search") and not _key(word).startswith(SPACE)]
     base = [word for word in overrides if not _key(word).startswith("search")]
     if not any(_key(word) == "search" for word in of_search):
@@ -115,9 +115,10 @@ def plan_search(overrides: Sequence[str]) -> PlannedSearch:
             "the key into the space: search.space.method=ce,bcl"
         )
     words = _of_trials(runs[0])
-    config = validate(compose([*words, *of_search]))
-    if config.search.name == "none":
+    composed = compose([*words, *of_search])
+    if composed.search.name == "none":
         raise UsageError("search=none searches nothing; write search=optuna, or leave search. out")
+    config = validate(composed)
     _check(config.search)
     if config.launch.executor == "slurm" and config.launch.nodes * config.launch.gpus_per_node > 1:
         raise UsageError("a trial is one process; set launch.nodes=1 launch.gpus_per_node=1")
@@ -140,6 +141,20 @@ def plan_search(overrides: Sequence[str]) -> PlannedSearch:
     }
     identity = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
     return PlannedSearch(tuple(words), config, axes, identity)
+
+
+def _typed_space(overrides: Sequence[str]) -> dict[str, str]:
+    """The values that are typed for the keys of a space; raises UsageError for a key that is typed twice."""
+    typed: dict[str, str] = {}
+    for word in overrides:
+        key = _key(word).removeprefix(SPACE).lstrip("+")
+        if _key(word) == SPACE[:-1]:
+            raise UsageError(f"{word}: a space is typed key by key, such as 'search.space.train.lr=log(0.001,0.3)'")
+        if _key(word).startswith(SPACE):
+            if key in typed:
+                raise UsageError(f"{SPACE}{key}= is typed twice; leave out one of them")
+            typed[key] = word.partition("=")[2]
+    return typed
 
 
 def _of_trials(words: Sequence[str]) -> list[str]:

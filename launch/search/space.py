@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from lt_bench.config.compose import groups
@@ -18,7 +18,7 @@ FORMS = "a,b,c, range(1,10), interval(0,1), int(interval(1,10)) or log(0.001,0.3
 # the data of all trials are the same, and so is what they are judged by
 FIXED = re.compile(
     r"(seed|split_seed|search|experiment|sweep|launch|imbalance|evaluation)(\..*)?"
-    r"|dataset|dataset\.(name|_target_|num_classes|\w+_(list|fraction|per_class|dir)|pool\w*|on_bad_image)"
+    r"|dataset|dataset\.(name|_target_|num_classes|\w+_(list|fraction|per_class|dir)|\w*group_rule|pool\w*|on_bad_image)"
 )
 
 
@@ -81,6 +81,8 @@ def _axis(key: str, text: str) -> Axis:
     value = override.value()
     if wrong := impossible(value):
         raise UsageError(f"{word}: {wrong}")
+    if isinstance(value, Glob) or getattr(value, "shuffle", False):
+        raise UsageError(f"{word}: the values of a search are the same each time it is typed; give {FORMS}")
     if isinstance(value, IntervalSweep):
         return _numbers(word, value)
     if override.is_range_sweep() or override.is_choice_sweep():

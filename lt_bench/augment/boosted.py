@@ -14,6 +14,7 @@ from lt_bench.augment.cutout import lines_between
 from lt_bench.augment.operations import Operation, Step, apply_branch_free, apply_grouped, constant, steps_of
 from lt_bench.augment.photometric import WHITE
 from lt_bench.augment.selection import change_rows, draw_uniform
+from lt_bench.config.settings import MOST_OPERATIONS
 from lt_bench.errors import SettingError, UsageError
 
 # none of the operations that all policies share, and as one of those it changes nothing
@@ -76,6 +77,8 @@ class BoostedRandAugment:
     def __init__(self, k: int, floor: float, random: bool, max_strength: float = LARGEST) -> None:
         if k < 1:
             raise SettingError("k", "at least 1", k, 1)
+        if k > MOST_OPERATIONS:
+            raise SettingError("k", f"at most {MOST_OPERATIONS}", k, 1)
         if not max_strength <= LARGEST:
             raise SettingError("max_strength", f"at most {LARGEST:g}", max_strength, f"{LARGEST:g}")
         if not 0 <= floor <= max_strength:

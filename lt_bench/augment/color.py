@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability, take
+from lt_bench.config.settings import MOST_JITTER
 from lt_bench.errors import SettingError
 
 # numbers of the adjustments in an order, as in torchvision's ColorJitter
@@ -47,8 +48,8 @@ class ColorJitter:
 
     def __init__(self, brightness: float, contrast: float, saturation: float, hue: float, p: float = 1.0) -> None:
         for name, value in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
-            if not value >= 0:
-                raise SettingError(name, f"0 or more for the {name}", value, 0.4)
+            if not 0 <= value <= MOST_JITTER:
+                raise SettingError(name, f"from 0 to {MOST_JITTER} for the {name}", value, 0.4)
         if not 0 <= hue <= 0.5:
             raise SettingError("hue", "from 0 to 0.5 for the hue", hue, 0.1)
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lt_bench.config.annotations import accepts, coerce, wanted
 from lt_bench.config.keys import nearest
-from lt_bench.config.settings import Setting
+from lt_bench.config.settings import MOST_JITTER, MOST_OPERATIONS, Setting
 from lt_bench.config.signatures import parameters
 
 if TYPE_CHECKING:
@@ -31,13 +31,8 @@ BLUR = [0.1, 2.0]  # SimCLR's standard deviations, in pixels
 BOOSTED = "boosted_randaugment"
 EITHER, WAYS = "either", ("first", "second")
 FLOOR = 10  # of boosted RandAugment, as published for one operation
-UNCHOSEN = (
-    "crop",
-    "padded_crop",
-    "resized_crop",
-    "square_crop",
-    BOOSTED,
-)  # they give another size, or take more than an image
+UNCHOSEN = ("crop", "padded_crop", "resized_crop", "square_crop", BOOSTED)  # of another size, or of more than an image
+WITHIN = ("padding", "sigma")  # pixels; what is computed with more than an image has grows without end
 DONE = "done"  # the part of the training that is done, which an operation may take
 SUPPLIED = ("self", "size", DONE)  # the size of what is cut is that of the data set's images
 
@@ -64,6 +59,7 @@ def _range(**limits: Any) -> Setting:
 
 ANY, P = _range(), _range(least=0, most=1)
 FROM_0, FROM_1 = _range(least=0), _range(least=1)
+JITTER, TIMES = _range(least=0, most=MOST_JITTER), _range(least=1, most=MOST_OPERATIONS)
 SPAN = _range(above=0, length=2)
 
 OPERATIONS: dict[str, Operation] = {
@@ -94,7 +90,7 @@ OPERATIONS: dict[str, Operation] = {
             "p": dataset.color_jitter_probability,
         },
         {
-            **dict.fromkeys(("brightness", "contrast", "saturation"), FROM_0),
+            **dict.fromkeys(("brightness", "contrast", "saturation"), JITTER),
             "hue": _range(least=0, most=0.5),
             "p": P,
         },
@@ -115,12 +111,12 @@ OPERATIONS: dict[str, Operation] = {
     "randaugment": Operation(
         "lt_bench.augment.randaugment.RandAugment",
         lambda dataset: {"n": dataset.randaugment_operations, "m": dataset.randaugment_magnitude, "mstd": 0.5},
-        {"n": FROM_1, "m": FROM_0, "mstd": FROM_0},
+        {"n": TIMES, "m": FROM_0, "mstd": FROM_0},
     ),
     BOOSTED: Operation(
         "lt_bench.augment.boosted.BoostedRandAugment",
         lambda dataset: {"k": 1, "floor": FLOOR, "random": False},
-        {"k": FROM_1, "floor": _range(least=0, most=30), "max_strength": _range(least=0, most=30)},
+        {"k": TIMES, "floor": _range(least=0, most=30), "max_strength": _range(least=0, most=30)},
     ),
     "cutout": Operation(
         "lt_bench.augment.cutout.Cutout",
@@ -152,13 +148,13 @@ def wrong(view: Any, named: Mapping[str, View], image_size: int) -> Iterator[str
         return
     words = [*named, *OPERATIONS, "crop"]
     for item in [view] if isinstance(view, dict) else view:
-        for name, values in item.items() if isinstance(item, dict) else [(item, {})]:
+        for name, values in item.items() if isinstance(item, dict) else [(item, None)]:
             if not isinstance(name, str) or name not in words:
                 close = nearest(name, words) if isinstance(name, str) else ""
                 yield f"unknown operation {name!r}{close}; there are crop, {', '.join(OPERATIONS)}, and views by name"
             elif name == EITHER:
                 yield from _wrong_ways(values, named, image_size)
-            elif values and not isinstance(values, dict):
+            elif values is not None and not isinstance(values, dict):
                 yield f"{name} takes its parameters as {{{name}: {{NAME: VALUE}}}}, not {values!r}"
             elif values and name not in OPERATIONS:
                 yield f"{name} has no parameters of its own; describe it by its operations: {', '.join(OPERATIONS)}"
@@ -202,6 +198,8 @@ def _wrong_values(name: str, values: dict[str, Any], image_size: int) -> Iterato
             yield f"{name}.{key}={json.dumps(value)}: the smaller number comes first"
         elif key == "kernel_size" and (value % 2 == 0 or value >= 2 * image_size):
             yield f"{name}.{key}={value}: it is odd and below twice the {image_size} pixels of an image"
+        elif key in WITHIN and max(value if isinstance(value, list) else [value]) > image_size:
+            yield f"{name}.{key}={json.dumps(value)}: it is at most the {image_size} pixels of an image"
         elif key == "max_strength" and value < values.get("floor", FLOOR):
             yield f"{name}.{key}={value}: it is at least floor={values.get('floor', FLOOR)}"
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from lt_bench.augment.affine import BICUBIC, BILINEAR
 from lt_bench.augment.operations import Operation, Step, apply_branch_free, apply_grouped, constant, steps_of
 from lt_bench.augment.selection import draw_uniform
+from lt_bench.config.settings import MOST_OPERATIONS
 from lt_bench.errors import SettingError
 
 # strength = base + slope M; whether it is cut to a whole number; whether it has a random sign
@@ -57,6 +58,8 @@ class RandAugment:
     """
 
     def __init__(self, n: int, m: float, mstd: float) -> None:
+        if n > MOST_OPERATIONS:
+            raise SettingError("n", f"at most {MOST_OPERATIONS}", n, 2)
         for name, value, least, usual in (("n", n, 1, 2), ("m", m, 0, 10), ("mstd", mstd, 0, 0.5)):
             if not value >= least:
                 raise SettingError(name, f"at least {least}", value, usual)

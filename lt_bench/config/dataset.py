@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from lt_bench.config.settings import setting
+from lt_bench.config.settings import MOST_JITTER, MOST_OPERATIONS, setting
 
 
 @dataclass
@@ -50,11 +50,17 @@ class Dataset:
         help="smallest and largest part of an image's area in a random resized crop",
     )
     color_jitter: list[float] = setting(
-        [0.4, 0.4, 0.4, 0.1], least=0, length=4, help="strength of brightness, contrast, saturation and hue jitter"
+        [0.4, 0.4, 0.4, 0.1],
+        least=0,
+        most=MOST_JITTER,
+        length=4,
+        help="strength of brightness, contrast, saturation and hue jitter",
     )
     color_jitter_probability: float = setting(0.8, least=0, most=1, help="part of the images with colour jitter")
     grayscale_probability: float = setting(0.2, least=0, most=1, help="part of the images that turn grey")
-    randaugment_operations: int = setting(2, least=1, help="operations of RandAugment on each image")
+    randaugment_operations: int = setting(
+        2, least=1, most=MOST_OPERATIONS, help="operations of RandAugment on each image"
+    )
     randaugment_magnitude: float = setting(10.0, least=0, help="magnitude of the operations of RandAugment")
     group_rule: str = setting(
         "count_100_20",

@@ -12,6 +12,7 @@ MOST_SEED = 10**18  # more than 64 bits do not fit into the tables of a report
 MOST_EPOCH_SCALE = 1e6  # of a recipe, more of which nobody lives to see
 MOST_NUMBER = sys.float_info.max  # whole numbers in Python may be larger, and then fit no computation
 MOST_COUNT = 10**9  # of epochs, steps, images: more are never counted, and of two the product fits into 64 bits
+MOST_JITTER, MOST_OPERATIONS = 100, 100  # of colours, beyond which all are black or white; of RandAugment on one image
 _KEY = "setting"
 
 

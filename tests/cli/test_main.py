@@ -201,6 +201,7 @@ def completions(monkeypatch, capsys):
     def of(line):
         monkeypatch.setenv("COMP_LINE", line)
         monkeypatch.setenv("COMP_POINT", str(len(line)))
+        monkeypatch.setattr(sys, "argv", list(sys.argv))  # which the command writes
         assert main(["-sc", "query=bash"]) == 0
         return capsys.readouterr().out.split()
 

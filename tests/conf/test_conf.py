@@ -19,7 +19,10 @@ from lt_bench.preflight.validate import validate
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 TABLES = ("recipes.yaml", "reproduces.yaml")
-OWN = {"image_folder": ["dataset.num_classes=12"]}  # what only its user knows
+OWN = {
+    "image_folder": ["dataset.num_classes=12"],
+    "timm": ["backbone.model=resnet18.a1_in1k"],
+}  # what only its user knows
 RECIPES = [recipe for recipe in groups()["recipe"] if recipe != "none"]
 
 
@@ -83,8 +86,9 @@ def test_exactly_the_possible_rules_and_fidelities_settle(method, stage_two, fid
 @pytest.mark.parametrize("group", ["imbalance", "backbone", "launch", "optimizer"])
 def test_every_choice_of_the_smaller_groups_settles(group):
     for choice in groups()[group]:
-        config = validate(compose([f"{group}={choice}"]))
-        assert group != "backbone" or config.backbone["name"] == choice
+        config = validate(compose([f"{group}={choice}", *OWN.get(choice, [])]))
+        # a network of timm is called by its model
+        assert group != "backbone" or config.backbone["name"] == config.backbone.get("model", choice)
 
 
 WITH_CB = [(method, "cb") for method in groups()["method"]]

@@ -55,8 +55,8 @@ def test_every_recipe_without_a_file_names_one_and_says_why():
 
 def test_a_recipe_is_found_by_at_most_one_link():
     found = files_of(method="focal", dataset="cifar10_lt")
-    assert found[-7:-5] == ["fidelity/clean", "recipe/simclr_cifar100_lt"]
-    assert found[-5:-3] == ["finetune/none", "budget/paper"]
+    order = ["fidelity/clean", "recipe/simclr_cifar100_lt", "finetune/none", "budget/paper"]
+    assert [name for name in found if name in order] == order
     assert "recipe/none" in files_of(method="bcl", dataset="cifar10_lt")
     assert files_of(method="simclr", dataset="cifar10_lt", recipe="bcl_inat18").count("recipe/bcl_inat18") == 1
 

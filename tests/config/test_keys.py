@@ -23,7 +23,7 @@ from lt_bench.preflight.validate import validate
 # Where, on what and how a run is carried out and shown: none of it can change the result.
 IRRELEVANT = (
     "output_dir", "data_dir", "device", "deterministic", "compile", "progress", "launch", "checkpoint", "sweep",
-    "experiment", "recipe", "threads", "trust", "tracker", "cuda_graph",
+    "experiment", "recipe", "threads", "search", "trust", "tracker", "cuda_graph",
     "dataset.root", "dataset.download", "dataset.list_dir", "dataset.packed", "dataset.workers",
     "dataset.train_images", "dataset.validation_images", "dataset.test_images", "dataset.class_sizes",
     "dataset.own_group_rule", "dataset.title", "method.title", "method.order", "stage_two.title",

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import get_object
+from torch import nn
 
 from lt_bench.config.compose import compose, groups, target_of
 from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.models.heads import NormalizedLinear
 from lt_bench.preflight.validate import validate
 from lt_bench.record.curves import CURVES, read_curves
 from lt_bench.record.record import RunRecord
@@ -43,6 +45,18 @@ def can_be(method: str, rule: str) -> bool:
     return has_one and normalized and (trained.linear_classifier or not fitted.needs_linear_classifier)
 
 
+@cache
+def method_for(rule: str) -> str:
+    """A method that a stage-two rule can follow: CE, unless it needs another classifier."""
+    return next(method for method in ("ce", "ldam_drw") if can_be(method, rule))
+
+
+def classifier_for(rule: str, features: int, classes: int) -> nn.Module:
+    """A classifier of stage one that a stage-two rule can go on from, untrained."""
+    normalized = class_of("stage_two", rule).needs_normalized_classifier
+    return NormalizedLinear(features, classes) if normalized else nn.Linear(features, classes)
+
+
 def of_method(config: Config, *names: str) -> list[Any]:
     """Parameters of a method: as the config gives them, or else the defaults of its class."""
     known = parameters(config.method["_target_"])
@@ -57,7 +71,9 @@ def rules_of(method: str) -> list[str]:
 @cache
 def trained_rules() -> list[str]:
     """The stage-two rules in conf/ that are trained."""
-    configs = {rule: validate(compose(["method=ce", f"stage_two={rule}"])) for rule in groups()["stage_two"]}
+    configs = {
+        rule: validate(compose([f"method={method_for(rule)}", f"stage_two={rule}"])) for rule in groups()["stage_two"]
+    }
     return [rule for rule, config in configs.items() if config.stage_two.train is not None]
 
 

@@ -25,7 +25,7 @@ def words(tmp_path, monkeypatch):
     write_classes(tmp_path / "data" / "train", (4, 3))
     write_classes(tmp_path / "data" / "test", (2, 2), first=100)
     own = ("dataset=image_folder", f"dataset.root={tmp_path / 'data'}", "dataset.image_size=16", "dataset.workers=0")
-    shape = ("backbone=tiny", "method=ce", "recipe=none", "stage_two=cb")
+    shape = ("dataset.validation_fraction=0", "backbone=tiny", "method=ce", "recipe=none", "stage_two=cb")
     return [*TINY, *own, *shape, f"output_dir={tmp_path / 'runs'}"]
 
 

@@ -210,7 +210,7 @@ def test_official_has_the_authors_epsilon():
 
 def test_an_encoder_without_maps_is_refused_unless_it_pools_first():
     for block in ("norm", "block_first"):
-        with pytest.raises(SettingError, match="pool_first with Vectors, which has no method maps"):
+        with pytest.raises(SettingError, match="pool_first with Vectors, whose features are no mean of maps"):
             ResLT(Vectors(), INFO, block=block)
     batch = Batch((torch.randn(28, 6),), INFO.labels, torch.arange(28))
     assert bool(ResLT(Vectors(), INFO, block="pool_first")(batch, 0, 0, one_process(None))["loss"].isfinite())

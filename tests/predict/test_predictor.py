@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import image_trees
-from helpers.chain import tiny
+from helpers.chain import method_for, tiny
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
 
     def run(rule, *words):
         if (rule, words) not in made:
-            config = tiny(folder, "method=ce", f"stage_two={rule}", "threads=1", *words)
+            config = tiny(folder, f"method={method_for(rule)}", f"stage_two={rule}", "threads=1", *words)
             made[rule, words] = config, execute(config)[1]
         return made[rule, words]
 

@@ -11,7 +11,7 @@ from lt_bench.config.schema import Config, plain
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import plan
 from lt_bench.launch.submission import Submission, freeze, thaw
-from lt_bench.preflight import trackers
+from lt_bench.preflight import packages, trackers
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities
 
@@ -21,7 +21,7 @@ OURS = [name for name in groups()["tracker"] if name != "none"]
 
 @pytest.fixture
 def installed(monkeypatch):
-    monkeypatch.setattr(trackers, "module_file", lambda name: Path(name))
+    monkeypatch.setattr(packages, "module_file", lambda name: Path(name))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_name_that_could_be_a_path_is_refused():
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_package_that_is_missing_is_said_with_the_command_that_installs_it(name, monkeypatch):
-    monkeypatch.setattr(trackers, "module_file", lambda package: None)
+    monkeypatch.setattr(packages, "module_file", lambda package: None)
     with pytest.raises(UsageError, match=re.escape(f"is not installed; pip install 'lt_bench[{name}]'")):
         validate(compose([f"tracker={name}"]))
     validate(compose([f"tracker={name}"]), frozen=True)  # a run folder can be read where it is not

@@ -76,8 +76,9 @@ def test_a_rule_of_ones_own_is_trained_though_the_file_it_starts_from_has_a_clos
 
 
 def test_targets_are_the_nodes_that_name_a_class():
-    with_all = validate(compose(["method=simclr_gh"]))
+    with_component = {"method.mixing": ["method=ce", "mixing=cmo"]}
     for key in TARGETS:
+        with_all = validate(compose(with_component.get(key, ["method=simclr_gh"])))
         target = "torch.optim." if key.endswith("optimizer") else "lt_bench."
         assert node(with_all, f"{key}._target_").startswith(target)
     assert [key for key in TARGETS if node(validate(compose()), key) is None] == list(OPTIONAL)

@@ -39,6 +39,7 @@ def tree(tmp_path):
 def test_every_data_set_of_files_from_images_to_record(dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
     words = ["method=ce", "stage_two=cb", "train.batch_size=16", "stage_two.train.batch_size=16"]
+    words += ["dataset.validation_fraction=0"]  # of images of one's own a part is held out unless this is said
     record, folder = execute(tiny(tmp_path / "runs", *image_trees.overrides(root, dataset), *words))
     assert (record.dataset, record.imbalance_factor, record.backbone) == (dataset, None, "tiny")
     assert record.metrics["train_counts"] == list(image_trees.COUNTS)

@@ -83,6 +83,7 @@ def test_a_setting_that_diverges_ends_its_trial_and_not_the_search(tmp_path):
     search = searched(tmp_path, "search.space.train.lr=1e30,1e31")
     assert carry_out_trial(search.trials[0]) == 0
     assert (trial_of(search.trials[0])["state"], trial_of(search.trials[0])["score"]) == ("diverged", None)
+    assert search_text(search).endswith("no trial has a value of macro yet")
 
 
 def test_the_file_of_a_search_cannot_ask_for_trust(tmp_path):
