@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_bench.augment.resample import Boxes, Interpolation, resample
+from lt_bench.augment.box_crop import Box, BoxCrop, place
+from lt_bench.augment.resample import Boxes, Interpolation
 from lt_bench.augment.selection import change_rows, draw_applied, draw_uniform, per_image, require_probability
 from lt_bench.errors import SettingError
 
@@ -41,7 +43,7 @@ class FlipParams(NamedTuple):
     applied: Tensor
 
 
-class RandomResizedCrop:
+class RandomResizedCrop(BoxCrop):
     """A box of random area and shape, resized by bilinear or bicubic interpolation.
 
     ``scale`` bounds the share of the image's area, ``ratio`` width / height (log-uniform).
@@ -82,23 +84,25 @@ class RandomResizedCrop:
         box_height = heights.gather(1, first).squeeze(1).masked_fill(missing, central_height)
         box_width = widths.gather(1, first).squeeze(1).masked_fill(missing, central_width)
         return Boxes(
-            top=_place(params.top, height - box_height).masked_fill(missing, (height - central_height) // 2),
-            left=_place(params.left, width - box_width).masked_fill(missing, (width - central_width) // 2),
+            top=place(params.top, height - box_height).masked_fill(missing, (height - central_height) // 2),
+            left=place(params.left, width - box_width).masked_fill(missing, (width - central_width) // 2),
             height=box_height,
             width=box_width,
         )
 
-    def grouped(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None = None) -> Tensor:
-        """Crop, then mirror where flipped (B,); images (B, C, H, W), returns (B, C, size, size)."""
-        return self._cut(images, params, flipped, gather=False)
-
-    def branch_free(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None = None) -> Tensor:
-        """Crop as ``grouped`` does, by gathering alone."""
-        return self._cut(images, params, flipped, gather=True)
-
-    def _cut(self, images: Tensor, params: ResizedCropParams, flipped: Tensor | None, gather: bool) -> Tensor:
-        boxes = self.boxes(params, *images.shape[2:])
-        return resample(images, boxes, self.size, flipped, gather, self.interpolation)
+    def box(self, params: ResizedCropParams, height: int, width: int) -> Box:
+        """What ``boxes`` says of one image, without tensors."""
+        area, ratio = params.area * np.float32(height * width), params.ratio
+        widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+        fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+        if not fits.any():
+            box_height, box_width = self.central(height, width)
+            return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+        first = int(fits.argmax())
+        box_height, box_width = int(heights[first]), int(widths[first])
+        top = int(params.top * np.float32(height - box_height + 1))
+        left = int(params.left * np.float32(width - box_width + 1))
+        return top, left, box_height, box_width
 
     def central(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the largest central box of legal ratio."""
@@ -134,7 +138,7 @@ class CropWithPadding:
                 f"a crop of {self.size} pixels expects images of at least {self.size - 2 * self.padding} pixels with "
                 f"padding {self.padding}, found {height} x {width}; type a smaller size or a larger padding"
             )
-        return _place(params.top, spare_height).long(), _place(params.left, spare_width).long()
+        return place(params.top, spare_height).long(), place(params.left, spare_width).long()
 
     def grouped(self, images: Tensor, params: PaddedCropParams) -> Tensor:
         """Crop; images (B, C, H, W), returns (B, C, size, size)."""
@@ -169,8 +173,3 @@ class HorizontalFlip:
     def branch_free(self, images: Tensor, params: FlipParams) -> Tensor:
         """Mirror all images and choose; (B, C, H, W) to the same shape."""
         return torch.where(per_image(params.applied), images.flip(3), images)
-
-
-def _place(unit: Tensor, spare: Tensor | int) -> Tensor:
-    """Uniform whole number in 0..spare from a number in [0, 1), (B,); float32 rounding cannot reach spare + 1."""
-    return (unit * (spare + 1)).floor()

@@ -31,9 +31,10 @@ BLUR = [0.1, 2.0]  # SimCLR's standard deviations, in pixels
 BOOSTED = "boosted_randaugment"
 EITHER, WAYS = "either", ("first", "second")
 FLOOR = 10  # of boosted RandAugment, as published for one operation
-UNCHOSEN = ("crop", "padded_crop", "resized_crop", BOOSTED)  # they give another size, or take more than an image
+UNCHOSEN = ("crop", "padded_crop", "resized_crop", "square_crop", BOOSTED)  # of another size, or of more than an image
 WITHIN = ("padding", "sigma")  # pixels; what is computed with more than an image has grows without end
-SUPPLIED = ("self", "size")  # the size of what is cut is that of the data set's images
+DONE = "done"  # the part of the training that is done, which an operation may take
+SUPPLIED = ("self", "size", DONE)  # the size of what is cut is that of the data set's images
 
 
 def interpolation(dataset: Dataset) -> Interpolation:
@@ -71,6 +72,11 @@ OPERATIONS: dict[str, Operation] = {
         "lt_bench.augment.crop.RandomResizedCrop",
         lambda dataset: {"scale": dataset.crop_scale, "interpolation": interpolation(dataset)},
         {"scale": SPAN, "ratio": SPAN},
+    ),
+    "square_crop": Operation(
+        "lt_bench.augment.square_crop.SquareCrop",
+        lambda dataset: {"scale": WIDE, "growth": "none", "interpolation": interpolation(dataset)},
+        {"scale": _range(above=0, most=1, length=2)},
     ),
     "flip": Operation(
         "lt_bench.augment.crop.HorizontalFlip",
@@ -188,7 +194,7 @@ def _wrong_values(name: str, values: dict[str, Any], image_size: int) -> Iterato
             yield f"{name}.{key}={json.dumps(value)}: it is {wanted(known[key].annotation)}"
         elif said := OPERATIONS[name].ranges.get(key, ANY).refuses(value):
             yield f"{name}.{key}={json.dumps(value)}: it is {said}"
-        elif OPERATIONS[name].ranges.get(key) is SPAN and value[0] > value[1]:
+        elif isinstance(value, (list, tuple)) and value[0] > value[1]:
             yield f"{name}.{key}={json.dumps(value)}: the smaller number comes first"
         elif key == "kernel_size" and (value % 2 == 0 or value >= 2 * image_size):
             yield f"{name}.{key}={value}: it is odd and below twice the {image_size} pixels of an image"
@@ -233,6 +239,26 @@ def spelled_out(view: View, dataset: Dataset, named: Mapping[str, View]) -> list
             found += spelled_out(name, dataset, named)
         elif (usual := OPERATIONS[name].usual(dataset)) is not None or own:
             found.append((name, {**(usual or {}), **(own or {})}))
+    return found
+
+
+def at(view: View, epoch: int, epochs: int, named: Mapping[str, View]) -> View:
+    """A view as it is in one of so many epochs, from 0 on: itself, unless it has an operation that changes with them.
+
+    The first epoch has done nothing of the training, the last one, and that of a training of one, has done all.
+    """
+    if not any(DONE in parameters(OPERATIONS[name].target) for name in _names(view, named) if name in OPERATIONS):
+        return view
+    done, found = epoch / (epochs - 1) if epochs > 1 else 1.0, list[Any]()
+    for item in items(view):
+        name, values = next(iter(item.items())) if isinstance(item, dict) else (item, {})
+        if name in named:
+            within = at(named[name], epoch, epochs, named)
+            found += within if isinstance(within, list) else [within]
+        elif name in OPERATIONS and DONE in parameters(OPERATIONS[name].target):
+            found.append({name: {**values, DONE: done}})
+        else:
+            found.append(item)
     return found
 
 

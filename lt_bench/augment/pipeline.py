@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lt_bench.augment.boosted import Boost, BoostedRandAugment
-from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.box_crop import BoxCrop
+from lt_bench.augment.crop import HorizontalFlip
 from lt_bench.augment.selection import join, take
 from lt_bench.errors import SettingError
 
@@ -45,8 +46,8 @@ class Op(Protocol):
 class Pipeline:
     """A sequence of operations, then normalisation; with no operations, the view used for evaluation.
 
-    ``mean`` and ``std`` are per channel, for values in [0, 1]. A horizontal flip right after a random resized
-    crop costs nothing: the crop reads its columns in reverse.
+    ``mean`` and ``std`` are per channel, for values in [0, 1]. A horizontal flip right after a resized crop
+    costs nothing: the crop reads its columns in reverse.
     """
 
     def __init__(self, ops: Sequence[Op], mean: Sequence[float], std: Sequence[float]) -> None:
@@ -59,7 +60,7 @@ class Pipeline:
         self._in_crop = {
             index
             for index, (op, following) in enumerate(pairwise(self.ops), start=1)
-            if isinstance(op, RandomResizedCrop) and isinstance(following, HorizontalFlip)
+            if isinstance(op, BoxCrop) and isinstance(following, HorizontalFlip)
         }
 
     def draw(self, count: int, generator: torch.Generator, boost: Boost | None = None) -> list[Params]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lt_bench.augment.described import BOOSTED as BOOST
-from lt_bench.augment.described import EITHER, OPERATIONS, WIDE, is_boosted, spelled_out
+from lt_bench.augment.described import EITHER, OPERATIONS, WIDE, at, is_boosted, spelled_out
 from lt_bench.config.trust import load
 from lt_bench.errors import UsageError, renamed
 
@@ -40,11 +40,18 @@ VIEWS: dict[str, View] = {
     "sim_always": ["jitter", "grayscale", "box_blur"],
     "cls_or_sim_always": ["jitter", {EITHER: {"first": ["randaugment"], "second": ["grayscale", "box_blur"]}}],
     "ssl_wide_blur": [{"resized_crop": {"scale": WIDE, **BICUBIC}}, "flip", *COLOR, "box_blur"],
+    "lift": [{"resized_crop": {"scale": WIDE, "interpolation": "bilinear"}}, "flip"],
+    "lift_plus": [{"square_crop": {"growth": "convex", **BICUBIC}}],
     "ssl_wide_blur_boosted": ["ssl_wide_blur", {BOOST: {"k": 2, "floor": 0, "random": True}}],
 }
 
 # views that need a strength for every image, and what they are without RandAugment
 BOOSTED = {name: str(view[0]) for name, view in VIEWS.items() if isinstance(view, list) and is_boosted(view, VIEWS)}
+
+
+def in_epoch(view: View, epoch: int, epochs: int) -> View:
+    """A view as it is in one of so many epochs, see ``described.at``."""
+    return at(view, epoch, epochs, VIEWS)
 
 
 def build_view(view: View, dataset: Dataset) -> Pipeline:
@@ -62,8 +69,9 @@ def build_view(view: View, dataset: Dataset) -> Pipeline:
     (``ssl_bilinear``: GH's authors' code), and ``ssl_wide_blur`` that of GH on large images. ``boosted`` is ``ssl``
     with one operation of a strength that is the image's own, ``boosted_twice`` with two, ``simclr_boosted`` and
     ``simclr_boosted_twice`` are ``simclr`` with one and two, and ``ssl_wide_blur_boosted`` is GH's on large images:
-    ``ssl_wide_blur`` with two whose strength has no floor. Raises UsageError for another name, SettingError under
-    the names of a data set's settings for values out of range.
+    ``ssl_wide_blur`` with two whose strength has no floor. ``lift`` is LIFT's, which crops images of any size, and
+    ``lift_plus`` LIFT+'s, of squares that are larger in later epochs. Raises UsageError for another name, SettingError
+    under the names of a data set's settings for values out of range.
     """
     from lt_bench.augment.pipeline import Pipeline
 

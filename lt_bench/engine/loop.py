@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lt_bench.augment.views import in_epoch
 from lt_bench.config.schema import Budget, Checkpoint, Training
 from lt_bench.contracts import Batch, Method, Mix, Schedule
-from lt_bench.data.batches.source import ImageSource, RankShare
+from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.ema import WeightAverage
@@ -34,7 +35,7 @@ from lt_bench.engine.precision import Precision, resolve
 from lt_bench.engine.progress import Progress
 from lt_bench.engine.recorded import Rates, RecordedStep, make_recordable, require_recordable
 from lt_bench.engine.schedules import rate_factor
-from lt_bench.engine.shares import count_steps, left_out
+from lt_bench.engine.shares import count_steps, left_out, shares_of_rank
 from lt_bench.engine.startup import bare_step
 from lt_bench.engine.trained import load_trained, trained_state
 from lt_bench.engine.weighted import WeightedOrder
@@ -209,14 +210,10 @@ class Trainer:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """This rank's batches of an epoch from the present step on."""
         strength, order = self.method.strength(), self.order(epoch)
-        size, ranks = self.training.batch_size, self.context.world_size
-        shares = []
-        for step in range(self.steps_per_epoch):
-            start = step * size
-            share = min(size, len(order) - start) // ranks  # what remains of an equal division is in ``left_out``
-            rows = slice(self.context.rank * share, (self.context.rank + 1) * share)
-            shares.append(RankShare(step, slice(start, start + share * ranks), rows))
-        draws, views, first = partial(self.context.generator, "augment", epoch), self.method.views, self.state.step
+        steps, ranks = self.steps_per_epoch, (self.context.rank, self.context.world_size)
+        shares = shares_of_rank(len(order), self.training.batch_size, steps, *ranks)
+        draws, first = partial(self.context.generator, "augment", epoch), self.state.step
+        views = [in_epoch(view, epoch, self.training.epochs) for view in self.method.views]
         if self.partners is None:
             return self.source.batches(order, shares, views, draws, strength, first)
         generators = draws, partial(self.context.generator, "augment partner", epoch)

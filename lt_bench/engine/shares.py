@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lt_bench.config.schema import Training
+from lt_bench.data.batches.source import RankShare
 from lt_bench.errors import SettingError
 
 
@@ -20,6 +21,17 @@ def count_steps(images: int, training: Training, smallest: int, limit: int | Non
     if steps == 0:
         raise SettingError("batch_size", f"at most {images} (or drop_last=false)", size, images)
     return min(steps, limit or steps)
+
+
+def shares_of_rank(images: int, batch_size: int, steps: int, rank: int, ranks: int) -> list[RankShare]:
+    """The equal share that process ``rank`` of ``ranks`` has of each of the ``steps`` of an epoch of ``images``."""
+    shares = list[RankShare]()
+    for step in range(steps):
+        start = step * batch_size
+        share = min(batch_size, images - start) // ranks  # what remains of an equal division is in ``left_out``
+        rows = slice(rank * share, (rank + 1) * share)
+        shares.append(RankShare(step, slice(start, start + share * ranks), rows))
+    return shares
 
 
 def left_out(images: int, training: Training, smallest_share: int, ranks: int, limit: int | None = None) -> int:

@@ -94,10 +94,11 @@ def test_ranges_are_those_of_the_classes(name):
     for key, setting in ranges.items():
         for end, step in ((setting.least, -1), (setting.most, 1)):
             if abs(end) != float("inf"):
-                with_end = {**given, key: type(given.get(key, 1.0))(end)}
+                at, beyond = ([0.5, one] if setting.length else one for one in (end, end + step))
+                with_end = {**given, key: type(given.get(key, 1.0))(at)}
                 load(target)(**with_end)
                 with pytest.raises(SettingError):
-                    load(target)(**{**with_end, key: end + step})
+                    load(target)(**{**with_end, key: beyond})
         if setting.length:
             for wrong in ([0.0, 1.0], [0.9, 0.1]):
                 with pytest.raises(SettingError):

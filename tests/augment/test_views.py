@@ -11,6 +11,7 @@ from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResized
 from lt_bench.augment.cutout import Cutout
 from lt_bench.augment.either import Either
 from lt_bench.augment.randaugment import RandAugment
+from lt_bench.augment.square_crop import SquareCrop
 from lt_bench.augment.views import BOOSTED, VIEWS, build_view
 from lt_bench.config.compose import compose
 from lt_bench.preflight.validate import validate
@@ -71,6 +72,9 @@ CIFAR = {
     "cls_or_sim_always": [*JITTERED, Either([RandAugment(2, 10.0, 0.5)], [Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5)])],
     "clsstack": [*JITTERED, Grayscale(0.2), BoxBlur((0.1, 2.0), 0.5), RandAugment(2, 10.0, 0.5)],
     # GH's large-image recipe, and boosted contrastive learning in it
+    # LIFT and LIFT+, the latter as in the first epoch
+    "lift": [RandomResizedCrop(32, (0.08, 1.0)), FLIP],
+    "lift_plus": [SquareCrop(32, (0.08, 1.0), "convex", "bicubic")],
     "ssl_wide_blur": SSL_WIDE_BLUR,
     "ssl_wide_blur_boosted": [*SSL_WIDE_BLUR, BoostedRandAugment(2, floor=0, random=True)],
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,23 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_bench.augment.crop import HorizontalFlip, RandomResizedCrop
+from lt_bench.augment.box_crop import Box, BoxCrop
+from lt_bench.augment.crop import HorizontalFlip
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import Interpolation
 from lt_bench.errors import UsageError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
-Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 class RandomCrops(NamedTuple):
-    """Random resized crops, one per image: shares of the area and ratios to try (B, 10), places and flips (B,)."""
+    """Random resized crops, one per image: what an operation drew, with one row per image, and flips (B,)."""
 
-    operation: RandomResizedCrop
-    area: NDArray[np.float32]
-    ratio: NDArray[np.float32]
-    top: NDArray[np.float32]
-    left: NDArray[np.float32]
+    operation: BoxCrop
+    params: Any  # the operation's NamedTuple, of NumPy arrays
     flipped: NDArray[np.bool_]
 
     @property
@@ -36,22 +33,14 @@ class RandomCrops(NamedTuple):
 
     def take(self, rows: slice) -> RandomCrops:
         """The crops of some of the images."""
-        operation, *params = self
-        return RandomCrops(operation, *(values[rows] for values in params))  # type: ignore[arg-type]
+        return RandomCrops(self.operation, self._of(rows), self.flipped[rows])
 
     def box(self, number: int, height: int, width: int) -> Box:
-        """The box of the image with that number: what ``RandomResizedCrop.boxes`` says, without tensors."""
-        area, ratio = self.area[number] * np.float32(height * width), self.ratio[number]
-        widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
-        fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-        if not fits.any():
-            box_height, box_width = self.operation.central(height, width)
-            return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
-        first = int(fits.argmax())
-        box_height, box_width = int(heights[first]), int(widths[first])
-        top = int(self.top[number] * np.float32(height - box_height + 1))
-        left = int(self.left[number] * np.float32(width - box_width + 1))
-        return top, left, box_height, box_width
+        """The box of the image with that number: what ``BoxCrop.boxes`` says, without tensors."""
+        return self.operation.box(self._of(number), height, width)
+
+    def _of(self, rows: slice | int) -> Any:
+        return type(self.params)(*(values[rows] for values in self.params))
 
     def cut(self, pixels: Pixels, number: int) -> Tensor:
         """The crop of an image, (size, size, 3) uint8."""
@@ -105,15 +94,15 @@ class SplitView:
     """A view in two parts: the crop and flip that begin it, made of a file by a worker, and the rest, on the device.
 
     A view without operations is the evaluation's: the ``middle`` of the image, normalised. Raises UsageError for a view
-    that begins with anything but a random resized crop.
+    that begins with anything but a resized crop.
     """
 
     def __init__(self, name: str, view: Pipeline, middle: CentralCrops) -> None:
         crop, *others = view.ops or (None,)
-        if crop is not None and not isinstance(crop, RandomResizedCrop):
+        if crop is not None and not isinstance(crop, BoxCrop):
             raise UsageError(
                 f"the view {name} of large images has to begin with a random resized crop; set "
-                "dataset.crop_padding=null, or begin its list of operations with resized_crop"
+                "dataset.crop_padding=null, or begin its list of operations with resized_crop or square_crop"
             )
         flip = others.pop(0) if others and isinstance(others[0], HorizontalFlip) else None
         self.crop, self.flip, self.middle = crop, flip, middle
@@ -127,4 +116,5 @@ class SplitView:
         flipped = torch.zeros(count, dtype=torch.bool)
         if self.flip is not None:
             flipped = self.flip.draw(count, generator).applied
-        return RandomCrops(self.crop, *(values.numpy() for values in (*boxes, flipped)))
+        arrays = type(boxes)(*(values.numpy() for values in boxes))
+        return RandomCrops(self.crop, arrays, flipped.numpy())

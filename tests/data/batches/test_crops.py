@@ -55,7 +55,7 @@ def test_every_view_can_be_divided(name):
     dataset = validate(compose(["dataset=imagenet_lt"])).dataset
     whole = build_view(name, dataset)
     view = SplitView(name, whole, MIDDLE)
-    cut = [] if view.crop is None else [view.crop, view.flip]
+    cut = [part for part in (view.crop, view.flip) if part is not None]
     assert [*cut, *view.on_device.ops] == list(whole.ops)
     assert isinstance(view.draw(2, generator()), CentralCrops) == (name == "plain")
 
