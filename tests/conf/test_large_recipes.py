@@ -63,6 +63,9 @@ RECIPES = {
     ("gcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
     ("gcl", "inat18"): (100, 256, 0.2, 1e-4, 0, None),
     ("gcl", "places_lt"): (90, 512, 0.2, 5e-4, 5, None),
+    ("mislas", "imagenet_lt"): (180, 256, 0.1, 5e-4, 0, ["jitter"]),
+    ("mislas", "inat18"): (200, 256, 0.1, 1e-4, 0, ["jitter"]),
+    ("mislas", "places_lt"): (90, 256, 0.1, 5e-4, 0, ["jitter"]),
     **{(name, "imagenet_lt"): (epochs, 256, 0.1, 1e-4, 0, ["sim_blur"] * 2) for name, epochs in ONE_COSINE.items()},
     ("boosted_sdclr", "imagenet_lt"): (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED["boosted_cl"]),
     **{pair: (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED[pair[0]]) for pair in TABLE},
@@ -116,7 +119,8 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    elsewhere = {pair for pair in RECIPES if pair[0] == "lift"} | {("gcl", "places_lt")}  # rates of their own files
+    elsewhere = {pair for pair in RECIPES if pair[0] in ("lift", "mislas")}  # rates of their own files
+    elsewhere |= {("gcl", "places_lt")}
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
 
