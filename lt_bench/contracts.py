@@ -20,7 +20,10 @@ def feature_dim(encoder: nn.Module) -> int:
 
 
 class Mix(NamedTuple):
-    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels."""
+    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels.
+
+    Where a method mixes each view in its own way, ``kept`` is (B, views).
+    """
 
     labels: Tensor
     kept: Tensor
