@@ -300,6 +300,7 @@ def test_exponential_refuses_what_it_cannot_be(values, message):
         ("ldam_cifar", ["method=vs", "dataset=cifar10_lt"]),
         ("mislas_cifar_stage1", ["method=mislas", "dataset=cifar10_lt"]),
         ("mislas_imagenet_stage1", ["method=mislas", "dataset=imagenet_lt"]),
+        ("glmc_cifar", ["method=glmc", "dataset=cifar100_lt"]),
         ("gcl_cifar_stage1", ["method=gcl", "dataset=cifar10_lt"]),
         ("gcl_cifar_stage2", ["method=gcl", "dataset=cifar10_lt"]),
         ("gcl_places_stage1", ["method=gcl", "dataset=places_lt"]),
