@@ -26,8 +26,9 @@ SELF_SUPERVISED = {
 SELF_SUPERVISED |= {f"{name}_gh": views for name, views in SELF_SUPERVISED.items()}
 NOT_OFFICIAL = (*SELF_SUPERVISED, "boosted_sdclr")  # on large images
 LARGE_VIEWS = {"crop_flip", "cls", "clsstack", "sim_always", "sim_wide", "sim_blur", "jitter"}
-LARGE_VIEWS |= {"ssl_wide_blur", "ssl_wide_blur_boosted"}
+LARGE_VIEWS |= {"ssl_wide_blur", "ssl_wide_blur_boosted", "lift", "lift_plus"}
 LARGE = ["imagenet_lt", "places_lt", "inat18", "imagenet"]
+LIFTS = ("lift", "lift_plus")
 TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
 
 # epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes; the
@@ -58,8 +59,10 @@ RECIPES = {
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
     **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
-    **{("lift", dataset): (10, 128, 0.01, 5e-4, 0, ["crop_flip"]) for dataset in ("imagenet_lt", "places_lt")},
-    ("lift", "inat18"): (20, 128, 0.01, 5e-4, 0, ["crop_flip"]),
+    **{("lift", dataset): (10, 128, 0.01, 5e-4, 0, ["lift"]) for dataset in ("imagenet_lt", "places_lt")},
+    ("lift", "inat18"): (20, 128, 0.01, 5e-4, 0, ["lift"]),
+    **{("lift_plus", dataset): (5, 128, 0.02, 5e-4, 0, ["lift_plus"]) for dataset in ("imagenet_lt", "places_lt")},
+    ("lift_plus", "inat18"): (15, 128, 0.02, 5e-4, 0, ["lift_plus"]),
     ("gcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
     ("gcl", "inat18"): (100, 256, 0.2, 1e-4, 0, None),
     ("gcl", "places_lt"): (90, 512, 0.2, 5e-4, 5, None),
@@ -116,7 +119,7 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    elsewhere = {pair for pair in RECIPES if pair[0] == "lift"} | {("gcl", "places_lt")}  # rates of their own files
+    elsewhere = {pair for pair in RECIPES if pair[0] in LIFTS} | {("gcl", "places_lt")}  # rates of their own files
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
 
@@ -308,8 +311,8 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
         words.append("method.queue_size=64")
-    if method == "lift":  # its modules are for transformers
-        words.append("finetune=full")
+    if method in LIFTS:  # modules are for transformers, and images here have few pixels
+        words += ["finetune=full", "evaluation.expand=2"]
     if method not in NOT_OFFICIAL:  # these have ten epochs, eight of them before harmonization
         words += ["train.epochs=2", "train.schedule.warm_epochs=0"]
     record, _ = execute(tiny(tmp_path / "runs", *words))
