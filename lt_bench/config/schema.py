@@ -114,6 +114,12 @@ class Training:
     microbatch_anyway: bool = setting(
         False, help="whether the loss of a whole batch, which has another value on its parts, may be taken in passes"
     )
+    microbatch_weights: str = setting(
+        "images",
+        choices=("images", "full"),
+        help="what a micro-batch counts: its images, or as much as in a full batch, also in the smaller last one, as "
+        "LIFT's authors have it",
+    )
     lr_scaling: str = setting(
         "none",
         choices=("none", "linear", "sqrt"),
