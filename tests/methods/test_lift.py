@@ -228,7 +228,7 @@ def method_of(data, kind):
 
 @pytest.mark.parametrize(("file", "kind"), [("lift_step", "adaptformer"), ("lift_step_accumulate", "lora")])
 def test_the_authors_training_loop(file, kind, tmp_path):
-    """Losses, first gradients, last weights and logits of five crops; the smaller last batch counts as it does there."""
+    """Losses, first gradients, last weights, logits of five crops; the smaller last batch counts as it does there."""
     pytest.importorskip("timm")
     data = golden(file)
     method, named = method_of(data, kind)
@@ -243,12 +243,9 @@ def test_the_authors_training_loop(file, kind, tmp_path):
     if (micro := int(data["micro_batch_size"])) < size:
         config.microbatch, config.microbatch_weights = micro, "full"
     given = [(data[f"batch{i}_images"].double(), data[f"batch{i}_labels"]) for i in range(number)]
-    joined = [
-        Batch((torch.cat(images),), torch.cat(labels), torch.cat(labels))
-        for images, labels in (
-            zip(*given[at : at + size // micro], strict=True) for at in range(0, number, size // micro)
-        )
-    ]
+    groups = [given[at : at + size // micro] for at in range(0, number, size // micro)]
+    whole = [[torch.cat(parts) for parts in zip(*group, strict=True)] for group in groups]
+    joined = [Batch((images,), labels, labels) for images, labels in whole]
     source = FixedBatches(joined)
     trainer = Trainer(method, source, config, Constant(1.0), one_process(source), stage(tmp_path))
     schedule, losses, steps = Cosine(float(data["lr"]), epochs), [], []
