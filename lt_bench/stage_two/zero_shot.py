@@ -34,7 +34,8 @@ class TextClassifier(nn.Module):
     @classmethod
     def of(cls, given: TextFeatures, scale: float) -> TextClassifier:
         """The classifier of text features of any length."""
-        found = cls(*given.projection.shape, len(given.features), scale)
+        width, joint = given.projection.shape
+        found = cls(width, joint, len(given.features), scale)
         found.projection.copy_(given.projection)
         found.texts.copy_(F.normalize(given.features, dim=1))
         return found
