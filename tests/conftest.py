@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,30 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gett
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["LT_BENCH_CACHE"] = tempfile.mkdtemp(prefix="lt_bench-cache-")
     atexit.register(shutil.rmtree, os.environ["LT_BENCH_CACHE"], ignore_errors=True)
+
+
+# the files that take longest, most of it waiting: begun last, one of them would keep a single core busy at the end
+LONGEST = (
+    "launch/slurm/test_on_cluster.py",
+    "fuzz/test_fuzz.py",
+    "run/test_random_kills.py",
+    "engine/test_two_processes_as_one.py",
+    "run/test_run.py",
+    "methods/test_large_backbone.py",
+    "conf/test_conf.py",
+    "benchmarks/test_scripts.py",
+    "launch/test_sweep.py",
+    "run/test_resume.py",
+    "report/test_hostile.py",
+    "test_terminal.py",
+)
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; pytest-xdist keeps this order (``--no-loadscope-reorder``)."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)
