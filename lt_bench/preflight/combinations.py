@@ -39,13 +39,14 @@ def _classifier(config: Config) -> Iterator[str]:
         others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
         yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
     linear = class_attribute(config.method["_target_"], "linear_classifier", True)
-    linear = linear and config.method.get("classifier") != "cosine"
+    several = config.method.get("experts") is not None  # heads, whose mean is what is evaluated
+    linear = linear and config.method.get("classifier") != "cosine" and not several
     if provides and not linear and class_attribute(config.stage_two._target_, "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
     normalized = class_attribute(config.method["_target_"], "normalized_classifier", False)
     if (
         provides
-        and normalized is False
+        and (normalized is False or several)
         and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
     ):
         yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
