@@ -38,6 +38,26 @@ def expert_taus(count: int, least: float, most: float, spread: Spread = "limits"
     return least + (most - least) * (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
 
+def inverse_counts(counts: Tensor) -> Tensor:
+    """The counts handed out the other way round, (C,) -> (C,): the rarest class has those of the most frequent one.
+
+    Source: Zhang et al., NeurIPS 2022 (SADE), authors' code.  Deviation: of equal classes the one with the lower number
+    counts as rarer, where theirs are in no order.
+    """
+    order = counts.argsort(stable=True)
+    return torch.empty_like(counts).index_copy_(0, order, counts[order.flip(0)])
+
+
+def skill_biases(counts: Tensor, tau: float) -> Tensor:
+    """What SADE adds to the logits of its three experts, (3, C) float64: 0, log pi, log pi - tau * log inverse pi.
+
+    Shapes: counts (C,). Raises DataError for a class without images.
+    Source: Zhang et al., NeurIPS 2022, authors' code.  Deviation: that of ``inverse_counts``.
+    """
+    prior, inverse = log_shares(counts), log_shares(inverse_counts(counts))
+    return torch.stack([torch.zeros_like(prior), prior, prior - tau * inverse])
+
+
 def biased_cross_entropy(logits: Tensor, labels: Tensor, bias: Tensor, reduction: str = "mean") -> Tensor:
     """The mean over experts of the cross-entropy of their logits with a bias added.
 

@@ -64,10 +64,14 @@ class CE(Method):
         return F.cross_entropy(logits, labels, reduction=reduction)
 
     def experts_loss(self, logits: Tensor, labels: Tensor, epoch: int, **reduction: str) -> Tensor:
-        """The mean over experts of their losses, of logits (B, K, C) and labels (B,): scalar, or (B,) as ``loss``."""
+        """The sum over experts of their losses, of logits (B, K, C) and labels (B,): scalar, or (B,) as ``loss``.
+
+        So an expert is trained as if it were alone.
+        """
         experts = logits.shape[1]
         losses = self.loss(logits.flatten(0, 1), labels.repeat_interleave(experts), epoch, **reduction)
-        return losses.unflatten(0, (-1, experts)).mean(1) if losses.ndim else losses  # all have the same weights
+        # all have the same weights, so that the mean of all rows is the mean over experts
+        return losses.unflatten(0, (-1, experts)).sum(1) if losses.ndim else experts * losses
 
     def phase(self, epoch: int) -> Hashable:
         """All epochs are alike."""

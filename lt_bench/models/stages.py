@@ -63,7 +63,9 @@ def narrow(tail: nn.Sequential, factor: float) -> None:
         if isinstance(block, BasicBlock) and isinstance(old := block.shortcut, PaddingShortcut):
             channels, out = block.conv1.in_channels, block.conv2.out_channels
             if (out - channels) % 2:
-                rule = f"one with which {channels} channels grow by an even number, as half of it is padded on each side"
+                rule = (
+                    f"one with which {channels} channels grow by an even number, as half of it is padded on each side"
+                )
                 raise SettingError("width", rule, factor, 1)
             block.shortcut = PaddingShortcut(channels, out, old.stride)
 

@@ -25,7 +25,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_finetune, _classifier, _labels, _strengths, _harmonization, _fidelity)
+    of_method = (_finetune, _classifier, _labels, _strengths, _components, _fidelity)
     of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
@@ -108,8 +108,11 @@ def _strengths(config: Config) -> Iterator[str]:
         )
 
 
-def _harmonization(config: Config) -> Iterator[str]:
+def _components(config: Config) -> Iterator[str]:
     name = config.method["name"]
+    for group in class_attribute(config.method["_target_"], "requires", ()):
+        if config.method.get(group) is None:
+            yield f"method={name} is nothing without method.{group}; leave {group}={NONE} out"
     for group in COMPONENTS:
         for choice in groups()[group] if config.method.get(group) is None else ():
             base = name.removesuffix(f"_{choice}")
@@ -231,6 +234,12 @@ def _pretrained(config: Config) -> Iterator[str]:
         yield (
             "method.default_weights=true would start the convolutions anew, over those of backbone.pretrained; set "
             "method.default_weights=false"
+        )
+    experts = config.method.get("experts")
+    if pretrained is not None and experts is not None and not experts.get("copied"):
+        yield (
+            "method.experts start their stages anew, over those of backbone.pretrained; set method.experts.copied=true, "
+            "with method.experts.width=1"
         )
     if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):

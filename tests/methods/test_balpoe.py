@@ -60,7 +60,8 @@ def test_values_out_of_range_are_refused(values, said):
     ("words", "said"),
     [
         (["experts=split"], "experts=split: method=balpoe has that by itself"),
-        (["experts=none"], "method.experts"),
+        (["experts=none"], "method=balpoe is nothing without method.experts; leave experts=none out"),
+        (["backbone.pretrained=torchvision", "backbone=resnet50"], "set method.experts.copied=true"),
         (["stage_two=tau_norm"], "needs a linear classifier"),
     ],
 )
