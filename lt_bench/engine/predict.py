@@ -29,6 +29,16 @@ def classify(classifier: nn.Module, features: Tensor, batch_size: int) -> Tensor
         return torch.cat([classifier(rows) for rows in features.split(batch_size)])
 
 
+@torch.no_grad()
+def named_logits(classifier: nn.Module, features: Tensor, batch_size: int) -> dict[str, Tensor]:
+    """Further sets of logits (M, C) by name, such as those of single experts: of a classifier with ``named_logits``."""
+    if (named := getattr(classifier, "named_logits", None)) is None:
+        return {}
+    with evaluating(classifier):
+        parts: list[dict[str, Tensor]] = [named(rows) for rows in features.split(batch_size)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
 class Scorer:
     """Mean per-class accuracy of a method's classifier on held-out images, to choose the best epoch by."""
 

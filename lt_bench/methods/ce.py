@@ -63,13 +63,14 @@ class CE(Method):
         """Cross-entropy of logits (B, C) and labels (B,): the mean, or (B,) with the reduction "none"."""
         return F.cross_entropy(logits, labels, reduction=reduction)
 
-    def experts_loss(self, logits: Tensor, labels: Tensor, epoch: int, **reduction: str) -> Tensor:
+    def experts_loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
         """The sum over experts of their losses, of logits (B, K, C) and labels (B,): scalar, or (B,) as ``loss``.
 
         So an expert is trained as if it were alone.
         """
         experts = logits.shape[1]
-        losses = self.loss(logits.flatten(0, 1), labels.repeat_interleave(experts), epoch, **reduction)
+        how = {} if reduction == "mean" else {"reduction": reduction}
+        losses = self.loss(logits.flatten(0, 1), labels.repeat_interleave(experts), epoch, **how)
         # all have the same weights, so that the mean of all rows is the mean over experts
         return losses.unflatten(0, (-1, experts)).sum(1) if losses.ndim else experts * losses
 

@@ -184,8 +184,9 @@ def loss_and_accuracy(
 ) -> dict[str, Tensor]:
     """The terms "loss" and "accuracy" of logits (B, C) and labels (B,), of mixed images as far as labels are kept.
 
-    Of the logits of experts, (B, K, C), the accuracy is that of their mean. ``mix`` are the others' labels and what is kept of the own (B,): the same for all images, unless the mixing is
-    ``by_image``, where ``loss(logits, labels, reduction="none")`` gives the summands of the loss.
+    Of the logits of experts, (B, K, C), the accuracy is that of their mean. ``mix`` are the others' labels and what is
+    kept of the own (B,): the same for all images, unless the mixing is ``by_image``, where ``loss(logits, labels,
+    reduction="none")`` gives the summands of the loss.
     """
     known = logits.detach()
     predicted = (known.mean(1) if known.ndim == 3 else known).argmax(1)

@@ -54,11 +54,8 @@ class RIDE(CosineExperts):
         self.criterion = RideLoss(
             counts, individual, diversity_factor, reweight_factor, diversity_temperature, joint_without_diversity
         )
-        self.num_classes, self.distill_temperature, self.repeated_loss = (
-            info.num_classes,
-            distill_temperature,
-            repeated_loss,
-        )
+        self.num_classes, self.repeated_loss = info.num_classes, repeated_loss
+        self.distill_temperature = distill_temperature
         self.awaits_teacher = teacher is not None
         self.teacher: Teacher | None = None
         self.taught: Tensor | None = None  # the teacher's logits for the batch of a step

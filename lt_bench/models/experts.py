@@ -105,6 +105,10 @@ class ExpertHeads(nn.Module):
         parts = features.chunk(len(self.heads), dim=1)
         return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1)
 
+    def named_logits(self, features: Tensor) -> dict[str, Tensor]:
+        """The logits (B, C) of every expert, for what is stored beside the mean: expert0, expert1, ..."""
+        return {f"expert{number}": logits for number, logits in enumerate(self.expert_logits(features).unbind(1))}
+
     def forward(self, features: Tensor) -> Tensor:
         """The mean of the logits of all experts."""
         return self.expert_logits(features).mean(1)

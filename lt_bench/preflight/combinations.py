@@ -238,8 +238,8 @@ def _pretrained(config: Config) -> Iterator[str]:
     experts = config.method.get("experts")
     if pretrained is not None and experts is not None and not experts.get("copied"):
         yield (
-            "method.experts start their stages anew, over those of backbone.pretrained; set method.experts.copied=true, "
-            "with method.experts.width=1"
+            "method.experts start their stages anew, over those of backbone.pretrained; set "
+            "method.experts.copied=true with method.experts.width=1"
         )
     if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):

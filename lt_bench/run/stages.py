@@ -30,7 +30,7 @@ from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
-from lt_bench.engine.predict import Scorer, classify, embed_plain
+from lt_bench.engine.predict import Scorer, classify, embed_plain, named_logits
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.engine.trained import load_trained, parameter_counts
@@ -280,14 +280,15 @@ class Runner:
         made = dict[str, Predictions]()
         for part, images in parts.items():
             features = embed_plain(encoder, images, self.config.evaluation.batch_size)
-            logits = classify(classifier, features, self.config.evaluation.batch_size)
-            if not bool(torch.isfinite(logits).all()):
+            of_features = features, self.config.evaluation.batch_size
+            logits = {LOGITS: classify(classifier, *of_features), **named_logits(classifier, *of_features)}
+            if not all(bool(torch.isfinite(one).all()) for one in logits.values()):
                 raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
             labels = images.labels.cpu().numpy()
             if part == split and folder.writes and self.config.evaluation.save_features:
                 save_features(folder.path / FEATURES, Features(features.cpu().numpy(), labels))
             made[part] = Predictions(
-                logits_by_name={LOGITS: logits.cpu().numpy()},
+                logits_by_name={name: one.cpu().numpy() for name, one in logits.items()},
                 labels=labels,
                 train_counts=self.data.train_counts,
                 group_rule=self.config.dataset.group_rule,

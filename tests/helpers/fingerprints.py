@@ -38,7 +38,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def fill_hashed(network: Network, offset: int = 0) -> Network:
-    """The network itself in double precision, every weight and running statistic from its own flat index and an offset."""
+    """The network itself in double precision, every weight and running statistic from its flat index and an offset."""
     network.double()
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

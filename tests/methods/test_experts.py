@@ -1,17 +1,21 @@
 """Experts as a component: every expert is trained as if alone, by any loss and with any mixing; names and refusals."""
 
+import numpy as np
 import pytest
 import torch
+from helpers.chain import tiny
 from helpers.configs import refusal, settled
 from helpers.engine_parts import FixedBatches, one_process
 
 from lt_bench.config.recipes import bare
 from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.methods.ce import CE
 from lt_bench.methods.experts import Experts
 from lt_bench.methods.ldam_drw import LDAMDRW
 from lt_bench.methods.mixing import MixUp, Remix
 from lt_bench.models.resnet_cifar import resnet8_cifar
+from lt_bench.run.execute import execute
 
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([9, 3, 2]))
 BATCH = Batch((torch.randn(14, 3, 8, 8, generator=torch.Generator().manual_seed(1)),), LABELS, torch.arange(14))
@@ -44,14 +48,12 @@ def trained(kind, experts, mixing=None, **values):
     ],
 )
 def test_whole_networks_are_trained_as_if_each_were_alone(kind, values):
-    (alone, expected), (both, found) = (trained(kind, experts, **values) for experts in (None, WHOLE))
-    torch.testing.assert_close(found["loss"], 2 * expected["loss"])
-    torch.testing.assert_close(found["accuracy"], expected["accuracy"])
+    (alone, terms), (both, found) = (trained(kind, experts, **values) for experts in (None, WHOLE))
+    torch.testing.assert_close(found["loss"], 2 * terms["loss"])
+    torch.testing.assert_close(found["accuracy"], terms["accuracy"])
     for tail, head in zip(both.encoder.tails, both.classifier.heads, strict=True):
-        pairs = zip(
-            [*alone.encoder.parameters(), *alone.classifier.parameters()], [*tail.parameters(), *head.parameters()]
-        )
-        for own, one in pairs:
+        expected = [*alone.encoder.parameters(), *alone.classifier.parameters()]
+        for own, one in zip(expected, [*tail.parameters(), *head.parameters()], strict=True):
             torch.testing.assert_close(one.grad, own.grad)
 
 
@@ -80,3 +82,15 @@ def test_a_name_says_which_components_a_method_has():
 )
 def test_what_cannot_go_together_is_refused(words, said):
     assert said in refusal(*words, "dataset=digits_lt")
+
+
+def test_a_run_stores_the_logits_of_every_expert_beside_their_mean(tmp_path):
+    words = ("method=ce", "experts=split", "dataset=digits_lt", "dataset.validation_per_class=2", "train.epochs=1")
+    words = (*words, "train.schedule.milestones=[1]", "train.schedule.warm_epochs=0")
+    record, folder = execute(tiny(tmp_path, *words))
+    found = load_predictions(folder / "predictions.npz")
+    for made in (found, found.validation):
+        assert {*made.logits_by_name} == {"logits", "expert0", "expert1", "expert2"}
+        each = np.stack([made.logits_by_name[f"expert{number}"] for number in range(3)])
+        np.testing.assert_allclose(each.mean(0), made.logits, rtol=1e-5, atol=1e-6)
+    assert record.settings["method.experts._target_"] == "lt_bench.methods.experts.Experts"
