@@ -9,6 +9,7 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.context import evaluating
+from lt_bench.evaluation.predictions import LOGITS
 
 
 @torch.no_grad()
@@ -31,12 +32,13 @@ def classify(classifier: nn.Module, features: Tensor, batch_size: int) -> Tensor
 
 @torch.no_grad()
 def named_logits(classifier: nn.Module, features: Tensor, batch_size: int) -> dict[str, Tensor]:
-    """Further sets of logits (M, C) by name, such as those of single experts: of a classifier with ``named_logits``."""
-    if (named := getattr(classifier, "named_logits", None)) is None:
-        return {}
-    with evaluating(classifier):
-        parts: list[dict[str, Tensor]] = [named(rows) for rows in features.split(batch_size)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    """Logits (M, C) by name: those of ``classify``, and of single experts where a classifier has ``named_logits``."""
+    found = {LOGITS: classify(classifier, features, batch_size)}
+    if (named := getattr(classifier, "named_logits", None)) is not None:
+        with evaluating(classifier):
+            parts: list[dict[str, Tensor]] = [named(rows) for rows in features.split(batch_size)]
+        found |= {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return found
 
 
 class Scorer:

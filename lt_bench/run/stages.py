@@ -30,14 +30,14 @@ from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
-from lt_bench.engine.predict import Scorer, classify, embed_plain, named_logits
+from lt_bench.engine.predict import Scorer, embed_plain, named_logits
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.engine.trained import load_trained, parameter_counts
 from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
 from lt_bench.evaluation.features import FEATURES, Features, save_features
 from lt_bench.evaluation.metrics import evaluate
-from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
+from lt_bench.evaluation.predictions import Predictions, load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
 from lt_bench.models.kept import NotKept
@@ -280,8 +280,7 @@ class Runner:
         made = dict[str, Predictions]()
         for part, images in parts.items():
             features = embed_plain(encoder, images, self.config.evaluation.batch_size)
-            of_features = features, self.config.evaluation.batch_size
-            logits = {LOGITS: classify(classifier, *of_features), **named_logits(classifier, *of_features)}
+            logits = named_logits(classifier, features, self.config.evaluation.batch_size)
             if not all(bool(torch.isfinite(one).all()) for one in logits.values()):
                 raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
             labels = images.labels.cpu().numpy()
