@@ -49,7 +49,7 @@ class ExpertEncoder(nn.Module):
 
     def _check(self, name: str, stages: int, shared: int, experts: int, width: float, copied: bool) -> None:
         if not stages:
-            raise SettingError("encoder", "a network with stages, such as a residual one", name)
+            raise SettingError("encoder", "null for a network without stages, which residual ones have", name, "null")
         if experts < 1:
             raise SettingError("experts", "1 or more", experts, 3)
         if not 0 <= shared < stages:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -40,7 +40,7 @@ def stages_of(encoder: nn.Module) -> list[Stage]:
     return []
 
 
-def narrow(tail: nn.Sequential, factor: float) -> None:
+def narrow(tail: nn.Module, factor: float) -> None:
     """Give stages so many times their channels, in place, with new weights; what goes into the first keeps its width.
 
     Raises SettingError under ``width`` where channels are no whole numbers, or a shortcut cannot be padded evenly.
@@ -50,10 +50,11 @@ def narrow(tail: nn.Sequential, factor: float) -> None:
     for name, part in list(tail.named_modules()):
         holder, _, own = name.rpartition(".")
         if isinstance(part, nn.Conv2d):
-            shape = part.kernel_size, part.stride, part.padding
+            shape: dict[str, Any] = {"kernel_size": part.kernel_size, "stride": part.stride, "padding": part.padding}
+            shape |= {"groups": part.groups, "bias": part.bias is not None}
             channels = part.in_channels if name in entered else _times(part.in_channels, factor, part.groups)
             out = _times(part.out_channels, factor, part.groups)
-            new: nn.Module = nn.Conv2d(channels, out, *shape, groups=part.groups, bias=part.bias is not None)
+            new: nn.Module = nn.Conv2d(channels, out, **shape)
         elif isinstance(part, nn.BatchNorm2d):
             new = nn.BatchNorm2d(_times(part.num_features, factor))
         else:

@@ -144,7 +144,7 @@ def test_is_kept_and_built_again_behind_the_pooling_of_its_input(tmp_path):
 @pytest.mark.parametrize(
     ("network", "values", "said"),
     [
-        (nn.Flatten, {}, "experts is a network with stages"),
+        (nn.Flatten, {}, "experts is null for a network without stages"),
         (resnet8_cifar, {"count": 0}, "experts.count is 1 or more"),
         (resnet8_cifar, {"shared_stages": 3}, "experts.shared_stages is from 0 to 2"),
         (resnet8_cifar, {"width": 0.7}, "experts.width is one that makes whole numbers of 32"),
