@@ -188,14 +188,20 @@ def loss_and_accuracy(
     kept of the own (B,): the same for all images, unless the mixing is ``by_image``, where ``loss(logits, labels,
     reduction="none")`` gives the summands of the loss.
     """
-    known = logits.detach()
-    predicted = (known.mean(1) if known.ndim == 3 else known).argmax(1)
-    correct = (predicted == labels).float()
+    predicting = logits.mean(1) if logits.ndim == 3 else logits
     if mixing is None or not mix:
-        return {"loss": loss(logits, labels), "accuracy": correct.mean()}
+        accuracy = (predicting.argmax(1) == labels).float().mean()
+        return {"loss": loss(logits, labels), "accuracy": accuracy}
     others, kept = mix
-    correct = kept * correct + (1 - kept) * (predicted == others)
     by_image = {"reduction": "none"} if mixing.by_image else {}
     own, other = (loss(logits, those, **by_image) for those in (labels, others))
     share = kept if mixing.by_image else kept[0]
-    return {"loss": (share * own + (1 - share) * other).mean(), "accuracy": correct.mean()}
+    accuracy = mixed_accuracy(predicting, labels, others, kept)
+    return {"loss": (share * own + (1 - share) * other).mean(), "accuracy": accuracy}
+
+
+def mixed_accuracy(logits: Tensor, labels: Tensor, others: Tensor, kept: Tensor) -> Tensor:
+    """The accuracy of logits (B, C) on images that keep ``kept`` (B,) of their labels beside those of others (B,)."""
+    predicted = logits.detach().argmax(1)
+    correct = (predicted == labels).float()
+    return (kept * correct + (1 - kept) * (predicted == others)).mean()
