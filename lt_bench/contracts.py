@@ -107,8 +107,9 @@ class Method(nn.Module):
     parts, while the parameters that ``microbatches_without`` names are 0.
 
     Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
-    something begins, so that they are inside the run; a run has ``least_epochs`` or more; ``restarts_at`` names the
-    parameter that ``restart_epochs`` gives, unless the parameter ``restart`` is false.
+    something begins, so that they are inside the run; ``requires`` names the components that it is nothing without; a
+    run has ``least_epochs`` or more; ``restarts_at`` names the parameter that ``restart_epochs`` gives, unless the
+    parameter ``restart`` is false.
 
     ``start``, where it is not None, is called once, before the first step of a training, with the method, its context
     and the labels (N,) of the train split: what initial weights are taken from images. A method with a
@@ -127,6 +128,7 @@ class Method(nn.Module):
     microbatches: ClassVar[bool] = False
     microbatches_without: ClassVar[tuple[str, ...]] = ()
     begins_at: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
     least_epochs: ClassVar[int] = 1
     restarts_at: ClassVar[str | None] = None
     encoder: nn.Module

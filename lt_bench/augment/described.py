@@ -83,6 +83,11 @@ OPERATIONS: dict[str, Operation] = {
         lambda dataset: {"p": 0.5} if dataset.horizontal_flip else None,
         {"p": P},
     ),
+    "rotation": Operation(
+        "lt_bench.augment.rotation.Rotation",
+        lambda dataset: {"degrees": 15.0},
+        {"degrees": _range(least=0, most=180)},
+    ),
     "color_jitter": Operation(
         "lt_bench.augment.color.ColorJitter",
         lambda dataset: {

@@ -21,6 +21,7 @@ COLOR = ["color_jitter", "grayscale"]
 VIEWS: dict[str, View] = {
     "plain": [],
     "crop_flip": ["crop", "flip"],
+    "crop_flip_rotate": ["crop_flip", "rotation"],
     "simclr": ["resized_crop", "flip", *COLOR],
     "simclr_blur": ["simclr", "gaussian_blur"],
     "ssl": [{"resized_crop": {**SSL, **BICUBIC}}, "flip", *COLOR],
@@ -58,7 +59,8 @@ def build_view(view: View, dataset: Dataset) -> Pipeline:
     """The augmentation pipeline of a view, a name or a list of operations (see ``described``), for a data set.
 
     ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation, or, where ``crop_padding`` is
-    null, a random resized crop of 8 % to 100 % of the area and a flip, as is usual on large images; ``simclr`` is
+    null, a random resized crop of 8 % to 100 % of the area and a flip, as is usual on large images, and
+    ``crop_flip_rotate`` turns it by up to 15 degrees (RIDE, SADE, BalPoE on CIFAR); ``simclr`` is
     Chen et al.'s (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur,
     ``sim_blur`` that of BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes
     crops from 8 % of the area on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and

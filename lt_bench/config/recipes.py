@@ -12,11 +12,12 @@ from lt_bench.errors import UsageError
 
 # Data sets of files for which a method has no recipe take the one it has for this data set, also of 224 pixels.
 LARGE_IMAGES = "imagenet_lt"
-# Groups of components that methods take; a component has recipes and quirks of its own, in folders of its group.
-# what a method may have beside its loss, with the methods that take it
+# Groups of components that methods take, in the order in which they add to a method's name; a component has recipes and
+# quirks of its own, in folders of its group. What a method may have beside its loss, with the methods that take it
 COMPONENTS = {
     "harmonization": "methods that learn without labels",
     "mixing": "methods with labels whose loss is a mean over images",
+    "experts": "methods with labels whose loss is a mean over images",
 }
 # Groups of which a run has any number of choices at once, as a list.
 LISTS = ("tracker",)
@@ -63,7 +64,7 @@ def spelled_out(chosen: Mapping[str, str]) -> dict[str, str]:
 def bare(method: Mapping[str, Any]) -> str:
     """The name of a method without what its components add to it: simclr of simclr_gh."""
     name = str(method.get("name"))
-    for group in COMPONENTS if name not in names_in("method") or short_for(name) else ():
+    for group in reversed(COMPONENTS) if name not in names_in("method") or short_for(name) else ():
         for component in names_in(group) if method.get(group) else ():
             name = name.removesuffix(f"_{component}")
     return name

@@ -9,6 +9,7 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.context import evaluating
+from lt_bench.evaluation.predictions import LOGITS
 
 
 @torch.no_grad()
@@ -33,6 +34,20 @@ def classify(classifier: nn.Module, features: Tensor, batch_size: int) -> Tensor
     with evaluating(classifier):
         parts = features.split(max(1, batch_size // crops))
         return torch.cat([classifier(part.flatten(0, 1)).unflatten(0, (-1, crops)).mean(1) for part in parts])
+
+
+@torch.no_grad()
+def named_logits(classifier: nn.Module, features: Tensor, batch_size: int) -> dict[str, Tensor]:
+    """Logits (M, C) by name: those of ``classify``, and of single experts where a classifier has ``named_logits``."""
+    found = {LOGITS: classify(classifier, features, batch_size)}
+    if (named := getattr(classifier, "named_logits", None)) is None:
+        return found
+    crops = features.shape[1]
+    with evaluating(classifier):
+        parts = [named(rows.flatten(0, 1)) for rows in features.split(max(1, batch_size // crops))]
+    return found | {
+        name: torch.cat([part[name].unflatten(0, (-1, crops)).mean(1) for part in parts]) for name in parts[0]
+    }
 
 
 class Scorer:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError
+from lt_bench.methods.experts import Experts
 from lt_bench.methods.mixing import Mixing, MixUp, loss_and_accuracy
+from lt_bench.models.experts import ExpertHeads
 
 
 class CE(Method):
@@ -21,6 +23,8 @@ class CE(Method):
     A method whose ``loss`` is no mean over independent images sets ``microbatches`` to False, or where only an option
     makes it so, ``joined`` to True: its loss is then that of the joined batch of all processes. With a ``mixing``,
     images are mixed, and their loss is that for their own and that for the others' labels, as far as they are kept.
+    With ``experts`` the encoder has several last stages with a classifier on each, which share the batch; the loss is
+    ``experts_loss``, the prediction the mean of their logits.
     """
 
     provides_classifier: ClassVar[bool] = True
@@ -34,19 +38,22 @@ class CE(Method):
         *,
         views: Sequence[View] = ("crop_flip",),
         mixing: MixUp | None = None,
+        experts: Experts | None = None,
     ) -> None:
         super().__init__()
         if len(views) != 1:
             raise SettingError("views", "a list of one view", list(views), "[crop_flip]")
         self.views = tuple(views)
         self.joined = not self.microbatches
-        self.encoder = encoder
+        self.encoder = encoder if experts is None else experts.applied(encoder)
         self.mixing = None if mixing is None else Mixing(mixing, info)
         self.partner_exponent = None if self.mixing is None else self.mixing.partner_exponent
         if self.mixing is not None and self.mixing.by_image and "reduction" not in signature(self.loss).parameters:
             rule = f"another one, as {type(self).__name__}.loss has no reduction, with which images are weighed"
             raise SettingError("mixing", rule, type(mixing).__name__)
-        self.classifier = self.new_classifier(feature_dim(encoder), info.num_classes)
+        count = 1 if experts is None else experts.count
+        heads = [self.new_classifier(feature_dim(self.encoder) // count, info.num_classes) for _ in range(count)]
+        self.classifier = heads[0] if experts is None else ExpertHeads.of(heads)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """The classifier, untrained: features (B, D) -> logits (B, C)."""
@@ -55,6 +62,17 @@ class CE(Method):
     def loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
         """Cross-entropy of logits (B, C) and labels (B,): the mean, or (B,) with the reduction "none"."""
         return F.cross_entropy(logits, labels, reduction=reduction)
+
+    def experts_loss(self, logits: Tensor, labels: Tensor, epoch: int, reduction: str = "mean") -> Tensor:
+        """The sum over experts of their losses, of logits (B, K, C) and labels (B,): scalar, or (B,) as ``loss``.
+
+        So an expert is trained as if it were alone.
+        """
+        experts = logits.shape[1]
+        how = {} if reduction == "mean" else {"reduction": reduction}
+        losses = self.loss(logits.flatten(0, 1), labels.repeat_interleave(experts), epoch, **how)
+        # all have the same weights, so that the mean of all rows is the mean over experts
+        return losses.unflatten(0, (-1, experts)).sum(1) if losses.ndim else experts * losses
 
     def phase(self, epoch: int) -> Hashable:
         """All epochs are alike."""
@@ -71,7 +89,12 @@ class CE(Method):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""
-        rows = (self.classifier(self.encoder(batch.views[0])), batch.labels, *(batch.mix or ()))
+        features, loss = self.encoder(batch.views[0]), self.loss
+        if isinstance(self.classifier, ExpertHeads):
+            logits, loss = self.classifier.expert_logits(features), self.experts_loss
+        else:
+            logits = self.classifier(features)
+        rows = (logits, batch.labels, *(batch.mix or ()))
         if self.joined:
             rows = tuple(context.gather(values) for values in rows)
-        return loss_and_accuracy(self.mixing, partial(self.loss, epoch=epoch), *rows)
+        return loss_and_accuracy(self.mixing, partial(loss, epoch=epoch), *rows)

@@ -184,17 +184,19 @@ def loss_and_accuracy(
 ) -> dict[str, Tensor]:
     """The terms "loss" and "accuracy" of logits (B, C) and labels (B,), of mixed images as far as labels are kept.
 
-    ``mix`` are the others' labels and what is kept of the own (B,): the same for all images, unless the mixing is
-    ``by_image``, where ``loss(logits, labels, reduction="none")`` gives the summands of the loss.
+    Of the logits of experts, (B, K, C), the accuracy is that of their mean. ``mix`` are the others' labels and what is
+    kept of the own (B,): the same for all images, unless the mixing is ``by_image``, where ``loss(logits, labels,
+    reduction="none")`` gives the summands of the loss.
     """
+    predicting = logits.mean(1) if logits.ndim == 3 else logits
     if mixing is None or not mix:
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        accuracy = (predicting.argmax(1) == labels).float().mean()
         return {"loss": loss(logits, labels), "accuracy": accuracy}
     others, kept = mix
     by_image = {"reduction": "none"} if mixing.by_image else {}
     own, other = (loss(logits, those, **by_image) for those in (labels, others))
     share = kept if mixing.by_image else kept[0]
-    accuracy = mixed_accuracy(logits, labels, others, kept)
+    accuracy = mixed_accuracy(predicting, labels, others, kept)
     return {"loss": (share * own + (1 - share) * other).mean(), "accuracy": accuracy}
 
 

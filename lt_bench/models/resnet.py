@@ -33,6 +33,7 @@ def _without_classifier(block: Any, blocks: Sequence[int], **widths: int) -> nn.
 
     network = ResNet(block, list(blocks), num_classes=1, **widths)
     network.feature_dim = network.fc.in_features
+    network.initialisation = "kaiming_fan_out"
     network.fc = nn.Identity()
     return network
 

@@ -70,7 +70,7 @@ class CifarResNet(nn.Module):
         self, blocks: Sequence[int], widths: Sequence[int], shortcut: Shortcut, initialisation: Initialisation
     ) -> None:
         super().__init__()
-        self.feature_dim = widths[-1]
+        self.feature_dim, self.initialisation = widths[-1], initialisation
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
         )
@@ -82,7 +82,7 @@ class CifarResNet(nn.Module):
                 stage.append(BasicBlock(channels, width, 2 if number > 0 and index == 0 else 1, shortcut))
                 channels = width
             self.stages.append(stage)
-        _initialise(self, initialisation)
+        initialise(self, initialisation)
 
     def maps(self, images: Tensor) -> Tensor:
         """Shapes: (B, 3, H, W) -> (B, feature_dim, H', W'), before the pool."""
@@ -94,7 +94,8 @@ class CifarResNet(nn.Module):
         return self.maps(images).mean(dim=(2, 3))
 
 
-def _initialise(network: nn.Module, initialisation: Initialisation) -> None:
+def initialise(network: nn.Module, initialisation: Initialisation) -> None:
+    """Draw the weights of all convolutions of a network, in place; "default" leaves them as they are."""
     modes: dict[str, Literal["fan_in", "fan_out"]] = {"kaiming_fan_in": "fan_in", "kaiming_fan_out": "fan_out"}
     if initialisation not in (*modes, "default"):
         raise SettingError("initialisation", f"one of {', '.join(modes)}, default", initialisation, "default")
@@ -154,7 +155,7 @@ def resnet32_cifar_bbn() -> CifarResNet:
     last = network.stages[-1]
     assert isinstance(last, nn.Sequential)
     copy = BasicBlock(64, 64, 1, "padding")
-    _initialise(copy, "kaiming_fan_in")
+    initialise(copy, "kaiming_fan_in")
     last[-1] = Doubled(last[-1], copy)
     network.feature_dim = 128
     return network

@@ -25,7 +25,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_finetune, _texts, _classifier, _labels, _strengths, _harmonization, _fidelity, _views)
+    of_method = (_finetune, _texts, _classifier, _labels, _strengths, _components, _fidelity, _views)
     of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
@@ -39,13 +39,14 @@ def _classifier(config: Config) -> Iterator[str]:
         others = ", ".join(choice for choice in groups()["stage_two"] if not _uses_classifier(choice))
         yield f"stage_two={rule} needs a classifier and method={name} trains none; set stage_two= to one of {others}"
     linear = class_attribute(config.method["_target_"], "linear_classifier", True)
-    linear = linear and config.method.get("classifier") != "cosine"
+    several = config.method.get("experts") is not None  # heads, whose mean is what is evaluated
+    linear = linear and config.method.get("classifier") != "cosine" and not several
     if provides and not linear and class_attribute(config.stage_two._target_, "needs_linear_classifier", False) is True:
         yield f"stage_two={rule} needs a linear classifier and method={name} has a normalised one; set stage_two=cb"
     normalized = class_attribute(config.method["_target_"], "normalized_classifier", False)
     if (
         provides
-        and normalized is False
+        and (normalized is False or several)
         and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
     ):
         yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
@@ -111,8 +112,11 @@ def _strengths(config: Config) -> Iterator[str]:
         )
 
 
-def _harmonization(config: Config) -> Iterator[str]:
+def _components(config: Config) -> Iterator[str]:
     name = config.method["name"]
+    for group in class_attribute(config.method["_target_"], "requires", ()):
+        if config.method.get(group) is None:
+            yield f"method={name} is nothing without method.{group}; leave {group}={NONE} out"
     for group in COMPONENTS:
         for choice in groups()[group] if config.method.get(group) is None else ():
             base = name.removesuffix(f"_{choice}")
@@ -245,6 +249,12 @@ def _pretrained(config: Config) -> Iterator[str]:
         yield (
             "method.default_weights=true would start the convolutions anew, over those of backbone.pretrained; set "
             "method.default_weights=false"
+        )
+    experts = config.method.get("experts")
+    if pretrained is not None and experts is not None and not experts.get("copied"):
+        yield (
+            "method.experts start their stages anew, over those of backbone.pretrained; set "
+            "method.experts.copied=true with method.experts.width=1"
         )
     if pretrained in (None, *PUBLISHED):
         for key in ("weights_prefix", "weights_partial"):

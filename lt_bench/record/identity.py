@@ -27,9 +27,10 @@ from lt_bench.errors import UsageError
 from lt_bench.models.weight_files import located
 from lt_bench.preflight.validate import TARGETS
 from lt_bench.record import own_code
+from lt_bench.record.record import PREDICTOR
 
 PRETRAINED, PREFIX = "backbone.pretrained", "backbone.weights_prefix"
-TEXTS = ("method.finetune.text_features", "stage_two.text_features")
+TEXTS, TEACHER = ("method.finetune.text_features", "stage_two.text_features"), "method.teacher"
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
@@ -47,8 +48,8 @@ def identity_values(config: Config) -> dict[str, Any]:
     """Dotted keys that decide the result, with their values, less every key that has its default.
 
     Defaults are those of the schema and of the classes' constructors, so a new key leaves old identities alone. A file
-    of pretrained weights stands for its SHA-256, not for its path; raises UsageError where it cannot be read. Own
-    code counts by its content.
+    of pretrained weights, and a teacher's, stands for its SHA-256, not for its path; raises UsageError where it cannot
+    be read. Own code counts by its content.
     """
     defaults = dict(_schema_defaults(Config))
     for key, beside in TARGETS.items():
@@ -71,6 +72,8 @@ def identity_values(config: Config) -> dict[str, Any]:
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _weights(pretrained)
     values |= {key: _weights(values[key], key) for key in TEXTS if values.get(key)}
+    if teacher := values.get(TEACHER):
+        values[TEACHER] = _weights(str(Path(teacher) / PREDICTOR), TEACHER)
     if prefix := values.get(PREFIX):
         values[PREFIX] = prefix.strip(".")
     return {
@@ -93,7 +96,8 @@ def _weights(pretrained: str, key: str = PRETRAINED) -> str:
     path = located(pretrained).absolute()
     (found,) = digests(str(path.parent), [path.name], shown=False)
     if found.sha256 == UNREADABLE:
-        raise UsageError(f"{key}={pretrained} cannot be read; set {key}=FILE")
+        what = "a folder of a finished run" if key == TEACHER else "FILE"
+        raise UsageError(f"{key}={pretrained} cannot be read; set {key}={what}")
     return f"sha256:{found.sha256}"
 
 

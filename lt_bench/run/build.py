@@ -17,9 +17,11 @@ from lt_bench.methods.finetune import FineTuning
 from lt_bench.models.momentum import MomentumEncoder
 from lt_bench.models.pool import build_encoder
 from lt_bench.models.pretrained import Loaded, freeze_convolutions, load_pretrained
+from lt_bench.predict.predictor import load
 from lt_bench.preflight.build import build
 
 TUNING = "method.finetune"
+TEACHER = "teacher"  # a parameter of methods that learn from the predictor of another run
 
 
 def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method, Loaded | None]:
@@ -35,6 +37,10 @@ def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method
     if tuning is not None:
         with keyed(TUNING):
             tuning.begin(method, data.class_names)
+    if teacher := config.method.get(TEACHER):
+        taught = load(teacher, device=device, trust=config.trust)
+        with keyed("method"):
+            method.learn_from(taught.encoder, taught.classifier, len(taught.class_names))  # type: ignore[operator]
     if config.compile:
         for part in method.modules():  # in place, so that the names in the state do not change
             if part is method.encoder or isinstance(part, MomentumEncoder):

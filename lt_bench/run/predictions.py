@@ -14,10 +14,10 @@ from lt_bench.config.schema import Config
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.load import Data, Images
 from lt_bench.data.transform import Transform
-from lt_bench.engine.predict import classify, embed_plain
+from lt_bench.engine.predict import embed_plain, named_logits
 from lt_bench.errors import NonFiniteLoss
 from lt_bench.evaluation.features import Features, save_features
-from lt_bench.evaluation.predictions import LOGITS, Predictions
+from lt_bench.evaluation.predictions import Predictions
 from lt_bench.models.kept import NotKept
 from lt_bench.predict.predictor import of_run
 from lt_bench.record.folder import RunFolder
@@ -38,14 +38,14 @@ def predicted(config: Config, data: Data, networks: Networks, features_file: Pat
     made = dict[str, Predictions]()
     for part, images in parts.items():
         features = embed_plain(encoder, images, evaluation.batch_size)
-        logits = classify(classifier, features, evaluation.batch_size)
-        if not bool(torch.isfinite(logits).all()):
+        logits = named_logits(classifier, features, evaluation.batch_size)
+        if not all(bool(torch.isfinite(one).all()) for one in logits.values()):
             raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
         labels = images.labels.cpu().numpy()
         if part == evaluation.split and features_file is not None and evaluation.save_features:
             save_features(features_file, Features(features.mean(1).cpu().numpy(), labels))
         made[part] = Predictions(
-            logits_by_name={LOGITS: logits.cpu().numpy()},
+            logits_by_name={name: one.cpu().numpy() for name, one in logits.items()},
             labels=labels,
             train_counts=data.train_counts,
             group_rule=config.dataset.group_rule,

@@ -38,6 +38,7 @@ CONTROLS = (
     *("ce", "balanced_softmax", "ldam_drw", "ce_drw", "class_balanced", "focal_supervised", "logit_adjustment", "vs"),
     "lade",
 )
+EXPERTS = ("balpoe", "ride", "sade")  # those of their authors, and SADE's on Places-LT
 ONE_COSINE = {"supcon": 400, "sbcl": 400, "kcl": 200, "tsc": 400}  # epochs
 TWO_BRANCH = ["cls", "sim_wide", "sim_wide"]
 RECIPES = {
@@ -56,6 +57,13 @@ RECIPES = {
     ("gpaco_multitask", "imagenet_lt"): (400, 128, 0.06, 5e-4, 10, ["cls", "clsstack"]),
     ("reslt", "imagenet_lt"): (180, 256, 0.1, 5e-4, 5, ["jitter"]),
     ("reslt", "inat18"): (200, 256, 0.1, 1e-4, 0, None),
+    ("balpoe", "imagenet_lt"): (180, 64, 0.025, 5e-4, 0, ["jitter"]),
+    ("balpoe", "inat18"): (100, 512, 0.2, 2e-4, 0, ["crop_flip"]),
+    ("ride", "imagenet_lt"): (100, 256, 0.1, 2e-4, 5, ["jitter"]),
+    ("ride", "inat18"): (100, 512, 0.2, 2e-4, 5, ["crop_flip"]),
+    ("sade", "imagenet_lt"): (180, 64, 0.025, 5e-4, 0, ["jitter"]),
+    ("sade", "inat18"): (100, 512, 0.2, 2e-4, 5, ["crop_flip"]),
+    **{(name, "places_lt"): (30, 128, 0.001, 4e-4, 0, ["jitter"]) for name in EXPERTS},
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
     **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
@@ -85,6 +93,11 @@ METHOD_VALUES = {
     ("gpaco", "imagenet"): {"prior": False, "smooth": 0.1},
     ("gpaco_multitask", "imagenet_lt"): {"alpha": 0.5, "temperature": 0.2},
     ("reslt", "imagenet_lt"): {"branch_weight": 0.99, "shares": [0.825, 0.22], "norm_exponent": 0.7},
+    ("balpoe", "imagenet_lt"): {"tau_min": 0.0, "tau_max": 2.5},
+    ("balpoe", "inat18"): {"tau_min": -1.0, "tau_max": 3.0},
+    ("ride", "imagenet_lt"): {"diversity_factor": -0.2, "reweight_factor": 0.02, "drw_start_epoch": 80},
+    ("ride", "inat18"): {"diversity_factor": -0.2, "reweight_factor": 0.015, "drw_start_epoch": 80},
+    **{("sade", name): {"tau": 1.0} for name in ("inat18", "places_lt")},
     ("reslt", "inat18"): {"branch_weight": 0.85, "shares": [0.8106], "block": "block_first"},
     ("glmc", "imagenet_lt"): {"partner_exponent": 0.2, "weight_exponent": 1.0, "consistency": 10.0},
     ("supcon", "imagenet_lt"): {"temperature": 0.07, "base_temperature": 0.07, "projection_dim": 128},
@@ -126,8 +139,8 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    elsewhere = {pair for pair in RECIPES if pair[0] in (*LIFTS, "mislas", "glmc")}  # rates of their own files
-    elsewhere |= {("gcl", "places_lt")}
+    own = (*LIFTS, "mislas", "glmc", *EXPERTS)  # rates of their own files
+    elsewhere = {pair for pair in RECIPES if pair[0] in own} | {("gcl", "places_lt")}
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
 

@@ -37,23 +37,23 @@ def hashed(offset: int, shape: tuple[int, ...]) -> Tensor:
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def fill_hashed(network: Network) -> Network:
-    """The network itself in double precision, every weight and running statistic from its own flat index."""
+def fill_hashed(network: Network, offset: int = 0) -> Network:
+    """The network itself in double precision, every weight and running statistic from its flat index and an offset."""
     network.double()
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.weight.data = np.sqrt(6 / module.weight[0].numel()) * hashed(0, module.weight.shape)
+            module.weight.data = np.sqrt(6 / module.weight[0].numel()) * hashed(offset, module.weight.shape)
         elif isinstance(module, nn.Linear):
-            module.weight.data = np.sqrt(3 / module.in_features) * hashed(0, module.weight.shape)
-            module.bias.data = 0.1 * hashed(3000, module.bias.shape)
+            module.weight.data = np.sqrt(3 / module.in_features) * hashed(offset, module.weight.shape)
+            module.bias.data = 0.1 * hashed(offset + 3000, module.bias.shape)
         elif isinstance(module, NormalizedLinear):
-            module.weight.data = hashed(0, module.weight.T.shape).T
+            module.weight.data = hashed(offset, module.weight.T.shape).T
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             shape = module.weight.shape
-            module.weight.data = 0.5 + 0.1 * hashed(0, shape)
-            module.bias.data = 0.1 * hashed(1000, shape)
-            module.running_mean = 0.1 * hashed(2000, shape)
-            module.running_var = 1 + 0.1 * hashed(4000, shape)
+            module.weight.data = 0.5 + 0.1 * hashed(offset, shape)
+            module.bias.data = 0.1 * hashed(offset + 1000, shape)
+            module.running_mean = 0.1 * hashed(offset + 2000, shape)
+            module.running_var = 1 + 0.1 * hashed(offset + 4000, shape)
     return network
 
 

@@ -77,6 +77,7 @@ def test_a_rule_of_ones_own_is_trained_though_the_file_it_starts_from_has_a_clos
 
 def test_targets_are_the_nodes_that_name_a_class():
     with_component = {"method.mixing": ["method=ce", "mixing=cmo"], "method.finetune": ["finetune=head"]}
+    with_component["method.experts"] = ["method=ce", "experts=split"]
     for key in TARGETS:
         with_all = validate(compose(with_component.get(key, ["method=simclr_gh"])))
         target = "torch.optim." if key.endswith("optimizer") else "lt_bench."
