@@ -119,7 +119,7 @@ def marked(row: Row) -> str:
 
 def contributors(row: Row) -> str:
     """The names of those who contributed runs of a row, as the CSV has them; empty where nobody did."""
-    return " ".join(sorted({str(name) for name in row.runs["contributed"].dropna()}))
+    return " ".join(sorted({str(name) for name in row.runs["contributed"].tolist() if not pd.isna(name)}))
 
 
 def contributions(rows: Iterable[Row]) -> list[str]:
