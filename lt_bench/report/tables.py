@@ -136,7 +136,7 @@ def contributions(rows: Iterable[Row]) -> list[str]:
 
 def origin(section: Section, row: Row) -> dict[str, str]:
     """For CSV, who contributed runs of a row; nothing in a section without contributions."""
-    return {"contributed": contributors(row)} if any(map(contributors, section.rows)) else {}
+    return {"contributed": contributors(row)} if section.contributed else {}
 
 
 def leading(section: Section, row: Row) -> dict[str, str]:
