@@ -11,7 +11,6 @@ from typing import Any, get_args, get_origin
 from lt_bench.evaluation.metrics import COUNT, FRACTION, METRICS, Metric, group_std
 from lt_bench.evaluation.shots import GROUPS
 
-
 BETWEEN: dict[str, tuple[type, int, int]] = {COUNT: (int, 0, 2**63 - 1), FRACTION: (float, 0, 1)}  # of a unit's values
 
 

@@ -132,7 +132,7 @@ def _models(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _rank(row: Row) -> tuple[object, ...]:
     method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
-    other = row.runs.iloc[0]["method"] not in BASELINES
+    other = row.runs["method"].iat[0] not in BASELINES
     places = row.runs["method_order"].min(), row.runs["stage_two_order"].min()
     return other, places[0], method, places[1], stage_two, row.key
 

@@ -14,7 +14,16 @@ from lt_bench.report.sections import SEEDS
 
 def differences(ours: pd.DataFrame, theirs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Metrics of our runs less those of theirs, one line per pair of runs with equal seeds, which are the index."""
-    one, other = (side[[*SEEDS, *names]].set_index(SEEDS) for side in (ours, theirs))
+    return paired(*(by_seeds(side, names) for side in (ours, theirs)))
+
+
+def by_seeds(runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Metrics of runs with their seeds as the index."""
+    return runs[[*SEEDS, *names]].set_index(SEEDS)
+
+
+def paired(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """As ``differences``, of metrics by seeds."""
     if one.index.equals(other.index):
         return one - other
     return (one - other.reindex(one.index))[one.index.isin(other.index)]

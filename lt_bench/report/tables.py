@@ -80,9 +80,11 @@ class Table:
     def marked(self, escape: Callable[[str], str], form: str) -> pd.DataFrame:
         """The cells as they are escaped, and those that stand out in a form such as ``**{}**``."""
         cells = self.cells.map(escape)
-        for place, columns in enumerate(self.bold):
-            for column in columns:
-                cells.loc[place, column] = form.replace("{}", cells.loc[place, column])
+        for column in set[str]().union(*self.bold):
+            bold = (column in columns for columns in self.bold)
+            cells[column] = [
+                form.replace("{}", text) if one else text for one, text in zip(bold, cells[column], strict=True)
+            ]
         return cells
 
     def csv(self) -> str:
