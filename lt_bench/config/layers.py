@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
 from hydra import initialize_config_module
+from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -104,7 +104,8 @@ def _defaults_list(choices: tuple[str, ...]) -> Any:
             loader: Any = GlobalHydra.instance().config_loader()
             if not own_folders():  # whose files may change
                 loader.repository = _ReadOnce(loader.repository)
-            return loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN)
+            words, repository = loader._parse_overrides_and_create_caching_repo("config", [*choices, _search_path()])
+            return create_defaults_list(repository, "config", words, prepend_hydra=False, skip_missing=False)
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
         check_heads(_named(choices), default_choices())
