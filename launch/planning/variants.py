@@ -49,7 +49,8 @@ class Variants:
     def __call__(self, overrides: Sequence[str]) -> Variant:
         """One run; raises UsageError."""
         parsed = parse(overrides)
-        seeds = [one.value() for one in parsed if one.key_or_group == SEED and _is_plain(one)]
+        plain = (one.value() for one in parsed if one.key_or_group == SEED and _is_plain(one))
+        seeds = [value for value in plain if isinstance(value, int)]
         others = tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group != SEED)
         if seeds and len(seeds) + len(others) == len(overrides) and not any(map(_wrong_seed, seeds)):
             if others not in self._seedless:

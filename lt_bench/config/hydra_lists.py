@@ -34,17 +34,18 @@ def list_of(choices: Sequence[str], places: Sequence[str], read_once: bool) -> A
 @contextmanager
 def _maps_where_they_are_read() -> Iterator[None]:
     """A block in which Hydra makes a config of all choices for the files alone that have a reference to one of them."""
-    make = defaults_list._create_interpolation_map
+    module: Any = defaults_list
+    make = module._create_interpolation_map
 
     def where_read(overrides: Any, defaults: Sequence[Any], self_added: bool) -> Any:
         read = any(one.is_interpolation() for one in defaults)
-        return make(overrides, list(defaults), self_added) if read else None
+        return make(overrides, defaults, self_added) if read else None
 
-    defaults_list._create_interpolation_map = where_read
+    module._create_interpolation_map = where_read
     try:
         yield
     finally:
-        defaults_list._create_interpolation_map = make
+        module._create_interpolation_map = make
 
 
 class _ReadOnce:
