@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from lt_bench.data.content import looked_at_once
 from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import finished
-from lt_bench.record.identity import identities
+from lt_bench.record.identity import identities, identities_by_seed
 
 from .identity_cache import Identities, cached_identities
 from .variants import Variants
@@ -81,7 +81,7 @@ def plan(overrides: Sequence[str]) -> list[PlannedRun]:
             if found := known.get(shlex.join(one_run)):
                 run = PlannedRun(tuple(one_run), found[0], found[1], output_dir)
             else:
-                run = planned(one_run, validated(one_run))
+                run = _planned(one_run, *validated(one_run))
         except UsageError as error:
             raise UsageError(f"{error}\nin the run {shlex.join(one_run)}") from error
         if not runs:  # the first config says where runs and their cache are
@@ -94,9 +94,13 @@ def plan(overrides: Sequence[str]) -> list[PlannedRun]:
 
 def planned(overrides: Sequence[str], config: Config) -> PlannedRun:
     """The run of some overrides, with their validated config."""
+    return _planned(overrides, config, identities_by_seed(config))
+
+
+def _planned(overrides: Sequence[str], config: Config, of_seed: Callable[[int], tuple[str, str]]) -> PlannedRun:
     if config.search.name != "none":
         raise UsageError("what a search trains is not known before; type its words, search=optuna, after -m alone")
-    run = PlannedRun(tuple(overrides), *identities(config), config.output_dir)
+    run = PlannedRun(tuple(overrides), *of_seed(config.seed), config.output_dir)
     vars(run)["config"] = config
     return run
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
@@ -18,38 +19,67 @@ from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 from lt_bench.preflight.combinations import incompatible
-from lt_bench.preflight.ranges import out_of_range
+from lt_bench.preflight.ranges import out_of_range, wrong_value
 from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import identities_by_seed
 
+SEED = "seed"
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 
 
-class Variants:
-    """``validate(compose(overrides))`` for the runs of a sweep, in a fraction of the time.
+class Variant(NamedTuple):
+    """The validated config of a run, whose parts other seeds share; identities of the run and its stage one by seed."""
 
-    An override such as ``seed=3``, of a typed key that no reference in the config mentions, changes that one value of
-    the validated config and nothing else. So all runs with the same other overrides share one composition.
+    config: Config
+    of_seed: Callable[[int], tuple[str, str]]
+
+
+class Variants:
+    """``validate(compose(overrides))`` for the runs of a sweep, and their identities, in a fraction of the time.
+
+    An override such as ``train.lr=3``, of a typed key that no reference in the config mentions, changes that one value
+    of the validated config and nothing else. So all runs with the same other overrides share one composition. The seed
+    beside that goes with any other value, and is one value of the identities: runs that differ in it share them too.
     """
 
     def __init__(self) -> None:
         self._bases: dict[tuple[str, ...], tuple[Config, str] | None] = {}
+        self._seedless: dict[tuple[str, ...], Variant | None] = {}
 
-    def __call__(self, overrides: Sequence[str]) -> Config:
-        """The validated config of one run; raises UsageError."""
+    def __call__(self, overrides: Sequence[str]) -> Variant:
+        """One run; raises UsageError."""
         parsed = parse(overrides)
-        nested = any(isinstance(override.value(), dict) for override in parsed)
-        plain = [] if nested else [override for override in parsed if _is_plain(override)]
-        if not plain:
-            return validate(compose(overrides))
-        keys = {override.key_or_group for override in plain}
-        others = tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group not in keys)
+        plain = (one.value() for one in parsed if one.key_or_group == SEED and _is_plain(one))
+        seeds = [value for value in plain if isinstance(value, int)]
+        others = tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group != SEED)
+        if seeds and len(seeds) + len(others) == len(overrides) and not any(map(_wrong_seed, seeds)):
+            if others not in self._seedless:
+                self._seedless[others] = self._without_seed(others)
+            if (shared := self._seedless[others]) is not None:
+                return shared._replace(config=replace(shared.config, seed=seeds[-1]))
+        config = self._config(overrides)
+        return Variant(config, identities_by_seed(config))
+
+    def _without_seed(self, overrides: tuple[str, ...]) -> Variant | None:
+        """What runs with any seed share; None where something follows the seed, or is wrong, also without it."""
+        _, others = _parted(overrides)
+        base = self._base(others)
+        if base is None or _mentions(base[1], SEED):
+            return None
+        try:
+            config = self._config(overrides)
+            return Variant(config, identities_by_seed(config))
+        except UsageError:
+            return None
+
+    def _config(self, overrides: Sequence[str]) -> Config:
+        plain, others = _parted(overrides)
         found = self._base(others)
-        if found is None:
+        if found is None or any(_mentions(found[1], override.key_or_group) for override in plain):
             return validate(compose(overrides))
-        base, references = found
-        if "${." in references or any(re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", references) for key in keys):
-            return validate(compose(overrides))
-        config = copy.deepcopy(base)
+        config = copy.deepcopy(found[0])
+        if not plain:
+            return config
         for override in plain:
             _set(config, override.key_or_group, override.value())
         for find in (out_of_range, incompatible):
@@ -70,6 +100,25 @@ class Variants:
             except UsageError:
                 self._bases[overrides] = None
         return self._bases[overrides]
+
+
+def _parted(overrides: Sequence[str]) -> tuple[list[Override], tuple[str, ...]]:
+    """The plain ones of some overrides, none where one of them is a dictionary, and the words of the others."""
+    parsed = parse(overrides)
+    nested = any(isinstance(override.value(), dict) for override in parsed)
+    plain = [] if nested else [override for override in parsed if _is_plain(override)]
+    keys = {override.key_or_group for override in plain}
+    return plain, tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group not in keys)
+
+
+def _mentions(references: str, key: str) -> bool:
+    """Whether some references may be to a key: those to a neighbour do not say to which."""
+    return "${." in references or re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", references) is not None
+
+
+def _wrong_seed(value: Any) -> bool:
+    """Whether a value is no seed."""
+    return any(wrong_value(SEED, value))
 
 
 def _is_plain(override: Override) -> bool:

@@ -6,19 +6,18 @@ import copy
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]
-from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers
 from lt_bench.config.conf import check_all, is_file, text_of, values_of
 from lt_bench.config.heads import check_heads
+from lt_bench.config.hydra_lists import list_of
 from lt_bench.config.own_files import cached, own_folders
 from lt_bench.config.recipes import LISTS
 from lt_bench.config.schema import register
@@ -35,10 +34,11 @@ RECIPES = "recipe/"
 
 
 class Layer(NamedTuple):
-    """One file of conf/, as group/choice, and what it sets."""
+    """One file of conf/, as group/choice, what it sets, and the node that its values belong to."""
 
     name: str
     values: Any
+    place: str
 
 
 class LayerError(UsageError):
@@ -62,7 +62,8 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
             for key in optimizers.NODES:
                 _choose_optimizer(config, key, values)
             length = epochs.lengths(config)[StageName.ONE] if layer.name.startswith(OTHER_LENGTH) else None
-            config.merge_with(values)
+            own = values is layer.values or values == layer.values
+            config.merge_with(_node(layer.name, layer.place) if own else values)
             if length is not None and epochs.lengths(config)[StageName.ONE] != length:
                 config.train.recipe_epochs = length
         except OmegaConfBaseException as error:
@@ -77,7 +78,8 @@ def layers(choices: tuple[str, ...]) -> tuple[Layer, ...]:
     """The schema and the files of some choices, the weakest first; raises LayerError for files that do not fit."""
     found = _defaults_list(choices).defaults
     ours = [entry for entry in found if not str(entry.config_path).startswith("hydra/")]
-    return tuple(Layer(str(entry.config_path), _values(str(entry.config_path), _place(entry))) for entry in ours)
+    named = ((str(entry.config_path), _place(entry)) for entry in ours)
+    return tuple(Layer(name, _values(name, place), place) for name, place in named)
 
 
 def _place(entry: Any) -> str:
@@ -103,44 +105,18 @@ def _defaults_list(choices: tuple[str, ...]) -> Any:
     if own_folders():
         check_heads(_named(choices), default_choices())
     try:
-        with initialize_config_module("lt_bench.conf", version_base="1.3"):
-            loader: Any = GlobalHydra.instance().config_loader()
-            if not own_folders():  # whose files may change
-                loader.repository = _ReadOnce(loader.repository)
-            return loader.compute_defaults_list("config", [*choices, _search_path()], RunMode.RUN)
+        places = [_quoted(folder) for folder in own_folders()]
+        return list_of(choices, places, read_once=not places)  # one's own files may change
     except Exception as error:  # of Hydra, or whatever it lets pass of readers of YAML: then a file is no YAML
         check_all()
         check_heads(_named(choices), default_choices())
         raise LayerError(" ".join(str(error).split())) from error
 
 
-def _search_path() -> str:
-    """The word that lets Hydra find the user's own files too."""
-    places = (f"file://{folder}".replace("'", "\\'") for folder in own_folders())
-    quoted = ",".join(f"'{place}'" for place in places)
-    return f"hydra.searchpath=[{quoted}]"
-
-
-class _ReadOnce:
-    """Hydra's files of conf/, each read once in a process: by itself it reads them for every list of choices."""
-
-    read: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, files: Any) -> None:
-        self._files = files
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._files, name)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _ReadOnce:
-        return self
-
-    def load_config(self, config_path: str) -> Any:
-        """The file, whose content nobody changes; what no file has that name is looked for again."""
-        found = self.read.get(config_path) or self._files.load_config(config_path=config_path)
-        if found is not None:
-            self.read[config_path] = found
-        return found
+def _quoted(folder: Path) -> str:
+    """A folder of the user's own files as Hydra looks for files there."""
+    place = f"file://{folder}".replace("'", "\\'")
+    return f"'{place}'"
 
 
 def _named(choices: Iterable[str]) -> Iterator[str]:
@@ -224,6 +200,13 @@ def _values(name: str, package: str) -> Any:
     for part in reversed(package.split(".") if package and values else []):
         values = {part: values}
     return values
+
+
+@cached
+def _node(name: str, package: str) -> Any:
+    """As ``_values``, as OmegaConf merges it, which copies it."""
+    values = _values(name, package)
+    return OmegaConf.create(values) if isinstance(values, dict) else values
 
 
 def _targets(values: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -22,14 +22,19 @@ PATHS = ("_dir", "_list", ".root", ".packed", ".pretrained")  # ends of keys
 def out_of_range(config: Config) -> Iterator[str]:
     """One line for every value outside its range or its list of words."""
     for key, value in flat(plain(config)).items():
-        known = find(key)
-        if known and isinstance(value, str) and (not value.strip() or "\0" in value):
-            yield f"{key}={shown(value)}: {key}= takes one line of text that is not empty"
-        elif key.endswith(PATHS) and str(value).startswith("~") and os.path.expanduser(value).startswith("~"):
-            yield f"{key}={shown(value)}: where this home folder is, is not known; write {key}= with its whole path"
-        elif said := (known.setting if known else optimizers.range_of(key) or _of_parameter(key)).refuses(value):
-            yield f"{key}={shown(value)}: {key}= takes {said}"
+        yield from wrong_value(key, value)
     yield from _views(config)
+
+
+def wrong_value(key: str, value: Any) -> Iterator[str]:
+    """One line for a value outside the range, or the list of words, of its key."""
+    known = find(key)
+    if known and isinstance(value, str) and (not value.strip() or "\0" in value):
+        yield f"{key}={shown(value)}: {key}= takes one line of text that is not empty"
+    elif key.endswith(PATHS) and str(value).startswith("~") and os.path.expanduser(value).startswith("~"):
+        yield f"{key}={shown(value)}: where this home folder is, is not known; write {key}= with its whole path"
+    elif said := (known.setting if known else optimizers.range_of(key) or _of_parameter(key)).refuses(value):
+        yield f"{key}={shown(value)}: {key}= takes {said}"
 
 
 def _views(config: Config) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +14,10 @@ from lt_bench.command import printable
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import evaluate, recorded
 from lt_bench.evaluation.predictions import load_predictions
-from lt_bench.files import MOST, SMALL, read_bytes
+from lt_bench.files import read_bytes
 from lt_bench.record.contributed import KEY, is_contributed, marked, refusal
 from lt_bench.record.curves import CURVES
+from lt_bench.record.kept import Kept
 from lt_bench.record.metrics import check_metrics
 from lt_bench.record.record import CONTRIBUTED, PREDICTIONS, RECORD, RunRecord, plain_values, unknown_keys
 from lt_bench.record.verify import contradiction
@@ -70,10 +71,8 @@ def read_found(
     found: dict[str, Found] = {}
     ignored: Counter[str] = Counter()
     given = [*map(Path, paths)]
-    files = sorted({file for path in given for file in _files(path)})
-    for source, folder, text in (entry for file in files for entry in _texts(file, given=file in given)):
+    for source, folder, values in _all_values(given, anew):
         try:
-            values = plain_values(text, source)
             record = RunRecord.from_dict(values, source)
         except ValueError as error:
             log.warning("skipped %s", _one_line(error))
@@ -102,7 +101,7 @@ def _compared(found: Found, anew: bool) -> Found | None:
     if record.kind != "run":
         return found
     if folder is None:
-        if said := refusal(record, found.packed, is_contributed(Path(found.source))):
+        if said := refusal(record, found.packed, is_contributed(found.source)):
             log.warning("skipped %s: %s", printable(found.source), printable(said))
         return None if said else found
     try:
@@ -117,8 +116,9 @@ def _compared(found: Found, anew: bool) -> Found | None:
 
 def _of_others(found: Found) -> Found:
     """A record of a folder of contributions as one that says so."""
-    source = Path(found.source)
-    return found._replace(record=marked(found.record, found.packed, source)) if is_contributed(source) else found
+    if not is_contributed(found.source):
+        return found
+    return found._replace(record=marked(found.record, found.packed, Path(found.source)))
 
 
 def _merged(first: Found, second: Found) -> Found:
@@ -195,22 +195,38 @@ def _inode(folder: str | Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _texts(file: Path, given: bool) -> list[tuple[str, Path | None, bytes]]:
-    """Every record in a file: source, the folder of its predictions where they are there, and text.
+def _all_values(given: Sequence[Path], anew: bool) -> Iterator[tuple[str, Path | None, Any]]:
+    """Every record under some paths, in the order of files: source, the folder of its predictions, and values.
 
-    A file that was found, not ``given``, and cannot be read is skipped with a line.
+    A file that was found, not ``given``, and cannot be read is skipped with a line, and so is what is no JSON.
     """
-    try:
-        content = read_bytes(file, MOST if file.suffix == ".jsonl" else SMALL)
-    except OSError as error:
-        if given:
-            raise
-        log.warning("skipped %s: it cannot be read (%s)", printable(str(file)), error.strerror)
-        return []
-    if file.suffix != ".jsonl":
-        return [(str(file), file.parent if (file.parent / PREDICTIONS).exists() else None, content)]
-    lines = enumerate(content.splitlines(), start=1)
-    return [(f"{file}:{number}", None, line) for number, line in lines if line.strip()]
+    files = {path: _files(path) for path in dict.fromkeys(given)}
+    kept = {file: memory for path, found in files.items() for memory in [Kept(path, found, anew)] for file in found}
+    for file in sorted(kept):
+        try:
+            yield from _lines(file) if file.suffix == ".jsonl" else _record(file, kept[file])
+        except OSError as error:
+            if file in files:
+                raise
+            log.warning("skipped %s: it cannot be read (%s)", printable(str(file)), error.strerror)
+        except ValueError as error:
+            log.warning("skipped %s", _one_line(error))
+    for memory in {*kept.values()}:
+        memory.write()
+
+
+def _record(file: Path, kept: Kept) -> Iterator[tuple[str, Path | None, Any]]:
+    beside = os.path.exists(os.path.join(file.parent, PREDICTIONS))
+    yield str(file), file.parent if beside else None, kept.values(file)
+
+
+def _lines(file: Path) -> Iterator[tuple[str, Path | None, Any]]:
+    for number, line in enumerate(read_bytes(file).splitlines(), start=1):
+        if line.strip():
+            try:
+                yield f"{file}:{number}", None, plain_values(line, f"{file}:{number}")
+            except ValueError as error:
+                log.warning("skipped %s", _one_line(error))
 
 
 def _one_line(error: Exception) -> str:

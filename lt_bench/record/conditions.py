@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 LONGEST = 120  # characters of a word
@@ -22,7 +22,12 @@ class Label(NamedTuple):
 
 def conditions(settings: str) -> str:
     """Those of a run's settings (JSON text) that say on what it was measured, not how, as canonical JSON text."""
-    chosen = {key: value for key, value in json.loads(settings).items() if key.partition(".")[0] in GROUPS}
+    return conditions_of(json.loads(settings))
+
+
+def conditions_of(settings: Mapping[str, Any]) -> str:
+    """As ``conditions``, of settings as a record has them."""
+    chosen = {key: value for key, value in settings.items() if key.partition(".")[0] in GROUPS}
     return json.dumps(chosen, sort_keys=True, ensure_ascii=False)
 
 

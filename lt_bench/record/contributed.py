@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import math
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -74,9 +75,9 @@ def marked(record: RunRecord, found: Any, source: Path) -> RunRecord:
     return replace(record, environment={**record.environment, CONTRIBUTED: said})
 
 
-def is_contributed(source: Path) -> bool:
+def is_contributed(source: str | Path) -> bool:
     """Whether a file of records is in a folder of contributions."""
-    return source.absolute().parent.name == FOLDER
+    return os.path.basename(os.path.dirname(os.path.join(os.getcwd(), source))) == FOLDER
 
 
 def unchecked(record: RunRecord) -> list[str]:

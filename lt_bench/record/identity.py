@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -156,6 +157,11 @@ def stage_one_id(config: Config) -> str:
 
 def identities(config: Config) -> tuple[str, str]:
     """The identity of a run, and that of the stage one below it."""
+    return identities_by_seed(config)(config.seed)
+
+
+def identities_by_seed(config: Config) -> Callable[[int], tuple[str, str]]:
+    """``identities`` of a config with any seed, which decides nothing else of what they are made of."""
     below = values = identity_values(config)
     if (rule := own_group_rule(config.dataset)) != config.dataset.group_rule:
         below = identity_values(replace(config, dataset=replace(config.dataset, group_rule=rule)))
@@ -163,7 +169,14 @@ def identities(config: Config) -> tuple[str, str]:
     keep = config.stage_two.name == "none" and config.evaluation.select != "last"
     dropped = ("stage_two", own_code.STAGE_TWO, *PROBED, *(() if keep else ("evaluation",)))
     below = {key: value for key, value in below.items() if not _under(key, dropped)}
-    return _digest(values), _digest({"kind": StageName.ONE.kind, **below})
+    below["kind"] = StageName.ONE.kind
+    return lambda seed: (_digest(_seeded(values, seed)), _digest(_seeded(below, seed)))
+
+
+def _seeded(values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Identity values with another seed; a default has none."""
+    others = {key: value for key, value in values.items() if key != "seed"}
+    return others if _same(_schema_defaults(Config)["seed"], seed) else {**others, "seed": seed}
 
 
 def own_group_rule(dataset: Dataset) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 from lt_bench.evaluation.metrics import COUNT, FRACTION, METRICS, Metric, group_std
 from lt_bench.evaluation.shots import GROUPS
+
+BETWEEN: dict[str, tuple[type, int, int]] = {COUNT: (int, 0, 2**63 - 1), FRACTION: (float, 0, 1)}  # of a unit's values
 
 
 class Metrics(dict[str, Any]):
@@ -43,17 +46,19 @@ def readable(metrics: Mapping[str, Any], newer: bool) -> dict[str, Any]:
 
 
 def _accepts(metric: Metric, value: Any) -> bool:
-    if metric.per_class:
-        return isinstance(value, list) and all(_in_unit(metric, one) for one in value)
-    return _in_unit(metric, value)
-
-
-def _in_unit(metric: Metric, value: Any) -> bool:
-    if value is None:
-        return metric.optional
-    if metric.unit == COUNT:
-        return fits(value, int) and value >= 0
-    return fits(value, float) and math.isfinite(value) and (metric.unit != FRACTION or 0 <= value <= 1)
+    """Whether a value, or every one of a list by class, is of the metric's unit; a list is looked at as a whole."""
+    values = value if metric.per_class else [value]
+    if not isinstance(values, list):
+        return False
+    numbers = [one for one in values if one is not None]
+    if len(numbers) < len(values) and not metric.optional:
+        return False
+    if metric.unit not in BETWEEN:
+        return all(fits(one, float) and math.isfinite(one) for one in numbers)
+    kind, least, most = BETWEEN[metric.unit]
+    if not all(issubclass(one, _kinds(kind)) and one is not bool for one in {*map(type, numbers)}):
+        return False
+    return not numbers or (least <= min(numbers) and max(numbers) <= most and all(map(math.isfinite, numbers)))
 
 
 def _expected(metric: Metric) -> str:
@@ -68,6 +73,11 @@ def fits(value: Any, hint: Any) -> bool:
     """
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return False
+    return isinstance(value, _kinds(hint)) and not isinstance(value, bool)
+
+
+@cache
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The types whose values fit an annotation."""
     kinds = {get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
-    kinds |= {int} if float in kinds else set()
-    return isinstance(value, tuple(kinds)) and not isinstance(value, bool)
+    return tuple(kinds | ({int} if float in kinds else set()))

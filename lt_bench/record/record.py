@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -95,10 +96,9 @@ class RunRecord:
     environment: dict[str, Any] = field(compare=False)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):
+        for item, hint in _hinted():
             value = getattr(self, item.name)
-            if not fits(value, hints[item.name]):
+            if not fits(value, hint):
                 raise ValueError(f"key {item.name!r}: expected {item.type}, found {value!r}")
             allowed = item.metadata.get("allowed")
             if allowed and value not in allowed and self.schema <= SCHEMA:
@@ -133,8 +133,7 @@ class RunRecord:
         schema: Any = values.get("schema")
         if not fits(schema, int) or schema < 1:
             raise ValueError(f"{source}: key 'schema': expected a whole number from 1, found {schema!r}")
-        needed = {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}
-        if missing := needed - values.keys():
+        if missing := _needed() - values.keys():
             raise ValueError(f"{source}: missing key(s) {', '.join(map(repr, sorted(missing)))}")
         known: dict[str, Any] = {item.name: values[item.name] for item in fields(cls) if item.name in values}
         if isinstance(metrics := known.get("metrics"), Mapping):
@@ -143,6 +142,20 @@ class RunRecord:
             return cls(**known | {"schema": max(schema, SCHEMA)})
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
+
+
+@cache
+def _hinted() -> list[tuple[Field[Any], Any]]:
+    """The fields of a record with the types that their values have."""
+    hints = get_type_hints(RunRecord)
+    return [(item, hints[item.name]) for item in fields(RunRecord)]
+
+
+@cache
+def _needed() -> frozenset[str]:
+    """The keys that every record has."""
+    found = (item for item in fields(RunRecord) if item.default is MISSING and item.default_factory is MISSING)
+    return frozenset(item.name for item in found)
 
 
 def _check_parts(values: Mapping[str, Any], hints: Mapping[str, Any], above: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lt_bench.config.compose import groups
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.ranks import some
-from lt_bench.record.conditions import GROUPS, conditions, shortened, word
+from lt_bench.record.conditions import GROUPS, conditions_of, shortened, word
 from lt_bench.record.identity import CONTENT
 from lt_bench.record.record import RunRecord
 from lt_bench.report.protocol import learns_without_labels, settings_of, views
@@ -138,6 +138,6 @@ def _is_about(key: str) -> bool:
 
 def _place(record: RunRecord) -> tuple[Any, ...]:
     """What runs of one table have in common."""
-    measured = conditions(json.dumps(record.settings))
+    measured = conditions_of(record.settings)
     alike = (record.dataset, record.imbalance_factor, record.imbalance_profile, record.backbone, record.budget)
     return (*alike, record.is_probe, record.evaluated_on, measured)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -18,8 +19,8 @@ ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "settin
 ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 
 
-def _row(record: RunRecord) -> dict[str, object]:
-    values = record.to_dict()
+def _row(record: RunRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {**vars(record)}  # none of the parts that it shares with the record is changed
     metrics, cost = values.pop("metrics"), values.pop("cost")
     environment = values.pop("environment")
     values["processes"] = environment.get("processes", 1)
@@ -27,8 +28,9 @@ def _row(record: RunRecord) -> dict[str, object]:
     values["checked"] = environment.get(CONTRIBUTED, {}).get("checked")
     del values["epochs"]
     values["probe"] = record.is_probe
-    values["shot_seed"] = values["settings"].pop(SHOT_SEED, 0)
-    values["settings"] = json.dumps(values["settings"], sort_keys=True, ensure_ascii=False)
+    settings = {**record.settings}
+    values["shot_seed"] = settings.pop(SHOT_SEED, 0)
+    values["settings"] = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     values["method_order"] = order_of("method", record.method_name, record.method_order)
     values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)
     values |= {f"{part}_images": sum(counts) for part in PARTS if (counts := metrics.get(f"{part}_counts"))}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.report.sections import Row, Section
-from lt_bench.report.statistics import differences, independent, interval
+from lt_bench.report.sections import Section
+from lt_bench.report.statistics import by_seeds, independent, interval, paired
 
 GROUPED = ("many", "medium", "few", "group_std")  # which depend on the rule that chose the groups
 EXPLAINED = (
@@ -28,24 +28,25 @@ def leaders(section: Section, names: Sequence[str]) -> list[set[str]]:
     fair = [place for place, row in enumerate(section.rows) if row.fields["selection"] != "best_test"]
     if len(fair) < 2 or section.fields["budget"] == "smoke":
         return leading
+    metrics = {place: by_seeds(section.rows[place].runs, names) for place in fair}
     for name in names:
         if not METRICS[name].better or (name in GROUPED and "group_rule" in section.differing()):
             continue
         sign = 1.0 if METRICS[name].better == "higher" else -1.0
-        means = {place: sign * section.rows[place].runs[name].mean(skipna=False) for place in fair}
+        means = {place: sign * metrics[place][name].mean(skipna=False) for place in fair}
         known = {place: mean for place, mean in means.items() if not pd.isna(mean)}
         if not known:
             continue
         best = max(known, key=known.__getitem__)
         for place in known:
             equal = known[place] == known[best]
-            if equal or _cannot_be_told(section.rows[place], section.rows[best], name):
+            if equal or _cannot_be_told(metrics[place][[name]], metrics[best][[name]], name):
                 leading[place].add(name)
     return leading
 
 
-def _cannot_be_told(row: Row, best: Row, name: str) -> bool:
+def _cannot_be_told(row: pd.DataFrame, best: pd.DataFrame, name: str) -> bool:
     """Whether the paired differences of two rows in a metric, two independent ones at least, may have mean zero."""
-    pairs = independent(differences(row.runs, best.runs, [name]))
+    pairs = independent(paired(row, best))
     found = interval(pairs[name])
     return len(pairs) > 1 and not pd.isna(found["low"]) and found["low"] <= 0 <= found["high"]

@@ -41,13 +41,15 @@ class Row(NamedTuple):
 class Section(NamedTuple):
     """What one table is made of: its name, which is also the file's, what the runs have in common, and the rows.
 
-    ``conditions`` are the ``key=value`` words that tell it from other sections of the same data set and budget.
+    ``conditions`` are the ``key=value`` words that tell it from other sections of the same data set and budget;
+    ``contributed`` says whether somebody contributed any of the runs.
     """
 
     name: str
     fields: dict[str, Any]
     rows: list[Row]
     conditions: list[str]
+    contributed: bool
 
     def differing(self) -> list[str]:
         """Those of ``SHARED`` in which the rows differ."""
@@ -73,7 +75,8 @@ def sections(runs: pd.DataFrame) -> list[Section]:
             parts = [fields[key] for key in ("dataset", "imbalance", *several)]
             parts += ["probe"] if fields["probe"] else []
             parts += [fields[key] for key, usual in USUAL.items() if fields[key] != usual]
-            result.append(Section(slug("_".join(parts)), fields, rows_of(part), []))
+            contributed = bool(part["contributed"].notna().any())
+            result.append(Section(slug("_".join(parts)), fields, rows_of(part), [], contributed))
     return _named_apart(result)
 
 
@@ -101,30 +104,35 @@ def _hash(section: Section) -> str:
 
 def rows_of(part: pd.DataFrame) -> list[Row]:
     """The rows of a frame of runs, in the order of tables; UsageError for two runs of one setting and equal seeds."""
-    groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in part.groupby(ROW)]
-    for fields, runs in groups:
-        if (twins := runs[runs.duplicated([*SEEDS, "shot_seed"], keep=False)]).size:
-            raise of_same_seeds(str(fields["setting_id"]), twins["run_id"])
+    alike = part[part.duplicated([*ROW, *SEEDS, "shot_seed"], keep=False)]
+    for key, twins in alike.groupby(ROW):
+        raise of_same_seeds(str(key[ROW.index("setting_id")]), twins["run_id"])
+    groups = [(dict(zip(ROW, key, strict=True)), runs) for key, runs in _models(part).groupby(ROW)]
     named = _labels([fields for fields, _ in groups])
-    rows = [Row(*words, fields, _models(runs)) for words, (fields, runs) in zip(named, groups, strict=True)]
+    rows = [Row(*words, fields, runs) for words, (fields, runs) in zip(named, groups, strict=True)]
     return sorted(rows, key=_rank)
 
 
 def _models(runs: pd.DataFrame) -> pd.DataFrame:
-    """One line per model: the runs that differ in ``shot_seed`` alone, with the mean of their metrics."""
-    by_seeds = runs.groupby(SEEDS, sort=False)
-    identities = by_seeds["run_id"].agg(" ".join).to_numpy()
-    first = runs.drop_duplicates(SEEDS).assign(draws=by_seeds.size().to_numpy(), run_ids=identities)
-    if (first["draws"] > 1).any():
-        metrics = by_seeds[scalars()]
-        known = metrics.count().eq(by_seeds.size(), axis=0)  # in every draw: some may be older than a metric
-        first[scalars()] = metrics.mean().where(known).to_numpy()
+    """One line per model of a setting: the runs that differ in ``shot_seed`` alone, with the mean of their metrics."""
+    model = [*ROW, *SEEDS]
+    first = runs.drop_duplicates(model)
+    if len(first) == len(runs):
+        return runs.assign(draws=1, run_ids=runs["run_id"])
+    by_seeds = runs.groupby(model, sort=False)
+    draws = by_seeds.size()
+    metrics = by_seeds[scalars()]
+    known = metrics.count().eq(draws, axis=0)  # in every draw: some may be older than a metric
+    means = metrics.mean().where(known).to_numpy()
+    several = draws.to_numpy() > 1
+    first = first.assign(draws=draws.to_numpy(), run_ids=by_seeds["run_id"].agg(" ".join).to_numpy())
+    first.loc[several, scalars()] = means[several]
     return first
 
 
 def _rank(row: Row) -> tuple[object, ...]:
     method, stage_two = row.fields["method_name"], row.fields["stage_two_name"]
-    other = row.runs.iloc[0]["method"] not in BASELINES
+    other = row.runs["method"].iat[0] not in BASELINES
     places = row.runs["method_order"].min(), row.runs["stage_two_order"].min()
     return other, places[0], method, places[1], stage_two, row.key
 

@@ -14,7 +14,18 @@ from lt_bench.report.sections import SEEDS
 
 def differences(ours: pd.DataFrame, theirs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Metrics of our runs less those of theirs, one line per pair of runs with equal seeds, which are the index."""
-    one, other = (side.set_index(SEEDS)[[*names]] for side in (ours, theirs))
+    return paired(*(by_seeds(side, names) for side in (ours, theirs)))
+
+
+def by_seeds(runs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Metrics of runs with their seeds as the index."""
+    return runs[[*SEEDS, *names]].set_index(SEEDS)
+
+
+def paired(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """As ``differences``, of metrics by seeds."""
+    if one.index.equals(other.index):
+        return one - other
     return (one - other.reindex(one.index))[one.index.isin(other.index)]
 
 
@@ -24,9 +35,9 @@ def independent(points: pd.DataFrame) -> pd.DataFrame:
     Runs on one split share their data: with several split seeds a split counts once, with its mean over seeds, which is
     not known where one of its runs does not have the metric.
     """
-    by_split = points.groupby(level="split_seed")
-    if by_split.ngroups < 2:
+    if points.index.get_level_values("split_seed").nunique() < 2:
         return points
+    by_split = points.groupby(level="split_seed")
     return by_split.mean().where(points.notna().groupby(level="split_seed").all())
 
 

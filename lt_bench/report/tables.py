@@ -80,9 +80,11 @@ class Table:
     def marked(self, escape: Callable[[str], str], form: str) -> pd.DataFrame:
         """The cells as they are escaped, and those that stand out in a form such as ``**{}**``."""
         cells = self.cells.map(escape)
-        for place, columns in enumerate(self.bold):
-            for column in columns:
-                cells.loc[place, column] = form.replace("{}", cells.loc[place, column])
+        for column in set[str]().union(*self.bold):
+            bold = (column in columns for columns in self.bold)
+            cells[column] = [
+                form.replace("{}", text) if one else text for one, text in zip(bold, cells[column], strict=True)
+            ]
         return cells
 
     def csv(self) -> str:
@@ -119,7 +121,7 @@ def marked(row: Row) -> str:
 
 def contributors(row: Row) -> str:
     """The names of those who contributed runs of a row, as the CSV has them; empty where nobody did."""
-    return " ".join(sorted({str(name) for name in row.runs["contributed"].dropna()}))
+    return " ".join(sorted({str(name) for name in row.runs["contributed"].tolist() if not pd.isna(name)}))
 
 
 def contributions(rows: Iterable[Row]) -> list[str]:
@@ -136,7 +138,7 @@ def contributions(rows: Iterable[Row]) -> list[str]:
 
 def origin(section: Section, row: Row) -> dict[str, str]:
     """For CSV, who contributed runs of a row; nothing in a section without contributions."""
-    return {"contributed": contributors(row)} if any(map(contributors, section.rows)) else {}
+    return {"contributed": contributors(row)} if section.contributed else {}
 
 
 def leading(section: Section, row: Row) -> dict[str, str]:

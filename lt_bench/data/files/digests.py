@@ -88,7 +88,8 @@ def digest_of(path: str) -> Digest:
         if len(block) != size:  # a small file is whole at once
             while block := os.read(descriptor, BLOCK):
                 found.update(block)
-        return Digest(_stamp(status), found.hexdigest(), status.st_ctime_ns < time.time_ns() - SETTLED_NS)
+        stamp = _stamp(status)
+        return Digest(stamp, found.hexdigest(), is_settled(stamp))
     except OSError:
         return NONE
     finally:
@@ -114,6 +115,11 @@ def stamp_of(path: str) -> str:
         return _stamp(os.stat(path))
     except OSError:
         return NONE.stamp
+
+
+def is_settled(stamp: str) -> bool:
+    """Whether a file of this stamp, of one that is there, changed so long ago that it cannot change unseen."""
+    return int(stamp.split()[2]) < time.time_ns() - SETTLED_NS
 
 
 def _stamp(status: os.stat_result) -> str:

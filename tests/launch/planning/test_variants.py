@@ -6,6 +6,7 @@ from lt_bench.config.compose import compose
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import plan
 from lt_bench.preflight.validate import validate
+from lt_bench.record.identity import identities, identities_by_seed
 
 SWEEPS = [
     ["seed=range(3)", "split_seed=1,2"],
@@ -60,3 +61,39 @@ def test_overrides_that_are_invalid_without_the_plain_ones_are_composed_so_only_
     )
     assert len(plan(["dataset.split_dir=D", "split_seed=range(1,6)"])) == 5
     assert composed.count(("dataset.split_dir=D",)) == 1 and len(composed) == 6
+
+
+SEEDED = [
+    ["method=sbcl", "seed=range(2)", "split_seed=0,2", "train.batch_size=64"],
+    ["method=simclr", "stage_two=linear_probe", "seed=0,4", "dataset=cifar10_lt"],
+    ["seed=3", "split_seed=${seed}"],  # follows the seed
+    ["seed=0,1", "evaluation.select=best_validation", "dataset.validation_per_class=5", "stage_two=none", "method=ce"],
+]
+
+
+@pytest.mark.parametrize("overrides", SEEDED)
+def test_runs_that_differ_in_their_seed_have_the_identities_and_the_configs_that_they_have_alone(overrides):
+    for run in plan(overrides):
+        alone = validate(compose(run.overrides))
+        assert run.config == alone
+        assert (run.identity, run.stage_one) == identities(alone)
+
+
+def test_seeds_are_refused_as_they_are_alone_and_the_last_of_several_counts():
+    for words in (["seed=-1"], ["seed=-1", "train.lr=-1.0"], ["seed=true"]):
+        with pytest.raises(UsageError) as expected:
+            validate(compose(words))
+        with pytest.raises(UsageError) as found:
+            plan(words)
+        assert str(found.value).partition("\nin the run")[0] == str(expected.value)
+    assert [run.config.seed for run in plan(["seed=3", "seed=5"])] == [5]
+
+
+def test_what_the_preflight_computes_for_a_seed_is_computed_once_for_all(monkeypatch):
+    judged = []
+    monkeypatch.setattr("lt_bench.launch.planning.variants.incompatible", lambda config: judged.append(config) or [])
+    monkeypatch.setattr(
+        "lt_bench.launch.planning.variants.identities_by_seed",
+        lambda config: judged.append(config) or identities_by_seed(config),
+    )
+    assert len(plan(["method=ce", "seed=range(30)", "train.batch_size=64"])) == 30 and len(judged) == 2
