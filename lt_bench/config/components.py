@@ -29,11 +29,8 @@ def made_of(name: str, title: str, dataset: str, settings: Mapping[str, Any]) ->
     own = _own_nodes(method, dataset)
     parts = {group: (_choice(group, nodes[group]), _choice(group, own.get(group, {}))) for group in PARTS}
     ending = [choice for choice in names_in(VARIANT) if choice != PLAIN and title.endswith(f"({choice})")]
-    return {
-        "method": method,
-        **{group: choice for group, (choice, usual) in parts.items() if choice != usual},
-        **{VARIANT: choice for choice in ending},
-    }
+    made = {"method": method, **{group: choice for group, (choice, usual) in parts.items() if choice != usual}}
+    return made | ({VARIANT: ending[0]} if ending else {})
 
 
 def part_of(settings: Mapping[str, Any], group: str) -> str:
