@@ -31,6 +31,7 @@ from lt_bench.errors import UsageError
 FORMER = "${former:}"
 # A group whose choices have epochs of their own: what the recipe counts in epochs moves with them.
 OTHER_LENGTH = "finetune/"
+RECIPES = "recipe/"
 
 
 class Layer(NamedTuple):
@@ -54,6 +55,8 @@ def merged(choices: tuple[str, ...]) -> DictConfig:
     for layer in layers(choices):
         try:
             values = _with_former(config, layer.values) if isinstance(layer.values, dict) else layer.values
+            if layer.name.startswith(RECIPES):
+                values = _of_chosen_rule(config, values)
             for key, target in _targets(values):
                 renew(config, key, target)
             for key in optimizers.NODES:
@@ -202,6 +205,12 @@ def renew(config: DictConfig, key: str, target: Any) -> set[str]:
         for name in gone:
             del node[name]
     return {f"{key}.{name}" for name in gone}
+
+
+def _of_chosen_rule(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a recipe less those for a stage-two rule, which they name, that is not the one of this run."""
+    rule = values.get("stage_two", {}).get("name", config.stage_two.name)
+    return values if rule == config.stage_two.name else {key: one for key, one in values.items() if key != "stage_two"}
 
 
 @cached

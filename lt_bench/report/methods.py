@@ -1,4 +1,4 @@
-"""The matrix of methods and data sets: for which pairs there is a recipe, where its values come from, what it is for."""
+"""The matrix of methods and data sets: for which pairs there is a recipe, and where its values come from."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ _OWN = re.compile(r"\bnot (?:found|in|tuned)\b|\bso that only\b|_tuning\b")
 _PAPER = re.compile(r"\(([^()]*?\b(?:(?:19|20)\d\d|arXiv [\d.]+))")  # the citation in a method's comment
 CAPTION = (
     f"Methods and data sets. {PUBLISHED}: the recipe has the values of a paper or of authors' code for that data set; "
-    f"{DERIVED}: those of another data set or method, or tuned here, as the recipe says; {NONE}: no recipe, so that the "
-    "run has the method's own values. In brackets: how many published figures of it results/published has, which "
-    "conf/reproduces.yaml names."
+    f"{DERIVED}: those of another data set or method, or tuned here, as the recipe says; {NONE}: no recipe, so that a "
+    "run has the method's own values. In brackets: how many published figures conf/reproduces.yaml names for it."
 )
 
 
