@@ -53,15 +53,21 @@ def _own_nodes(method: str, dataset: str) -> dict[str, dict[str, Any]]:
 
 def _choice(group: str, node: Mapping[str, Any]) -> str:
     """The choice of a group whose file has a node's class and most of its values; NONE for no node, else the class."""
-    target = str(node.get("_target_") or NONE)
-    files = {choice: values_of(f"{group}/{choice}").get("method", {}).get(group, {}) for choice in names_in(group)}
-    there = {choice: values for choice, values in files.items() if values.get("_target_") == target != NONE}
-    whole = {**_defaults(target), **node} if there else {}
+    if not (target := node.get("_target_")):
+        return NONE
+    there = {choice: values for choice, values in _files(group).items() if values.get("_target_") == target}
+    whole = {**_defaults(str(target)), **node} if there else {}
     agreeing = {
         choice: sum(1 if whole.get(name) == value else -1 for name, value in values.items())
         for choice, values in there.items()
     }
-    return max(agreeing, key=lambda choice: agreeing[choice], default=target)
+    return max(agreeing, key=lambda choice: agreeing[choice], default=str(target))
+
+
+@cached
+def _files(group: str) -> dict[str, dict[str, Any]]:
+    """What the file of each choice of a group says of its node; nothing for one that has none."""
+    return {choice: values_of(f"{group}/{choice}").get("method", {}).get(group, {}) for choice in names_in(group)}
 
 
 def _defaults(target: str) -> dict[str, Any]:
