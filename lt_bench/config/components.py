@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from lt_bench.config.compose import compose
+from lt_bench.config.compose import choices, parse
 from lt_bench.config.conf import names_in, values_of
+from lt_bench.config.layers import layers
 from lt_bench.config.own_files import cached
 from lt_bench.config.recipes import COMPONENTS, NONE, PLAIN, bare
 from lt_bench.config.signatures import OPAQUE, REQUIRED, TargetError, parameters
@@ -47,8 +46,11 @@ def _own_nodes(method: str, dataset: str) -> dict[str, dict[str, Any]]:
     """What a method has by itself on a data set, by group; nothing where conf/ has not both."""
     if method not in names_in("method") or dataset not in names_in("dataset"):
         return {}
-    node = compose([f"method={method}", f"dataset={dataset}"]).method
-    return {group: dict(OmegaConf.to_container(node[group])) for group in PARTS if node.get(group)}  # type: ignore[arg-type]
+    found: dict[str, dict[str, Any]] = {}
+    for layer in layers(choices(parse([f"method={method}", f"dataset={dataset}"]))):
+        node = layer.values.get("method", {}) if isinstance(layer.values, dict) else {}
+        found |= {group: {**found.get(group, {}), **node[group]} for group in PARTS if node.get(group)}
+    return found
 
 
 def _choice(group: str, node: Mapping[str, Any]) -> str:
