@@ -20,7 +20,10 @@ def feature_dim(encoder: nn.Module) -> int:
 
 
 class Mix(NamedTuple):
-    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels."""
+    """What the images of a batch were mixed with: labels (B,) of the others, and ``kept`` (B,) of the own labels.
+
+    Where a method mixes each view in its own way, ``kept`` is (B, views).
+    """
 
     labels: Tensor
     kept: Tensor
@@ -196,7 +199,11 @@ class StageTwo(Protocol):
     shot_seed: int = 0
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
-        """The method that the engine trains; its encoder is frozen and stays in eval mode."""
+        """The method that the engine trains; the weights of its encoder are frozen, and it stays in eval mode.
+
+        A rule may let the encoder's batch norms follow the data, where features are not computed once: what is
+        evaluated and kept is the method's ``encoder``.
+        """
 
     def finish(self, method: Method, context: TrainContext) -> nn.Module:
         """The classifier (features -> logits) that is evaluated: the method's, unless a rule makes another of it."""

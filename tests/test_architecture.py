@@ -42,7 +42,8 @@ reslt_class_rank reslt_loss_cifar reslt_loss_ranked reslt_lr reslt_networks
 reslt_step_cifar reslt_step_imagenet_block_first reslt_step_imagenet_pool_first reslt_step_inat
 experts_agnostic_evaluation experts_test_distributions
 mixing_boxes mixing_mixes mixing_step_cmo_balanced_softmax mixing_step_cmo_ce_drw mixing_step_remix_drw
-mixing_step_mislas_stage1 mixing_step_gcl_stage1 mixing_step_gcl_stage2
+mixing_step_mislas_stage1 mixing_step_mislas_stage2 mixing_step_mislas_stage2_frozen
+mixing_step_gcl_stage1 mixing_step_gcl_stage2 mixing_step_glmc
 finetune_configs
 lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
 liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
@@ -258,7 +259,8 @@ def test_a_method_is_found_by_its_name(method):
     meant = short_for(method)  # a short name for a method with a component, whose files and tests serve all
     plain = meant.get("method", method)
     assert bool(meant) == method.endswith("_gh")
-    own_class = "_target_: lt_bench.methods." in (ROOT / "conf" / "method" / f"{plain}.yaml").read_text()
+    text = (ROOT / "conf" / "method" / f"{plain}.yaml").read_text()
+    own_class = bool(re.search(r"^  _target_: lt_bench\.methods\.", text, re.MULTILINE))  # not that of a component
     for name in {plain, *meant.keys() - {"method"}}:  # a file of values alone has the class of the method that it is on
         assert (ROOT / "lt_bench" / "methods" / f"{name}.py").exists() == (own_class or name != plain)
         assert (ROOT / "tests" / "methods" / f"test_{name}.py").exists()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import compose, groups
-from lt_bench.contracts import Batch, TrainInfo
+from lt_bench.contracts import Batch, Mix, TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
@@ -104,8 +104,10 @@ def test_the_data_of_a_step_wait_for_nothing(name, tmp_path):
 
 
 def moved(value: Any, device: str) -> Any:
-    """Tensors in a batch on another device."""
-    return Batch(tuple(view.to(device) for view in value.views), value.labels.to(device), value.indices.to(device))
+    """Tensors in a mixed batch on another device."""
+    mix = None if value.mix is None else Mix(*(one.to(device) for one in value.mix))
+    views, labels, indices = tuple(view.to(device) for view in value.views), value.labels, value.indices
+    return Batch(views, labels.to(device), indices.to(device), mix=mix)
 
 
 class OnDevice:
@@ -129,8 +131,8 @@ def test_terms_and_gradients_are_those_of_the_cpu(name, tmp_path):
     set_switches(tf32=False, deterministic=False)
     trainer = cifar_trainer("method", name, tmp_path, "float32")
     trainer.method.on_epoch_start(0, trainer.context)
-    batch = next(trainer.batches(0))
     there = trainer.method
+    batch = there.mixed(next(trainer.batches(0)), 0, 0, trainer.context)
     here = copy.deepcopy(there).to("cpu")
     found = {}
     for device, method in (("cuda", there), ("cpu", here)):

@@ -187,13 +187,19 @@ def loss_and_accuracy(
     ``mix`` are the others' labels and what is kept of the own (B,): the same for all images, unless the mixing is
     ``by_image``, where ``loss(logits, labels, reduction="none")`` gives the summands of the loss.
     """
-    predicted = logits.detach().argmax(1)
-    correct = (predicted == labels).float()
     if mixing is None or not mix:
-        return {"loss": loss(logits, labels), "accuracy": correct.mean()}
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": loss(logits, labels), "accuracy": accuracy}
     others, kept = mix
-    correct = kept * correct + (1 - kept) * (predicted == others)
     by_image = {"reduction": "none"} if mixing.by_image else {}
     own, other = (loss(logits, those, **by_image) for those in (labels, others))
     share = kept if mixing.by_image else kept[0]
-    return {"loss": (share * own + (1 - share) * other).mean(), "accuracy": correct.mean()}
+    accuracy = mixed_accuracy(logits, labels, others, kept)
+    return {"loss": (share * own + (1 - share) * other).mean(), "accuracy": accuracy}
+
+
+def mixed_accuracy(logits: Tensor, labels: Tensor, others: Tensor, kept: Tensor) -> Tensor:
+    """The accuracy of logits (B, C) on images that keep ``kept`` (B,) of their labels beside those of others (B,)."""
+    predicted = logits.detach().argmax(1)
+    correct = (predicted == labels).float()
+    return (kept * correct + (1 - kept) * (predicted == others)).mean()

@@ -14,14 +14,14 @@ from lt_bench.stage_two.linear import linear_of_stage_one
 
 
 class ScaledLinear(nn.Module):
-    """The logits of a frozen linear layer, bias included, times a learnable ``scales`` (C,) that begins at 1.
+    """The logits of a linear layer, bias included, times a learnable ``scales`` (C,) that begins at 1.
 
     Source: Kang et al., ICLR 2020, section 4 (LWS), authors' code.  Deviation: none.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.linear = linear.requires_grad_(False)
+        self.linear = linear
         self.scales = nn.Parameter(torch.ones_like(linear.weight[:, 0]))
 
     def settings(self) -> dict[str, Any]:
@@ -48,4 +48,5 @@ class LearnableWeightScaling(StageTwo):
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:
         """Stage one's classifier with scales of 1; raises UsageError where it is not linear."""
-        return CrossEntropyOnFrozen(encoder, ScaledLinear(linear_of_stage_one(classifier, "lws")), self.augment)
+        frozen = linear_of_stage_one(classifier, "lws").requires_grad_(False)
+        return CrossEntropyOnFrozen(encoder, ScaledLinear(frozen), self.augment)

@@ -26,7 +26,7 @@ SELF_SUPERVISED = {
 SELF_SUPERVISED |= {f"{name}_gh": views for name, views in SELF_SUPERVISED.items()}
 NOT_OFFICIAL = (*SELF_SUPERVISED, "boosted_sdclr")  # on large images
 LARGE_VIEWS = {"crop_flip", "cls", "clsstack", "sim_always", "sim_wide", "sim_blur", "jitter"}
-LARGE_VIEWS |= {"ssl_wide_blur", "ssl_wide_blur_boosted"}
+LARGE_VIEWS |= {"ssl_wide_blur", "ssl_wide_blur_boosted", "lift", "lift_plus"}
 LARGE = ["imagenet_lt", "places_lt", "inat18", "imagenet"]
 TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
 
@@ -58,11 +58,19 @@ RECIPES = {
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
     **{(name, "places_lt"): (30, 128, 0.02, 5e-4, 5, None) for name in CONTROLS},
-    **{("lift", dataset): (10, 128, 0.01, 5e-4, 0, ["crop_flip"]) for dataset in ("imagenet_lt", "places_lt")},
-    ("lift", "inat18"): (20, 128, 0.01, 5e-4, 0, ["crop_flip"]),
+    **{("lift", dataset): (10, 128, 0.01, 5e-4, 0, ["lift"]) for dataset in ("imagenet_lt", "places_lt")},
+    ("lift", "inat18"): (20, 128, 0.01, 5e-4, 0, ["lift"]),
+    **{("lift_plus", dataset): (5, 128, 0.02, 5e-4, 0, ["lift_plus"]) for dataset in ("imagenet_lt", "places_lt")},
+    ("lift_plus", "inat18"): (15, 128, 0.02, 5e-4, 0, ["lift_plus"]),
     ("gcl", "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None),
     ("gcl", "inat18"): (100, 256, 0.2, 1e-4, 0, None),
     ("gcl", "places_lt"): (90, 512, 0.2, 5e-4, 5, None),
+    ("glmc", "imagenet_lt"): (135, 120, 0.1, 2e-4, 10, ["sim_always"] * 2),
+    ("glmc", "inat18"): (120, 128, 0.1, 1e-4, 10, ["sim_always"] * 2),
+    ("glmc", "places_lt"): (30, 128, 0.02, 5e-4, 5, ["sim_always"] * 2),
+    ("mislas", "imagenet_lt"): (180, 256, 0.1, 5e-4, 0, ["jitter"]),
+    ("mislas", "inat18"): (200, 256, 0.1, 1e-4, 0, ["jitter"]),
+    ("mislas", "places_lt"): (90, 256, 0.1, 5e-4, 0, ["jitter"]),
     **{(name, "imagenet_lt"): (epochs, 256, 0.1, 1e-4, 0, ["sim_blur"] * 2) for name, epochs in ONE_COSINE.items()},
     ("boosted_sdclr", "imagenet_lt"): (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED["boosted_cl"]),
     **{pair: (500, 256, 0.5, 1e-4, 10, SELF_SUPERVISED[pair[0]]) for pair in TABLE},
@@ -77,6 +85,7 @@ METHOD_VALUES = {
     ("gpaco_multitask", "imagenet_lt"): {"alpha": 0.5, "temperature": 0.2},
     ("reslt", "imagenet_lt"): {"branch_weight": 0.99, "shares": [0.825, 0.22], "norm_exponent": 0.7},
     ("reslt", "inat18"): {"branch_weight": 0.85, "shares": [0.8106], "block": "block_first"},
+    ("glmc", "imagenet_lt"): {"partner_exponent": 0.2, "weight_exponent": 1.0, "consistency": 10.0},
     ("supcon", "imagenet_lt"): {"temperature": 0.07, "base_temperature": 0.07, "projection_dim": 128},
     ("sbcl", "imagenet_lt"): {"temperature": 0.07, "beta": 0.2, "warm_epochs": 200, "update_interval": 5},
     **{(name, "imagenet_lt"): {"temperature": 0.07, "positives": 6} for name in ("kcl", "tsc")},
@@ -116,7 +125,10 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    elsewhere = {pair for pair in RECIPES if pair[0] == "lift"} | {("gcl", "places_lt")}  # rates of their own files
+    elsewhere = {
+        pair for pair in RECIPES if pair[0] in ("lift", "lift_plus", "mislas", "glmc")
+    }  # rates of their own files
+    elsewhere |= {("gcl", "places_lt")}
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
 
@@ -308,7 +320,7 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
         words.append("method.queue_size=64")
-    if method == "lift":  # its modules are for transformers
+    if method.startswith("lift"):  # its modules are for transformers
         words.append("finetune=full")
     if method not in NOT_OFFICIAL:  # these have ten epochs, eight of them before harmonization
         words += ["train.epochs=2", "train.schedule.warm_epochs=0"]

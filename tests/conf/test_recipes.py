@@ -11,7 +11,7 @@ from helpers.configs import refusal, settled
 from helpers.sampling import each_value_once
 
 from lt_bench.config.compose import about, choices, compose, groups, parse
-from lt_bench.config.conf import names_in
+from lt_bench.config.conf import names_in, values_of
 from lt_bench.config.layers import layers
 from lt_bench.config.recipes import short_for, taken_from
 from lt_bench.errors import UsageError
@@ -51,6 +51,14 @@ def test_every_recipe_without_a_file_names_one_and_says_why():
         folder, _, file = recipe.rpartition("/")
         assert file in names_in(f"recipe/{folder}".rstrip("/")) and name not in names_in("recipe")
         assert len(why) > 5 and why in about("recipe", name)
+
+
+def test_what_a_recipe_says_of_a_stage_two_rule_is_for_the_rule_that_it_names():
+    rules = {name: values_of(f"recipe/{name}").get("stage_two") for name in names_in("recipe")}
+    named = {name: values.get("name") for name, values in rules.items() if values}
+    assert named and all(name.startswith(f"{rule}_") for name, rule in named.items())
+    own, other = (settled("method=gcl", "dataset=places_lt", *words).stage_two for words in ((), ("stage_two=none",)))
+    assert (own.options["scale"], own.train.batch_size) == (15.0, 512) and (other.options, other.train) == ({}, None)
 
 
 def test_a_recipe_is_found_by_at_most_one_link():

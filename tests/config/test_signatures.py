@@ -60,7 +60,9 @@ def python_parameters(target):
     A keyword that a constructor gives to its ancestors beside those would be given twice.
     """
     taken, found, given = get_object(target), {}, set()
-    for owner in taken.__mro__ if isinstance(taken, type) else [taken]:
+    # a class without a constructor of its own takes what the next one takes
+    owners = [one for one in taken.__mro__ if "__init__" in vars(one)] if isinstance(taken, type) else [taken]
+    for owner in owners:
         words = dict(inspect.signature(owner).parameters)
         passed_on = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_KEYWORD]
         unnamed = [name for name, word in words.items() if word.kind is inspect.Parameter.VAR_POSITIONAL]

@@ -68,6 +68,9 @@ def test_a_loss_in_bf16_is_that_in_float32_to_its_digits(name, epoch, tmp_path):
         method.on_epoch_start(epoch, run)
         drawn = torch.Generator().manual_seed(1)
         batch = source.batch(torch.arange(24), slice(None), method.views, drawn, method.strength())
+        if method.needs_partner(epoch, 0, run):
+            batch = batch._replace(partner=batch)
+        batch = method.mixed(batch, epoch, 0, run)
         with Precision(precision, CPU).autocast():
             terms = method(batch, epoch, 0, run)
         terms["loss"].backward()

@@ -27,10 +27,13 @@ class Encoder(TinyEncoder):
 
 
 class Ten:
-    """Ten steps of a method, in as many epochs as its phases need; then its state, and its embeddings or features."""
+    """Ten steps of a method, in as many epochs as its phases need; then its state, and its embeddings or features.
 
-    def __init__(self, name, dtype=torch.float64, lr=0.05):
-        self.name, self.dtype, self.lr = name, dtype, lr
+    With a ``rule`` they are those of a stage-two rule on the untrained method.
+    """
+
+    def __init__(self, name, dtype=torch.float64, lr=0.05, rule=None):
+        self.name, self.dtype, self.lr, self.rule = name, dtype, lr, rule
 
     def __call__(self, processes, folder):
         config = tiny(folder, f"method={self.name}", "train.batch_size=12", "budget.max_steps_per_epoch=2")
@@ -41,7 +44,12 @@ class Ten:
         images = (images // 2 + 40 * labels[:, None, None, None]).clamp(max=255).to(torch.uint8)
         source = InMemoryImages(images, labels, lambda view: build_view(view, config.dataset))
         torch.manual_seed(0)
-        method = build(config.method, "method", Encoder(), TrainInfo(labels, CLASSES, EPOCHS)).to(self.dtype)
+        info = TrainInfo(labels, CLASSES, EPOCHS)
+        method = build(config.method, "method", Encoder(), info)
+        if self.rule:
+            parameters = tiny(folder, f"method={self.name}", f"stage_two={self.rule}").stage_two.parameters()
+            method = build(parameters, "stage_two").build(method.encoder, method.classifier, info)
+        method = method.to(self.dtype)
         run = EngineContext(processes, 3, source)
         own = folder / f"rank{processes.rank}"
         own.mkdir()
@@ -63,3 +71,8 @@ def test_ten_steps_on_two_processes_are_those_of_one(name, tmp_path):
 @pytest.mark.parametrize("name", ["bcl", "sbcl_moco"])
 def test_and_in_single_precision_to_five_digits(name, tmp_path):
     assert_one_training(Ten(name, torch.float32, lr=0.01), tmp_path, 1e-5)
+
+
+@pytest.mark.slow
+def test_batch_norms_that_follow_the_data_in_stage_two_see_the_joined_batch(tmp_path):
+    assert_one_training(Ten("ce", rule="mislas"), tmp_path, 1e-9)

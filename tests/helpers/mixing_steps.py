@@ -39,18 +39,30 @@ def steps(case: dict[str, Tensor], epochs: list[int] | None = None) -> Iterator[
             batch = _rows(case, case[f"{of_step}_order"])
             if f"{of_step}_partner_order" in case:
                 batch = batch._replace(partner=_rows(case, case[f"{of_step}_partner_order"]))
-        else:
-            place = f"b{int(case[f'{of_step}_batch'])}" if f"{of_step}_batch" in case else of_step
-            batch = _batch(case[f"{place}_images"], case[f"{place}_labels"])
-        yield Step(epoch, float(case[f"{of_step}_lr"].flatten()[0]), batch, case[f"{of_step}_loss"])
+        elif f"{of_step}_batch" in case:
+            batch = _stored(case, f"b{int(case[f'{of_step}_batch'])}")
+        else:  # batches may come again in a later epoch
+            batch = _stored(case, f"s{number % sum(name.endswith('_labels') for name in case)}")
+        # the last rate is that of the group whose factor is 1
+        yield Step(epoch, float(case[f"{of_step}_lr"].flatten()[-1]), batch, case[f"{of_step}_loss"])
 
 
 def _rows(case: dict[str, Tensor], order: Tensor) -> Batch:
     return _batch(case["images"][order], case["labels"][order])
 
 
-def _batch(images: Tensor, labels: Tensor) -> Batch:
-    return Batch((images.double(),), labels, torch.arange(len(labels)))
+def _stored(case: dict[str, Tensor], place: str) -> Batch:
+    if f"{place}_images" in case:
+        return _batch(case[f"{place}_images"], case[f"{place}_labels"])
+    own, partner = (
+        _batch(case[f"{of}_first_images"], case[f"{of}_labels"], case[f"{of}_second_images"])
+        for of in (place, f"{place}_partner")
+    )
+    return own._replace(partner=partner)
+
+
+def _batch(images: Tensor, labels: Tensor, *further: Tensor) -> Batch:
+    return Batch(tuple(view.double() for view in (images, *further)), labels, torch.arange(len(labels)))
 
 
 def as_drawn(monkeypatch: Any, case: dict[str, Tensor], height: int = 8) -> None:
@@ -80,23 +92,28 @@ def follow(
     buffers: Callable[[Tensor], dict[str, Tensor]] = lambda _: {},
     before: Callable[[Any, Step], None] = lambda method, step: None,
     eval_scale: float = 1.0,
+    length: int = 200,
+    names: dict[str, str] | None = None,
     **options: Any,
 ) -> None:
     """Train a method along a golden trace by the engine's own steps, and compare losses, gradients and weights.
 
     ``buffers`` makes from the counts of the classes what the method keeps in single precision; ``before`` is what the
-    authors' code does before a step; ``eval_scale`` is that of our logits, where theirs are cosines.
+    authors' code does before a step; ``eval_scale`` is that of our logits, where theirs are cosines; ``length`` is that
+    of the training in epochs; ``names`` are ours of their heads.
     """
     case = golden(file)
     labels = torch.repeat_interleave(torch.arange(len(case["counts"])), case["counts"].long())
-    method = kind(Pictures(6), TrainInfo(labels, len(case["counts"]), 200), **options).double()
-    method.load_state_dict(state(case, "init"))
+    method = kind(Pictures(6), TrainInfo(labels, len(case["counts"]), length), **options).double()
+    start, own = state(case, "init", names), method.state_dict()
+    assert own.keys() - start.keys() <= {"classifier.scales"}  # ones
+    method.load_state_dict({**own, **start})
     for name, value in buffers(case["counts"]).items():
         method.get_buffer(name).copy_(value)
     trace = [*steps(case, epochs)]
     batches = [step.batch for step in trace]
     optimizer = {"momentum": float(case["momentum"]), "weight_decay": float(case["weight_decay"])}
-    settings = Training(epochs=200, batch_size=len(batches[0].labels), lr=0.1, optimizer=optimizer)
+    settings = Training(epochs=length, batch_size=len(batches[0].labels), lr=0.1, optimizer=optimizer)
     source = FixedBatches(batches, labels)
     trainer = Trainer(method, source, settings, lambda _: Constant(0.1), one_process(source), stage(tmp_path))
     method.train()
@@ -105,10 +122,12 @@ def follow(
         terms = trainer._step(batch, step.epoch, number, step.lr)
         torch.testing.assert_close(terms["loss"], step.loss, **LOSS)
         if number == 0:
-            for name, value in state(case, "s0_grad").items():
-                torch.testing.assert_close(method.get_parameter(name).grad, value, **ARRAY)
-    for name, value in state(case, "final").items():
-        torch.testing.assert_close(method.state_dict()[name], value, **FINAL)
+            for name, value in state(case, "s0_grad", names).items():
+                gradient = method.get_parameter(name).grad
+                torch.testing.assert_close(gradient, value.view_as(gradient), **ARRAY)
+    for name, value in state(case, "final", names).items():
+        found = method.state_dict()[name]
+        torch.testing.assert_close(found, value.view_as(found), **FINAL)
     if "eval_logits" not in case:
         return
     method.eval()
@@ -118,17 +137,14 @@ def follow(
         torch.testing.assert_close(logits, case["eval_logits"], **ARRAY)
 
 
-def of(case: dict[str, Tensor], beginning: str, name: str) -> Tensor:
-    """What a trace stores of a parameter of a method."""
-    value = case[f"{beginning}__{name.removeprefix('encoder.').replace('.', '__')}"]
-    return value.double() if value.is_floating_point() else value
-
-
-def state(case: dict[str, Tensor], beginning: str) -> dict[str, Tensor]:
-    """The state of a method in a trace."""
-    names = [name.removeprefix(f"{beginning}__") for name in case if name.startswith(f"{beginning}__")]
-    found = {}
-    for name in names:
-        key = name.replace("__", ".")
-        found[key if key.startswith("classifier") else f"encoder.{key}"] = of(case, beginning, key)
+def state(case: dict[str, Tensor], beginning: str, names: dict[str, str] | None = None) -> dict[str, Tensor]:
+    """The state of a method in a trace, under our names; what is no head is of the encoder."""
+    heads, found = names or {"classifier": "classifier"}, {}
+    for stored, value in case.items():
+        if stored.startswith(f"{beginning}__"):
+            key = stored.removeprefix(f"{beginning}__").replace("__", ".")
+            part, _, end = key.rpartition(".")
+            ours = next((own for theirs, own in heads.items() if theirs in (part, key)), None)
+            place = f"{ours}.{end}" if ours and part else ours or f"encoder.{key}"
+            found[place] = value.double() if value.is_floating_point() else value
     return found
