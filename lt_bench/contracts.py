@@ -46,11 +46,15 @@ class Batch(NamedTuple):
 
 
 class TrainInfo(NamedTuple):
-    """What is known before a method is built: labels (N,) of the train split, classes, epochs of the stage."""
+    """What is known before a method is built: labels (N,) of the train split, classes, epochs of the stage.
+
+    ``class_names`` are C words, where classes have names.
+    """
 
     labels: Tensor
     num_classes: int
     epochs: int
+    class_names: Sequence[str] | None = None
 
     @property
     def class_counts(self) -> Tensor:

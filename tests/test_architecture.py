@@ -47,7 +47,7 @@ mixing_step_gcl_stage1 mixing_step_gcl_stage2 mixing_step_glmc
 finetune_configs
 lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
 liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
-liftplus_augmentation finetune_groups finetune_step
+liftplus_augmentation lift_test_views liftplus_test_views finetune_groups finetune_step
 """.split()
 
 

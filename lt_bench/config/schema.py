@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lt_bench.config import epochs, factors, held_out
 from lt_bench.config.dataset import Dataset
+from lt_bench.config.evaluation import Evaluation
 from lt_bench.config.own_code import OwnCode
 from lt_bench.config.settings import MOST_EPOCH_SCALE, MOST_SEED, setting
 from lt_bench.config.stages import StageName
@@ -113,6 +114,12 @@ class Training:
     microbatch_anyway: bool = setting(
         False, help="whether the loss of a whole batch, which has another value on its parts, may be taken in passes"
     )
+    microbatch_weights: str = setting(
+        "images",
+        choices=("images", "full"),
+        help="what a micro-batch counts: its images, or as much as in a full batch, also in the smaller last one, as "
+        "LIFT's authors have it",
+    )
     lr_scaling: str = setting(
         "none",
         choices=("none", "linear", "sqrt"),
@@ -167,22 +174,6 @@ class StageTwo(Named):
     def parameters(self) -> dict[str, Any]:
         """The class and its parameters, as any other node that names a class has them."""
         return {"_target_": self._target_, **self.options}
-
-
-@dataclass
-class Evaluation:
-    """What is evaluated."""
-
-    split: str = setting("test", choices=("test", "validation"), help="the images that metrics are computed on")
-    select: str = setting(
-        "last",
-        choices=("last", "best_validation", "best_test"),
-        help="the epoch whose weights are evaluated: the last, or the best on the validation or test images",
-    )
-    batch_size: int = setting(500, least=1, affects_result=False, help="images of one forward pass")
-    save_features: bool = setting(
-        False, affects_result=False, help="whether the features of these images are kept in the run folder, for figures"
-    )
 
 
 @dataclass

@@ -12,19 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.views import build_view
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.schema import Config
 from lt_bench.contracts import View
-from lt_bench.data.batches.crops import CentralCrops
+from lt_bench.data.batches.crops import PlainCrops
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.content import look, of_source
 from lt_bench.data.files.pixels import open_images
 from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
-from lt_bench.data.seen import as_seen, remark_on_input
+from lt_bench.data.seen import as_seen, middle_of, plain_crops_of, remark_on_input
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays
 from lt_bench.data.sources.image_lists import ImageLists
@@ -52,13 +51,15 @@ class Data(NamedTuple):
     images at some positions again and puts them on the device. Only probes need images outside the train split, so no
     other run keeps them in memory. ``remarks`` are what the user is told of the data, ``same_images`` what makes
     results doubtful: images in two parts, or under two labels; ``not_looked_at`` is what nobody has looked at for that.
-    ``class_names`` are C words, where classes have names; ``seen`` is by what settings the network sees the images.
+    ``class_names`` are C words, where classes have names; ``seen`` is by what settings the network sees the images, and
+    ``plain`` are the crops by which it evaluates them.
     """
 
     train: Images
     test: Images
     validation: Images
     seen: Dataset
+    plain: PlainCrops
     split: Split
     manifest: dict[str, Any]
     labels: NDArray[np.int64]
@@ -129,11 +130,18 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
-    split = cut(config, arrays.train_labels, arrays.num_classes)
+    split, plain = cut(config, arrays.train_labels, arrays.num_classes), plain_crops_of(config, from_files=False)
 
-    def images(pixels: Any, labels: Any, layout: torch.memory_format = torch.contiguous_format) -> InMemoryImages:
-        tensor = torch.from_numpy(pixels).to(device, memory_format=layout)
-        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), partial(_view, seen))
+    def images(pixels: Any, labels: Any) -> InMemoryImages:
+        return InMemoryImages(
+            torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device), partial(_view, seen)
+        )
+
+    def evaluated(pixels: Any, labels: Any) -> InMemoryImages:
+        # read in slices and never augmented: normalising is twice as fast from channels_last
+        tensor = torch.from_numpy(pixels).to(device, memory_format=torch.channels_last)
+        several = None if plain is plain.middle else plain
+        return InMemoryImages(tensor, torch.from_numpy(labels).to(device), partial(_view, seen), several)
 
     def at(positions: NDArray[np.int64]) -> InMemoryImages:
         again = read_source(config)
@@ -141,10 +149,10 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
 
     return Data(
         images(arrays.train_images[split.train], arrays.train_labels[split.train]),
-        # read in slices and never augmented: normalising is twice as fast from channels_last
-        images(arrays.test_images, arrays.test_labels, torch.channels_last),
-        images(arrays.train_images[split.validation], arrays.train_labels[split.validation], torch.channels_last),
+        evaluated(arrays.test_images, arrays.test_labels),
+        evaluated(arrays.train_images[split.validation], arrays.train_labels[split.validation]),
         seen,
+        plain,
         split,
         _facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
@@ -163,20 +171,21 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         pool = pool.followed_by(lists.probe)
         split = replace(split, balanced=np.arange(len(lists.train.names), len(pool.names)))
     workers = usable_cores() if dataset.workers is None else dataset.workers
+    plain = plain_crops_of(config, from_files=True)
 
-    def images(files: ImageFiles, skip: bool = False) -> DiskImages:
+    def images(files: ImageFiles, crops: PlainCrops = plain, skip: bool = False) -> DiskImages:
         return DiskImages(
             open_images(config, lists.root, files.names),
             files.names,
             torch.from_numpy(files.labels).to(device),
             partial(_view, seen),
-            CentralCrops(seen.image_size, seen.crop_share, interpolation(seen)),
+            crops,
             workers,
             skip,
         )
 
     def at(positions: NDArray[np.int64]) -> DiskImages:
-        return images(pool.take(positions), dataset.on_bad_image == "skip")
+        return images(pool.take(positions), middle_of(seen), dataset.on_bad_image == "skip")
 
     validation = lists.validation or lists.train.take(split.validation)
     parts = {"train": pool.take(split.train), "validation": validation, "test": test}
@@ -185,6 +194,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         images(test),  # no image is skipped: an accuracy over fewer images would be another one
         images(validation),
         seen,
+        plain,
         split,
         {
             **_facts(config, split, lists, len(test.names)),

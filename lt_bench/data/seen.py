@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lt_bench.augment.described import interpolation
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import fields_of
 from lt_bench.config.schema import Backbone, Config
 from lt_bench.config.trust import is_own, load
-from lt_bench.errors import keyed
+from lt_bench.data.batches.crops import CentralCrops, PlainCrops, plain_crops
+from lt_bench.errors import UsageError, keyed
 from lt_bench.models.inputs import EncoderInput
 
 
@@ -45,6 +47,28 @@ def as_seen(config: Config, from_files: bool) -> Dataset:
         interpolation=wanted.interpolation,
         crop_share=wanted.crop_share if from_files else dataset.crop_share,
     )
+
+
+def middle_of(seen: Dataset) -> CentralCrops:
+    """The middle of images in files, as a network sees those that it is trained on without augmentation."""
+    return CentralCrops(seen.image_size, seen.crop_share, interpolation(seen))
+
+
+def plain_crops_of(config: Config, from_files: bool) -> PlainCrops:
+    """The crops by which images are evaluated; several are cut at the size that the network takes.
+
+    Raises UsageError where several would show less than two thirds of each side.
+    """
+    seen, evaluation, wanted = as_seen(config, from_files), config.evaluation, wanted_input(config)
+    if evaluation.expand is None:
+        return middle_of(seen) if from_files else middle_of(replace(seen, crop_share=1.0))
+    size = wanted.size if wanted else seen.image_size
+    if evaluation.expand > size // 2:
+        raise UsageError(
+            f"evaluation.expand={evaluation.expand} is at most half of the {size} pixels that the network takes; set "
+            f"evaluation.expand={max(1, size // 10)}, or evaluation.views=single evaluation.expand=null"
+        )
+    return plain_crops(size, size / (size + evaluation.expand), interpolation(seen), evaluation.views)
 
 
 def remark_on_input(config: Config, seen: Dataset) -> Iterator[str]:

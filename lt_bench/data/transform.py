@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from lt_bench.augment.described import interpolation
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import FILTERS, Interpolation
 from lt_bench.config.dataset import Dataset
+from lt_bench.config.evaluation import VIEWS
 from lt_bench.config.settings import MOST_NUMBER
-from lt_bench.data.batches.crops import CentralCrops
+from lt_bench.data.batches.crops import CentralCrops, PlainCrops, plain_crops
 from lt_bench.data.files.image_file import LARGEST, StoredForm, opened
 from lt_bench.data.files.rgb import PLAIN, SHOWN, BadImage, to_rgb
 from lt_bench.files import read_bytes
@@ -29,6 +29,7 @@ ImageLike = str | os.PathLike[str] | Image.Image
 class Transform:
     """The preprocessing of evaluation: RGB by a rule, short side resized, middle of ``size`` pixels, normalised.
 
+    Where ``views`` are five or ten, see ``config.evaluation``, an image becomes so many crops instead of its middle.
     ``share`` is ``size`` / short side, ``interpolation`` that of resizing; ``pixels`` is a rule of ``files.rgb``;
     ``stored_side`` and ``jpeg_quality`` are the form in which a run reads stored images, None as they are; ``mean`` and
     ``std`` are for colours from 0 to 1.
@@ -42,15 +43,20 @@ class Transform:
     stored_side: int | None = None
     jpeg_quality: int | None = None
     interpolation: Interpolation = "bilinear"
+    views: str = VIEWS[0]
 
     @classmethod
-    def of(cls, dataset: Dataset, from_files: bool) -> Transform:
-        """That of a data set: of files, the published evaluation, else whole images, resized to that."""
-        size, mean, std = dataset.image_size, tuple(dataset.mean), tuple(dataset.std)
-        how = interpolation(dataset)
+    def of(cls, dataset: Dataset, from_files: bool, plain: PlainCrops) -> Transform:
+        """That of a data set whose images are evaluated by ``plain`` crops.
+
+        Of files it is the published evaluation; others are resized to the size of the data set's own, and enlarged
+        from that where several crops are.
+        """
+        size, share, how = plain.middle
+        found = cls(size, share, tuple(dataset.mean), tuple(dataset.std), interpolation=how, views=plain.views)
         if not from_files:
-            return cls(size, 1.0, mean, std, interpolation=how)
-        return cls(size, dataset.crop_share, mean, std, dataset.pixels, dataset.short_side, dataset.jpeg_quality, how)
+            return found if plain is plain.middle else replace(found, stored_side=dataset.image_size)
+        return replace(found, pixels=dataset.pixels, stored_side=dataset.short_side, jpeg_quality=dataset.jpeg_quality)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Transform:
@@ -59,9 +65,10 @@ class Transform:
         sides = {found.size, found.stored_side or 1, found.jpeg_quality or 1}
         if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
             raise ValueError(f"sizes are whole numbers from 1 to {LARGEST_SIDE:,}")
-        known = found.pixels in (PLAIN, SHOWN) and found.interpolation in FILTERS
-        if not (SMALLEST_SHARE <= found.share <= 1 and known):
-            raise ValueError(f"share {found.share}, pixels {found.pixels!r} or interpolation {found.interpolation!r}")
+        words = {"pixels": (PLAIN, SHOWN), "interpolation": FILTERS, "views": VIEWS}
+        wrong = {name: values[name] for name, known in words.items() if getattr(found, name) not in known}
+        if not SMALLEST_SHARE <= found.share <= 1 or wrong:
+            raise ValueError(f"share {found.share}, {wrong}")
         if not all(abs(value) <= MOST_NUMBER for value in (*found.mean, *found.std)):
             raise ValueError("mean or std is no number")
         Pipeline((), found.mean, found.std)  # refuses what it cannot take
@@ -72,12 +79,20 @@ class Transform:
         return asdict(self)
 
     @property
-    def crops(self) -> CentralCrops:
-        """How the middle is cut."""
-        return CentralCrops(self.size, self.share, self.interpolation)
+    def crops(self) -> PlainCrops:
+        """How an image is cut."""
+        return plain_crops(self.size, self.share, self.interpolation, self.views)
+
+    @property
+    def short_side(self) -> int:
+        """The pixels of the short side that is cut from."""
+        return CentralCrops(self.size, self.share).short_side
 
     def cut(self, image: ImageLike) -> Tensor:
-        """An image, or the one in a file, as (size, size, 3) uint8; raises BadImage for what cannot be used."""
+        """An image, or the one in a file, as (size, size, 3) uint8, of several crops (crops, size, size, 3).
+
+        Raises BadImage for what cannot be used.
+        """
         if not isinstance(image, Image.Image):
             name = os.fspath(image)
             image = opened(_content(name), name)
@@ -87,11 +102,15 @@ class Transform:
         return self.crops.cut(np.asarray(form.apply(to_rgb(image, str(name), self.pixels))), 0)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images (B, size, size, 3) uint8 as a network takes them, (B, 3, size, size) float32."""
-        return Pipeline((), self.mean, self.std).apply(images.permute(0, 3, 1, 2), [])
+        """Images as ``cut`` makes them, (B, ...) uint8, as a network takes them: float32, and colours before sides."""
+        rows = images.flatten(0, -4).permute(0, 3, 1, 2)
+        return Pipeline((), self.mean, self.std).apply(rows, []).unflatten(0, images.shape[:-3])
 
     def __call__(self, image: ImageLike) -> Tensor:
-        """An image, or the one in a file, as a network takes it, (3, size, size) float32; raises BadImage."""
+        """An image, or the one in a file, as a network takes it, (3, size, size) float32; raises BadImage.
+
+        Of several crops it is (crops, 3, size, size).
+        """
         found: Tensor = self.normalised(self.cut(image)[None])[0]
         return found
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lt_bench.augment.views import in_epoch
 from lt_bench.config.schema import Budget, Checkpoint, Training
-from lt_bench.contracts import Batch, Method, Mix, Schedule
+from lt_bench.contracts import Batch, Method, Schedule
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import checkpoint, distributed
 from lt_bench.engine.context import EngineContext
@@ -27,6 +27,7 @@ from lt_bench.engine.ema import WeightAverage
 from lt_bench.engine.interrupt import StopRequest
 from lt_bench.engine.lone_image import lone_image, refuse_single_values
 from lt_bench.engine.metrics import RunningMeans
+from lt_bench.engine.microbatches import passes
 from lt_bench.engine.optimizer import build_optimizer
 from lt_bench.engine.order import EpochOrder
 from lt_bench.engine.parameter_groups import parameter_groups
@@ -247,15 +248,14 @@ class Trainer:
     def _add_gradients(self, batch: Batch, epoch: int, step: int) -> dict[str, Tensor]:
         """The mean terms of a batch, taken in one pass or in micro-batches; their gradients are added up."""
         totals: dict[str, Tensor] = {}
-        parts = split(batch, self.training.microbatch, self.context.world_size)
-        for number, part in enumerate(parts, start=1):
+        parts = passes(batch, self.training, self.context.world_size)
+        for number, (part, weight) in enumerate(parts, start=1):
             waits = isinstance(self.network, DistributedDataParallel) and number < len(parts)
             with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]  # one exchange a step
                 with self.precision.autocast():
                     terms: dict[str, Tensor] = self.network(part, epoch, step, self.context)
-                if len(parts) > 1:
-                    share = len(part.labels) / len(batch.labels)
-                    terms = {name: share * value for name, value in terms.items()}
+                if weight != 1:
+                    terms = {name: weight * value for name, value in terms.items()}
                 self.precision.backward(terms["loss"])
             for name, value in terms.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
@@ -377,21 +377,3 @@ class Trainer:
         bare_step(optimizer)
         make_recordable(optimizer, self.stage.cuda_graph and self.context.device.type == "cuda")
         return optimizer
-
-
-def split(batch: Batch, size: int | None, ranks: int) -> list[Batch]:
-    """A rank's share of a batch in equal passes, but for one image, of at most ``size`` over all ranks; whole for None.
-
-    A pass has at least one image of every rank.
-    """
-    if size is None:
-        return [batch]
-    share = len(batch.labels)
-    passes = min(share, -(-share * ranks // size))
-    views = zip(*(view.tensor_split(passes) for view in batch.views), strict=True)
-    labels, indices = batch.labels.tensor_split(passes), batch.indices.tensor_split(passes)
-    found = [Batch(*parts) for parts in zip(views, labels, indices, strict=True)]
-    if batch.mix is None:
-        return found
-    mixes = zip(*(values.tensor_split(passes) for values in batch.mix), strict=True)
-    return [part._replace(mix=Mix(*values)) for part, values in zip(found, mixes, strict=True)]

@@ -13,20 +13,26 @@ from lt_bench.engine.context import evaluating
 
 @torch.no_grad()
 def embed_plain(encoder: nn.Module, images: ImageSource, batch_size: int) -> Tensor:
-    """Features (M, D) of un-augmented images, in order, in eval mode; every rank computes its share of them."""
+    """Features (M, V, D) of the V plain crops of images, in order, in eval mode; every rank computes its share."""
     indices = torch.arange(len(images.labels), device=images.labels.device)
     padded, mine = distributed.shard(indices)
     generator = torch.Generator(indices.device)  # the plain view draws nothing
     with evaluating(encoder):
         chunks = images.chunks("plain", padded, mine, batch_size, generator)
-        return distributed.all_gather(torch.cat([encoder(chunk) for chunk in chunks]))[: len(indices)]
+        rows = torch.cat([encoder(chunk) for chunk in chunks]).unflatten(0, (len(padded[mine]), -1))
+        return distributed.all_gather(rows)[: len(indices)]
 
 
 @torch.no_grad()
 def classify(classifier: nn.Module, features: Tensor, batch_size: int) -> Tensor:
-    """Logits (M, C) of features (M, D), in eval mode, so many rows at a time: as a predictor computes new images."""
+    """Logits (M, C) of features (M, V, D), in eval mode: the mean over the V crops of an image.
+
+    As many images at a time as have ``batch_size`` crops: as a predictor computes new ones.
+    """
+    crops = features.shape[1]
     with evaluating(classifier):
-        return torch.cat([classifier(rows) for rows in features.split(batch_size)])
+        parts = features.split(max(1, batch_size // crops))
+        return torch.cat([classifier(part.flatten(0, 1)).unflatten(0, (-1, crops)).mean(1) for part in parts])
 
 
 class Scorer:

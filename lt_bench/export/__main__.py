@@ -20,6 +20,7 @@ from lt_bench.record.record import RECORD, RunRecord, read_record
 if TYPE_CHECKING:
     from lt_bench.predict.predictor import Predictor
 
+CROPS = {"single": "center", "five": "corners and center", "ten": "corners and center, and mirrored"}
 ABOUT = """examples:
   python -m lt_bench.export runs/RUN --to model            weights, classes, preprocessing, and a card of the model
   python -m lt_bench.export runs/RUN --to model --onnx     and as ONNX, compared with the network by onnxruntime
@@ -121,8 +122,8 @@ def _preprocessing(predictor: Predictor) -> dict[str, object]:
     transform = predictor.transform
     return {
         "size": transform.size,
-        "resize": transform.crops.short_side,
-        "crop": "center",
+        "resize": transform.short_side,
+        "crop": CROPS[transform.views],
         "interpolation": transform.interpolation,
         "antialias": True,
         "mean": list(transform.mean),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from lt_bench.config.evaluation import VIEWS
 from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
 from lt_bench.predict.predictor import Predictor
 from lt_bench.record.record import RunRecord
@@ -80,9 +81,16 @@ def _use(predictor: Predictor, code: Sequence[str], forms: Mapping[str, float], 
     yield from ("## How to use it", "")
     yield (
         "`labels.txt` has the classes in the order of the logits, `labels.json` their training images and groups too; "
-        f"`preprocessing.json` how an image becomes what the network takes: short side {transform.crops.short_side}, "
+        f"`preprocessing.json` how an image becomes what the network takes: short side {transform.short_side}, "
         f"middle {transform.size}, mean and standard deviation of each colour."
     )
+    if transform.views != VIEWS[0]:
+        mirrored = " of an image and of its mirror image" * (transform.views == "ten")
+        yield (
+            f"The numbers above are of the mean of the logits of {transform.views} crops of {transform.size} pixels, "
+            f"the corners and the middle{mirrored}. What is here computes the logits of one crop; their mean over the "
+            "crops is for whoever calls it."
+        )
     if predictor.temperature is not None:
         yield f"Probabilities are softmax(logits / {predictor.temperature:.6g})."
     yield ""

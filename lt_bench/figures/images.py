@@ -29,8 +29,10 @@ def evaluated_images(run: Run, labels: np.ndarray, positions: np.ndarray) -> np.
 
     config = _config(run)
     dataset = config.dataset
+    single = replace(config.evaluation, views="single", expand=None)  # of several crops a person sees the middle
+    config = replace(config, dataset=replace(dataset, download=False, workers=0), evaluation=single)
     try:
-        data = load_data(replace(config, dataset=replace(dataset, download=False, workers=0)), torch.device("cpu"))
+        data = load_data(config, torch.device("cpu"))
         images = data.validation if run.record.evaluated_on == "validation" else data.test
         if not np.array_equal(images.labels.numpy(), labels):
             raise NotPossible(f"{dataset.name} is not what run {run.record.run_id} was evaluated on")

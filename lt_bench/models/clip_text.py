@@ -57,6 +57,7 @@ def write(
         names=np.array(list(names), dtype=np.str_),
         features=torch.cat(features).numpy(),
         projection=towers.visual.proj.numpy(),
+        scale=towers.logit_scale.exp().numpy(),
         template=np.array(template),
         model=np.array(model),
         weights_sha256=np.array(hashlib.sha256(weights.read_bytes()).hexdigest()),

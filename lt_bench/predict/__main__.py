@@ -96,7 +96,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     predictor = load(arguments.run, device=device, trust=arguments.trust)
     print(f"probabilities are {predictor.about_probabilities}", file=sys.stderr)
     workers = usable_cores() if arguments.workers is None else arguments.workers
-    size = arguments.batch_size or predictor.batch_size
+    size = arguments.batch_size or predictor.images_at_once
     tally = Counter[bool]()
     found = _said(answers(predictor, names, arguments.top, size, workers, not arguments.no_progress), tally)
     if arguments.csv is None:

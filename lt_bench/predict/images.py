@@ -21,7 +21,10 @@ PREFETCH = 2  # batches that every worker prepares ahead
 
 
 class Seen(NamedTuple):
-    """Some images by number: pixels (B, S, S, 3) uint8 of the readable ones, and what is wrong with the others."""
+    """Some images by number: pixels (B, ...) uint8 of the readable ones, as ``Transform.cut`` makes them.
+
+    ``problems`` is what is wrong with the others.
+    """
 
     numbers: list[int]
     pixels: Tensor
@@ -62,8 +65,7 @@ class _Files:
         self.names, self.transform = names, transform
 
     def __getitem__(self, numbers: list[int]) -> Seen:
-        size = self.transform.size
-        pixels = torch.empty(len(numbers), size, size, 3, dtype=torch.uint8)
+        pixels = torch.empty(len(numbers), *self.transform.crops.shape, 3, dtype=torch.uint8)
         problems, good = dict[int, str](), list[int]()
         for number in numbers:
             try:

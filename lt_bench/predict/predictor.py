@@ -17,6 +17,7 @@ from lt_bench.config.schema import Backbone, Config, flat
 from lt_bench.config.signatures import TargetError, defined_in
 from lt_bench.config.trust import load as load_target
 from lt_bench.config.trust import untrusted
+from lt_bench.data.batches.crops import images_at_once
 from lt_bench.data.transform import Transform
 from lt_bench.errors import DataError, UsageError
 from lt_bench.evaluation.calibration import fitted_temperature
@@ -30,7 +31,8 @@ from lt_bench.record.record import PREDICTOR, RECORD
 class Predictor:
     """A trained model: ``encoder`` maps images to features (B, D), ``classifier`` features to logits (B, C).
 
-    ``transform`` makes of an image, or a file, what the encoder takes, as in the run's evaluation. ``class_names`` are
+    ``transform`` makes of an image, or a file, what the encoder takes, as in the run's evaluation, which may be several
+    crops. ``class_names`` are
     C words by class number, the numbers themselves where classes have no names. ``temperature`` divides logits, so that
     probabilities are calibrated: fitted on ``calibrated_on`` validation images, None where the run had none. ``node``
     builds the encoder's network; ``run_id`` is the run that it is of, ``batch_size`` the images of its evaluation's
@@ -49,13 +51,22 @@ class Predictor:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) after ``transform``, on any device, to logits (B, C) on the networks' device."""
+        """Images (B, 3, S, S) after ``transform``, on any device, to logits (B, C) on the networks' device.
+
+        Those of several crops (B, crops, 3, S, S) are the mean over these.
+        """
         place = next(self.encoder.parameters()).device
-        found: Tensor = self.classifier(self.encoder(images.to(place, memory_format=torch.channels_last)))
-        return found
+        rows = images.flatten(0, -4).to(place, memory_format=torch.channels_last)
+        found: Tensor = self.classifier(self.encoder(rows))
+        return found if images.ndim == 4 else found.unflatten(0, images.shape[:2]).mean(1)
+
+    @property
+    def images_at_once(self) -> int:
+        """Images that are computed together, as in the run's evaluation: ``batch_size`` crops."""
+        return images_at_once(self.transform.crops, self.batch_size)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) after ``transform`` to probabilities (B, C), calibrated where there is a temperature."""
+        """Images after ``transform``, see ``logits``, to probabilities (B, C), calibrated by any temperature."""
         return self.calibrated(self.logits(images))
 
     def calibrated(self, logits: Tensor) -> Tensor:

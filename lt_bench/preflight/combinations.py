@@ -25,7 +25,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_finetune, _classifier, _labels, _strengths, _harmonization, _fidelity)
+    of_method = (_finetune, _texts, _classifier, _labels, _strengths, _harmonization, _fidelity, _views)
     of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
@@ -72,9 +72,13 @@ def _finetune(config: Config) -> Iterator[str]:
             f"method.finetune.start={start} is for a classifier and method={method['name']} trains none; set "
             "method.finetune.start=none"
         )
-    path = tuning.get("text_features")
-    if path is not None and not located(path).is_file():
-        yield f"method.finetune.text_features={path}: no such file; set method.finetune.text_features=FILE"
+
+
+def _texts(config: Config) -> Iterator[str]:
+    for key in ("method.finetune.text_features", "stage_two.text_features"):
+        path = node(config, key)
+        if path is not None and not located(path).is_file():
+            yield f"{key}={path}: no such file; set {key}=FILE"
 
 
 def _labels(config: Config) -> Iterator[str]:
@@ -142,6 +146,17 @@ def or_other_forms(method: str) -> str:
 
 def _of_cifar(config: Config) -> bool:
     return _self_supervised(config) or bare(config.method) in OF_CIFAR
+
+
+def _views(config: Config) -> Iterator[str]:
+    views, expand = config.evaluation.views, config.evaluation.expand
+    if views != "single" and expand is None:
+        yield f"evaluation.views={views} needs the pixels around its crops; set evaluation.expand=24, of images of 224"
+    if views == "single" and expand is not None:
+        yield (
+            f"evaluation.expand={expand} is for several crops of an image; set evaluation.views=five, or "
+            "evaluation.expand=null"
+        )
 
 
 def _tail(config: Config) -> Iterator[str]:

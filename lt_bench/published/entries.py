@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from lt_bench.config.conf import names_in
+from lt_bench.config.evaluation import Evaluation
 from lt_bench.config.keys import nearest
-from lt_bench.config.schema import Evaluation
 from lt_bench.config.settings import Setting, setting, setting_of
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.shots import GROUPS, RULES

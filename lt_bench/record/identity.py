@@ -29,7 +29,7 @@ from lt_bench.preflight.validate import TARGETS
 from lt_bench.record import own_code
 
 PRETRAINED, PREFIX = "backbone.pretrained", "backbone.weights_prefix"
-TEXT = "method.finetune.text_features"
+TEXTS = ("method.finetune.text_features", "stage_two.text_features")
 # Runs that differ in nothing else are repetitions of each other.
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
@@ -70,8 +70,7 @@ def identity_values(config: Config) -> dict[str, Any]:
         del values[PROBE_LIST]
     if pretrained := values.get(PRETRAINED):
         values[PRETRAINED] = _weights(pretrained)
-    if text := values.get(TEXT):
-        values[TEXT] = _weights(text, TEXT)
+    values |= {key: _weights(values[key], key) for key in TEXTS if values.get(key)}
     if prefix := values.get(PREFIX):
         values[PREFIX] = prefix.strip(".")
     return {

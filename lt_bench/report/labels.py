@@ -12,6 +12,9 @@ from lt_bench.record.conditions import shortened, word
 # how a setting, or one value of it, reads where its key and value side by side do not
 PHRASES = {
     "method.clustering=kmeans_official": "k-means of the authors' code",
+    "evaluation.views=five": "5 crops",
+    "evaluation.views=ten": "10 crops",
+    "evaluation.expand": "crops with {} pixels around",
     "fidelity": "fidelity {}",
     "group_rule": "groups {}",
     "selection": "checkpoint {}",

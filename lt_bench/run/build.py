@@ -26,7 +26,7 @@ def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method
     """The method of stage one on a device, and what was loaded into its encoder; raises UsageError."""
     _seed(config, StageName.ONE)
     encoder, loaded = new_encoder(config)
-    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs)
+    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs, data.class_names)
     finetune = config.method.get("finetune")
     tuning = None if finetune is None else build(finetune, TUNING)
     if tuning is not None:
@@ -98,7 +98,7 @@ def new_rule(
     with keyed("stage_two"):
         images = data.for_stage_two(rule.train_split, rule.shots, rule.shot_seed)
         training = config.stage_two.train or config.train
-        info = TrainInfo(images.labels, data.num_classes, training.epochs)
+        info = TrainInfo(images.labels, data.num_classes, training.epochs, data.class_names)
         method = rule.build(stage_one.evaluated_encoder(), stage_one.classifier, info)
     return rule, method.to(device), images
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lt_bench.command import keep_trace, printable
 from lt_bench.config.schema import Config, Training, chooses_epoch
@@ -25,29 +23,27 @@ from lt_bench.data.load import Data, Images, load_data
 from lt_bench.data.sources.image_lists import SHOWN
 from lt_bench.data.splits.list_files import STAGE_ONE
 from lt_bench.data.splits.split import check_manifest
-from lt_bench.data.transform import Transform
 from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
-from lt_bench.engine.predict import Scorer, classify, embed_plain
+from lt_bench.engine.predict import Scorer
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.engine.trained import load_trained, parameter_counts
-from lt_bench.errors import CheckpointError, DataError, Interrupted, NonFiniteLoss, keyed
-from lt_bench.evaluation.features import FEATURES, Features, save_features
+from lt_bench.errors import CheckpointError, DataError, Interrupted, keyed
+from lt_bench.evaluation.features import FEATURES
 from lt_bench.evaluation.metrics import evaluate
-from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions, save_predictions
+from lt_bench.evaluation.predictions import load_predictions, save_predictions
 from lt_bench.files import write_json
 from lt_bench.machine import OthersWork, waiting
-from lt_bench.models.kept import NotKept
-from lt_bench.predict.predictor import of_run
 from lt_bench.record.curves import CURVES, Follow, together
 from lt_bench.record.folder import EARLIER, RunFolder, code_version, finished
 from lt_bench.record.identity import identities, is_probe, probe_lists, stage_one_id
 from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, STOPPED, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_random_weights, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
+from lt_bench.run.predictions import keep_predictor, predicted
 from lt_bench.trackers.following import Trackers
 
 
@@ -122,11 +118,6 @@ class Runner:
         data = self.__dict__.get("data")
         if data is not None and isinstance(data.train, DiskImages):
             data.train.close()
-
-    @property
-    def held_out(self) -> Images:
-        """The images that are evaluated on."""
-        return self.data.validation if self.config.evaluation.split == "validation" else self.data.test
 
     def _precision(self, key: str, training: Training) -> str:
         with keyed(key):
@@ -241,9 +232,10 @@ class Runner:
             seconds, epochs = trained.seconds, trained.epoch
         predictions = folder.path / PREDICTIONS
         classifier = rule.finish(method, context)
-        made = self._predictions(folder, method.encoder, classifier)
+        networks = method.encoder, classifier
+        made = predicted(config, self.data, networks, folder.path / FEATURES if folder.writes else None)
         if folder.writes:
-            self._keep_predictor(folder, (method.encoder, classifier), made)
+            keep_predictor(config, self.data, networks, folder, made)
             save_predictions(predictions, made)
         distributed.barrier()
         below = {
@@ -256,43 +248,6 @@ class Runner:
         self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
         metrics = evaluate(load_predictions(predictions))
         return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)}, epochs)
-
-    def _keep_predictor(self, folder: RunFolder, networks: tuple[nn.Module, nn.Module], made: Predictions) -> None:
-        """Leave what predicts new images in the run folder; what nothing builds again is said."""
-        transform = Transform.of(self.data.seen, isinstance(self.data.test, DiskImages))
-        try:
-            of_run(self.config, folder.identity, networks, transform, self.data.class_names, made).save(folder.path)
-        except NotKept as error:
-            print(
-                f"lt_bench: note: no new images can be predicted with this run: {printable(str(error))}",
-                file=sys.stderr,
-            )
-
-    def _predictions(self, folder: RunFolder, encoder: nn.Module, classifier: nn.Module) -> Predictions:
-        """What is said of the images that are evaluated on and, where these are the test images, of validation images.
-
-        The latter are for what is chosen after training, such as the strength of a logit adjustment. The features
-        of the former are kept where that is asked for.
-        """
-        parts, split = {self.config.evaluation.split: self.held_out}, self.config.evaluation.split
-        if split == "test" and len(self.data.validation.labels):
-            parts["validation"] = self.data.validation
-        made = dict[str, Predictions]()
-        for part, images in parts.items():
-            features = embed_plain(encoder, images, self.config.evaluation.batch_size)
-            logits = classify(classifier, features, self.config.evaluation.batch_size)
-            if not bool(torch.isfinite(logits).all()):
-                raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")
-            labels = images.labels.cpu().numpy()
-            if part == split and folder.writes and self.config.evaluation.save_features:
-                save_features(folder.path / FEATURES, Features(features.cpu().numpy(), labels))
-            made[part] = Predictions(
-                logits_by_name={LOGITS: logits.cpu().numpy()},
-                labels=labels,
-                train_counts=self.data.train_counts,
-                group_rule=self.config.dataset.group_rule,
-            )
-        return replace(made.pop(split), validation=made.get("validation"))
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName

@@ -11,7 +11,9 @@ from lt_bench.contracts import Method, StageTwo, TrainInfo
 from lt_bench.errors import UsageError
 
 
-class _Untrained(Method):
+class Untrained(Method):
+    """An encoder and a classifier that stay as they are."""
+
     def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
         self.encoder, self.classifier = encoder, classifier
@@ -27,4 +29,4 @@ class KeepClassifier(StageTwo):
         """Encoder and classifier of stage one; raises UsageError where there is no classifier."""
         if classifier is None:
             raise UsageError("stage_two=none needs a method that trains a classifier; set stage_two=cb")
-        return _Untrained(encoder, classifier)
+        return Untrained(encoder, classifier)

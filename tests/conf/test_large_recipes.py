@@ -28,6 +28,7 @@ NOT_OFFICIAL = (*SELF_SUPERVISED, "boosted_sdclr")  # on large images
 LARGE_VIEWS = {"crop_flip", "cls", "clsstack", "sim_always", "sim_wide", "sim_blur", "jitter"}
 LARGE_VIEWS |= {"ssl_wide_blur", "ssl_wide_blur_boosted", "lift", "lift_plus"}
 LARGE = ["imagenet_lt", "places_lt", "inat18", "imagenet"]
+LIFTS = ("lift", "lift_plus")
 TABLE = [(name, dataset) for name in SELF_SUPERVISED for dataset in ("imagenet_lt", "places_lt")]
 
 # epochs, batch, rate, weight decay, warm-up, views: BCL's, PaCo's, GPaCo's, ProCo's and GH's tables of recipes; the
@@ -125,9 +126,7 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    elsewhere = {
-        pair for pair in RECIPES if pair[0] in ("lift", "lift_plus", "mislas", "glmc")
-    }  # rates of their own files
+    elsewhere = {pair for pair in RECIPES if pair[0] in (*LIFTS, "mislas", "glmc")}  # rates of their own files
     elsewhere |= {("gcl", "places_lt")}
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
@@ -320,8 +319,8 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     words.append("budget.max_steps_per_epoch=1")
     if method.startswith(("paco", "gpaco")):
         words.append("method.queue_size=64")
-    if method.startswith("lift"):  # its modules are for transformers
-        words.append("finetune=full")
+    if method in LIFTS:  # modules are for transformers, and images here have few pixels
+        words += ["finetune=full", "evaluation.expand=2"]
     if method not in NOT_OFFICIAL:  # these have ten epochs, eight of them before harmonization
         words += ["train.epochs=2", "train.schedule.warm_epochs=0"]
     record, _ = execute(tiny(tmp_path / "runs", *words))

@@ -12,7 +12,8 @@ from lt_bench.config.signatures import class_attribute
 from lt_bench.contracts import TrainInfo
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.distributed import Processes
-from lt_bench.engine.loop import Trainer, split
+from lt_bench.engine.loop import Trainer
+from lt_bench.engine.microbatches import passes
 from lt_bench.errors import UsageError
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.ce import CE
@@ -27,15 +28,15 @@ class Whole:
     def __call__(self, processes, folder):
         torch.manual_seed(0)
         method, source = self.kind(Vectors(), TrainInfo(LABELS, 3, 3)).double(), Noisy(INPUTS.double())
-        passes = []
-        method.register_forward_pre_hook(lambda module, words: passes.append(len(words[0].labels)))
+        lengths = []
+        method.register_forward_pre_hook(lambda module, words: lengths.append(len(words[0].labels)))
         settings = training(3, 8, momentum=0.9)
         settings.microbatch = self.microbatch
         (folder / f"rank{processes.rank}").mkdir()
         where = stage(folder / f"rank{processes.rank}")
         trainer = Trainer(method, source, settings, Constant(0.1), EngineContext(processes, 3, source), where)
         trainer.fit()
-        return {**method.state_dict(), "passes": torch.tensor(passes)}
+        return {**method.state_dict(), "passes": torch.tensor(lengths)}
 
 
 def assert_same(found, expected):
@@ -48,10 +49,10 @@ def test_passes_of_any_size_add_up_to_the_whole_batch(kind, tmp_path):
     alone = Processes(0, 1, CPU)
     expected = Whole(kind, None)(alone, tmp_path)
     assert expected["passes"].tolist() == 3 * [8, 8, 8, 2]
-    for size, passes in ((3, [3, 3, 2, 3, 3, 2, 3, 3, 2, 2]), (1, 26 * [1]), (8, [8, 8, 8, 2]), (100, [8, 8, 8, 2])):
+    for size, lengths in ((3, [3, 3, 2, 3, 3, 2, 3, 3, 2, 2]), (1, 26 * [1]), (8, [8, 8, 8, 2]), (100, [8, 8, 8, 2])):
         (tmp_path / str(size)).mkdir()
         found = Whole(kind, size)(alone, tmp_path / str(size))
-        assert found["passes"].tolist() == 3 * passes
+        assert found["passes"].tolist() == 3 * lengths
         assert_same(found, expected)
 
 
@@ -91,11 +92,25 @@ def test_terms_are_means_over_the_batch(tmp_path):
 )
 def test_a_batch_is_split_evenly_with_all_that_belongs_to_it(images, size, ranks, sizes):
     batch = Noisy().batch(torch.arange(images), slice(None), ("a", "b"), None)
-    parts = split(batch, size, ranks)
+    settings = training(1, 64)
+    settings.microbatch = size
+    found = passes(batch, settings, ranks)
+    parts = [part for part, _ in found]
+    assert [weight for _, weight in found] == [length / images for length in sizes]
     for number, whole in enumerate((batch.views[0], batch.views[1], batch.labels, batch.indices)):
         pieces = [(*part.views, part.labels, part.indices)[number] for part in parts]
         assert torch.equal(torch.cat(pieces), whole) and [len(piece) for piece in pieces] == sizes
-    assert split(batch, None, 1) == [batch]
+    settings.microbatch = None
+    assert passes(batch, settings, 1) == [(batch, 1.0)]
+
+
+@pytest.mark.parametrize(("images", "ranks", "sizes"), [(8, 1, [4, 4]), (5, 1, [4, 1]), (3, 1, [3]), (3, 2, [2, 1])])
+def test_weights_of_a_full_batch_are_those_of_a_smaller_one_too(images, ranks, sizes):
+    batch = Noisy().batch(torch.arange(images), slice(None), ("a",), None)
+    settings = training(1, 8)
+    settings.microbatch, settings.microbatch_weights = 4, "full"
+    found = passes(batch, settings, ranks)
+    assert [(len(part.labels), weight) for part, weight in found] == [(length, 0.5) for length in sizes]
 
 
 @pytest.mark.parametrize("name", one_of_each_family(groups()["method"]))

@@ -1,9 +1,12 @@
 """LIFT: classifier, loss, rates and steps against the authors' code; fine-tuning steps and groups against timm."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.configs import settled
 from helpers.engine_parts import Constant, FixedBatches, one_process, stage
 from helpers.golden_vectors import FOLDER, golden
 from torch import nn
@@ -12,21 +15,28 @@ from lt_bench.config.schema import Training
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.parameter_groups import parameter_groups
+from lt_bench.engine.predict import classify
 from lt_bench.engine.schedules import Cosine
 from lt_bench.errors import DataError, SettingError
+from lt_bench.losses.cross_entropy import weighted_cross_entropy
+from lt_bench.losses.lade import lade
+from lt_bench.losses.ldam import ldam, ldam_margins
 from lt_bench.losses.logit_adjustment import log_prior, logit_adjusted_cross_entropy
+from lt_bench.losses.reweighted import effective_number_weights, focal
 from lt_bench.methods.balanced_softmax import BalancedSoftmax
 from lt_bench.methods.classifier_start import ClassifierStart, class_means, few, linear_probe, set_rows
 from lt_bench.methods.lift import LIFT
 from lt_bench.models.finetuned import FineTuned
 from lt_bench.models.heads import NormalizedLinear
 from lt_bench.models.text_features import semantic_rows
+from lt_bench.record.identity import identity_values
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-9}
 
 
 @pytest.mark.parametrize("case", [0, 1])
 def test_the_classifiers(case):
+    """The two that recipes have; there are no classifiers here with normalised rows or features alone."""
     values = golden("lift_classifier", f"c{case}")
     for kind in ("cosine", "linear"):
         x = values["x"].double().requires_grad_()
@@ -45,16 +55,61 @@ def test_the_classifiers(case):
         torch.testing.assert_close(gradient, values[f"{kind}_grad_weight"], **CLOSE)
 
 
+def the_losses(counts):
+    """Every loss that the authors offer, by name, as the suite has it; LIFT is ``la``.
+
+    GRW is the limit of class weights by effective numbers, whose beta is near 1. LADE's two values are the authors'.
+    """
+    prior, margins = log_prior(counts).double(), ldam_margins(counts, 0.5)
+    taus = {"la": 1.0, "la_tau_half": 0.5, "balanced_softmax": 1.0, "ce": 0.0}
+    betas = {"cb": 0.9999, "grw": 1 - 1e-12}
+
+    def adjusted(tau):
+        return lambda logits, labels: logit_adjusted_cross_entropy(logits, labels, prior, tau)
+
+    def weighted(beta):
+        return lambda logits, labels: weighted_cross_entropy(logits, labels, effective_number_weights(counts, beta))
+
+    def margin(scale):
+        return lambda logits, labels: ldam(logits / scale, labels, margins, scale)
+
+    return {
+        **{name: adjusted(tau) for name, tau in taus.items()},
+        **{name: weighted(beta) for name, beta in betas.items()},
+        **{f"ldam_s{scale}": margin(scale) for scale in (25, 30)},
+        "focal": lambda logits, labels: focal(logits, labels, 2.0),
+        "lade": lambda logits, labels: adjusted(1.0)(logits, labels) + 0.1 * lade(logits, labels, prior, 0.1, True),
+    }
+
+
 @pytest.mark.parametrize("case", [0, 1])
 def test_the_losses(case):
     values = golden("lift_loss", f"c{case}")
-    taus = {"la": 1.0, "la_tau_half": 0.5, "balanced_softmax": 1.0, "ce": 0.0}
-    for name, tau in taus.items():
+    losses = the_losses(values["counts"])
+    assert losses.keys() == {name.removesuffix("_loss") for name in values if name.endswith("_loss")}
+    for name, loss in losses.items():
         logits = values["logits"].double().requires_grad_()
-        loss = logit_adjusted_cross_entropy(logits, values["labels"], log_prior(values["counts"]).double(), tau)
-        loss.backward()
-        torch.testing.assert_close(loss.detach(), values[f"{name}_loss"], rtol=1e-9, atol=0)
+        found = loss(logits, values["labels"])
+        found.backward()
+        torch.testing.assert_close(found.detach(), values[f"{name}_loss"], rtol=1e-9, atol=0)
         torch.testing.assert_close(logits.grad, values[f"{name}_grad"], **CLOSE)
+    torch.testing.assert_close(effective_number_weights(values["counts"], 0.9999), values["cb_weights"], **CLOSE)
+    torch.testing.assert_close(effective_number_weights(values["counts"], 1 - 1e-12), values["grw_weights"], **CLOSE)
+    torch.testing.assert_close(ldam_margins(values["counts"], 0.5), values["ldam_margins"], **CLOSE)
+
+
+def test_what_the_authors_code_does_otherwise():
+    """Settings that ``fidelity=official`` changes."""
+    for method in ("lift", "lift_plus"):
+        clean, official = (
+            identity_values(settled(f"method={method}", "dataset=imagenet_lt", f"fidelity={kind}"))
+            for kind in ("clean", "official")
+        )
+        assert {key: official[key] for key in official.keys() - clean.keys()} == {
+            "fidelity": "official",
+            "method.finetune.ignore_blocks": True,
+            "train.microbatch_weights": "full",
+        }
 
 
 def test_rates():
@@ -173,39 +228,41 @@ def method_of(data, kind):
 
 @pytest.mark.parametrize(("file", "kind"), [("lift_step", "adaptformer"), ("lift_step_accumulate", "lora")])
 def test_the_authors_training_loop(file, kind, tmp_path):
-    """Losses, first gradients and last weights of the engine's steps; the last, shorter group is theirs (official)."""
+    """Losses, first gradients, last weights, logits of five crops; the smaller last batch counts as it does there."""
     pytest.importorskip("timm")
     data = golden(file)
     method, named = method_of(data, kind)
     frozen = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    number, epochs, micro = (int(data[key]) for key in ("num_batches", "num_epochs", "micro_batch_size"))
-    parts = int(data["batch_size"]) // micro
+    number, epochs, size = (int(data[key]) for key in ("num_batches", "num_epochs", "batch_size"))
     config = Training(
         epochs=epochs,
-        batch_size=4,
+        batch_size=size,
         lr=0.1,
         optimizer={"name": "sgd", "momentum": float(data["momentum"]), "weight_decay": float(data["weight_decay"])},
     )
+    if (micro := int(data["micro_batch_size"])) < size:
+        config.microbatch, config.microbatch_weights = micro, "full"
     given = [(data[f"batch{i}_images"].double(), data[f"batch{i}_labels"]) for i in range(number)]
-    source = FixedBatches([Batch((images,), labels, labels) for images, labels in given])
+    groups = [given[at : at + size // micro] for at in range(0, number, size // micro)]
+    whole = [[torch.cat(parts) for parts in zip(*group, strict=True)] for group in groups]
+    joined = [Batch((images,), labels, labels) for images, labels in whole]
+    source = FixedBatches(joined)
     trainer = Trainer(method, source, config, Constant(1.0), one_process(source), stage(tmp_path))
     schedule, losses, steps = Cosine(float(data["lr"]), epochs), [], []
-    for epoch in range(epochs):
-        for first in range(0, number, parts):
-            trainer.optimizer.zero_grad()
-            for images, labels in given[first : first + parts]:
-                batch = Batch((images,), labels, torch.arange(len(labels)))
-                loss = method(batch, epoch, 0, trainer.context)["loss"]
-                losses.append(loss.item())
-                (loss / parts).backward()
-            if not steps:
-                for name, parameter in named.items():
-                    torch.testing.assert_close(parameter.grad, data[f"first_grad_{name}"], **CLOSE)
-                torch.testing.assert_close(method.classifier.weight.grad.T, data["first_grad_head_weight"], **CLOSE)
-            steps.append(schedule(epoch, first, number))
-            trainer.rates.set(trainer.optimizer, [steps[-1]])
-            trainer.precision.step(trainer.optimizer)
-    np.testing.assert_allclose(losses, data["loss_of_batch"], rtol=1e-9)
+    for epoch, batch in itertools.product(range(epochs), joined):
+        trainer.optimizer.zero_grad()
+        losses.append(trainer._add_gradients(batch, epoch, 0)["loss"].item())
+        if not steps:
+            for name, parameter in named.items():
+                torch.testing.assert_close(parameter.grad, data[f"first_grad_{name}"], **CLOSE)
+            torch.testing.assert_close(method.classifier.weight.grad.T, data["first_grad_head_weight"], **CLOSE)
+        steps.append(schedule(epoch, 0, number))
+        trainer.rates.set(trainer.optimizer, [steps[-1]])
+        trainer.precision.step(trainer.optimizer)
+    by_epoch = data["loss_of_batch"].view(epochs, number).numpy()
+    starts = range(0, number, size // micro)
+    expected = [part[at : at + size // micro].sum() * micro / size for part in by_epoch for at in starts]
+    np.testing.assert_allclose(losses, expected, rtol=1e-9)
     np.testing.assert_allclose(steps, data["lr_of_step"], rtol=1e-12)
     for name, parameter in named.items():
         torch.testing.assert_close(parameter.detach(), data[f"final_{name}"], **CLOSE)
@@ -214,7 +271,7 @@ def test_the_authors_training_loop(file, kind, tmp_path):
     assert unchanged and all(torch.equal(method.state_dict()[name], frozen[name]) for name in unchanged)
     with torch.no_grad():
         crops = data["eval_crops"].double()
-        logits = method.classifier(method.encoder(crops.flatten(0, 1))).unflatten(0, crops.shape[:2]).mean(1)
+        logits = classify(method.classifier, method.encoder(crops.flatten(0, 1)).unflatten(0, crops.shape[:2]), 5)
     torch.testing.assert_close(logits, data["eval_logits"], **CLOSE)
 
 

@@ -9,7 +9,8 @@ from helpers.golden_vectors import FOLDER
 
 from lt_bench.errors import DataError, SettingError
 from lt_bench.models.clip_text import token_ids, write
-from lt_bench.models.text_features import semantic_rows, text_rows
+from lt_bench.models.text_features import semantic_rows, text_features, text_rows
+from lt_bench.stage_two.zero_shot import TextClassifier
 
 pytestmark = pytest.mark.slow  # open_clip takes seconds to import
 MODEL = "ViT-B-16-quickgelu"
@@ -40,6 +41,12 @@ def test_a_file_of_features_gives_the_rows_of_a_classifier(tmp_path):
     with torch.no_grad():
         hidden = towers.encode_text(token_ids(["ox", "tiger_shark"], MODEL))
         torch.testing.assert_close(rows, semantic_rows(hidden, towers.visual.proj), rtol=1e-5, atol=1e-6)
+        given = text_features(str(tmp_path / "text.npz"), ["ox", "tiger_shark"], 2, 64)
+        images = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        expected = towers.get_logits(images, token_ids(["ox", "tiger_shark"], MODEL))[0]
+        towers.visual.proj = None
+        found = TextClassifier.of(given, given.scale)(towers.visual(images))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(SettingError, match="weights is a file of both towers"):
         write(tmp_path / "x.npz", ["ox"], tmp_path / "nowhere.pt", "tiny_towers")
     with pytest.raises(SettingError, match="template is a sentence with"):

@@ -110,9 +110,9 @@ def test_killed_between_the_stages_and_while_the_record_is_written(tmp_path, mon
     def dies(*words):
         raise Killed
 
-    for name in ("embed_plain", "save_predictions", "evaluate"):
+    for name in ("predictions.embed_plain", "stages.save_predictions", "stages.evaluate"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"lt_bench.run.stages.{name}", dies)
+            patch.setattr(f"lt_bench.run.{name}", dies)
             with pytest.raises(Killed):
                 execute(config)
     assert_identical(results(*execute(config)), undisturbed)

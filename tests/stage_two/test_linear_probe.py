@@ -49,7 +49,7 @@ def test_weights_logits_and_accuracies_are_the_authors(name, tmp_path):
     classifier = rule.finish(method, one_process(source))
     assert_near(classifier.weight, case["final_weight"])
     assert_near(classifier.bias, case["final_bias"])
-    logits = classify(classifier, case["x_test"], 500)
+    logits = classify(classifier, case["x_test"][:, None], 500)
     assert_near(logits, case["test_logits"])
     metrics = evaluate(predictions(logits.numpy(), case["y_test"].numpy(), np.ones(classes, dtype=np.int64)))
     assert [metrics["top1"], metrics["top5"]] == pytest.approx([float(case["top1"]), float(case["top5"])], rel=1e-6)

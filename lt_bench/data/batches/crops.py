@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from lt_bench.augment.box_crop import Box, BoxCrop
 from lt_bench.augment.crop import HorizontalFlip
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import Interpolation
+from lt_bench.config.evaluation import VIEWS
 from lt_bench.errors import UsageError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
@@ -27,9 +29,9 @@ class RandomCrops(NamedTuple):
     flipped: NDArray[np.bool_]
 
     @property
-    def size(self) -> int:
-        """Height and width of what is cut."""
-        return self.operation.size
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is cut of an image, without the colours."""
+        return self.operation.size, self.operation.size
 
     def take(self, rows: slice) -> RandomCrops:
         """The crops of some of the images."""
@@ -45,7 +47,8 @@ class RandomCrops(NamedTuple):
     def cut(self, pixels: Pixels, number: int) -> Tensor:
         """The crop of an image, (size, size, 3) uint8."""
         box = self.box(number, *pixels.shape[:2])
-        crop = resized(pixels, box, self.size, self.size, self.operation.interpolation)
+        size = self.operation.size
+        crop = resized(pixels, box, size, size, self.operation.interpolation)
         return crop.flip(1) if self.flipped[number] else crop
 
 
@@ -57,24 +60,88 @@ class CentralCrops(NamedTuple):
     interpolation: Interpolation = "bilinear"
 
     @property
+    def middle(self) -> CentralCrops:
+        """Itself, as ``SeveralCrops`` have one."""
+        return self
+
+    @property
+    def views(self) -> str:
+        """The word for it, see ``config.evaluation``."""
+        return VIEWS[0]
+
+    @property
     def short_side(self) -> int:
         """The pixels of the short side that the middle is cut from."""
         return round(self.size / self.share)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is cut of an image, without the colours."""
+        return self.size, self.size
 
     def take(self, rows: slice) -> CentralCrops:
         """The same for all images."""
         return self
 
-    def cut(self, pixels: Pixels, number: int) -> Tensor:
-        """The middle of an image, (size, size, 3) uint8."""
+    def whole(self, pixels: Pixels) -> Tensor:
+        """An image with its short side resized, (H, W, 3) uint8."""
         height, width = pixels.shape[:2]
         new_height, new_width = (int(self.short_side * side / min(height, width)) for side in (height, width))
-        whole = resized(pixels, (0, 0, height, width), new_height, new_width, self.interpolation)
-        top, left = round((new_height - self.size) / 2), round((new_width - self.size) / 2)
-        return whole[top : top + self.size, left : left + self.size]
+        return resized(pixels, (0, 0, height, width), new_height, new_width, self.interpolation)
+
+    def at(self, whole: Tensor, top: float, left: float) -> Tensor:
+        """A crop (size, size, 3) of a resized image: by how much of what it leaves over lies above and left of it."""
+        first, then = (round(part * (side - self.size)) for part, side in zip((top, left), whole.shape, strict=False))
+        return whole[first : first + self.size, then : then + self.size]
+
+    def cut(self, pixels: Pixels, number: int) -> Tensor:
+        """The middle of an image, (size, size, 3) uint8."""
+        return self.at(self.whole(pixels), *MIDDLE)
 
 
-Crops = RandomCrops | CentralCrops
+MIDDLE = (0.5, 0.5)
+FIVE = ((0, 0), (0, 1), (1, 0), (1, 1), MIDDLE)  # top left, top right, bottom left, bottom right, middle
+
+
+class SeveralCrops(NamedTuple):
+    """The corners and the middle of every image, and where the ``views`` are ten those of its mirror image too.
+
+    ``middle`` says how images are resized, and the size of the crops.
+    Source: Shi et al., ICML 2024 (LIFT), authors' code; torchvision's FiveCrop and TenCrop.  Deviation: none.
+    """
+
+    middle: CentralCrops
+    views: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of what is cut of an image, without the colours: (crops, size, size)."""
+        return len(FIVE) * (1 + (self.views == "ten")), *self.middle.shape
+
+    def take(self, rows: slice) -> SeveralCrops:
+        """The same for all images."""
+        return self
+
+    def cut(self, pixels: Pixels, number: int) -> Tensor:
+        """The crops of an image, (crops, size, size, 3) uint8."""
+        whole = self.middle.whole(pixels)
+        sides = (whole, whole.flip(1)) if self.views == "ten" else (whole,)
+        return torch.stack([self.middle.at(side, *place) for side in sides for place in FIVE])
+
+
+PlainCrops = CentralCrops | SeveralCrops  # what the evaluation cuts
+Crops = RandomCrops | PlainCrops
+
+
+def plain_crops(size: int, share: float, interpolation: Interpolation, views: str) -> PlainCrops:
+    """The crops of an image that is evaluated, by a word of ``config.evaluation.VIEWS``."""
+    middle = CentralCrops(size, share, interpolation)
+    return middle if views == middle.views else SeveralCrops(middle, views)
+
+
+def images_at_once(crops: Crops, most: int) -> int:
+    """How many images have ``most`` crops together at most; 1 or more."""
+    return max(1, most // math.prod(crops.shape[:-2]))
 
 
 def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: Interpolation) -> Tensor:
@@ -93,11 +160,11 @@ def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: In
 class SplitView:
     """A view in two parts: the crop and flip that begin it, made of a file by a worker, and the rest, on the device.
 
-    A view without operations is the evaluation's: the ``middle`` of the image, normalised. Raises UsageError for a view
-    that begins with anything but a resized crop.
+    A view without operations has the ``plain`` crops, the middle of the image or several, normalised. Raises
+    UsageError for a view that begins with anything but a resized crop.
     """
 
-    def __init__(self, name: str, view: Pipeline, middle: CentralCrops) -> None:
+    def __init__(self, name: str, view: Pipeline, plain: PlainCrops) -> None:
         crop, *others = view.ops or (None,)
         if crop is not None and not isinstance(crop, BoxCrop):
             raise UsageError(
@@ -105,13 +172,13 @@ class SplitView:
                 "dataset.crop_padding=null, or begin its list of operations with resized_crop or square_crop"
             )
         flip = others.pop(0) if others and isinstance(others[0], HorizontalFlip) else None
-        self.crop, self.flip, self.middle = crop, flip, middle
+        self.crop, self.flip, self.plain = crop, flip, plain
         self.on_device = Pipeline(others, view.mean, view.std)
 
     def draw(self, count: int, generator: torch.Generator) -> Crops:
         """Fresh crops of ``count`` images, from a generator on the CPU."""
         if self.crop is None:
-            return self.middle
+            return self.plain
         boxes = self.crop.draw(count, generator)
         flipped = torch.zeros(count, dtype=torch.bool)
         if self.flip is not None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from lt_bench.augment.described import written
 from lt_bench.augment.pipeline import Params, Pipeline, slice_params
 from lt_bench.contracts import Batch, View
-from lt_bench.data.batches.crops import CentralCrops, SplitView
+from lt_bench.data.batches.crops import PlainCrops, SplitView, images_at_once
 from lt_bench.data.batches.in_memory import draw_boost
 from lt_bench.data.batches.source import RankShare
 from lt_bench.data.batches.worker import (
@@ -65,14 +65,14 @@ class DiskImages:
         names: Sequence[str],
         labels: Tensor,
         build_view: Callable[[View], Pipeline],
-        middle: CentralCrops,
+        plain: PlainCrops,
         workers: int,
         skip: bool = False,
     ) -> None:
         self.names, self.labels = names, labels
         self.skipped = torch.zeros_like(labels, dtype=torch.bool)
         self.reader = Reader(images, labels.cpu().numpy(), skip)
-        self._build_view, self._middle, self._workers = build_view, middle, workers
+        self._build_view, self._plain, self._workers = build_view, plain, workers
         self._views: dict[str, SplitView] = {}
         self._branch_free = labels.device.type != "cpu"
         self._trainer: _Pool | None = None
@@ -84,7 +84,7 @@ class DiskImages:
     def view(self, view: View) -> SplitView:
         """A view in its two parts; raises UsageError for an unknown one, or one that cannot be divided."""
         if (name := written(view)) not in self._views:
-            self._views[name] = SplitView(name, self._build_view(view), self._middle)
+            self._views[name] = SplitView(name, self._build_view(view), self._plain)
         return self._views[name]
 
     def close(self) -> None:
@@ -125,15 +125,16 @@ class DiskImages:
     def chunks(
         self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
-        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
+        """This rank's ``rows`` of the given positions in order, ``size`` crops at a time; see ``ImageSource``.
 
         Parameters are drawn for all positions at once; the workers are shut down afterwards.
         """
         drawn = self._due(indices.cpu(), rows, (self.view(view),), generator)
         pool = _Pool(self.reader, self._workers, self.labels.device)
-        starts = range(0, len(drawn.task.positions), size)
+        step = images_at_once(drawn.task.crops[0], size)
+        starts = range(0, len(drawn.task.positions), step)
         try:
-            for augmented, _ in self._results(pool, (_part(drawn, slice(start, start + size)) for start in starts)):
+            for augmented, _ in self._results(pool, (_part(drawn, slice(start, start + step)) for start in starts)):
                 yield augmented[0]
         finally:
             pool.close()
@@ -170,7 +171,9 @@ class DiskImages:
             device = self.labels.device
             finished = tuple(
                 view.on_device.apply(
-                    pixels.to(device, non_blocking=True).permute(0, 3, 1, 2), drawn, branch_free=self._branch_free
+                    pixels.flatten(0, -4).to(device, non_blocking=True).permute(0, 3, 1, 2),
+                    drawn,
+                    branch_free=self._branch_free,
                 )
                 for view, pixels, drawn in zip(views, loaded.views, params, strict=True)
             )

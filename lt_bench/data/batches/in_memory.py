@@ -12,6 +12,7 @@ from lt_bench.augment.described import written
 from lt_bench.augment.pipeline import Params, Pipeline, images_together, join_params, slice_params
 from lt_bench.augment.selection import draw_uniform
 from lt_bench.contracts import Batch, View
+from lt_bench.data.batches.crops import PlainCrops, images_at_once
 from lt_bench.data.batches.source import RankShare, SyncSource
 
 
@@ -21,11 +22,21 @@ def draw_boost(weight: Tensor, generator: torch.Generator) -> Boost:
 
 
 class InMemoryImages(SyncSource):
-    """Images (N, 3, H, W) uint8 and labels (N,) on one device, and the views that are built for them on demand."""
+    """Images (N, 3, H, W) uint8 and labels (N,) on one device, and the views that are built for them on demand.
 
-    def __init__(self, images: Tensor, labels: Tensor, build_view: Callable[[View], Pipeline]) -> None:
+    The plain view has ``plain`` crops of each image; None: images as they are.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        build_view: Callable[[View], Pipeline],
+        plain: PlainCrops | None = None,
+    ) -> None:
         self.images = images
         self.labels = labels
+        self._plain = plain
         self._build_view = build_view
         self._pipelines: dict[str, Pipeline] = {}
         # Grouping images by operation needs host reads, which cost nothing on a CPU and stall a GPU.
@@ -108,17 +119,27 @@ class InMemoryImages(SyncSource):
     def chunks(
         self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
-        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time; see ``ImageSource``.
 
         Parameters are drawn for all positions at once, so they depend neither on ``rows`` nor on ``size``.
         """
         pipeline = self.view(view)
         drawn = pipeline.draw(len(indices), generator)
+        plain = None if pipeline.ops else self._plain
+        step = size if plain is None else images_at_once(plain, size)
         first, end, _ = rows.indices(len(indices))
-        for start in range(first, end, size):
-            part = slice(start, min(start + size, end))
+        for start in range(first, end, step):
+            part = slice(start, min(start + step, end))
             images = self.images[indices[part]]
+            if plain is not None:
+                images = _cut(plain, images)
             yield pipeline.apply(images, slice_params(drawn, part), branch_free=self._branch_free)
+
+
+def _cut(plain: PlainCrops, images: Tensor) -> Tensor:
+    """The crops of images (B, 3, H, W), all of one after the other, cut as a predictor cuts those of files."""
+    cut = [plain.cut(pixels, 0) for pixels in images.permute(0, 2, 3, 1).cpu().numpy()]
+    return torch.stack(cut).flatten(0, -4).permute(0, 3, 1, 2).to(images.device)
 
 
 class CachedFeatures(SyncSource):

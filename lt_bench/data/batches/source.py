@@ -48,7 +48,11 @@ class ImageSource(Protocol):
     def chunks(
         self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator
     ) -> Iterator[Tensor]:
-        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view."""
+        """This rank's ``rows`` of the given positions in order, ``size`` at a time, under one view.
+
+        Where images are evaluated by several crops, the plain view has all crops of an image one after the other, and
+        as many images at a time as have ``size`` crops.
+        """
 
 
 class SyncSource:

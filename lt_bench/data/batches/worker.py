@@ -32,6 +32,7 @@ class Task(NamedTuple):
 class Loaded(NamedTuple):
     """A task's result: views (B, size, size, 3) uint8 and the positions (B,) of the images in them.
 
+    With several crops of each image a view is (B, crops, size, size, 3).
     ``skipped`` are positions that could not be read and were replaced; ``problem`` says why a task failed, and is empty
     where it succeeded.
     """
@@ -59,7 +60,7 @@ class Reader:
     def __getitem__(self, task: Task) -> Loaded:
         """The views of a task, filled image by image."""
         count = len(task.positions)
-        views = tuple(torch.empty(count, crops.size, crops.size, 3, dtype=torch.uint8) for crops in task.crops)
+        views = tuple(torch.empty(count, *crops.shape, 3, dtype=torch.uint8) for crops in task.crops)
         positions = torch.from_numpy(task.positions.copy())
         skipped: list[int] = []
         try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from helpers.chain import assert_identical, results
@@ -21,7 +22,7 @@ from lt_bench.record.record import read_record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SLURM = ("launch=slurm", "launch.cpus_per_task=1", "launch.time_min=5", "progress=false", "device=cpu")
-PATIENCE_S = 600
+PATIENCE_S = 300
 # long enough to be interrupted: some hundred short epochs, with a checkpoint only after a signal
 LONG = ("method=ce", "stage_two=cb", "train.epochs=400", "stage_two.train.epochs=100", "checkpoint.every_epochs=null")
 
@@ -130,8 +131,15 @@ def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_
     """Each of the five counts as a time-out for submitit, whose own limit is three."""
     (job,) = submit(*LONG)
     chance = random.Random(0)
+
+    def trains_again(times):
+        state = cluster.run("squeue", "-h", "-o", "%T", f"--jobs={job}").strip()
+        assert state, f"it ended after {times} preemptions"
+        steps = cluster.run("squeue", "-h", "--steps", f"--jobs={job}")  # the last start's are listed for a while
+        return state == "RUNNING" and restarts(cluster, job) == times and f"{job}.0" in steps
+
     for number in range(5):
-        wait_for(lambda: f"{job}.0" in cluster.run("squeue", "-h", "--steps", f"--jobs={job}"), PATIENCE_S)
+        wait_for(partial(trains_again, number), PATIENCE_S)
         time.sleep(chance.uniform(0, 6))  # while it starts, trains or evaluates
         # the warning of a preemption or of the end of the time; once, a preemption without a warning
         cluster.run("scancel", f"--signal={'TERM' if number == 2 else 'USR2'}", job)
