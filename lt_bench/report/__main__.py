@@ -26,9 +26,11 @@ from lt_bench.report.cost import cost_table
 from lt_bench.report.frame import frame
 from lt_bench.report.illustrate import illustrated
 from lt_bench.report.matching import ASKED, about_published, asked_for
+from lt_bench.report.methods import NAME as METHODS
+from lt_bench.report.methods import methods_table
 from lt_bench.report.output import write
 from lt_bench.report.page import command as page
-from lt_bench.report.pages import update
+from lt_bench.report.pages import names_in, update
 from lt_bench.report.paired import baseline_label, paired_table
 from lt_bench.report.pivot import pivot_table
 from lt_bench.report.published import published_tables
@@ -159,7 +161,8 @@ def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> 
         tables = illustrated(tables, [one for one in runs if one.record.run_id in shown], arguments.figures, out)
     write(tables, out, arguments.format)
     for path in arguments.pages:
-        update(path, {table.name: table.markdown(out, path.parent) for table in tables})
+        there = [*tables, *([methods_table()] if METHODS in names_in(path) else [])]
+        update(path, {table.name: table.markdown(out, path.parent) for table in there})
     return DONE
 
 

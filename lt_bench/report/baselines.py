@@ -7,7 +7,9 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from lt_bench.config.components import part_of
 from lt_bench.config.compose import groups
+from lt_bench.config.recipes import NONE
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.ranks import some
 from lt_bench.record.conditions import GROUPS, conditions_of, shortened, word
@@ -16,7 +18,7 @@ from lt_bench.record.record import RunRecord
 from lt_bench.report.protocol import learns_without_labels, settings_of, views
 from lt_bench.report.sections import BASELINES, Row, Section
 from lt_bench.report.selection import FIELDS, selected
-from lt_bench.report.typed import DATA, own_settings
+from lt_bench.report.typed import DATA, network, own_settings
 
 JUDGED = ("evaluation.", "stage_two.shots")
 DECAY = "train.optimizer.weight_decay"
@@ -25,10 +27,11 @@ ABOUT = tuple(key for key in FIELDS if key not in ("method", "stage_two", "run_i
 
 
 class Footing(NamedTuple):
-    """What a comparison with a baseline needs to be fair: the view that a classifier sees, and the weight decay."""
+    """What a comparison with a baseline needs to be fair: view of a classifier, weight decay, choice of finetune=."""
 
     view: str
     decay: float
+    tuning: str
 
 
 def footing(settings: dict[str, Any]) -> Footing | None:
@@ -40,7 +43,7 @@ def footing(settings: dict[str, Any]) -> Footing | None:
     seen, decay = views(settings), settings.get(DECAY, 0.0)
     if not seen or not isinstance(decay, (int, float)) or learns_without_labels(settings):
         return None
-    return Footing(seen[0], float(decay))
+    return Footing(seen[0], float(decay), part_of(settings, "finetune"))
 
 
 def with_baselines(chosen: Sequence[RunRecord], records: Sequence[RunRecord], words: Sequence[str]) -> list[RunRecord]:
@@ -87,7 +90,8 @@ def _lacking(section: Section, own: Footing, rows: list[Row]) -> Iterator[str]:
         of = some([*dict.fromkeys(shortened(row.fields["method_name"]) for row in others)])
         titles = " and ".join(BASELINES[name] for name in lacking)
         yield (
-            f"No {titles} with the view {word(own.view)} and the weight decay {own.decay:g} of {of}; to make them: "
+            f"No {titles} with the view {word(own.view)} and the weight decay {own.decay:g}"
+            f"{f' and finetune={own.tuning}' * (own.tuning != NONE)} of {of}; to make them: "
             f"{_command(section, own, rows, lacking)}"
         )
 
@@ -97,9 +101,13 @@ def _command(section: Section, own: Footing, rows: list[Row], lacking: Iterable[
     fields, first = section.fields, rows[0].runs.iloc[0]
     chosen = {
         "stage_two": first["stage_two"] if fields["probe"] else "none",
-        **{group: fields[group] for group in ("dataset", "backbone", "budget")},
+        "dataset": fields["dataset"],
+        **network(fields["backbone"], settings_of(rows[0]).get("backbone.model")),
+        "budget": fields["budget"],
+        **({"finetune": own.tuning} if own.tuning != NONE else {}),
     }
-    if unknown := [f"{group}={name}" for group, name in chosen.items() if name not in groups()[group]]:
+    unknown = [f"{key}={name}" for key, name in chosen.items() if key in groups() and name not in groups()[key]]
+    if unknown:
         return f"a sweep over method={','.join(lacking)} with your {' and '.join(unknown)}"
     typed = {key: value for row in rows for key, value in own_settings(row, DATA)} | _judged(rows)
     seeds = {name: sorted({int(seed) for row in rows for seed in row.runs[name]}) for name in ("seed", "split_seed")}

@@ -1,4 +1,4 @@
-"""Which published results stand beside a row: those that conf/reproduces.yaml names for what its runs are."""
+"""Which published results stand beside a row: those of what its runs are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 
+from lt_bench.config.components import PARTS, made_of
+from lt_bench.config.recipes import short_for
 from lt_bench.errors import UsageError
 from lt_bench.published.entries import Published, by_id
 from lt_bench.published.reproduces import reproduced
@@ -18,18 +20,26 @@ ASKED = ("method", "dataset", "imbalance", "stage_two", "backbone")  # of --wher
 
 
 @cache
-def meant(method: str, dataset: str) -> tuple[Published, ...]:
-    """The published results that a method's recipe for a data set, or an experiment with it, is meant to reproduce."""
-    listed = [*reproduced("recipe").get(f"{method}_{dataset}", ()), *chain(*reproduced("experiment").values())]
-    return tuple(dict.fromkeys(one for one in listed if (one.method, one.dataset) == (method, dataset)))
+def meant(method: str, dataset: str, part: str | None = None) -> tuple[Published, ...]:
+    """The published results that runs of a method with a component, or with none, on a data set may stand beside.
+
+    Without one they are those that conf/reproduces.yaml names for the method's recipes or an experiment with it, less
+    variants; with one they are those of which it is the variant.
+    """
+    known = [one for one in by_id().values() if (_plain(one), one.dataset) == ((method, part), dataset)]
+    if part is not None:
+        return tuple(known)
+    recipes = (listed for name, listed in reproduced("recipe").items() if name.startswith(f"{method}_{dataset}"))
+    named = {*chain(*recipes), *chain(*reproduced("experiment").values())}
+    return tuple(one for one in known if one in named)
 
 
 def beside(section: Section, row: Row) -> list[Published]:
-    """The published results of what a row's runs are: same method, data set, imbalance, stage two and labelled shots.
+    """The published results of what a row's runs are: same method, component, data set, imbalance, rule and shots.
 
-    They are those that conf/reproduces.yaml names for the method's recipe or an experiment with it, less variants and
-    other test distributions; a stage two that the source does not say contradicts none. Other epochs, networks and
-    selections do not part them: these are said as differences. A class of one's own has no published results.
+    They are those of ``meant``, less other test distributions; a stage two that the source does not say contradicts
+    none. Other epochs, networks, selections and recipes do not part them: these are said as differences. A class of
+    one's own has no published results, and neither has a method with several components, or without one of its own.
     """
     first, settings = row.runs.iloc[0], settings_of(row)
     classes = (settings.get(f"{node}._target_") for node in ("method", "dataset"))
@@ -37,12 +47,21 @@ def beside(section: Section, row: Row) -> list[Published]:
         return []
     imbalance, rule = section.fields["imbalance"], first["stage_two"]
     shots = value_in(settings, "stage_two", "shots")
+    made = made_of(str(first["method"]), str(first["method_name"]), section.fields["dataset"], settings)
+    parts = [choice for group, choice in made.items() if group in PARTS]
     return [
         one
-        for one in meant(str(first["method"]), section.fields["dataset"])
-        if (one.variant, one.test_distribution, one.imbalance, one.shots) == (None, None, imbalance, shots)
+        for one in meant(made["method"], section.fields["dataset"], "_".join(parts) or None)
+        if (one.test_distribution, one.imbalance, one.shots) == (None, imbalance, shots)
         and one.stage_two in (None, rule)
     ]
+
+
+def _plain(entry: Published) -> tuple[str, str | None]:
+    """The method of a published result without its components, and these or what else is its variant."""
+    named = short_for(entry.method)
+    parts = [choice for group, choice in named.items() if group in PARTS]
+    return named.get("method", entry.method), "_".join([*parts, *filter(None, [entry.variant])]) or None
 
 
 def asked_for(words: Sequence[str]) -> list[Published]:
@@ -64,5 +83,7 @@ def about_published(words: Sequence[str]) -> bool:
 
 
 def _spelt(entry: Published, key: str) -> set[str]:
+    if key == "method":  # of a run with a component: ce_cmo
+        return {entry.method, "_".join(filter(None, _plain(entry)))}
     value = getattr(entry, key)
     return {value, value.removeprefix("if")} if value is not None else set()

@@ -33,6 +33,14 @@ def fill(text: str, tables: Mapping[str, str]) -> str:
     return result
 
 
+def names_in(path: Path) -> set[str]:
+    """The names of the tables that a page has markers for; none for a page that is no text."""
+    try:
+        return {name for name, _ in MARKED.findall(path.read_text(encoding="utf-8"))}
+    except UnicodeDecodeError:
+        return set()
+
+
 def update(path: Path, tables: Mapping[str, str]) -> None:
     """Fill a page in place; UsageError naming the page, which is then left as it was."""
     try:

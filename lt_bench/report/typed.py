@@ -11,13 +11,16 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lt_bench.config.components import made_of
 from lt_bench.config.compose import compose, groups
+from lt_bench.config.conf import values_of
+from lt_bench.config.recipes import NONE
 from lt_bench.config.schema import flat
 from lt_bench.errors import UsageError
 from lt_bench.record.conditions import word
 from lt_bench.report.sections import Row, Section
 
-CHOSEN = ("method", "dataset", "stage_two", "backbone", "fidelity")
+CHOSEN = ("dataset", "stage_two", "fidelity")
 NODES = ("method.", "train.", "stage_two.")
 DATA = ("dataset.", "backbone.")  # which captions tell
 
@@ -36,7 +39,9 @@ def beside_recipes(section: Section) -> str:
 def own_settings(row: Row, nodes: tuple[str, ...] = NODES) -> Iterator[tuple[str, Any]]:
     """The settings of a row below some nodes that its recipe has otherwise, and that its label does not tell.
 
-    None where conf/ does not know its method, rule or data set.
+    Its recipe is that of the method with the components and of the variant that it is made of; a component that the
+    method has by itself and the row has not is told as its group with none. None where conf/ does not know its method,
+    rule or data set.
     """
     settings: dict[str, Any] = json.loads(row.fields["settings"])
     first = row.runs.iloc[0]
@@ -44,8 +49,13 @@ def own_settings(row: Row, nodes: tuple[str, ...] = NODES) -> Iterator[tuple[str
     own = {key: value for key, value in settings.items() if key.startswith("budget.")}
     own |= {"imbalance.factor": factor, "imbalance.profile": first["imbalance_profile"]}
     budget = first["budget"] if first["budget"] in groups()["budget"] else "paper"
-    chosen = [f"{key}={first[key]}" for key in CHOSEN]
-    recipe = _recipe((*chosen, f"budget={budget}", *(f"{key}={json.dumps(value)}" for key, value in own.items())))
+    made = made_of(str(first["method"]), str(first["method_name"]), str(first["dataset"]), settings)
+    typed = made | {key: first[key] for key in CHOSEN}
+    typed |= network(str(first["backbone"]), settings.get("backbone.model")) | {"budget": budget}
+    chosen = [f"{key}={value}" for key, value in typed.items()]
+    recipe = _recipe((*chosen, *(f"{key}={json.dumps(value)}" for key, value in own.items())))
+    if recipe and "method." in nodes:
+        yield from ((group, choice) for group, choice in made.items() if choice == NONE)
     for key, value in settings.items() if recipe else ():
         stage = key.partition("train.")[0]
         moved = recipe.get(f"{stage}train.epochs") != settings.get(f"{stage}train.epochs")
@@ -53,6 +63,14 @@ def own_settings(row: Row, nodes: tuple[str, ...] = NODES) -> Iterator[tuple[str
         named = key.endswith(("_target_", ".name"))  # what older versions write otherwise
         if key.startswith(nodes) and not told and not named and recipe.get(key) != value:
             yield key, value
+
+
+def network(name: str, model: str | None) -> dict[str, str]:
+    """What is typed to choose a network; one of timm is called by its model, whichever file names that."""
+    if name in groups()["backbone"] or model is None:
+        return {"backbone": name}
+    of_model = [choice for choice in groups()["backbone"] if values_of(f"backbone/{choice}").get("model") == model]
+    return {"backbone": next(iter(of_model), "timm"), "backbone.model": json.dumps(model)}
 
 
 @cache

@@ -144,6 +144,16 @@ def test_a_line_of_the_table_that_means_nothing_is_refused(line, said, tmp_path,
         taken_from.__wrapped__()
 
 
+def test_what_a_recipe_says_of_a_stage_two_is_for_that_rule_alone():
+    words = ["method=gcl", "dataset=places_lt"]
+    own, other, none = (settled(*words, f"stage_two={rule}").stage_two for rule in ("gcl", "cb", "none"))
+    assert (own.options["scale"], own.train.batch_size) == (15.0, 512)
+    assert (
+        other == settled("method=gcl", "dataset=imagenet_lt", "stage_two=cb").stage_two and "scale" not in other.options
+    )
+    assert (none.options, none.train) == ({}, None)
+
+
 def test_a_recipe_for_a_component_wants_the_component():
     with pytest.raises(UsageError, match="is for a method with harmonization; add harmonization=gh"):
         compose(["method=simclr", "recipe=simclr_gh_cifar100_lt"])

@@ -34,10 +34,10 @@ def titles(*records: RunRecord) -> list[str]:
 
 
 def test_a_footing_is_the_first_view_and_the_decay_with_their_defaults() -> None:
-    assert footing(composed(f"method=bcl {WHERE}").settings) == Footing("autoaugment_cutout", 5e-4)
-    assert footing(composed(f"method=ce {WHERE}").settings) == Footing("crop_flip", 2e-4)
+    assert footing(composed(f"method=bcl {WHERE}").settings) == Footing("autoaugment_cutout", 5e-4, "none")
+    assert footing(composed(f"method=ce {WHERE}").settings) == Footing("crop_flip", 2e-4, "none")
     no_decay = composed(f"method=ce {WHERE} train.optimizer.weight_decay=0").settings
-    assert footing(no_decay) == Footing("crop_flip", 0.0)
+    assert footing(no_decay) == Footing("crop_flip", 0.0, "none")
     for unknown in ({}, {"method._target_": "no.such"}, {"method._target_": 3, "method.views": "plain"}):
         assert footing(unknown) is None
 
@@ -83,6 +83,19 @@ def test_an_encoder_that_learns_without_labels_has_no_baseline_with_its_view_and
     own = {**composed(f"method=bcl {WHERE}").settings, "method._target_": "no_such_file.Own"}
     own["method.views"] = ["plain"]
     assert footing(own) is not None  # nobody knows the class
+
+
+def test_a_method_that_is_fine_tuned_asks_for_baselines_that_are_fine_tuned_alike() -> None:
+    vit = "dataset=cifar100_lt imbalance=if100 backbone=vit_small"
+    lift = composed(f"method=lift {vit}")
+    assert footing(lift.settings) == Footing("lift", 5e-4, "adaptformer")
+    (line,) = without_baselines(section_of(lift))
+    said, _, command = line.partition("; to make them: ")
+    assert said.endswith(" and finetune=adaptformer of LIFT")
+    made = [composed(" ".join(run)) for run in expand(shlex.split(command)[4:])]
+    assert without_baselines(section_of(lift, *made)) == [] and len(made) == 2
+    whole = composed(f"method=ce {vit} 'method.views=[lift]' train.optimizer.weight_decay=5e-4".replace("'", ""))
+    assert with_baselines([lift], [lift, whole, *made], ["method=lift"]) == [lift, *made]
 
 
 def test_a_table_of_baselines_of_smoke_or_of_unknown_views_asks_for_nothing() -> None:

@@ -16,7 +16,7 @@ from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main
 from lt_bench.report.formats import FORMATS, as_text
 from lt_bench.report.frame import frame
-from lt_bench.report.matching import beside, meant
+from lt_bench.report.matching import asked_for, beside, meant
 from lt_bench.report.published import published_table, published_tables
 from lt_bench.report.sections import Section, sections
 from lt_bench.report.tables import Table
@@ -99,6 +99,47 @@ def test_what_stands_beside_a_run_is_what_its_recipe_and_experiments_name() -> N
 def test_nothing_stands_beside_what_may_be_something_else(changes: dict[str, object]) -> None:
     part = section_of(composed(BCL, **changes))
     assert beside(part, part.rows[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "variant"),
+    [
+        ("method=ce mixing=cmo", "ce", "cmo"),
+        ("method=ce mixing=mixup", "ce", "mixup"),
+        ("method=ldam_drw mixing=cmo train.lr=0.3", "ldam_drw", "cmo"),
+        ("method=ce variant=strong", "ce", None),
+    ],
+)
+def test_results_of_a_method_with_a_component_stand_beside_its_runs_alone(
+    words: str, method: str, variant: str | None
+) -> None:
+    part = section_of(composed(f"{words} dataset=cifar100_lt imbalance=if100"))
+    found = beside(part, part.rows[0])
+    known = find(method, plain=False, dataset="cifar100_lt", imbalance="if100", stage_two="none")
+    assert found and {(one.method, one.variant) for one in found} == {(method, variant)}
+    assert variant is None or set(found) == {one for one in known if one.variant == variant}
+    line = published_table(part).values.set_index("published").loc[found[0].id]
+    assert ("here learning rate 0.3" in line["protocol"]) == ("train.lr" in words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "method=ce mixing=remix",  # another form is published
+        "method=ce mixing=cmo finetune=full backbone=vit_small",
+        "method=ce finetune=lora backbone=vit_small",
+        "method=gcl mixing=none dataset=places_lt",
+    ],
+)
+def test_nothing_stands_beside_components_that_nobody_has_published(words: str) -> None:
+    part = section_of(composed(f"dataset=cifar100_lt {words}"))
+    assert beside(part, part.rows[0]) == []
+
+
+def test_published_results_are_asked_for_by_the_name_of_a_run_with_a_component() -> None:
+    named = asked_for(["method=ce_cmo", "dataset=cifar100_lt"])
+    assert {(one.method, one.variant) for one in named} == {("ce", "cmo")}
+    assert set(named) < set(asked_for(["method=ce", "dataset=cifar100_lt"]))
 
 
 def test_every_difference_of_protocol_is_spelled_out() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from helpers.composed import composed
 from helpers.samples import metrics, sample
 
 from lt_bench.config.compose import compose
@@ -112,3 +113,19 @@ def test_a_setting_that_is_not_the_recipes_is_told(typed: dict[str, str], told: 
 def test_rows_that_conf_does_not_know_say_nothing() -> None:
     (part,) = sections(frame([sample(method="mine", settings={"train.lr": 9, "method.x": 1})]))
     assert beside_recipes(part) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("method=ce mixing=cmo train.lr=0.3", "CE + CMO / –: train.lr=0.3"),
+        ("method=ce mixing=cmo", ""),
+        ("method=ce variant=strong train.batch_size=32", "CE (strong) / –: train.batch_size=32"),
+        ("method=ce finetune=lora backbone=vit_small train.lr=0.3", "CE, LoRA / –: train.lr=0.3"),
+        ("method=ce finetune=lora backbone=timm backbone.model=vit_tiny_patch16_224.augreg_in21k", ""),
+        ("method=gcl mixing=none", "GCL / GCL: mixing=none"),
+    ],
+)
+def test_rows_with_components_are_compared_with_the_recipe_that_has_them(words: str, said: str) -> None:
+    (part,) = sections(frame([composed(f"dataset=cifar100_lt {words}")]))
+    assert beside_recipes(part) == (f"Other than in the recipe: {said}." if said else "")
