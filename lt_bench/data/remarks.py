@@ -61,7 +61,13 @@ def untested(lists: ImageLists) -> Iterator[str]:
 
 def of_validation_part(config: Config, lists: ImageLists, part: ImageFiles) -> Iterator[str]:
     """What is said of a validation part that is cut from the training images, and of the classes that give none."""
-    if not config.dataset.validation_fraction or not len(part.names):
+    if not config.dataset.validation_fraction:
+        return
+    if not len(part.names):
+        yield (
+            f"validation: no part, as dataset.validation_fraction={config.dataset.validation_fraction:g} would give it "
+            "fewer images than there are classes; all are trained on, to the last epoch"
+        )
         return
     cut = f"dataset.validation_fraction={config.dataset.validation_fraction:g}, split_seed={config.split_seed}"
     yield f"validation: {describe(part, lists.num_classes)}, cut from the training images ({cut})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from lt_bench.command import keep_trace, printable
+from lt_bench.config.evaluation import Evaluation
 from lt_bench.config.schema import Config, Training, chooses_epoch
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
@@ -85,11 +87,16 @@ class Runner:
         known = {SAME_IMAGES: data.same_images, NOT_LOOKED_AT: data.not_looked_at}
         self.circumstances.provenance.update({key: list(said) for key, said in known.items() if said})
         evaluation = self.config.evaluation
-        parts = sorted({evaluation.split, evaluation.select.removeprefix("best_")} - {"last"})
+        parts = sorted({evaluation.split, _selection(evaluation, data).removeprefix("best_")} - {"last"})
         evaluated = {part: data.validation if part == "validation" else data.test for part in parts}
         self._read_first(evaluated, "what is evaluated on is never left out")
         self._read_trained_on(data.train)
         return data
+
+    @property
+    def selection(self) -> str:
+        """How the epoch is chosen; it is the last one where the data gave no validation part."""
+        return _selection(self.config.evaluation, self.data)
 
     def _read_trained_on(self, images: Images) -> None:
         """Read what a stage may draw, where a broken image stops a run and every file was read for its identity.
@@ -261,8 +268,8 @@ class Runner:
         stage = stage._replace(cuda_graph=config.cuda_graph)
         context = self._context(name.value, source, method)
         score = None
-        if chooses_epoch(config, key):
-            held_out = self.data.test if config.evaluation.select == "best_test" else self.data.validation
+        if chooses_epoch(config, key) and self.selection != "last":
+            held_out = self.data.test if self.selection == "best_test" else self.data.validation
             score = Scorer(method, held_out, self.data.num_classes, config.evaluation.batch_size)
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
@@ -274,7 +281,7 @@ class Runner:
                 print(f"lt_bench: {name.value}: {words}", file=sys.stderr)
         trained = trainer.fit()
         if found := trained.best:
-            on = "test" if config.evaluation.select == "best_test" else "validation"
+            on = "test" if self.selection == "best_test" else "validation"
             stopped = {STOPPED: trained.epoch} if trainer.stopped_early else {}
             self.chosen[key] = {"epoch": found["epoch"], "score": found["score"], "on": on, **stopped}
             if stopped and folder.writes:
@@ -341,7 +348,8 @@ class Runner:
         if earlier := folder.earlier_versions():
             circumstances = circumstances._replace(provenance={**circumstances.provenance, EARLIER: earlier})
         names = self.data.class_names
-        return describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen, names)
+        found = describe(self.config, folder.identity, stage, metrics, cost, circumstances, kept, self.chosen, names)
+        return replace(found, selection=self.selection)
 
     def _missed(self, name: StageName, images: Images) -> dict[str, int]:
         """Images that a stage did not train on: not readable, where that is allowed, or left out of every epoch."""
@@ -349,6 +357,11 @@ class Runner:
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
             return missed
         return {**missed, "skipped_images": int(distributed.union(images.skipped).sum())}
+
+
+def _selection(evaluation: Evaluation, data: Data) -> str:
+    none = evaluation.select == "best_validation" and not len(data.validation.labels)
+    return "last" if none else evaluation.select
 
 
 def _print_waiting(identity: str) -> None:

@@ -15,7 +15,7 @@ from lt_bench.errors import UsageError
 from lt_bench.preflight.validate import validate
 from lt_bench.run.execute import execute
 
-COUNTS = (30, 10, 5, 4)
+COUNTS = (40, 10, 5, 4)
 OWN = ("dataset=image_folder", "dataset.image_size=16", "dataset.workers=0", "backbone=tiny", "progress=false")
 
 
@@ -68,7 +68,7 @@ def test_the_test_part_is_the_same_and_every_class_keeps_a_training_image(root):
     }
     assert len({tuple(split.test) for split in parts.values()}) == 1
     assert all(min(split.class_counts) >= 1 for split in parts.values())
-    assert np.bincount(labels[parts[0.1].validation], minlength=4).tolist() == [2, 1, 0, 0]
+    assert np.bincount(labels[parts[0.1].validation], minlength=4).tolist() == [3, 1, 0, 0]
 
 
 def test_a_check_and_a_run_say_what_is_set_aside_and_which_classes_give_none(root, tmp_path, capsys):
@@ -85,11 +85,32 @@ def test_a_check_and_a_run_say_what_is_set_aside_and_which_classes_give_none(roo
     assert [line for line in said if line not in told] == [], told
     assert (record.selection, record.evaluated_on) == ("best_validation", "test")
     assert record.epochs["chosen"]["train"]["on"] == "validation"
-    assert lt_bench.load(folder).calibrated_on == len(load_data(run, torch.device("cpu")).validation.labels) == 3
+    assert lt_bench.load(folder).calibrated_on == len(load_data(run, torch.device("cpu")).validation.labels) == 4
 
 
-def test_classes_too_small_for_any_validation_image_are_refused_with_what_to_type(tmp_path):
-    image_trees.write_classes(tmp_path, (4, 3))
-    config = validate(compose(words(tmp_path, "method=ce")))
-    with pytest.raises(UsageError, match="train without with dataset.validation_fraction=0"):
-        load_data(config, torch.device("cpu"))
+@pytest.mark.parametrize("counts", [(4, 3), (9, 5, 4, 4, 4)])
+def test_a_part_of_fewer_images_than_classes_is_not_set_aside(counts, tmp_path, capsys):
+    image_trees.write_classes(tmp_path / "data", counts)
+    own = words(tmp_path / "data", "method=ce", "train.epochs=2")
+    assert main(["check", *own]) == 0
+    said = "validation: no part, as dataset.validation_fraction=0.1 would give it fewer images than there are classes"
+    assert said in capsys.readouterr().out
+    record, folder = execute(tiny(tmp_path, *own))
+    assert said in capsys.readouterr().err
+    assert (record.selection, record.epochs) == ("last", {}) and lt_bench.load(folder).calibrated_on == 0
+    all_of_them = cut(
+        settled(*own, "dataset.validation_fraction=0"), np.repeat(np.arange(len(counts)), counts), len(counts)
+    )
+    assert record.metrics["train_counts"] == all_of_them.class_counts
+
+
+def test_a_part_that_is_evaluated_on_is_as_small_as_it_is_or_refused(tmp_path):
+    chosen = ("method=ce", "evaluation.split=validation")
+    for counts, held_out in (((9, 5, 4, 4, 4), 1), ((4, 3), 0)):
+        image_trees.write_classes(tmp_path / str(held_out), counts)
+        config = validate(compose(words(tmp_path / str(held_out), *chosen)))
+        if held_out:
+            assert len(load_data(config, torch.device("cpu")).validation.labels) == held_out
+        else:
+            with pytest.raises(UsageError, match="sets no image aside.* set evaluation.split=test"):
+                load_data(config, torch.device("cpu"))
