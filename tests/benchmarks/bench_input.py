@@ -140,7 +140,7 @@ def with_pil(data: bytes, views: list[RandomCrops], number: int) -> list[np.ndar
     for crops in views:
         top, left, height, width = crops.box(number, image.height, image.width)
         box = (left, top, left + width, top + height)
-        cut = image.crop(box).resize((crops.size, crops.size), Image.Resampling.BILINEAR)
+        cut = image.crop(box).resize(crops.shape, Image.Resampling.BILINEAR)
         found.append(np.asarray(cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if crops.flipped[number] else cut))
     return found
 
@@ -156,7 +156,7 @@ def with_opencv(decode: Callable[[bytes], np.ndarray]) -> Cut:
         found = []
         for crops in views:
             top, left, height, width = crops.box(number, *pixels.shape[:2])
-            crop = cv2.resize(pixels[top : top + height, left : left + width], (crops.size, crops.size))
+            crop = cv2.resize(pixels[top : top + height, left : left + width], crops.shape)
             found.append(cv2.flip(crop, 1) if crops.flipped[number] else crop)
         return found
 
