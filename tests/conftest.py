@@ -53,9 +53,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def own_modules_end_with_their_test(request):
     """Tests write modules of equal names into folders of their own: none finds, or imports, that of another."""
+    # asked for here, so that the folder is still there afterwards
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     before = set(sys.modules)
     yield
-    folder = request.node.funcargs.get("tmp_path")
     if folder is None or not any(folder.rglob("*.py")):
         return
     for name in set(sys.modules) - before:

@@ -11,6 +11,7 @@ from lt_bench.augment.crop import CropWithPadding, HorizontalFlip, RandomResized
 from lt_bench.augment.cutout import Cutout
 from lt_bench.augment.either import Either
 from lt_bench.augment.randaugment import RandAugment
+from lt_bench.augment.rotation import Rotation
 from lt_bench.augment.square_crop import SquareCrop
 from lt_bench.augment.views import BOOSTED, VIEWS, build_view
 from lt_bench.config.compose import compose
@@ -43,6 +44,8 @@ JITTERED = [RandomResizedCrop(32, (0.08, 1.0)), FLIP, ColorJitter(0.4, 0.4, 0.4,
 CIFAR = {
     "plain": [],
     "crop_flip": [CropWithPadding(32, 4), FLIP],
+    # RIDE, SADE and BalPoE
+    "crop_flip_rotate": [CropWithPadding(32, 4), FLIP, Rotation(15)],
     "simclr": SIM,
     "simclr_blur": [*SIM, GaussianBlur(3, (0.1, 2.0), 0.5)],
     # SDCLR, GH and boosted contrastive learning; the second as in GH's authors' code
@@ -126,7 +129,7 @@ def test_the_self_supervised_views_of_large_images(name):
 
 
 def test_an_unknown_view_names_the_known():
-    with pytest.raises(ValueError, match="unknown view 'cutout'; there are plain, crop_flip, simclr"):
+    with pytest.raises(ValueError, match="unknown view 'cutout'; there are plain, crop_flip, crop_flip_rotate, simclr"):
         build_view("cutout", dataset("digits_lt"))
 
 
