@@ -32,7 +32,13 @@ def run(request, tmp_path_factory):
     words = ("dataset.validation_per_class=2", "evaluation.select=best_validation", *FIVE)
     if request.param == "files":
         root = image_trees.tree(place / "data", "image_folder")
-        words = (*image_trees.overrides(root, "image_folder"), "dataset.test_fraction=0", "train.batch_size=16", *FIVE)
+        words = (
+            *image_trees.overrides(root, "image_folder"),
+            "dataset.test_fraction=0",
+            "dataset.validation_fraction=0.2",
+            "train.batch_size=16",
+            *FIVE,
+        )
     config = tiny(place / "runs", *WORDS, *words)
     record, folder = execute(config)
     data = load_data(config, torch.device("cpu"))
