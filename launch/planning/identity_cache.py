@@ -55,7 +55,8 @@ def fingerprint() -> str:
     digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
     folders = {Path(str(files(name))) for name in ("lt_bench", "lt_bench.conf", "lt_bench.launch")}
     for folder in sorted(folders.union(own_folders())):
-        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
+        found = [*folder.rglob("*.py"), *folder.rglob("*.yaml")]
+        for path in sorted(path for path in found if path.is_file()):  # to read a pipe would wait for ever
             content = path.read_bytes()
             digest.update(f"{path} {len(content)} ".encode() + content)
     return digest.hexdigest()

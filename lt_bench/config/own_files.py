@@ -117,6 +117,8 @@ def _wrong(name: str, path: Path) -> str:
     of_group = ours / (group or "none")
     if path.suffix != ".yaml":
         return "files of choices end in .yaml; rename it"
+    if not path.is_file():  # to read a pipe would wait for ever
+        return "it is no regular file; remove it"
     if not of_group.is_dir() or group.rpartition("/")[2] == PICKED:
         known = sorted(one.name for one in ours.iterdir() if one.is_dir() and one.name not in ("__pycache__", PICKED))
         return f"{group or 'it'} is no group of choices; put it into a folder named {', '.join(known)}"

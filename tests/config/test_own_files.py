@@ -1,5 +1,6 @@
 """Choices of one's own, in lt_bench_conf/ or the folder of --config-dir: found, in the identity, never read unasked."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,19 @@ def test_an_experiment_of_ones_own_chooses_with_the_recipes_of_what_it_chooses(c
     write(here, "experiment/mine.yaml", f"# @package _global_\n# mine\ndefaults:\n{lines}seed: 3\n")
     words = [f"{group}={choice}" for group, choice in chosen.items()]
     assert compose(["experiment=mine", *typed]) == compose([*words, *typed, "seed=3"])
+
+
+@pytest.mark.parametrize("name", ["method/mine.yaml", "method/ce.yaml"])
+def test_a_pipe_is_refused_and_not_waited_for(name, here):
+    (here / "method").mkdir(parents=True)
+    os.mkfifo(here / name)
+    assert f"{name}: it is no regular file; remove it" in refusal("method=ce")
+
+
+def test_a_pipe_that_is_no_choice_is_not_waited_for(here):
+    write(here, "method/mine.yaml")
+    os.mkfifo(here / "method" / "mine.py")
+    assert identity("method=mine") == identity("method=mine")
 
 
 def test_recipes_and_experiments_of_ones_own(here):
