@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lt_bench.command import printable
 from lt_bench.config.keys import fields_of
 from lt_bench.config.schema import Backbone, Config, flat
 from lt_bench.config.signatures import TargetError, defined_in
@@ -195,7 +196,7 @@ def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: 
             raise TargetError("no _target_")
         defined_in(target)
     except TargetError as error:
-        raise DataError(f"{path} names what cannot be built, {key}: {error}") from error
+        raise DataError(f"{path} names what cannot be built, {key}: {printable(str(error))}") from error
     if lines := [*untrusted(flat({key: dict(node)}), trust)]:
         here = "here: --trust MODULE, in Python lt_bench.load(run, trust=['MODULE'])"
         raise UsageError("\n".join([*(f"{path}: {line}" for line in lines), here]))
