@@ -68,3 +68,9 @@ class NonFiniteLoss(ArithmeticError):
 
 class Interrupted(Exception):
     """The run was asked to stop and has written a checkpoint."""
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, however many lines it takes, with its kind; at most 300 characters of it."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said if len(said) < 300 else f'{said[:300]}...'}"

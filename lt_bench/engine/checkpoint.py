@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lt_bench.errors import CheckpointError
+from lt_bench.errors import CheckpointError, one_line
 from lt_bench.files import check_archive, check_entries, read_bytes, write_atomic
 from lt_bench.models.weight_files import objects_in
 from lt_bench.record.record import CHECKPOINT, RunRecord
@@ -161,12 +161,6 @@ def threads(path: Path) -> int | None:
     state, _ = load_last_good(path, torch.device("cpu"))
     number = state and state.get("threads")
     return number if isinstance(number, int) and number > 0 else None
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, however many lines it takes, with its kind."""
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said if len(said) < 300 else f'{said[:300]}...'}"
 
 
 def result(state: dict[str, Any]) -> dict[str, Tensor]:

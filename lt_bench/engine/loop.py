@@ -40,7 +40,7 @@ from lt_bench.engine.shares import count_steps, left_out, shares_of_rank
 from lt_bench.engine.startup import bare_step
 from lt_bench.engine.trained import load_trained, trained_state
 from lt_bench.engine.weighted import WeightedOrder
-from lt_bench.errors import CheckpointError, Interrupted
+from lt_bench.errors import CheckpointError, Interrupted, one_line
 from lt_bench.record.curves import CURVES, SCORE, CurvesFile, Follow
 
 # Buffers (queues, subclasses, batch-norm statistics) are kept by the method; PyTorch renamed the switch in 2.14.
@@ -340,7 +340,7 @@ class Trainer:
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            what = f"{self.stage.checkpoint} does not fit this run ({checkpoint.one_line(error)})"
+            what = f"{self.stage.checkpoint} does not fit this run ({one_line(error)})"
             raise CheckpointError(f"{what}; {checkpoint.to_start_anew(self.stage.checkpoint)}") from error
 
     def _position(self, values: dict[str, Any]) -> TrainState:

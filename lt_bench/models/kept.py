@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, one_line
 from lt_bench.files import open_regular, write_atomic
 from lt_bench.models.finetuned import FineTuned
 from lt_bench.models.pruned import PrunedEncoder
@@ -137,8 +137,7 @@ def read(path: Path, load: Callable[[str], Any]) -> Kept:
                 network = rebuilt(about[part], load)
                 network.load_state_dict(state)
             except Exception as error:  # what a network raises for parameters that it cannot take is not listed
-                said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                raise DataError(f"{path} does not fit the network that it names ({said})") from error
+                raise DataError(f"{path} does not fit the network that it names ({one_line(error)})") from error
             # as in training, so that the same kernels compute the same bits
             networks.append(network.to(memory_format=torch.channels_last).eval())
     return Kept(networks[0], networks[1], about)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lt_bench.command import printable
 from lt_bench.config.keys import fields_of
 from lt_bench.config.schema import Backbone, Config, flat
 from lt_bench.config.signatures import TargetError, defined_in
@@ -20,7 +19,7 @@ from lt_bench.config.trust import load as load_target
 from lt_bench.config.trust import untrusted
 from lt_bench.data.batches.crops import images_at_once
 from lt_bench.data.transform import Transform
-from lt_bench.errors import DataError, UsageError
+from lt_bench.errors import DataError, UsageError, one_line
 from lt_bench.evaluation.calibration import fitted_temperature
 from lt_bench.evaluation.predictions import Predictions
 from lt_bench.files import read_json
@@ -145,9 +144,8 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
         _require_trusted(part, about[part], [*trust], path)
     try:
         plain = _plain_values(about)
-    except (KeyError, TypeError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {said})") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{path} is damaged ({one_line(error)})") from error
     if (beside := read_json(folder / RECORD).get("run_id", plain["run_id"])) != plain["run_id"]:
         raise DataError(f"{path} is of run {plain['run_id']}, but {RECORD} beside it of {beside}; bring back its own")
     kept = read(path, load_target)
@@ -157,7 +155,10 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
 
 
 def _plain_values(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What is no network in the head of a file, by the names of ``Predictor``; KeyError, TypeError, ValueError."""
+    """What is no network in the head of a file, by the names of ``Predictor``.
+
+    Raises KeyError, TypeError, ValueError or OverflowError for other values.
+    """
     names, temperature = about["class_names"], about["temperature"]
     if not (names and isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("class_names is a list of words")
@@ -183,7 +184,7 @@ def _require_fitting(found: Predictor, path: Path) -> None:
     try:
         said = str([*found.logits(torch.zeros(1, 3, size, size)).shape])
     except Exception as error:  # what networks raise for images that they cannot take is not listed anywhere
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        said = one_line(error)
     if said != str([1, classes]):
         raise DataError(f"{path} is damaged: its networks do not fit {classes:,} classes and images of {size} ({said})")
 
@@ -196,7 +197,7 @@ def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: 
             raise TargetError("no _target_")
         defined_in(target)
     except TargetError as error:
-        raise DataError(f"{path} names what cannot be built, {key}: {printable(str(error))}") from error
+        raise DataError(f"{path} names what cannot be built, {key}: {' '.join(str(error).split())}") from error
     if lines := [*untrusted(flat({key: dict(node)}), trust)]:
         here = "here: --trust MODULE, in Python lt_bench.load(run, trust=['MODULE'])"
         raise UsageError("\n".join([*(f"{path}: {line}" for line in lines), here]))

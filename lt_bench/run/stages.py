@@ -33,7 +33,7 @@ from lt_bench.engine.predict import Scorer
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.engine.trained import load_trained, parameter_counts
-from lt_bench.errors import CheckpointError, DataError, Interrupted, keyed
+from lt_bench.errors import CheckpointError, DataError, Interrupted, keyed, one_line
 from lt_bench.evaluation.features import FEATURES
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import load_predictions, save_predictions
@@ -221,7 +221,7 @@ class Runner:
         except (RuntimeError, TypeError, AttributeError) as error:  # other names and shapes, or none
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            what = f"{stage_one_folder / CHECKPOINT} does not fit this run ({checkpoint.one_line(error)})"
+            what = f"{stage_one_folder / CHECKPOINT} does not fit this run ({one_line(error)})"
             raise CheckpointError(f"{what}; delete {stage_one_folder} to train stage one anew") from error
         rule, method, for_stage_two = new_rule(config, self.data, self.device, stage_one)
         training, seconds, epochs = config.stage_two.train, 0.0, 0

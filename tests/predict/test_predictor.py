@@ -171,7 +171,7 @@ SEEN = {"size": 8, "share": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]}
     "about",
     [
         *({"class_names": names} for names in (None, [], "0123456789", [*range(10)], [*"012"])),
-        *({"temperature": value} for value in (0, -1, "x", [], float("inf"), float("nan"))),
+        *({"temperature": value} for value in (0, -1, "x", [], float("inf"), float("nan"), 10**400)),
         *({"batch_size": value} for value in (0, -1, 1.5, "8", None)),
         {"calibrated_on": -1},
         {"backbone": 3},
@@ -179,6 +179,7 @@ SEEN = {"size": 8, "share": 1.0, "mean": [0, 0, 0], "std": [1, 1, 1]}
         *({"transform": SEEN | {"size": value}} for value in (0, -8, 2**40, 8.5, "8", True)),
         *({"transform": SEEN | {"share": value}} for value in (0, 1e-9, 2, "1")),
         *({"transform": SEEN | {"std": value}} for value in ([1, 1], [0, 1, 1], "abc", [float("nan"), 1, 1])),
+        *({"encoder": {"_target_": target}} for target in ("\n", "a\nb.C", "")),
         *({"transform": SEEN | more} for more in ({"pixels": "other"}, {"stored_side": -1}, {"unknown": 1})),
         *({"classifier": LINEAR | more} for more in ({"in_features": 2**40}, {"out_features": -1}, {"unknown": 1})),
     ],
