@@ -34,3 +34,7 @@ class Evaluation:
     save_features: bool = setting(
         False, affects_result=False, help="whether the features of these images are kept in the run folder, for figures"
     )
+
+    def selection(self, validation_images: int) -> str:
+        """How the epoch is chosen of data with so many validation images: it is the last one where there are none."""
+        return "last" if self.select == "best_validation" and not validation_images else self.select

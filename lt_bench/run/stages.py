@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from lt_bench.command import keep_trace, printable
-from lt_bench.config.evaluation import Evaluation
 from lt_bench.config.schema import Config, Training, chooses_epoch
 from lt_bench.config.stages import StageName
 from lt_bench.contracts import Method
@@ -87,7 +86,8 @@ class Runner:
         known = {SAME_IMAGES: data.same_images, NOT_LOOKED_AT: data.not_looked_at}
         self.circumstances.provenance.update({key: list(said) for key, said in known.items() if said})
         evaluation = self.config.evaluation
-        parts = sorted({evaluation.split, _selection(evaluation, data).removeprefix("best_")} - {"last"})
+        chosen_on = evaluation.selection(len(data.validation.labels)).removeprefix("best_")
+        parts = sorted({evaluation.split, chosen_on} - {"last"})
         evaluated = {part: data.validation if part == "validation" else data.test for part in parts}
         self._read_first(evaluated, "what is evaluated on is never left out")
         self._read_trained_on(data.train)
@@ -95,8 +95,8 @@ class Runner:
 
     @property
     def selection(self) -> str:
-        """How the epoch is chosen; it is the last one where the data gave no validation part."""
-        return _selection(self.config.evaluation, self.data)
+        """How the epoch is chosen, see ``Evaluation.selection``."""
+        return self.config.evaluation.selection(len(self.data.validation.labels))
 
     def _read_trained_on(self, images: Images) -> None:
         """Read what a stage may draw, where a broken image stops a run and every file was read for its identity.
@@ -357,11 +357,6 @@ class Runner:
         if self.config.dataset.on_bad_image == "stop" or not len(images.skipped):
             return missed
         return {**missed, "skipped_images": int(distributed.union(images.skipped).sum())}
-
-
-def _selection(evaluation: Evaluation, data: Data) -> str:
-    none = evaluation.select == "best_validation" and not len(data.validation.labels)
-    return "last" if none else evaluation.select
 
 
 def _print_waiting(identity: str) -> None:
