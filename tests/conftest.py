@@ -46,6 +46,8 @@ TESTS = Path(__file__).parent
 
 def pytest_collection_modifyitems(items):
     """The longest files first; pytest-xdist keeps this order (``--no-loadscope-reorder``)."""
+    if missing := [name for name in LONGEST if not (TESTS / name).is_file()]:
+        raise pytest.UsageError(f"LONGEST in {__file__} names {', '.join(missing)}, which is not there")
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 

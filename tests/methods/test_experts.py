@@ -67,7 +67,7 @@ def test_the_prediction_is_the_mean_of_logits():
 
 def test_a_name_says_which_components_a_method_has():
     method = settled("method=ce", "experts=split", "mixing=mixup", "dataset=digits_lt").method
-    assert (method["name"], method["title"], bare(method)) == ("ce_mixup_split", "CE + MixUp + Split", "ce")
+    assert (method["name"], method["title"], bare(method)) == ("ce_mixup_split", "CE + MixUp + Experts", "ce")
     assert method["experts"] == {"_target_": "lt_bench.methods.experts.Experts", "count": 3}
 
 
