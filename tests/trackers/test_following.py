@@ -131,6 +131,7 @@ def test_a_tracker_that_fails_is_dropped_with_one_line_and_the_others_go_on(call
 
 
 def test_a_setting_that_a_tracker_refuses_is_said_by_its_key(tracked, capsys):
+    pytest.importorskip("mlflow", reason="pip install 'lt_bench[mlflow]'")
     folder = tracked[2]
     assert carry_out(tiny(folder.parent, *CE, "tracker=mlflow", "tracker.mlflow.server=banana")) == 0
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "tracker" in line]
