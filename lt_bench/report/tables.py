@@ -142,8 +142,8 @@ def origin(section: Section, row: Row) -> dict[str, str]:
 
 
 def leading(section: Section, row: Row) -> dict[str, str]:
-    """The first cells of a row: its label, and the rules in which the section's rows differ."""
-    return {LABEL: marked(row)} | {SHARED_NAMES[key]: word(row.fields[key]) for key in section.differing()}
+    """The first cells of a row: its label, and the rules and epochs in which the section's rows differ."""
+    return {LABEL: marked(row)} | {SHARED_NAMES.get(key, key): word(row.fields[key]) for key in section.differing()}
 
 
 def rules(section: Section) -> list[str]:
