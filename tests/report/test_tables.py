@@ -88,6 +88,12 @@ def test_rows_that_took_other_epochs_are_marked_wherever_they_are_compared() -> 
     assert "epochs" not in pivot_table(records, ["method", "train.epochs"], "imbalance", "top1").cells
 
 
+def test_calibration_of_scores_that_are_no_logits_is_said_to_mean_nothing() -> None:
+    records = [sample(), sample(setting_id="ncm", stage_two="ncm", stage_two_name="NCM")]
+    assert only(records, more=["nll"]).caption[-1].startswith("Scores of NCM are no logits of probabilities")
+    assert "no logits" not in only(records).spoken() + only(records[:1], more=["ece"]).spoken()
+
+
 def test_equal_epochs_stand_in_the_caption_alone() -> None:
     records = [of_epochs(20, 4, **CE), of_epochs(20, 4)]
     assert "epochs" not in only(records).cells and "epochs 20; epochs of stage two 4" in only(records).caption[0]
