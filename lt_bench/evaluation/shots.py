@@ -38,8 +38,7 @@ def _thirds(train_counts: np.ndarray) -> Groups:
 RULES = {
     "count_100_20": ShotRule("many: more than 100 training images, few: fewer than 20", _count_100_20),
     "count_100_20_at_100": ShotRule(
-        "those that the classes, sorted by training images, have at imbalance factor 100: many > 100, few "
-        "< 20",
+        "those that the classes, sorted by training images, have at imbalance factor 100: many > 100, few < 20",
         _count_100_20_at_100,
     ),
     "thirds": ShotRule("classes sorted by training images, cut in three", _thirds),
