@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lt_bench.record.conditions import word
+from lt_bench.record.conditions import EPOCHS, word
 from lt_bench.report.sections import Section
 
 COUNTED = ("train_images", "test_images", "classes")
-EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}
 OWN = ("lt_bench.", "torch.", "torchvision.")  # where classes come from that a name tells enough of
 # said by the rest of the caption; a mean and a deviation scale what is seen, and change no image
 ELSEWHERE = (
