@@ -89,7 +89,11 @@ class CE(Method):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""
-        features, loss = self.encoder(batch.views[0]), self.loss
+        return self.judged(self.encoder(batch.views[0]), batch, epoch, context)
+
+    def judged(self, features: Tensor, batch: Batch, epoch: int, context: TrainContext) -> dict[str, Tensor]:
+        """The terms of a step, of the features (B, D) of its images."""
+        loss = self.loss
         if isinstance(self.classifier, ExpertHeads):
             logits, loss = self.classifier.expert_logits(features), self.experts_loss
         else:
