@@ -19,7 +19,7 @@ def _check(lr: float, warm_epochs: int) -> None:
         raise SettingError("warm_epochs", "0 or more", warm_epochs, 0)
 
 
-def _finite(name: str, epochs: float, usual: float) -> float:
+def _finite(name: str, epochs: float, usual: float = 1.0) -> float:
     if not 0 <= epochs < math.inf:
         raise SettingError(name, "finite, 0 or more", epochs, usual)
     return epochs
@@ -81,7 +81,7 @@ class SBCLCosine:
         self.decay_rate = decay_rate
         self.warm_epochs = warm_epochs if epochs > 1 else 0
         self.warmup_from = warmup_from
-        self.late = _finite("late_epochs", late_epochs, 1.0) if warmup_mode == "official" and self.warm_epochs > 0 else 0
+        self.late = _finite("late_epochs", late_epochs) if warmup_mode == "official" and self.warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate at a step, both counted from 0."""
@@ -216,7 +216,7 @@ class Steps:
         self.warm_from = warm_from
         self.gamma = gamma
         self.warm_epochs = warm_epochs
-        self.late = _finite("late_epochs", late_epochs, 1.0) if warm_mode == "official" and warm_epochs > 0 else 0
+        self.late = _finite("late_epochs", late_epochs) if warm_mode == "official" and warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an epoch counted from 0, the same for all its steps."""

@@ -23,9 +23,7 @@ class OfExperts(CE):
     linear_classifier: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ("experts",)
 
-    def __init__(
-        self, encoder: nn.Module, info: TrainInfo, *, experts: Experts | None = None, **common: Any
-    ) -> None:
+    def __init__(self, encoder: nn.Module, info: TrainInfo, *, experts: Experts | None = None, **common: Any) -> None:
         if experts is None:
             kind = f"{Experts.__module__}.{Experts.__name__}"
             rule = f"given, as the loss of {type(self).__name__} is one of several experts"

@@ -27,9 +27,7 @@ class LabelledQueue(nn.Module):
     labels: Tensor
     pointer: Tensor
 
-    def __init__(
-        self, size: int, dim: int, num_classes: int, init: QueueInit = "masked", parts: int = 1
-    ) -> None:
+    def __init__(self, size: int, dim: int, num_classes: int, init: QueueInit = "masked", parts: int = 1) -> None:
         super().__init__()
         if size < 1:
             raise SettingError("size", "at least one entry", size, 1024)

@@ -68,7 +68,12 @@ def test_recipes_are_the_authors(dataset, classes, hard, values):
 
 
 def test_the_hardest_classes_are_two_or_more_where_there_are_as_many():
-    assert [hard_classes(share, count) for share, count in ((0.3, 10), (0.29, 100), (0.01, 4), (0.5, 1))] == [3, 29, 2, 1]
+    assert [hard_classes(share, count) for share, count in ((0.3, 10), (0.29, 100), (0.01, 4), (0.5, 1))] == [
+        3,
+        29,
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])

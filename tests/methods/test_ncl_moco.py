@@ -15,9 +15,10 @@ from lt_bench.errors import SettingError
 from lt_bench.methods.experts import Experts
 from lt_bench.methods.ncl import NCL
 from lt_bench.methods.ncl_moco import NCLMoCo
+from lt_bench.models.resnet import resnet50, resnet152
+from lt_bench.models.resnet_cifar import resnet32_cifar
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.preflight.validate import validate
-from lt_bench.run.build import build
 
 LABELS = torch.repeat_interleave(torch.arange(3), torch.tensor([12, 5, 3]))
 INFO = TrainInfo(LABELS, 3, 10)
@@ -71,6 +72,20 @@ def test_copies_embed_first_and_follow_then_once_with_their_heads():
     assert all(bool(one.grad.any()) for one in method.parameters() if one.requires_grad)
 
 
+def test_the_contrast_is_the_sum_over_networks_of_finding_the_own_key_among_it_and_the_queue():
+    method = built(**OPTIONS)
+    queue = method.queue.rows.clone()
+    queries = method.head(method.encoder(BATCH.views[0]))
+    keys = method.momentum_head(method.momentum_encoder(BATCH.views[1]))
+    scores = [
+        torch.cat([(q * k).sum(1, keepdim=True), q @ past.T], dim=1) / 0.2
+        for q, k, past in zip(queries.unbind(1), keys.unbind(1), queue.chunk(2, dim=1), strict=True)
+    ]
+    first = torch.zeros(20, dtype=torch.int64)
+    expected = sum(torch.nn.functional.cross_entropy(one, first) for one in scores)
+    torch.testing.assert_close(method(BATCH, 0, 0, RUN)["contrast"], expected)
+
+
 def test_without_the_weight_of_the_contrast_it_is_ncl():
     plain = built(NCL, views=["crop_flip"])
     found, expected = built(contrast_weight=0.0, **OPTIONS)(BATCH, 0, 0, RUN), plain(BATCH, 0, 0, RUN)
@@ -89,16 +104,23 @@ def test_copies_start_as_copies_and_officially_anew(official, copied):
     assert method.momentum_encoder.momentum == pytest.approx(0.999**2 if official else 0.999)
 
 
-@pytest.mark.parametrize("name", ["ncl_resnet32_c100", "ncl_resnet32_c100_moco64"])
+STORED = np.load(FOLDER / "experts_ncl_networks.npz")
+NETWORKS = {"resnet32": resnet32_cifar, "resnet50": resnet50, "resnet152": resnet152}
+
+
+@pytest.mark.parametrize("name", STORED["names"].tolist())
 def test_numbers_of_parameters_are_those_of_the_authors(name):
-    stored = np.load(FOLDER / "experts_ncl_networks.npz")
-    place = stored["names"].tolist().index(name)
-    config = validate(compose([f"method={'ncl_moco' if 'moco' in name else 'ncl'}", "dataset=cifar100_lt"]))
-    assert of_method(config, "views")[0][0] == "autoaugment_cutout"
-    info = TrainInfo(torch.arange(200) % 100, 100, 10)
-    method = build(config.method, "method", build(config.backbone, "backbone"), info)
+    place = STORED["names"].tolist().index(name)
+    _, network, classes, *words = name.split("_")
+    count = int(classes[1:])
+    with torch.device("meta"):
+        encoder = NETWORKS[network]()
+    options = {"classifier": "cosine" if "cos" in words else "linear", "experts": Experts(3, 0)}
+    if moco := [word.removeprefix("moco") for word in words if word.startswith("moco")]:
+        options |= {"queue_size": 4, "projection_dim": int(moco[0])}
+    method = (NCLMoCo if moco else NCL)(encoder, TrainInfo(torch.arange(count), count, 10), **options)
     total, _, trained = sizes(method)
-    assert [total, trained] == [stored["params"][place], stored["params_trainable"][place]]
+    assert [total, trained] == [STORED["params"][place], STORED["params_trainable"][place]]
 
 
 @pytest.mark.parametrize(
