@@ -1,9 +1,9 @@
-"""NCL: whole networks that are each trained on all and on the hardest classes, and that agree on both."""
+"""NCL and NCL++: networks that are each trained on all and on the hardest classes, and that agree on both."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,18 @@ HardFill = Literal["exclude", "zero"]
 
 
 def disagreements(log_shares: Tensor) -> Tensor:
-    """The sum over ordered pairs of experts of KL(P_j, P_i), divided by K - 1, with gradients to both; (B,).
+    """The sum over ordered pairs of experts of KL(P_j, P_i), divided by K - 1, with its summands by class; (B, M).
 
-    It is 0 for one expert, and taken so that its cost is linear in the number of experts. Shapes: log probabilities
-    (B, K, M) of M of the classes.
+    Gradients reach both. It is 0 for one expert, and its cost is linear in the number of experts. Shapes: log
+    probabilities (B, K, M) of M of the classes.
     Source: Li et al., CVPR 2022, authors' code, which adds 1e-9 to P_i.  Deviation: none.
     """
     experts, shares = log_shares.shape[1], log_shares.exp()
     if experts == 1:
-        return 0 * log_shares.sum(dim=(1, 2))
+        return 0 * log_shares.sum(1)
     guarded = (shares + EPSILON).log()
     crossed = shares.sum(1) * guarded.sum(1) - (shares * guarded).sum(1)
-    return ((shares * log_shares).sum(1) - crossed / (experts - 1)).sum(1)
+    return (shares * log_shares).sum(1) - crossed / (experts - 1)
 
 
 def hardest(logits: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -39,6 +39,20 @@ def hardest(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     """
     first = logits[:, 0].detach().scatter(1, labels[:, None], math.inf)
     return first.topk(count, dim=1).indices
+
+
+class Terms(NamedTuple):
+    """Of images (B,): log probabilities (B, K, C) and the hardest classes (B, N), of which the own one is the first.
+
+    Losses of the own class (B,), among all and among the hardest, are sums over experts; ``apart`` (B,) is what they
+    disagree about among the hardest.
+    """
+
+    log_shares: Tensor
+    chosen: Tensor
+    own: Tensor
+    hard: Tensor
+    apart: Tensor
 
 
 class NCLLoss(nn.Module):
@@ -76,25 +90,55 @@ class NCLLoss(nn.Module):
         self.zeros = len(counts) - hard_classes if hard_fill == "zero" else 0
         self.register_buffer("log_counts", positive(counts).log().float(), persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-        """Shapes: raw logits (B, K, C), labels (B,); returns a scalar, or with the reduction "none" summands (B,)."""
+    def terms(self, logits: Tensor, labels: Tensor) -> Terms:
+        """What the losses are made of. Shapes: raw logits (B, K, C), labels (B,)."""
         logits = at_least_float32(logits)
         adjusted = logits + self.log_counts.to(logits.dtype)
         log_shares = adjusted.log_softmax(2)
-        own = log_shares.gather(2, labels[:, None, None].expand(-1, logits.shape[1], 1))
         chosen = hardest(logits, labels, self.hard_classes)
-        hard, apart = self._hard(adjusted.gather(2, chosen[:, None].expand(-1, logits.shape[1], -1)))
-        losses = -self.ratios[0] * own.sum(dim=(1, 2)) - self.ratios[1] * hard.sum(1)
-        losses = losses + self.factors[0] * disagreements(log_shares) + self.factors[1] * apart
+        each = chosen[:, None].expand(-1, logits.shape[1], -1)
+        own = -log_shares.gather(2, each[:, :, :1]).sum(dim=(1, 2))
+        return Terms(log_shares, chosen, own, *self._hard(adjusted.gather(2, each)))
+
+    def forward(self, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+        """Shapes: raw logits (B, K, C), labels (B,); returns a scalar, or with the reduction "none" summands (B,)."""
+        of = self.terms(logits, labels)
+        losses = self.ratios[0] * of.own + self.ratios[1] * of.hard
+        losses = losses + self.factors[0] * disagreements(of.log_shares).sum(1) + self.factors[1] * of.apart
         return losses.mean() if reduction == "mean" else losses
 
     def _hard(self, hard: Tensor) -> tuple[Tensor, Tensor]:
-        """Log probabilities (B, K) of the own class among the hardest, and disagreements (B,), of logits (B, K, N)."""
+        """Losses and disagreements among the hardest classes, see ``Terms``, of adjusted logits (B, K, N)."""
         if not self.zeros:
             log_shares = hard.log_softmax(2)
-            return log_shares[:, :, 0], disagreements(log_shares)
+            return -log_shares[:, :, 0].sum(1), disagreements(log_shares).sum(1)
         sums = hard.logsumexp(2, keepdim=True)
         sums = torch.logaddexp(sums, torch.full_like(sums, math.log(self.zeros)))
         log_shares = hard - sums
         # each class with a logit of 0 has the same probability
-        return log_shares[:, :, 0], disagreements(log_shares) + self.zeros * disagreements(-sums)
+        apart = disagreements(log_shares).sum(1) + self.zeros * disagreements(-sums).sum(1)
+        return -log_shares[:, :, 0].sum(1), apart
+
+
+class NCLPlusLoss(NCLLoss):
+    """NCL++: images have several copies, and not only the networks but also each network's copies agree.
+
+    Disagreements are those on all classes and, ``factor_hard`` to ``factor``, those on the hardest, of the
+    probabilities among all; of copies these are the hardest of the first one. Each is a mean over pairs.
+    Source: authors' code of NCL++, whose factors are equal.  Deviation: as ``NCLLoss``.
+    """
+
+    def forward(self, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+        """Shapes: raw logits (B, I, K, C) of I copies, labels (B,); returns a scalar or summands (B,)."""
+        copies, experts = logits.shape[1:3]
+        of = self.terms(logits.flatten(0, 1), labels.repeat_interleave(copies))
+        losses = self.ratios[0] * of.own + self.ratios[1] * of.hard
+        losses = losses + 2 / experts * self._apart(disagreements(of.log_shares), of.chosen)
+        by_network = of.log_shares.unflatten(0, (-1, copies)).transpose(1, 2).flatten(0, 1)
+        apart = disagreements(by_network).unflatten(0, (-1, experts)).sum(1)
+        losses = losses.unflatten(0, (-1, copies)).mean(1) + 2 / copies * self._apart(apart, of.chosen[::copies])
+        return losses.mean() if reduction == "mean" else losses
+
+    def _apart(self, by_class: Tensor, chosen: Tensor) -> Tensor:
+        """Disagreements (B, C) summed over all and over the chosen classes, weighted; (B,)."""
+        return self.factors[0] * by_class.sum(1) + self.factors[1] * by_class.gather(1, chosen).sum(1)

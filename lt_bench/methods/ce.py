@@ -74,6 +74,10 @@ class CE(Method):
         # all have the same weights, so that the mean of all rows is the mean over experts
         return losses.unflatten(0, (-1, experts)).sum(1) if losses.ndim else experts * losses
 
+    def expert_logits(self, heads: ExpertHeads, features: Tensor) -> Tensor:
+        """What ``experts_loss`` is of: the logits (B, K, C) of the features (B, K D) of a step."""
+        return heads.expert_logits(features)
+
     def phase(self, epoch: int) -> Hashable:
         """All epochs are alike."""
         return 0
@@ -95,7 +99,7 @@ class CE(Method):
         """The terms of a step, of the features (B, D) of its images."""
         loss = self.loss
         if isinstance(self.classifier, ExpertHeads):
-            logits, loss = self.classifier.expert_logits(features), self.experts_loss
+            logits, loss = self.expert_logits(self.classifier, features), self.experts_loss
         else:
             logits = self.classifier(features)
         rows = (logits, batch.labels, *(batch.mix or ()))

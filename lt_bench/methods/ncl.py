@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -29,6 +29,8 @@ class NCL(OfExperts):
     Raises SettingError for values out of range, DataError for a class without training images.
     """
 
+    kind_of_loss: ClassVar[type[NCLLoss]] = NCLLoss
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -50,14 +52,16 @@ class NCL(OfExperts):
             raise SettingError("classifier", "linear or cosine", classifier, "linear")
         if not 0 < scale < math.inf:
             raise SettingError("scale", "above 0", scale, 16)
-        self.kind, self.scale = classifier, scale
+        self.kind_of_classifier, self.scale = classifier, scale
         super().__init__(encoder, info, **common)
         hard = hard_classes(hard_share, info.num_classes)
-        self.criterion = NCLLoss(info.class_counts, hard, hard_fill, factor, factor_hard, ce_ratio, hard_ratio)
+        self.criterion = self.kind_of_loss(
+            info.class_counts, hard, hard_fill, factor, factor_hard, ce_ratio, hard_ratio
+        )
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """A linear layer, or scaled cosines with a bias."""
-        if self.kind == "linear":
+        if self.kind_of_classifier == "linear":
             return nn.Linear(features, num_classes)
         return BiasedCosine(features, num_classes, self.scale)
 

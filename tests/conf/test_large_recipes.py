@@ -66,6 +66,7 @@ RECIPES = {
     ("ncl", "imagenet_lt"): (200, 256, 0.2, 2e-4, 0, ["cls"]),
     ("ncl", "inat18"): (400, 512, 0.2, 2e-4, 0, ["cls"]),
     ("ncl", "places_lt"): (30, 256, 0.02, 2e-4, 5, ["sim_always"]),
+    ("ncl_plus", "imagenet_lt"): (200, 256, 0.2, 2e-4, 0, ["cls"] * 4),
     ("ncl_moco", "imagenet_lt"): (200, 256, 0.2, 2e-4, 0, ["cls", "sim_always"]),
     ("ncl_moco", "inat18"): (400, 512, 0.2, 2e-4, 0, ["cls", "sim_always"]),
     ("ncl_moco", "places_lt"): (30, 256, 0.02, 2e-4, 5, ["sim_always"] * 2),
@@ -145,7 +146,7 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    own = (*LIFTS, "mislas", "glmc", "ncl", "ncl_moco", *EXPERTS)  # rates of their own files
+    own = (*LIFTS, "mislas", "glmc", "ncl", "ncl_moco", "ncl_plus", *EXPERTS)  # rates of their own files
     elsewhere = {pair for pair in RECIPES if pair[0] in own} | {("gcl", "places_lt")}
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 

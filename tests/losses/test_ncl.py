@@ -5,7 +5,7 @@ import torch
 from helpers.golden_vectors import golden
 
 from lt_bench.errors import DataError, SettingError
-from lt_bench.losses.ncl import NCLLoss, disagreements, hardest
+from lt_bench.losses.ncl import NCLLoss, NCLPlusLoss, disagreements, hardest
 
 CASES = [f"c{number}" for number in range(5)]
 PRECISIONS = [(torch.float64, 1e-9, {"rtol": 1e-5, "atol": 2e-6}), (torch.float32, 2e-4, {"rtol": 2e-4, "atol": 1e-4})]
@@ -55,6 +55,33 @@ def test_each_term_is_that_of_the_authors(name):
     assert torch.equal(mask, case["mask"]) and torch.equal(chosen[:, 0], labels)
 
 
+@pytest.mark.parametrize("name", ["c0", "c1"])
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
+def test_with_copies_it_is_that_of_the_authors(name, dtype, rtol):
+    case = golden("experts_nclplus_loss", name)
+    rows, copies, factor = case["logits"].to(dtype), int(case["copies"]), float(case["factor"])
+    labels = case["labels"].long()[: rows.shape[1] // copies]
+    logits = rows.unflatten(1, (copies, -1)).permute(2, 1, 0, 3).clone().requires_grad_()
+    loss = NCLPlusLoss(case["counts"], int(case["hard_classes"]), "zero", factor, factor).double()
+    loss.log_counts.copy_(case["counts"].double().log())
+    found = loss(logits, labels)
+    torch.testing.assert_close(found.double(), case["loss"], rtol=rtol, atol=0.0)
+    (gradient,) = torch.autograd.grad(found, logits)
+    # theirs has no gradient: 0 times the logarithm of 0, where the mask takes a class out
+    assert bool(case["grad_logits"].isnan().all()) and bool(gradient.isfinite().all())
+    torch.testing.assert_close(loss(logits, labels, "none").mean(), found)
+    if dtype == torch.float64:
+        direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+        ends = [loss(logits + step * direction, labels) for step in (-1e-5, 1e-5)]
+        torch.testing.assert_close((gradient * direction).sum(), (ends[1] - ends[0]) / 2e-5, rtol=1e-5, atol=1e-8)
+
+
+def test_one_copy_and_two_networks_have_no_other_disagreements_than_ncl():
+    logits, plus = logits_of(experts=2), NCLPlusLoss(COUNTS, 3, factor_hard=0.0).double()
+    expected = NCLLoss(COUNTS, 3, factor_hard=0.0).double()(logits, LABELS, "none")
+    torch.testing.assert_close(plus(logits[:, None], LABELS, "none"), expected)
+
+
 def test_disagreements_are_all_pairs_with_gradients_to_both():
     logits = logits_of().requires_grad_()
     log_shares = logits.log_softmax(2)
@@ -65,12 +92,12 @@ def test_disagreements_are_all_pairs_with_gradients_to_both():
         for j in range(3)
         if i != j
     ]
-    expected, found = torch.stack(pairs).sum(0) / 2, disagreements(log_shares)
+    expected, found = torch.stack(pairs).sum(0) / 2, disagreements(log_shares).sum(1)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(one.sum(), logits, retain_graph=True)[0] for one in (found, expected)]
     torch.testing.assert_close(*gradients)
     same = log_shares[:, :1].expand(-1, 3, -1)
-    torch.testing.assert_close(disagreements(same), torch.zeros(12, dtype=torch.float64), rtol=0, atol=1e-7)
+    torch.testing.assert_close(disagreements(same), torch.zeros(12, 6, dtype=torch.float64), rtol=0, atol=1e-7)
     assert bool((disagreements(log_shares[:, :1]) == 0).all())
 
 
