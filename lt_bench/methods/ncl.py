@@ -54,10 +54,8 @@ class NCL(OfExperts):
             raise SettingError("scale", "above 0", scale, 16)
         self.kind_of_classifier, self.scale = classifier, scale
         super().__init__(encoder, info, **common)
-        hard = hard_classes(hard_share, info.num_classes)
-        self.criterion = self.kind_of_loss(
-            info.class_counts, hard, hard_fill, factor, factor_hard, ce_ratio, hard_ratio
-        )
+        hard, weights = hard_classes(hard_share, info.num_classes), (factor, factor_hard, ce_ratio, hard_ratio)
+        self.criterion = self.kind_of_loss(info.class_counts, hard, hard_fill, *weights)
 
     def new_classifier(self, features: int, num_classes: int) -> nn.Module:
         """A linear layer, or scaled cosines with a bias."""
