@@ -157,9 +157,10 @@ def test_gradients_of_an_expert_stay_with_it_and_reach_the_trunk():
     assert any(bool(one.grad.any()) for one in encoder.trunk.parameters())
 
 
-def test_is_kept_and_built_again_behind_the_pooling_of_its_input(tmp_path):
+@pytest.mark.parametrize("head", [nn.Linear, BiasedCosine])
+def test_is_kept_and_built_again_behind_the_pooling_of_its_input(head, tmp_path):
     encoder = Experts(2, width=0.75).applied(InputPool(2, resnet8_cifar())).eval()
-    heads = ExpertHeads.of([nn.Linear(encoder.feature_dim // 2, 5) for _ in range(2)])
+    heads = ExpertHeads.of([head(encoder.feature_dim // 2, 5) for _ in range(2)])
     own = {"_target_": "lt_bench.models.resnet_cifar.resnet8_cifar"}
     keep(tmp_path / "kept", encoder, heads, own, load, {})
     found = read(tmp_path / "kept", load)
