@@ -337,7 +337,7 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
     words = [*image_trees.overrides(root, dataset), f"method={method}", "train.batch_size=16"]
     words.append("budget.max_steps_per_epoch=1")
-    if method.startswith(("paco", "gpaco")):
+    if method.startswith(("paco", "gpaco", "ncl_moco")):
         words.append("method.queue_size=64")
     if method in LIFTS:  # modules are for transformers, and images here have few pixels
         words += ["finetune=full", "evaluation.expand=2"]
