@@ -108,7 +108,10 @@ STORED = np.load(FOLDER / "experts_ncl_networks.npz")
 NETWORKS = {"resnet32": resnet32_cifar, "resnet50": resnet50, "resnet152": resnet152}
 
 
-@pytest.mark.parametrize("name", STORED["names"].tolist())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if "resnet32" in one else pytest.mark.slow) for one in STORED["names"].tolist()],
+)
 def test_numbers_of_parameters_are_those_of_the_authors(name):
     place = STORED["names"].tolist().index(name)
     _, network, classes, *words = name.split("_")
