@@ -12,6 +12,11 @@ from lt_bench.errors import SettingError
 BlockOrder = Literal["pool_first", "block_first"]
 
 
+def by_branch(logits: Tensor) -> dict[str, Tensor]:
+    """The logits (B, C) of every branch by name, branch0, branch1, ..., of those of all (B, K, C)."""
+    return {f"branch{number}": one for number, one in enumerate(logits.unbind(1))}
+
+
 class NormBranches(nn.Module):
     """Branches that are a batch norm each: features (B, D) or maps (B, D, H, W) -> logits (B, C), summed.
 
@@ -39,6 +44,10 @@ class NormBranches(nn.Module):
         normalised = self.norm(_as_maps(features)).mean(dim=(2, 3))
         logits: Tensor = self.linear(normalised[:, None] * self.weight + self.bias)
         return logits
+
+    def named_logits(self, features: Tensor) -> dict[str, Tensor]:
+        """As ``by_branch`` of the logits of every branch, for what is stored beside their sum."""
+        return by_branch(self.branch_logits(features))
 
     def forward(self, features: Tensor) -> Tensor:
         """The sum of the logits of all branches, which has the bias once for each of them."""
@@ -94,6 +103,10 @@ class BlockBranches(nn.Module):
             return logits
         weight = self.linear.weight
         return nn.functional.linear(out, weight / weight.norm(dim=1, keepdim=True) ** self.norm_exponent)
+
+    def named_logits(self, features: Tensor) -> dict[str, Tensor]:
+        """As ``by_branch`` of the logits of every branch, for what is stored beside their sum."""
+        return by_branch(self.branch_logits(features))
 
     def forward(self, features: Tensor) -> Tensor:
         """The sum of the logits of all branches."""

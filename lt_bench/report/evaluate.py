@@ -14,6 +14,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.adjustment import adjusted, choose_tau
 from lt_bench.evaluation.ensembles import MEANS, ensemble
 from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
+from lt_bench.evaluation.named import with_logits
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
 from lt_bench.record.record import PREDICTIONS, read_record
 from lt_bench.report.asked import metric_names
@@ -24,11 +25,13 @@ from lt_bench.report.tables import shown_unit
 COMMAND = "eval"
 ONLY = "only these (every one that is a number); MODULE.NAME for one of your own"
 MOST_TAU = 1000  # beyond it the prior alone decides, long before logits overflow
+ALL = "all"  # sets of logits
 ABREAST = 6  # columns of a table, which fit into a hundred characters
 EXAMPLES = """examples:
   python -m lt_bench.report eval runs/1a2b3c4d5e6f                                  every metric of a run
   python -m lt_bench.report eval RUN RUN RUN --ensemble probabilities               and of three runs together
   python -m lt_bench.report eval RUN --metric top1 few forward50 --tau chosen       with adjusted logits
+  python -m lt_bench.report eval RUN --logits all                                   and of each of its experts
   python -m lt_bench.report eval RUN --per-class --confusion --out classes          class by class, and as CSV
 
 exit status: 0 done, 1 predictions that cannot be used, 2 wrong usage
@@ -63,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="τ",
         help="adjust the logits by the training prior with this strength; chosen: by the validation images of each run",
     )
+    made.add_argument(
+        "--logits",
+        nargs="+",
+        default=[LOGITS],
+        metavar="NAME",
+        help=f"these sets of logits of each run, such as expert0; {ALL}: every one; {LOGITS}: the one it evaluates",
+    )
     made.add_argument("--ensemble", choices=MEANS, help="also the mean of all runs")
     made.add_argument("--per-class", action="store_true", help="and the accuracy of each class, from head to tail")
     made.add_argument("--confusion", action="store_true", help="and which classes are taken for which")
@@ -75,10 +85,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the metrics; returns 0, raises UsageError or OSError for what cannot be used; wrong usage exits with 2."""
     arguments = parser().parse_args(argv)
     names = metric_names(arguments.metric, parser()) or scalars()
-    labels, found = map(list, zip(*map(_read, arguments.runs), strict=True))
-    if arguments.ensemble:
-        labels.append(f"mean of their {arguments.ensemble}")
-        found.append(ensemble(found, arguments.ensemble))
+    labels, found = map(list, zip(*_columns(arguments), strict=True))
     if arguments.tau != 0.0:
         changed = [_adjusted(label, one, arguments.tau) for label, one in zip(labels, found, strict=True)]
         labels, found = map(list, zip(*changed, strict=True))
@@ -100,6 +107,34 @@ def main(argv: Sequence[str]) -> int:
         print()
         write(tables, arguments.out, arguments.format)
     return 0
+
+
+def _columns(arguments: argparse.Namespace) -> list[tuple[str, Predictions]]:
+    """Labels and predictions: every asked set of logits of every run, then the means of the runs for each of them."""
+    read, all_sets = [_read(run) for run in arguments.runs], ALL in arguments.logits
+    sets = [[*(one.logits_by_name or [LOGITS])] if all_sets else [*dict.fromkeys(arguments.logits)] for _, one in read]
+    found = [_named(run, name) for run, names in zip(read, sets, strict=True) for name in names]
+    shared = [name for name in sets[0] if all(name in names for names in sets)]
+    for name in shared if arguments.ensemble else ():
+        members = [_named(run, name)[1] for run in read]
+        label = _label(f"mean of their {arguments.ensemble}", name)
+        found.append((label, ensemble(members, arguments.ensemble)))
+    return found
+
+
+def _named(run: tuple[str, Predictions], name: str) -> tuple[str, Predictions]:
+    """A run's label and predictions with one of its sets of logits as what is evaluated."""
+    label, predictions = run
+    if name == LOGITS:  # as it is, also where there are counts alone
+        return run
+    try:
+        return _label(label, name), with_logits(predictions, name)
+    except UsageError as error:
+        raise UsageError(f"{label}: {error}") from error
+
+
+def _label(label: str, name: str) -> str:
+    return label if name == LOGITS else f"{label}, {name}"
 
 
 def _read(run: Path) -> tuple[str, Predictions]:
