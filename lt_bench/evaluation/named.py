@@ -26,7 +26,7 @@ def with_logits(predictions: Predictions, name: str) -> Predictions:
     held_out = predictions.validation
     if held_out is not None:
         held_out = with_logits(held_out, name) if name in held_out.logits_by_name else None
-    return replace(predictions, logits_by_name=by_name, validation=held_out)
+    return replace(predictions, logits_by_name=by_name, validation=held_out, expert_weights={})
 
 
 def metric_of(word: str) -> str:

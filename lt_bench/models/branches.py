@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.models.named import branch_name
 
 BlockOrder = Literal["pool_first", "block_first"]
 
 
 def by_branch(logits: Tensor) -> dict[str, Tensor]:
     """The logits (B, C) of every branch by name, branch0, branch1, ..., of those of all (B, K, C)."""
-    return {f"branch{number}": one for number, one in enumerate(logits.unbind(1))}
+    return {branch_name(number): one for number, one in enumerate(logits.unbind(1))}
 
 
 class NormBranches(nn.Module):

@@ -150,7 +150,9 @@ def _read(run: Path) -> tuple[str, Predictions]:
         known = read_record(record)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    what = f"{known.method_name} / {known.stage_two_name}, {known.dataset}, seed {known.seed}"
+    experts = known.settings.get("evaluation.experts")
+    rule = known.stage_two_name if experts is None else f"{known.stage_two_name} / {experts}"
+    what = f"{known.method_name} / {rule}, {known.dataset}, seed {known.seed}"
     return f"{what}, split seed {known.split_seed} ({known.run_id})", predictions
 
 

@@ -44,6 +44,7 @@ from lt_bench.record.identity import identities, is_probe, probe_lists, stage_on
 from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, STOPPED, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_random_weights, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
+from lt_bench.run.experts import evaluated
 from lt_bench.run.predictions import keep_predictor, predicted
 from lt_bench.trackers.following import Trackers
 
@@ -239,8 +240,11 @@ class Runner:
             seconds, epochs = trained.seconds, trained.epoch
         predictions = folder.path / PREDICTIONS
         classifier = rule.finish(method, context)
-        networks = method.encoder, classifier
+        chosen = evaluated(config, self.data, self.processes, method.encoder, classifier)
+        networks = method.encoder, chosen.classifier
         made = predicted(config, self.data, networks, folder.path / FEATURES if folder.writes else None)
+        made = replace(made, expert_weights=chosen.weights)
+        self.circumstances.provenance.update(chosen.recorded(config))
         if folder.writes:
             keep_predictor(config, self.data, networks, folder, made)
             save_predictions(predictions, made)
