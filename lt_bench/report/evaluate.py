@@ -17,6 +17,7 @@ from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
 from lt_bench.evaluation.named import with_logits
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
 from lt_bench.record.record import PREDICTIONS, read_record
+from lt_bench.record.sets import ALL
 from lt_bench.report.asked import metric_names
 from lt_bench.report.by_class import confusion_table, curve_table
 from lt_bench.report.output import add_format, write
@@ -25,7 +26,6 @@ from lt_bench.report.tables import shown_unit
 COMMAND = "eval"
 ONLY = "only these (every one that is a number); MODULE.NAME for one of your own"
 MOST_TAU = 1000  # beyond it the prior alone decides, long before logits overflow
-ALL = "all"  # sets of logits
 ABREAST = 6  # columns of a table, which fit into a hundred characters
 EXAMPLES = """examples:
   python -m lt_bench.report eval runs/1a2b3c4d5e6f                                  every metric of a run
