@@ -115,7 +115,7 @@ class ExpertHeads(nn.Module):
         return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1)
 
     def named_logits(self, features: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C) to store beside those that are evaluated: expert0, expert1, ..., and under weights their mean."""
+        """Logits (B, C) to store beside what is evaluated: expert0, expert1, ..., and under weights their mean."""
         logits = self.expert_logits(features)
         named = {expert_name(number): one for number, one in enumerate(logits.unbind(1))}
         return named if self.weights is None else named | {MEAN: logits.mean(1)}

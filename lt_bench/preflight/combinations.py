@@ -64,6 +64,8 @@ def _classifier(config: Config) -> Iterator[str]:
         and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
     ):
         yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
+    if not several and class_attribute(config.stage_two._target_, "needs_experts", False) is True:
+        yield f"stage_two={rule} needs experts and method={name} has none; set stage_two=none, or experts=split"
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from lt_bench.config.evaluation import AGGREGATED
 from lt_bench.config.schema import Config
 from lt_bench.contracts import View
 from lt_bench.data.load import Data
-from lt_bench.engine.context import EngineContext
+from lt_bench.engine.context import EngineContext, evaluating
 from lt_bench.engine.distributed import Processes
+from lt_bench.engine.predict import embed_plain
 from lt_bench.engine.random import derived_seed
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.aggregation import Learning, weights_by_test_set
 from lt_bench.evaluation.experts import UNIFORM
 from lt_bench.models.experts import ExpertHeads
 from lt_bench.models.named import MEAN, expert_name
+from lt_bench.models.router import RoutedExperts, flops_by_experts
 
 
 class Evaluated(NamedTuple):
@@ -83,3 +86,25 @@ def _pairs_of_views(config: Config, context: EngineContext, encoder: nn.Module, 
         context.epoch = draw  # another draw of the view
         made.append(context.embed(lambda images: heads.expert_logits(encoder(images)), view).cpu().numpy())
     return [np.stack(made[2 * pair : 2 * pair + 2]) for pair in range(values.pairs)]
+
+
+@torch.no_grad()
+def routing_cost(config: Config, data: Data, encoder: nn.Module, classifier: nn.Module) -> dict[str, Any]:
+    """For the record, where experts are asked one after the other: how many images take how many, and what that costs.
+
+    ``experts_used`` are the shares of the evaluated images that take 1, 2, ... experts, ``mean_flops`` and ``flops``
+    the floating-point operations of one image, on average over those, and with all experts.
+    """
+    if not isinstance(classifier, RoutedExperts):
+        return {}
+    images = data.test if config.evaluation.split == "test" else data.validation
+    features = embed_plain(encoder, images, config.evaluation.batch_size).flatten(0, 1)
+    with evaluating(classifier):
+        used = torch.cat([classifier.routed(part)[1] for part in features.split(config.evaluation.batch_size)])
+    shares = torch.bincount(used - 1, minlength=len(classifier.experts.heads)).double() / len(used)
+    first = torch.zeros(1, dtype=torch.int64, device=images.labels.device)
+    image = next(iter(images.chunks("plain", first, slice(None), 1, torch.Generator(first.device))))[:1]
+    with evaluating(nn.ModuleList([encoder, classifier])):
+        flops = flops_by_experts(encoder, classifier, image)
+    mean = sum(share * cost for share, cost in zip(shares.tolist(), flops, strict=True))
+    return {"experts_used": [round(share, 6) for share in shares.tolist()], "mean_flops": mean, "flops": flops[-1]}
