@@ -108,11 +108,13 @@ def long_tail(totals: np.ndarray, train_counts: np.ndarray, direction: str, fact
 def shifted_top1(predictions: Predictions, direction: str, factor: int) -> float | None:
     """``expected_top1`` on the ``long_tail`` of a factor; None where there is none.
 
-    Where weights of experts were learnt on test images, they are those for this test set.
+    Where weights of experts were learnt on test images, they are those for this test set; None without these.
     """
     counts = long_tail(predictions.totals, predictions.train_counts, direction, factor)
     if counts is None:
         return None
     if weights := predictions.expert_weights:
-        predictions = weighted(predictions, weights[f"{direction}{factor}"])
+        if (own := weights.get(f"{direction}{factor}")) is None:
+            return None
+        predictions = weighted(predictions, own)
     return expected_top1(predictions.accuracies, counts)

@@ -22,6 +22,7 @@ from lt_bench.evaluation.experts import UNIFORM
 from lt_bench.models.experts import ExpertHeads
 from lt_bench.models.named import MEAN, expert_name
 from lt_bench.models.router import RoutedExperts, flops_by_experts
+from lt_bench.record.record import ADAPTED
 
 
 class Evaluated(NamedTuple):
@@ -35,7 +36,7 @@ class Evaluated(NamedTuple):
         if not self.weights:
             return {}
         weights = {name: one.round(6).tolist() for name, one in self.weights.items()}
-        return {f"adapted_on_{config.evaluation.split}_images": True, "expert_weights": weights}
+        return {ADAPTED.format(config.evaluation.split): True, "expert_weights": weights}
 
 
 def evaluated(config: Config, data: Data, processes: Processes, encoder: nn.Module, classifier: nn.Module) -> Evaluated:

@@ -100,4 +100,6 @@ def test_a_shifted_test_set_has_weights_of_its_own():
     _, made = agnostic()
     weights = {"uniform": np.array([0.2, 0.3, 0.5]), "forward10": np.array([0.7, 0.2, 0.1])}
     alone = weighted(made, weights["forward10"])
-    assert shifted_top1(replace(made, expert_weights=weights), "forward", 10) == shifted_top1(alone, "forward", 10)
+    adapted = replace(made, expert_weights=weights)
+    assert shifted_top1(adapted, "forward", 10) == shifted_top1(alone, "forward", 10)
+    assert shifted_top1(adapted, "forward", 5) is None  # nobody learnt weights for it

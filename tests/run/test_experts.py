@@ -10,6 +10,7 @@ from lt_bench.data.load import load_data
 from lt_bench.evaluation.experts import weighted
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.export.card import _limits
 from lt_bench.predict.predictor import load
 from lt_bench.record.identity import identities
 from lt_bench.record.verify import contradiction
@@ -70,8 +71,11 @@ def test_a_predictor_predicts_what_was_evaluated(runs):
     data = load_data(tiny(runs["mean"][1].parent, *WORDS), torch.device("cpu"))
     positions, none = torch.arange(len(data.test.labels)), torch.Generator()
     images = torch.cat([*data.test.chunks("plain", positions, slice(None), 500, none)])
-    for _, folder, made in runs.values():
-        np.testing.assert_allclose(load(folder).logits(images).numpy(), made.logits, rtol=1e-4, atol=1e-5)
+    for name, (record, folder, made) in runs.items():
+        predictor = load(folder)
+        np.testing.assert_allclose(predictor.logits(images).numpy(), made.logits, rtol=1e-4, atol=1e-5)
+        said = [line for line in _limits(record, predictor) if "learnt on the images that the numbers are of" in line]
+        assert len(said) == (name == "aggregated")
 
 
 def test_weights_are_learnt_as_the_classifiers_were():
