@@ -18,6 +18,7 @@ from lt_bench.evaluation.named import with_logits
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
 from lt_bench.record.record import PREDICTIONS, read_record
 from lt_bench.record.sets import ALL
+from lt_bench.record.verify import contradiction
 from lt_bench.report.asked import metric_names
 from lt_bench.report.by_class import confusion_table, curve_table
 from lt_bench.report.output import add_format, write
@@ -138,7 +139,7 @@ def _label(label: str, name: str) -> str:
 
 
 def _read(run: Path) -> tuple[str, Predictions]:
-    """A run's label and predictions; UsageError with what to type where there are none."""
+    """A run's label and predictions; UsageError where there are none, or others than its record was made of."""
     file = run / PREDICTIONS if run.is_dir() else run
     if not file.exists():
         raise UsageError(f"{run}: there is no {PREDICTIONS}; name the folder of a finished run, not of a stage one")
@@ -148,8 +149,11 @@ def _read(run: Path) -> tuple[str, Predictions]:
         if not record.exists():
             return str(run), predictions
         known = read_record(record)
+        wrong = contradiction(known, record.parent) if file.name == PREDICTIONS else None
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if wrong:
+        raise UsageError(f"{record} contradicts the predictions beside it, which may be another run's: {wrong}")
     experts = known.settings.get("evaluation.experts")
     rule = known.stage_two_name if experts is None else f"{known.stage_two_name} / {experts}"
     what = f"{known.method_name} / {rule}, {known.dataset}, seed {known.seed}"

@@ -211,3 +211,13 @@ def test_named_sets_of_logits_are_columns_and_metrics(tmp_path: Path, capsys: py
         with pytest.raises(SystemExit):
             report(["eval", *runs, "--metric", word])
         assert f"no metric '{word}'" in capsys.readouterr().err
+
+
+def test_predictions_of_another_run_are_not_shown_under_the_name_of_a_record(
+    stored: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_predictions(Path(stored[0], "predictions.npz"), drawn(7))
+    for more in ([], ["--ensemble", "logits"]):
+        assert report(["eval", *stored[:2], *more]) == 1
+        said = capsys.readouterr()
+        assert "0/record.json contradicts the predictions beside it" in said.err and not said.out
