@@ -20,6 +20,7 @@ NOT_LOOKED_AT = "not_looked_at"  # there too, where nobody looked for such image
 RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
 PREDICTOR = "predictor.safetensors"  # what predicts new images
 CONTRIBUTED = "contributed"  # in the environment of somebody else's record: by whom, and by what it was checked
+ADAPTED = "adapted_on_{}_images"  # there too, true where something was learnt on the images that are evaluated
 CHOSEN = "chosen"  # among a record's epochs
 STOPPED = "stopped_after"  # beside the epoch that was chosen: how many were trained, where that is not all
 PROBES = ("knn", "linear_probe", "few_shot_probe")
