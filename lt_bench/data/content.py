@@ -32,7 +32,7 @@ from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
 from lt_bench.data.published import is_expected, is_published, published_counts, published_part
 from lt_bench.data.source import READER, data_root, read_with_package, settings
-from lt_bench.data.sources.common import ImageArrays
+from lt_bench.data.sources.common import ImageArrays, SceneArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.errors import DataError, UsageError
@@ -159,15 +159,15 @@ def depends_on_files(config: Config) -> bool:
     return not _is_verified(config)
 
 
-def of_source(config: Config, source: ImageArrays | ImageLists) -> dict[str, Known]:
+def of_source(config: Config, source: ImageArrays | SceneArrays | ImageLists) -> dict[str, Known]:
     """What the parts of a source that was read are known by."""
     if _is_verified(config):
         return {}
     if isinstance(source, ImageLists):
         found = look(config)
         return (found if source is found.lists else _look_at(config, source)).parts
-    arrays = {"train": (source.train_images, source.train_labels), "test": (source.test_images, source.test_labels)}
-    return {part: Known("arrays", digest_of_rows(_sha256(array) for array in both)) for part, both in arrays.items()}
+    parts = source.parts().items()
+    return {part: Known("arrays", digest_of_rows(_sha256(array) for array in both)) for part, both in parts}
 
 
 def is_made_elsewhere(config: Config) -> bool:

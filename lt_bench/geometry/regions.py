@@ -69,15 +69,15 @@ def class_means(maps: Tensor, mask: Tensor, num_classes: int, gather: Gather = a
     maps = _precise(maps)
     count, _, height, width = maps.shape
     labels = mask.long().clamp(max=num_classes)
-    image = torch.arange(count, device=mask.device)[:, None, None] * (num_classes + 1)
-    plane = (image + labels) * (height * width)  # where the maps of an image and a class begin
-    shares = maps.new_zeros(count * (num_classes + 1) * height * width)
+    image = torch.arange(count, device=mask.device)[:, None, None]
+    plane = (labels * count + image) * (height * width)  # where the maps of a class and an image begin
+    shares = maps.new_zeros((num_classes + 1) * count * height * width)
     for row, of_row in _neighbours(mask.shape[1], height, maps):
         for column, of_column in _neighbours(mask.shape[2], width, maps):
             places = plane + row[:, None] * width + column
             shares.index_add_(0, places.flatten(), (of_row[:, None] * of_column).expand(mask.shape).flatten())
-    by_class = shares.view(count, num_classes + 1, height, width)[:, :num_classes]
-    sums = torch.einsum("nchw,ndhw->cd", by_class, maps)
+    # a matrix product, as PyTorch's batch norm of one image is wrong for gradients in the order that einsum leaves
+    sums = shares.view(num_classes + 1, -1)[:num_classes] @ maps.permute(0, 2, 3, 1).flatten(0, 2)
     pixels = F.one_hot(labels.flatten(), num_classes + 1).sum(0)[:num_classes, None]
     joint = gather(torch.cat([sums, pixels.to(sums.dtype)], dim=1)[None]).sum(0)
     return joint[:, :-1] / joint[:, -1:].clamp(min=1), joint[:, -1] > 0

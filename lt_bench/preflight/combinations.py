@@ -18,6 +18,7 @@ from lt_bench.errors import SettingError
 from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
+from lt_bench.preflight.task import other_task
 from lt_bench.preflight.timm_models import TIMM
 
 OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code does officially is that of CIFAR
@@ -25,7 +26,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_finetune, _texts, _classifier, _labels, _strengths, _components, _fidelity, _views)
+    of_method = (other_task, _finetune, _texts, _classifier, _labels, _strengths, _components, _fidelity, _views)
     of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
