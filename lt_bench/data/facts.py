@@ -9,6 +9,7 @@ from lt_bench.config.schema import Config
 from lt_bench.data.content import of_source
 from lt_bench.data.sources.common import ImageArrays, SceneArrays
 from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.scene_folders import SceneFolders
 from lt_bench.data.splits.split import Split, manifest
 from lt_bench.errors import UsageError
 
@@ -25,7 +26,7 @@ def require_fitting(dataset: Dataset, **found: int) -> None:
 
 
 def facts(
-    config: Config, split: Split, source: ImageArrays | SceneArrays | ImageLists, test_images: int
+    config: Config, split: Split, source: ImageArrays | SceneArrays | SceneFolders | ImageLists, test_images: int
 ) -> dict[str, Any]:
     """The manifest of a split, with what the data are known by and the names of classes that were matched."""
     known = {part: str(known) for part, known in of_source(config, source).items()}

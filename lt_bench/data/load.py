@@ -21,19 +21,22 @@ from lt_bench.data.batches.crops import PlainCrops
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.data.batches.scenes import InMemoryScenes
+from lt_bench.data.batches.scenes_from_disk import DiskScenes
 from lt_bench.data.content import look
 from lt_bench.data.facts import facts, require_fitting
 from lt_bench.data.files.pixels import open_images
+from lt_bench.data.files.scene_pixels import ScenePixels, image_counts
 from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
 from lt_bench.data.seen import as_seen, middle_of, plain_crops_of, remark_on_input
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.common import ImageArrays, SceneArrays, Scenes
-from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.image_lists import SHOWN, ImageLists
 from lt_bench.data.sources.lists import ImageFiles
+from lt_bench.data.sources.scene_folders import SceneFiles, SceneFolders
 from lt_bench.data.splits.cut import cut
 from lt_bench.data.splits.list_files import probe_list
 from lt_bench.data.splits.split import Split, draw_shots
-from lt_bench.errors import SettingError, UsageError, keyed
+from lt_bench.errors import DataError, SettingError, UsageError, keyed
 from lt_bench.machine import usable_cores
 
 Images = InMemoryImages | DiskImages
@@ -119,7 +122,11 @@ def load_data(config: Config, device: torch.device) -> Data:
     Arrays are put on the device; files are listed, and read when their images are needed.
     """
     found = look(config).lists or read_source(config)
-    loaders: dict[type, Callable[[Config, torch.device, Any], Data]] = {ImageLists: _files, SceneArrays: _scenes}
+    loaders: dict[type, Callable[[Config, torch.device, Any], Data]] = {
+        ImageLists: _files,
+        SceneArrays: _scenes,
+        SceneFolders: _scene_files,
+    }
     return loaders.get(type(found), _arrays)(config, device, found)
 
 
@@ -181,6 +188,36 @@ def _scenes(config: Config, device: torch.device, found: SceneArrays) -> Data:
         partial(scenes, found.train),
         tuple(remark_on_input(config, seen)),
         class_names=tuple(found.classes),
+    )
+
+
+def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> Data:
+    """As ``_scenes``, of files; a class's images are as published, or counted in the masks."""
+    seen, dataset = as_seen(config, from_files=True), config.dataset
+    if found.problems:
+        raise DataError("\n".join([*found.problems[:SHOWN], "python -m lt_bench.data check finds every problem"]))
+    workers = usable_cores() if dataset.workers is None else dataset.workers
+    require_fitting(dataset, num_classes=found.num_classes)
+    none, positions = np.empty(0, dtype=np.int64), np.arange(len(found.train.images))
+    split = Split(positions, none, image_counts(config, found, workers).tolist(), positions)
+
+    def scenes(files: SceneFiles, positions: NDArray[np.int64] | None = None) -> DiskScenes:
+        chosen = files if positions is None else SceneFiles(*([names[one] for one in positions] for names in files))
+        pixels = ScenePixels(found.root, chosen, found.table, dataset.follow_links)
+        how = (seen.image_size, dataset.horizontal_flip, workers)
+        return DiskScenes(pixels, chosen.images, device, partial(_view, seen), *how)
+
+    return Data(
+        scenes(found.train),
+        scenes(found.test),
+        scenes(found.train, none),
+        seen,
+        plain_crops_of(config, from_files=True),
+        split,
+        facts(config, split, found, len(found.test.images)),
+        np.zeros(len(positions), dtype=np.int64),
+        partial(scenes, found.train),
+        tuple(remark_on_input(config, seen)),
     )
 
 

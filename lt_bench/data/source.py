@@ -23,7 +23,7 @@ def data_root(config: Config) -> Path:
 
 
 def read_source(config: Config) -> Any:
-    """What the source of a data set returns, ``ImageArrays``, ``ImageLists`` or ``SceneArrays``.
+    """What the source of a data set returns, ``ImageArrays``, ``ImageLists``, ``SceneArrays`` or ``SceneFolders``.
 
     A source is a function of the root and of those settings of the data set, ``split_seed`` and ``imbalance_factor``
     that it names as its parameters.

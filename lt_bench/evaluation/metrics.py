@@ -6,7 +6,7 @@ are there, because all metrics can be computed again from those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,10 @@ from lt_bench.evaluation.shots import GROUPS, shot_groups
 
 Function = Callable[[Predictions], Any]
 FRACTION, COUNT = "%", "images"  # units: fractions in [0, 1], which tables show in percent; whole numbers from 0
+HEADLINES = {  # what tables show of each task; the last is of all classes, as the title says
+    "classification": ("many", "medium", "few", "top1"),
+    "segmentation": ("many", "medium", "few", "miou"),
+}
 OF_IMAGES, OF_PIXELS = {"task": "classification"}, {"task": "segmentation"}
 
 
@@ -93,6 +97,12 @@ def evaluate(predictions: Predictions, names: Collection[str] | None = None) -> 
         and one.task in (None, predictions.task)
         and predictions.logits_by_name.keys() >= set(one.needs)
     }
+
+
+def headline(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics that tables show of a record with these, by its task; a value of NaN stands for none."""
+    value = metrics.get("miou")
+    return HEADLINES["classification" if value is None or value != value else "segmentation"]
 
 
 def group_std(many: float | None, medium: float | None, few: float | None) -> float | None:

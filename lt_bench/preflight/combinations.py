@@ -15,7 +15,7 @@ from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
-from lt_bench.models.weight_files import located, refusal
+from lt_bench.models.weight_files import DILATED, located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
 from lt_bench.preflight.task import other_task
@@ -234,7 +234,7 @@ def _input_pool(config: Config) -> Iterator[str]:
 def _pretrained(config: Config) -> Iterator[str]:
     backbone = config.backbone
     name, pretrained = backbone["name"], backbone.get("pretrained")
-    if pretrained == "torchvision" and name not in TORCHVISION:
+    if pretrained == "torchvision" and name.removesuffix(DILATED) not in TORCHVISION:
         yield (
             f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
             "backbone.pretrained=FILE"

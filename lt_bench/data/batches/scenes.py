@@ -13,6 +13,7 @@ from lt_bench.augment.box_blur import BoxBlur
 from lt_bench.augment.color import ColorJitter, Grayscale
 from lt_bench.augment.crop import CropWithPadding, HorizontalFlip
 from lt_bench.augment.described import written
+from lt_bench.augment.distortion import PhotometricDistortion
 from lt_bench.augment.pipeline import Params, Pipeline
 from lt_bench.contracts import View
 from lt_bench.data.batches.in_memory import InMemoryImages
@@ -20,7 +21,7 @@ from lt_bench.data.sources.common import NO_LABEL
 from lt_bench.errors import UsageError
 
 MOVING = (CropWithPadding, HorizontalFlip)  # whole pixels, so that a mask stays one
-STAYING = (ColorJitter, Grayscale, GaussianBlur, BoxBlur)
+STAYING = (ColorJitter, Grayscale, PhotometricDistortion, GaussianBlur, BoxBlur)
 
 
 class EvaluatedScenes(Protocol):

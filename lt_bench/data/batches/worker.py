@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from lt_bench.data.batches.crops import Crops, Pixels
+from lt_bench.data.batches.crops import Pixels
 from lt_bench.data.files.image_file import OutsideRoot
 from lt_bench.data.files.pixels import PixelSource
 from lt_bench.data.files.rgb import BadImage
@@ -23,10 +23,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)  # sig
 
 
 class Task(NamedTuple):
-    """Some images by their positions in the split, (B,) int64, and the crops of each view."""
+    """Some images by their positions in the split, (B,) int64, and the crops of each view, as the reader knows them."""
 
     positions: NDArray[np.int64]
-    crops: tuple[Crops, ...]
+    crops: tuple[Any, ...]
 
 
 class Loaded(NamedTuple):
