@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lt_bench.geometry.regions import (
+from lt_bench.losses.cross_entropy import at_least_float32
+from lt_bench.models.regions import (
     TINY,
     Gather,
     alone,
@@ -17,7 +18,6 @@ from lt_bench.geometry.regions import (
     predicted_regions,
     true_regions,
 )
-from lt_bench.losses.cross_entropy import at_least_float32
 
 IGNORED = 255  # the label of pixels without one
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import TrainContext, TrainInfo
 from lt_bench.errors import SettingError
-from lt_bench.geometry.regions import class_means
 from lt_bench.losses.region_rebalance import log_prior, region_loss, region_rebalance
 from lt_bench.methods.segmentation_ce import Dropout, SegmentationCE
 from lt_bench.models.fcn import FCN, RegionBranch, TwoPassFCN
+from lt_bench.models.regions import class_means
 
 
 class RegionRebalance(SegmentationCE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, cat, nn
 
-from lt_bench.geometry.regions import image_bias, predicted_regions
+from lt_bench.models.regions import image_bias, predicted_regions
 
 
 class ConvBlock(nn.Sequential):

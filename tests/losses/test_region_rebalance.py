@@ -7,7 +7,6 @@ from helpers.fingerprints import hashed
 from helpers.golden_vectors import golden
 from torch import nn
 
-from lt_bench.geometry.regions import class_means, image_bias, predicted_regions, reduced_mask, true_regions
 from lt_bench.losses.region_rebalance import (
     IGNORED,
     enlarged,
@@ -17,6 +16,7 @@ from lt_bench.losses.region_rebalance import (
     region_rebalance,
     two_pass_losses,
 )
+from lt_bench.models.regions import class_means, image_bias, predicted_regions, reduced_mask, true_regions
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 SINGLE = {"rtol": 2e-4, "atol": 1e-5}
