@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from lt_bench.config.stages import StageName
 from lt_bench.config.yaml_text import parse_yaml
+from lt_bench.evaluation.metrics import headline
 from lt_bench.files import SMALL, read_json, read_text
 from lt_bench.record.folder import finished
 from lt_bench.record.verify import doubt
@@ -79,8 +80,8 @@ def _progress(folder: Path, state: State) -> str:
     if state.name == RUNNING:
         return progress_of(folder) or state.detail
     if state.name == DONE and (done := finished(str(folder.parent), folder.name)):
-        top1, doubted = done[0].metrics["top1"], doubt(*done)
-        shown = [f"{100 * top1:.1f} %"] if top1 is not None else []
+        found, doubted = done[0].metrics[headline(done[0].metrics)[-1]], doubt(*done)
+        shown = [f"{100 * found:.1f} %"] if found is not None else []
         return _shortened(", ".join([*shown, *filter(None, [doubted])]))
     return _shortened(state.detail)
 

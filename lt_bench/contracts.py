@@ -33,7 +33,8 @@ class Batch(NamedTuple):
     """One rank's share of a mini-batch.
 
     Shapes: views, in the order of ``Method.views``, images (B, 3, H, W) or cached features (B, D);
-    labels (B,) int64, never read by self-supervised methods; indices (B,) positions in the train split.
+    labels (B,) int64, never read by self-supervised methods, in segmentation masks (B, H, W) uint8 with 255 where there
+    is no label; indices (B,) positions in the train split.
     ``partner`` is a batch of as many other images, for methods with a ``partner_exponent``; ``mix`` says what ``mixed``
     did to the views.
     """
@@ -48,17 +49,21 @@ class Batch(NamedTuple):
 class TrainInfo(NamedTuple):
     """What is known before a method is built: labels (N,) of the train split, classes, epochs of the stage.
 
-    ``class_names`` are C words, where classes have names.
+    ``class_names`` are C words, where classes have names. In segmentation ``labels`` are masks (N, H, W), or empty
+    where these are files, and ``counts`` (C,) says how many images have pixels of each class.
     """
 
     labels: Tensor
     num_classes: int
     epochs: int
     class_names: Sequence[str] | None = None
+    counts: Tensor | None = None
 
     @property
     def class_counts(self) -> Tensor:
         """Training images per class, (C,) int64."""
+        if self.counts is not None:
+            return self.counts
         return torch.bincount(self.labels, minlength=self.num_classes)
 
 
@@ -106,10 +111,11 @@ class Method(nn.Module):
     process. ``microbatches`` says that the loss is a mean over independent images, so that a batch may be taken in
     parts, while the parameters that ``microbatches_without`` names are 0.
 
-    Read without building anything too: ``begins_at`` names the parameters that are epochs, counted from 0, in which
-    something begins, so that they are inside the run; ``requires`` names the components that it is nothing without; a
-    run has ``least_epochs`` or more; ``restarts_at`` names the parameter that ``restart_epochs`` gives, unless the
-    parameter ``restart`` is false.
+    Read without building anything too: ``task`` is that of the data sets that it is for; in "segmentation" ``encoder``
+    gives maps (``models.maps``), of which ``classifier`` makes logits (B, C, h, w). ``begins_at`` names the parameters
+    that are epochs, counted from 0, in which something begins, so that they are inside the run; ``requires`` names the
+    components that it is nothing without; a run has ``least_epochs`` or more; ``restarts_at`` names the parameter that
+    ``restart_epochs`` gives, unless the parameter ``restart`` is false.
 
     ``start``, where it is not None, is called once, before the first step of a training, with the method, its context
     and the labels (N,) of the train split: what initial weights are taken from images. A method with a
@@ -118,6 +124,7 @@ class Method(nn.Module):
     """
 
     views: tuple[View, ...] = ()
+    task: ClassVar[str] = "classification"
     provides_classifier: ClassVar[bool] = False
     linear_classifier: ClassVar[bool] = True
     normalized_classifier: ClassVar[bool] = False
@@ -188,12 +195,13 @@ class Method(nn.Module):
 class StageTwo(Protocol):
     """A rule that fits a classifier on a frozen encoder; a rule that names it as its base has these defaults.
 
-    ``train_split`` is "train", the long-tailed images, or "balanced", every training image that is not held out;
-    ``shots`` takes that many labelled images of each class of it, drawn with ``shot_seed``. ``train_view`` is how the
-    encoder sees the images where their features are computed once. ``microbatches`` and ``begins_at`` are as for a
-    method.
+    ``tasks`` are those that it is for. ``train_split`` is "train", the long-tailed images, or "balanced", every
+    training image that is not held out; ``shots`` takes that many labelled images of each class of it, drawn with
+    ``shot_seed``. ``train_view`` is how the encoder sees the images where their features are computed once.
+    ``microbatches`` and ``begins_at`` are as for a method.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
     needs_normalized_classifier: ClassVar[bool] = False

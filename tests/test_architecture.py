@@ -51,6 +51,9 @@ finetune_configs
 lift_modules lift_counts liftplus_counts lift_vit_base lift_vit_options_a lift_vit_options_b lift_vit_options_c
 liftplus_vit lift_float32 liftplus_start lift_classifier lift_loss lift_lr lift_step lift_step_accumulate lift_tokens
 liftplus_augmentation lift_test_views liftplus_test_views finetune_groups finetune_step
+region_rebalance_losses region_rebalance_head region_rebalance_step region_rebalance_training_only
+region_rebalance_networks region_rebalance_metrics region_rebalance_lr region_rebalance_frequencies
+region_rebalance_digit_scenes
 """.split()
 
 

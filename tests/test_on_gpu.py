@@ -22,6 +22,7 @@ from helpers.chain import (
     tiny,
     trained_rules,
 )
+from helpers.sampling import methods_for
 from torch import Tensor
 
 from lt_bench.augment.views import build_view
@@ -40,7 +41,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-CASES = [*(("method", name) for name in groups()["method"]), *(("stage_two", rule) for rule in trained_rules())]
+CASES = [*(("method", name) for name in methods_for()), *(("stage_two", rule) for rule in trained_rules())]
 CLASSES = 100
 
 
@@ -88,7 +89,7 @@ def test_a_step_is_finite_and_waits_for_nothing(kind, name, precision, tmp_path)
         assert all(bool(value.isfinite().all()) for value in terms.values())
 
 
-@pytest.mark.parametrize("name", groups()["method"])
+@pytest.mark.parametrize("name", methods_for())
 def test_the_data_of_a_step_wait_for_nothing(name, tmp_path):
     trainer = cifar_trainer("method", name, tmp_path)
     next(trainer.batches(0))
@@ -126,7 +127,7 @@ class OnDevice:
         return torch.Generator(self.device).manual_seed(0)
 
 
-@pytest.mark.parametrize("name", groups()["method"])
+@pytest.mark.parametrize("name", methods_for())
 def test_terms_and_gradients_are_those_of_the_cpu(name, tmp_path):
     set_switches(tf32=False, deterministic=False)
     trainer = cifar_trainer("method", name, tmp_path, "float32")
@@ -143,7 +144,7 @@ def test_terms_and_gradients_are_those_of_the_cpu(name, tmp_path):
     torch.testing.assert_close(found["cuda"], found["cpu"], rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", groups()["method"])
+@pytest.mark.parametrize("name", methods_for())
 def test_a_run_that_is_killed_ends_as_if_undisturbed(name, tmp_path, monkeypatch):
     words = (f"method={name}", "deterministic=true", "checkpoint.every_steps=1", "device=cuda")
     undisturbed = results(*execute(tiny(tmp_path / "undisturbed", *words)))

@@ -100,6 +100,15 @@ OPERATIONS: dict[str, Operation] = {
             "p": P,
         },
     ),
+    "photometric_distortion": Operation(
+        "lt_bench.augment.distortion.PhotometricDistortion",
+        lambda dataset: {},
+        {
+            **dict.fromkeys(("brightness", "contrast", "saturation"), P),
+            "hue": _range(least=0, most=0.5),
+            "p": P,
+        },
+    ),
     "grayscale": Operation(
         "lt_bench.augment.color.Grayscale", lambda dataset: {"p": dataset.grayscale_probability}, {"p": P}
     ),

@@ -16,6 +16,11 @@ class Dataset:
     name: str = setting(MISSING, help="its name, as in records, and that of its folder in data_dir")
     title: str = setting(MISSING, affects_result=False, help="its name in tables")
     _target_: str = setting(MISSING, help="the function that finds its images, as module.name")
+    task: str = setting(
+        "classification",
+        choices=("classification", "segmentation"),
+        help="what is predicted: the class of an image, or of each of its pixels; methods are for one of them",
+    )
     root: str | None = setting(
         None, affects_result=False, help="the folder that it is in; null: the folder of its name in data_dir"
     )

@@ -17,8 +17,11 @@ from lt_bench.data.content import look, looked_at_once
 from lt_bench.data.files.check import examine, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
+from lt_bench.data.files.scene_pixels import counted, problems
 from lt_bench.data.remarks import known_by, listed, of_test_part, of_validation_part, untested
+from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import describe
+from lt_bench.data.sources.scene_folders import SceneFolders
 from lt_bench.data.splits.cut import cut
 from lt_bench.errors import DataError, UsageError
 from lt_bench.machine import usable_cores
@@ -67,6 +70,8 @@ def _dispatch(parser: _Flags, argv: Sequence[str]) -> int:
 
 @looked_at_once()
 def _check(config: Config) -> int:
+    if isinstance(found := None if look(config).lists else read_source(config), SceneFolders):
+        return _check_scenes(config, found)
     lists = look(config).lists or read_lists(config)
     problems, remarks = examine(config, lists, _workers(config))
     for problem in problems:
@@ -86,6 +91,21 @@ def _check(config: Config) -> int:
         print(printable(remark))
     print(f"{len(problems):,} problem{'' if len(problems) == 1 else 's'} found in {config.dataset.title}")
     return FAILED if problems else DONE
+
+
+def _check_scenes(config: Config, folders: SceneFolders) -> int:
+    wrong = problems(config, folders, _workers(config))
+    for problem in wrong:
+        print(printable(problem))
+    for part, files in folders.parts().items():
+        print(f"{part}: {len(files.images):,} scenes")
+    if not wrong and folders.image_counts is not None:
+        counts = counted(config, folders, _workers(config))
+        other = [label for label, count in enumerate(folders.image_counts) if count != counts[label]]
+        found = f"not as published for classes {listed([*map(str, other)])}" if other else "as published"
+        print(f"images with each class: {found}")
+    print(f"{len(wrong):,} problem{'' if len(wrong) == 1 else 's'} found in {config.dataset.title}")
+    return FAILED if wrong else DONE
 
 
 def _prepare(config: Config) -> int:

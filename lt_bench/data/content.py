@@ -8,8 +8,8 @@ Rules, whose name is a part of what is known:
     published  a list of a published data set that is the published one, whatever the folder in its paths
     list       any other list of a published data set: the file name and label of every line
     arrays     images in memory, from a function that is not of this package: pixels and labels, known once it has run
-    files_...  what such a function may read: "bytes" or "sample" of all files below dataset.root that are not hidden,
-               with their paths
+    files_...  what such a function may read, and scenes in files: "bytes" or "sample" of all files below dataset.root
+               that are not hidden, with their paths
 
 Data sets that this package reads from archives are verified by checksums whenever they are read, and need no rule.
 """
@@ -32,12 +32,14 @@ from lt_bench.data.files.digests import UNREADABLE
 from lt_bench.data.known_files import KnownFiles, Named, digest_of_rows, known_files
 from lt_bench.data.published import is_expected, is_published, published_counts, published_part
 from lt_bench.data.source import READER, data_root, read_with_package, settings
-from lt_bench.data.sources.common import ImageArrays
+from lt_bench.data.sources.common import ImageArrays, SceneArrays
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
+from lt_bench.data.sources.scene_folders import SceneFolders
 from lt_bench.errors import DataError, UsageError
 
 LISTS = "lt_bench.data.sources.image_lists.read"
+SCENES = "lt_bench.data.sources.scene_folders."  # known by all files below their root
 OURS = "lt_bench."
 SOON = 10.0  # seconds
 
@@ -159,15 +161,17 @@ def depends_on_files(config: Config) -> bool:
     return not _is_verified(config)
 
 
-def of_source(config: Config, source: ImageArrays | ImageLists) -> dict[str, Known]:
+def of_source(config: Config, source: ImageArrays | SceneArrays | SceneFolders | ImageLists) -> dict[str, Known]:
     """What the parts of a source that was read are known by."""
     if _is_verified(config):
         return {}
     if isinstance(source, ImageLists):
         found = look(config)
         return (found if source is found.lists else _look_at(config, source)).parts
-    arrays = {"train": (source.train_images, source.train_labels), "test": (source.test_images, source.test_labels)}
-    return {part: Known("arrays", digest_of_rows(_sha256(array) for array in both)) for part, both in arrays.items()}
+    if isinstance(source, SceneFolders):
+        return look(config).parts
+    parts = source.parts().items()
+    return {part: Known("arrays", digest_of_rows(_sha256(array) for array in both)) for part, both in parts}
 
 
 def is_made_elsewhere(config: Config) -> bool:
@@ -177,7 +181,7 @@ def is_made_elsewhere(config: Config) -> bool:
 
 def _is_verified(config: Config) -> bool:
     target = config.dataset._target_
-    return target.startswith(OURS) and target != LISTS
+    return target.startswith(OURS) and target != LISTS and not target.startswith(SCENES)
 
 
 def _reading(config: Config) -> tuple[Any, ...]:

@@ -20,18 +20,23 @@ from lt_bench.contracts import View
 from lt_bench.data.batches.crops import PlainCrops
 from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.batches.in_memory import InMemoryImages
-from lt_bench.data.content import look, of_source
+from lt_bench.data.batches.scenes import InMemoryScenes
+from lt_bench.data.batches.scenes_from_disk import DiskScenes
+from lt_bench.data.content import look
+from lt_bench.data.facts import facts, require_fitting
 from lt_bench.data.files.pixels import open_images
+from lt_bench.data.files.scene_pixels import ScenePixels, image_counts
 from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
 from lt_bench.data.seen import as_seen, middle_of, plain_crops_of, remark_on_input
 from lt_bench.data.source import read_source
-from lt_bench.data.sources.common import ImageArrays
-from lt_bench.data.sources.image_lists import ImageLists
+from lt_bench.data.sources.common import ImageArrays, SceneArrays, Scenes
+from lt_bench.data.sources.image_lists import SHOWN, ImageLists
 from lt_bench.data.sources.lists import ImageFiles
+from lt_bench.data.sources.scene_folders import SceneFiles, SceneFolders
 from lt_bench.data.splits.cut import cut
 from lt_bench.data.splits.list_files import probe_list
-from lt_bench.data.splits.split import Split, draw_shots, manifest
-from lt_bench.errors import SettingError, UsageError, keyed
+from lt_bench.data.splits.split import Split, draw_shots
+from lt_bench.errors import DataError, SettingError, UsageError, keyed
 from lt_bench.machine import usable_cores
 
 Images = InMemoryImages | DiskImages
@@ -117,19 +122,17 @@ def load_data(config: Config, device: torch.device) -> Data:
     Arrays are put on the device; files are listed, and read when their images are needed.
     """
     found = look(config).lists or read_source(config)
-    return _files(config, device, found) if isinstance(found, ImageLists) else _arrays(config, device, found)
+    loaders: dict[type, Callable[[Config, torch.device, Any], Data]] = {
+        ImageLists: _files,
+        SceneArrays: _scenes,
+        SceneFolders: _scene_files,
+    }
+    return loaders.get(type(found), _arrays)(config, device, found)
 
 
 def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
-    dataset, seen = config.dataset, as_seen(config, from_files=False)
-    found = {"num_classes": arrays.num_classes, "image_size": arrays.train_images.shape[-1]}
-    wrong = [
-        f"dataset.{key}={getattr(dataset, key)}, but {dataset.name} has {value}; set dataset.{key}={value}"
-        for key, value in found.items()
-        if getattr(dataset, key) != value
-    ]
-    if wrong:
-        raise UsageError("\n".join(wrong))
+    seen = as_seen(config, from_files=False)
+    require_fitting(config.dataset, num_classes=arrays.num_classes, image_size=arrays.train_images.shape[-1])
     split, plain = cut(config, arrays.train_labels, arrays.num_classes), plain_crops_of(config, from_files=False)
 
     def images(pixels: Any, labels: Any) -> InMemoryImages:
@@ -154,11 +157,67 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
         seen,
         plain,
         split,
-        _facts(config, split, arrays, len(arrays.test_labels)),
+        facts(config, split, arrays, len(arrays.test_labels)),
         arrays.train_labels,
         at,
         tuple(remark_on_input(config, seen)),
         class_names=None if arrays.classes is None else tuple(arrays.classes),
+    )
+
+
+def _scenes(config: Config, device: torch.device, found: SceneArrays) -> Data:
+    """Scenes are there as they are: nothing is cut, and a class's images are those with pixels of it."""
+    seen, positions = as_seen(config, from_files=False), np.arange(len(found.train.images))
+    require_fitting(config.dataset, num_classes=found.num_classes, image_size=found.train.images.shape[-1])
+    none, counts = np.empty(0, dtype=np.int64), found.train.image_counts(found.num_classes).tolist()
+    split = Split(positions, none, counts, positions)
+
+    def scenes(part: Scenes, positions: NDArray[np.int64]) -> InMemoryScenes:
+        pixels, masks = (torch.from_numpy(array[positions]).to(device) for array in part)
+        return InMemoryScenes(pixels, masks, partial(_view, seen))
+
+    return Data(
+        scenes(found.train, positions),
+        scenes(found.test, np.arange(len(found.test.images))),
+        scenes(found.train, none),
+        seen,
+        plain_crops_of(config, from_files=False),
+        split,
+        facts(config, split, found, len(found.test.images)),
+        np.zeros(len(positions), dtype=np.int64),
+        partial(scenes, found.train),
+        tuple(remark_on_input(config, seen)),
+        class_names=tuple(found.classes),
+    )
+
+
+def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> Data:
+    """As ``_scenes``, of files; a class's images are as published, or counted in the masks."""
+    seen, dataset = as_seen(config, from_files=True), config.dataset
+    if found.problems:
+        raise DataError("\n".join([*found.problems[:SHOWN], "python -m lt_bench.data check finds every problem"]))
+    workers = usable_cores() if dataset.workers is None else dataset.workers
+    require_fitting(dataset, num_classes=found.num_classes)
+    none, positions = np.empty(0, dtype=np.int64), np.arange(len(found.train.images))
+    split = Split(positions, none, image_counts(config, found, workers).tolist(), positions)
+
+    def scenes(files: SceneFiles, positions: NDArray[np.int64] | None = None) -> DiskScenes:
+        chosen = files if positions is None else SceneFiles(*([names[one] for one in positions] for names in files))
+        pixels = ScenePixels(found.root, chosen, found.table, dataset.follow_links)
+        how = (seen.image_size, dataset.horizontal_flip, workers)
+        return DiskScenes(pixels, chosen.images, device, partial(_view, seen), *how)
+
+    return Data(
+        scenes(found.train),
+        scenes(found.test),
+        scenes(found.train, none),
+        seen,
+        plain_crops_of(config, from_files=True),
+        split,
+        facts(config, split, found, len(found.test.images)),
+        np.zeros(len(positions), dtype=np.int64),
+        partial(scenes, found.train),
+        tuple(remark_on_input(config, seen)),
     )
 
 
@@ -197,7 +256,7 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
         plain,
         split,
         {
-            **_facts(config, split, lists, len(test.names)),
+            **facts(config, split, lists, len(test.names)),
             "lists_sha256": {part: files.sha256() for part, files in lists.parts().items()},
         },
         pool.labels,
@@ -217,21 +276,3 @@ def _files(config: Config, device: torch.device, lists: ImageLists) -> Data:
 def _view(dataset: Dataset, view: View) -> Pipeline:
     with keyed("dataset"):
         return build_view(view, dataset)
-
-
-def _facts(config: Config, split: Split, source: ImageArrays | ImageLists, test_images: int) -> dict[str, Any]:
-    known = {part: str(known) for part, known in of_source(config, source).items()}
-    classes = {"classes": source.classes, "class_rule": source.class_rule} if isinstance(source, ImageLists) else {}
-    return {
-        **manifest(
-            split,
-            dataset=config.dataset.name,
-            factor=config.imbalance.factor,
-            profile=config.imbalance.profile,
-            seed=config.split_seed,
-            test_images=test_images,
-        ),
-        **({"test_fraction": config.dataset.test_fraction} if len(split.test) else {}),
-        **({"content": known} if known else {}),
-        **classes,
-    }

@@ -23,10 +23,10 @@ def data_root(config: Config) -> Path:
 
 
 def read_source(config: Config) -> Any:
-    """What the source of a data set returns, ``ImageArrays`` or ``ImageLists``.
+    """What the source of a data set returns, ``ImageArrays``, ``ImageLists``, ``SceneArrays`` or ``SceneFolders``.
 
-    A source is a function of the root and of those settings of the data set, and ``split_seed``, that it names as its
-    parameters.
+    A source is a function of the root and of those settings of the data set, ``split_seed`` and ``imbalance_factor``
+    that it names as its parameters.
     Raises DataError, UsageError where the source raises them or SettingError.
     """
     with keyed("dataset"):
@@ -40,7 +40,8 @@ def read_with_package(config: Config) -> ImageLists:
 
 
 def settings(config: Config, target: str) -> dict[str, Any]:
-    """The settings of a data set that a source takes, and the seed of its split."""
-    given = {**vars(config.dataset), "split_seed": config.split_seed}
+    """The settings of a data set that a source takes, the seed of its split, and how long its tail is."""
+    tail = {"split_seed": config.split_seed, "imbalance_factor": config.imbalance.factor}
+    given = {**vars(config.dataset), **tail}
     wanted = parameters(target).keys() & given.keys() - {"root"}
     return {name: given[name] for name in sorted(wanted)}

@@ -333,3 +333,39 @@ class Exponential:
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an epoch counted from 0, the same for all its steps."""
         return self.lr * (self.final_lr / self.lr) ** (epoch / self.epochs)
+
+
+class Poly:
+    """From ``lr`` to ``final_lr`` by a power of the part of the run that is left, per step.
+
+    The rate of step t of T, counted from 0, is (lr - final_lr) * (1 - t / T)^power + final_lr, times a linear warm-up
+    from ``warm_from`` over the first ``warm_steps``.
+    Source: Chen et al., TPAMI 2018 (DeepLab), as MMSegmentation has it.  Deviation: none.
+    Raises SettingError for values out of range.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        epochs: int,
+        final_lr: float = 0.0,
+        power: float = 0.9,
+        warm_steps: int = 0,
+        warm_from: float = 1e-6,
+    ) -> None:
+        _check(lr, warm_epochs=0)
+        if not 0 <= final_lr <= lr:
+            raise SettingError("final_lr", f"at least 0 and at most lr={lr:g}", final_lr, 0.0)
+        if not power > 0:
+            raise SettingError("power", "above 0", power, 0.9)
+        if warm_steps < 0 or not 0 <= warm_from <= 1:
+            raise SettingError("warm_steps", "0 or more, with warm_from from 0 to 1", warm_steps, 0)
+        self.lr, self.epochs, self.final_lr, self.power = lr, epochs, final_lr, power
+        self.warm_steps, self.warm_from = warm_steps, warm_from
+
+    def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Learning rate at a step, both counted from 0."""
+        done = epoch * steps_per_epoch + step
+        left = 1 - done / (self.epochs * steps_per_epoch)
+        missing = max(0.0, 1 - done / self.warm_steps) if self.warm_steps else 0.0
+        return ((self.lr - self.final_lr) * left**self.power + self.final_lr) * (1 - missing * (1 - self.warm_from))

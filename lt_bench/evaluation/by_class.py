@@ -32,7 +32,7 @@ class Confused(NamedTuple):
 def class_curve(predictions: Predictions) -> ClassCurve:
     """The accuracy of each class along the long tail."""
     classes = np.argsort(-predictions.train_counts, kind="stable")
-    return ClassCurve(classes, predictions.train_counts[classes], predictions.accuracies[classes])
+    return ClassCurve(classes, predictions.train_counts[classes], predictions.scores[classes])
 
 
 def most_confused(predictions: Predictions, most: int) -> list[Confused]:

@@ -6,7 +6,7 @@ are there, because all metrics can be computed again from those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,11 @@ from lt_bench.evaluation.shots import GROUPS, shot_groups
 
 Function = Callable[[Predictions], Any]
 FRACTION, COUNT = "%", "images"  # units: fractions in [0, 1], which tables show in percent; whole numbers from 0
+HEADLINES = {  # what tables show of each task; the last is of all classes, as the title says
+    "classification": ("many", "medium", "few", "top1"),
+    "segmentation": ("many", "medium", "few", "miou"),
+}
+OF_IMAGES, OF_PIXELS = {"task": "classification"}, {"task": "segmentation"}
 
 
 class Metric(NamedTuple):
@@ -94,6 +99,12 @@ def evaluate(predictions: Predictions, names: Collection[str] | None = None) -> 
     }
 
 
+def headline(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics that tables show of a record with these, by its task; a value of NaN stands for none."""
+    value = metrics.get("miou")
+    return HEADLINES["classification" if value is None or value != value else "segmentation"]
+
+
 def group_std(many: float | None, medium: float | None, few: float | None) -> float | None:
     """Population standard deviation (ddof 0) of the three group accuracies, None where a group has none.
 
@@ -114,16 +125,16 @@ def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def group_accuracy(predictions: Predictions, group: str) -> float | None:
-    """Mean accuracy of the tested classes of a shot group, None where it has none.
+    """Mean accuracy of the tested classes of a shot group, in segmentation mean IoU; None where it has none.
 
     Source: Liu et al., CVPR 2019.  Deviation: an empty group is None, the authors' code says 0.
     """
-    accuracies = predictions.accuracies[shot_groups(predictions.train_counts, predictions.group_rule)[group]]
+    accuracies = predictions.scores[shot_groups(predictions.train_counts, predictions.group_rule)[group]]
     known = accuracies[~np.isnan(accuracies)]
     return float(known.mean()) if known.size else None
 
 
-@metric("top1", column="all")
+@metric("top1", column="all", **OF_IMAGES)
 def top1(predictions: Predictions) -> float:
     """Fraction of images predicted right: images count alike."""
     return float(predictions.hits.sum() / predictions.totals.sum())
@@ -136,7 +147,7 @@ def top5(predictions: Predictions) -> float | None:
     return top_k_accuracy(predictions.logits, predictions.labels, 5) if known else None
 
 
-@metric("macro")
+@metric("macro", **OF_IMAGES)
 def macro(predictions: Predictions) -> float:
     """Mean accuracy of the tested classes: classes count alike."""
     return float(predictions.tested.mean())
@@ -172,13 +183,13 @@ def ece(predictions: Predictions) -> float:
     return expected_calibration_error(confidences(predictions.logits), predictions.correct)
 
 
-@metric("per_class_accuracy", optional=True, per_class=True)
+@metric("per_class_accuracy", optional=True, per_class=True, **OF_IMAGES)
 def per_class_accuracy(predictions: Predictions) -> list[float | None]:
     """Accuracy of each class."""
     return [None if np.isnan(accuracy) else float(accuracy) for accuracy in predictions.accuracies]
 
 
-@metric("test_counts", unit=COUNT, better="", per_class=True)
+@metric("test_counts", unit=COUNT, better="", per_class=True, **OF_IMAGES)
 def test_counts(predictions: Predictions) -> list[int]:
     """Test images of each class."""
     return [int(count) for count in predictions.totals]
@@ -190,13 +201,13 @@ def train_counts(predictions: Predictions) -> list[int]:
     return [int(count) for count in predictions.train_counts]
 
 
-@metric("worst_class", column="worst class")
+@metric("worst_class", column="worst class", **OF_IMAGES)
 def worst_class(predictions: Predictions) -> float:
     """Lowest accuracy of a tested class.  Source: Du and Wu, CVPR 2023 ("lowest recall").  Deviation: none."""
     return float(predictions.tested.min())
 
 
-@metric("harmonic_mean", column="harmonic mean")
+@metric("harmonic_mean", column="harmonic mean", **OF_IMAGES)
 def harmonic_mean(predictions: Predictions) -> float:
     """n / sum(1 / accuracy) over the n tested classes; its limit, 0, where one of them is 0.
 
@@ -212,13 +223,13 @@ def nll(predictions: Predictions) -> float:
     return negative_log_likelihood(predictions.logits, predictions.labels)
 
 
-@metric("balanced_error", column="balanced error", better="lower")
+@metric("balanced_error", column="balanced error", better="lower", **OF_IMAGES)
 def balanced_error(predictions: Predictions) -> float:
     """Mean error of the tested classes, 1 - macro.  Source: Menon et al., ICLR 2021, section 2.  Deviation: none."""
     return 1 - macro(predictions)
 
 
-@metric("geometric_mean", column="geometric mean", recorded=False)
+@metric("geometric_mean", column="geometric mean", recorded=False, **OF_IMAGES)
 def geometric_mean(predictions: Predictions) -> float:
     """The n-th root of the product of the n tested classes' accuracies; 0 where one of them is 0.
 
@@ -271,4 +282,29 @@ def _shifted_top1(direction: str, factor: int) -> Function:
 for _direction in shifted.DIRECTIONS:
     for _factor in shifted.FACTORS:
         _name, _column = f"{_direction}{_factor}", f"{_direction} {_factor}"
-        metric(_name, column=_column, optional=True, recorded=False)(_shifted_top1(_direction, _factor))
+        metric(_name, column=_column, optional=True, recorded=False, **OF_IMAGES)(_shifted_top1(_direction, _factor))
+
+
+@metric("miou", column="mIoU", optional=True, **OF_PIXELS)
+def miou(predictions: Predictions) -> float | None:
+    """Mean IoU of the classes that occur or are predicted, over all pixels together; None where there are none."""
+    return None if np.isnan(predictions.ious).all() else float(np.nanmean(predictions.ious))
+
+
+@metric("pixel_accuracy", column="pixel accuracy", optional=True, **OF_PIXELS)
+def pixel_accuracy(predictions: Predictions) -> float | None:
+    """Fraction of labelled pixels predicted right; None where there are none."""
+    pixels = predictions.totals.sum()
+    return float(predictions.hits.sum() / pixels) if pixels else None
+
+
+@metric("mean_accuracy", column="mean accuracy", optional=True, **OF_PIXELS)
+def mean_accuracy(predictions: Predictions) -> float | None:
+    """Mean of the occurring classes' fractions of pixels predicted right; None where there are none."""
+    return float(predictions.tested.mean()) if len(predictions.tested) else None
+
+
+@metric("per_class_iou", optional=True, per_class=True, **OF_PIXELS)
+def per_class_iou(predictions: Predictions) -> list[float | None]:
+    """IoU of each class."""
+    return [None if np.isnan(iou) else float(iou) for iou in predictions.ious]

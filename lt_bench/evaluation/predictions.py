@@ -15,6 +15,7 @@ from lt_bench.files import atomic_writer, read_arrays
 LOGITS = "logits"  # the set of logits that is evaluated; NAME of a further one is the array logits.NAME of the file
 CONFUSION = "confusion"
 WEIGHTS = "expert_weights."  # in the file, before the names of the test sets that weights of experts are for
+BY_IMAGE = "confusion_by_image"
 VALIDATION = "validation."  # in the file, before the names of the arrays of held-out training images
 
 
@@ -27,8 +28,10 @@ class Predictions:
     """What metrics are computed from: named sets of logits with labels, or confusion counts.
 
     ``logits_by_name``: (M, C) float32 each, "logits" is the one that is evaluated, others are for metrics that need
-    them; ``labels`` (M,) int64. Where images are too many to keep (pixels), ``confusion`` (C, C) int64 stands for both:
-    the number per (true class, predicted class). ``train_counts`` (C,) int64; ``class_names`` C words or None;
+    them; ``labels`` (M,) int64. Where these are too many to keep, ``confusion`` (C, C) int64 stands for both: the count
+    per (true class, predicted class). Of pixels it is counted by image: ``by_image`` (K, 4) int64 has rows (image, true
+    class, predicted class, pixels), and ``confusion`` their sum. ``train_counts`` (C,) int64, of pixels the number of
+    images with each class; ``class_names`` C words or None;
     ``validation`` are the predictions of the same run on its validation images, where it has some. Where weights of
     experts were learnt on test images, ``expert_weights`` has them by test set, (K,) each; those of "uniform" made what
     is evaluated.
@@ -41,12 +44,18 @@ class Predictions:
     group_rule: str
     class_names: tuple[str, ...] | None = None
     confusion: np.ndarray | None = None
+    by_image: np.ndarray | None = None
     validation: Predictions | None = None
     expert_weights: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = np.asarray(self.train_counts)
         cast = {name: np.asarray(logits, dtype=np.float32) for name, logits in self.logits_by_name.items()}
+        if self.by_image is not None:
+            if self.confusion is not None:
+                raise ValueError("confusion is counted by image, or as a whole")
+            object.__setattr__(self, "by_image", _rows(self.by_image, len(counts)))
+            object.__setattr__(self, "confusion", _sum(self.by_image, len(counts)))
         if self.confusion is None:
             if LOGITS not in cast:
                 raise ValueError(f"no set of logits is named {LOGITS!r}")
@@ -71,8 +80,8 @@ class Predictions:
 
     @property
     def task(self) -> str:
-        """What was predicted: "classification" of images, or "segmentation", which keeps counts alone."""
-        return "classification" if self.confusion is None else "segmentation"
+        """What was predicted: "classification" of images, or "segmentation", of pixels, which are counted by image."""
+        return "classification" if self.by_image is None else "segmentation"
 
     @property
     def logits(self) -> np.ndarray:
@@ -116,6 +125,21 @@ class Predictions:
         """Fraction of each class's test images predicted right, (C,) float64; NaN for a class without images."""
         return np.divide(self.hits, self.totals, out=np.full(len(self.totals), np.nan), where=self.totals > 0)
 
+    @cached_property
+    def ious(self) -> np.ndarray:
+        """Of each class, the pixels that are and are predicted as it, of those that are one of both, (C,) float64.
+
+        NaN for a class that neither occurs nor is predicted.
+        Source: Everingham et al., IJCV 2010.  Deviation: none.
+        """
+        union = self.totals + self.cells.sum(axis=0) - self.hits
+        return np.divide(self.hits, union, out=np.full(len(union), np.nan), where=union > 0)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """How well each class is predicted, (C,) in [0, 1] or NaN: its accuracy, in segmentation its IoU."""
+        return self.accuracies if self.by_image is None else self.ious
+
     @property
     def tested(self) -> np.ndarray:
         """The accuracies of the classes that have test images, at most (C,)."""
@@ -140,6 +164,23 @@ def _check(name: str, logits: np.ndarray, labels: np.ndarray, counts: np.ndarray
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Number of images per (true class, predicted class), (M,), (M,) -> (C, C) int64."""
     cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def _rows(by_image: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts by image as int64; ValueError for what is none."""
+    rows = np.asarray(by_image)
+    if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu" or not num_classes:
+        raise ValueError("confusion by image is whole numbers (K, 4): image, true class, predicted class, pixels")
+    if rows.size and (rows.min() < 0 or rows[:, 1:3].max() >= num_classes):
+        raise ValueError(f"confusion by image has counts from 0 of classes 0..{num_classes - 1}")
+    return rows.astype(np.int64)
+
+
+def _sum(by_image: np.ndarray, num_classes: int) -> np.ndarray:
+    """The confusion of all images together, (K, 4) -> (C, C) int64."""
+    cells = np.zeros(num_classes**2, dtype=np.int64)
+    np.add.at(cells, by_image[:, 1] * num_classes + by_image[:, 2], by_image[:, 3])
     return cells.reshape(num_classes, num_classes)
 
 
@@ -186,6 +227,8 @@ def load_predictions(path: str | Path) -> Predictions:
 
 def _measured(predictions: Predictions) -> dict[str, np.ndarray]:
     """The arrays that hold what was said of the images of one part."""
+    if predictions.by_image is not None:
+        return {BY_IMAGE: predictions.by_image}
     if predictions.confusion is not None:
         return {CONFUSION: predictions.confusion}
     logits = {_array(name): logits for name, logits in predictions.logits_by_name.items()}
@@ -194,6 +237,8 @@ def _measured(predictions: Predictions) -> dict[str, np.ndarray]:
 
 def _read(arrays: Mapping[str, np.ndarray], of_run: Mapping[str, Any]) -> Predictions:
     """The predictions of one part, from the arrays that ``_measured`` gave it."""
+    if BY_IMAGE in arrays:
+        return Predictions(by_image=arrays[BY_IMAGE], **of_run)
     if CONFUSION in arrays:
         return Predictions(confusion=arrays[CONFUSION], **of_run)
     logits = {LOGITS: arrays[LOGITS]} | _below(arrays, f"{LOGITS}.")

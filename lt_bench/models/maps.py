@@ -1,4 +1,4 @@
-"""The last maps of an encoder, before they are pooled."""
+"""Maps of an encoder before they are pooled: the last, or those of every stage."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ def spatial_maps(encoder: nn.Module, images: Tensor) -> Tensor:
             break
         images = part(images)
     return images
+
+
+def stage_maps(encoder: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    """The maps of every stage of an encoder, (B, D_i, H_i, W_i) each; of most encoders the last alone.
+
+    Networks of torchvision's kind have a stage in each part whose name begins with ``layer``.
+    """
+    if callable(getattr(encoder, "maps", None)):
+        return (spatial_maps(encoder, images),)
+    found, maps = list[Tensor](), images
+    for name, part in encoder.named_children():
+        if name == "avgpool":
+            break
+        maps = part(maps)
+        if name.startswith("layer"):
+            found.append(maps)
+    return tuple(found) or (maps,)

@@ -18,7 +18,7 @@ from lt_bench.models.convolutions import LEAST_SHARE, convolution_share
 from lt_bench.models.prefixes import Match, matches, needed, obvious, tensors_in, typed
 from lt_bench.models.timm_encoder import TimmEncoder
 from lt_bench.models.timm_weights import fetched, forms
-from lt_bench.models.weight_files import ALONE, ZIP, damage, is_safetensors, located, refusal, shown_names
+from lt_bench.models.weight_files import ALONE, DILATED, ZIP, damage, is_safetensors, located, refusal, shown_names
 
 
 class _Ignored:
@@ -211,10 +211,13 @@ def _below(key: str, prefix: str) -> bool:
 
 
 def _torchvisions(name: str) -> dict[str, Any]:
-    """The first published weights, which those who use pretrained networks on long tails mean."""
+    """The first published weights, which those who use pretrained networks on long tails mean.
+
+    A dilated network has those of the plain one.
+    """
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(name)["IMAGENET1K_V1"]
+    weights = get_model_weights(name.removesuffix(DILATED))["IMAGENET1K_V1"]
     try:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:

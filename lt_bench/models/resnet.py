@@ -7,18 +7,29 @@ from typing import Any
 
 from torch import nn
 
+from lt_bench.errors import SettingError
 
-def bottleneck_resnet(blocks: Sequence[int], groups: int = 1, width_per_group: int = 64) -> nn.Module:
+STRIDES = {32: (False, False, False), 16: (False, False, True), 8: (False, True, True)}  # and what is dilated for it
+
+
+def bottleneck_resnet(
+    blocks: Sequence[int], groups: int = 1, width_per_group: int = 64, output_stride: int = 32
+) -> nn.Module:
     """7 x 7 stem with max-pool, four stages of bottlenecks, global average pool: (B, 3, H, W) -> (B, 2048).
 
     ``blocks`` has one entry per stage; the stride sits in the 3 x 3 convolution. Convolutions start Kaiming normal,
-    fan-out, batch-norm from weight 1, bias 0. Images of any size; 224 pixels are usual.
+    fan-out, batch-norm from weight 1, bias 0. Images of any size; 224 pixels are usual. With an ``output_stride`` of 16
+    or 8 the last maps are larger: the last stages dilate instead of striding, with the same parameters.
+    Raises SettingError for another.
     Source: He et al., CVPR 2016; Xie et al., CVPR 2017; torchvision's ResNet.  Deviation: without the linear layer on
     top, so that torchvision's weights load but for ``fc``.
     """
     from torchvision.models.resnet import Bottleneck  # slow to import, and only these networks need it
 
-    return _without_classifier(Bottleneck, blocks, groups=groups, width_per_group=width_per_group)
+    if output_stride not in STRIDES:
+        raise SettingError("output_stride", "32, 16 or 8", output_stride, 8)
+    widths = {"groups": groups, "width_per_group": width_per_group}
+    return _without_classifier(Bottleneck, blocks, replace_stride_with_dilation=STRIDES[output_stride], **widths)
 
 
 def basic_resnet(blocks: Sequence[int]) -> nn.Module:
@@ -28,7 +39,7 @@ def basic_resnet(blocks: Sequence[int]) -> nn.Module:
     return _without_classifier(BasicBlock, blocks)
 
 
-def _without_classifier(block: Any, blocks: Sequence[int], **widths: int) -> nn.Module:
+def _without_classifier(block: Any, blocks: Sequence[int], **widths: Any) -> nn.Module:
     from torchvision.models.resnet import ResNet
 
     network = ResNet(block, list(blocks), num_classes=1, **widths)
@@ -48,14 +59,14 @@ def resnet18() -> nn.Module:
     return basic_resnet((2, 2, 2, 2))
 
 
-def resnet50() -> nn.Module:
+def resnet50(output_stride: int = 32) -> nn.Module:
     """ResNet-50: 2,048 features, 23,508,032 parameters."""
-    return bottleneck_resnet((3, 4, 6, 3))
+    return bottleneck_resnet((3, 4, 6, 3), output_stride=output_stride)
 
 
-def resnet101() -> nn.Module:
+def resnet101(output_stride: int = 32) -> nn.Module:
     """ResNet-101: 2,048 features, 42,500,160 parameters."""
-    return bottleneck_resnet((3, 4, 23, 3))
+    return bottleneck_resnet((3, 4, 23, 3), output_stride=output_stride)
 
 
 def resnet152() -> nn.Module:

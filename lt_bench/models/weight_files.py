@@ -20,6 +20,7 @@ MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of older files of torch.save
 ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02" + MAGIC  # how files of torch.save begin, new and old
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 ANEW = "copy or download it anew"
+DILATED = "_d8"  # the end of the name of a network with the published weights of the one without it
 ALONE = "where it was made, save the weights alone, with torch.save(model.state_dict(), FILE)"
 PROTOCOL = "saved with another pickle_protocol than 2, which cannot be read safely; where it was made, save it without"
 PACKED = "a compressed archive; unpack it first"

@@ -17,9 +17,10 @@ from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
 from lt_bench.models.named import MEAN, expert_name
-from lt_bench.models.weight_files import located, refusal
+from lt_bench.models.weight_files import DILATED, located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
+from lt_bench.preflight.task import other_task
 from lt_bench.preflight.timm_models import TIMM
 
 OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code does officially is that of CIFAR
@@ -27,7 +28,7 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
-    of_method = (_finetune, _texts, _classifier, _labels, _strengths, _components, _fidelity, _views)
+    of_method = (other_task, _finetune, _texts, _classifier, _labels, _strengths, _components, _fidelity, _views)
     of_run = (
         _experts,
         _tail,
@@ -271,7 +272,7 @@ def _input_pool(config: Config) -> Iterator[str]:
 def _pretrained(config: Config) -> Iterator[str]:
     backbone = config.backbone
     name, pretrained = backbone["name"], backbone.get("pretrained")
-    if pretrained == "torchvision" and name not in TORCHVISION:
+    if pretrained == "torchvision" and name.removesuffix(DILATED) not in TORCHVISION:
         yield (
             f"backbone.pretrained=torchvision: it has weights of {', '.join(TORCHVISION)}, not of {name}; set "
             "backbone.pretrained=FILE"

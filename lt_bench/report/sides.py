@@ -49,7 +49,7 @@ class Side(NamedTuple):
                 made.append(load_predictions(folder / PREDICTIONS))
             except ValueError as error:
                 raise UsageError(str(error)) from error
-            if made[-1].task != "classification" or not np.array_equal(made[-1].labels, made[0].labels):
+            if made[-1].confusion is not None or not np.array_equal(made[-1].labels, made[0].labels):
                 return None
         return np.mean([one.correct for one in made], axis=0), made[0]
 

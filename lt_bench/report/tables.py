@@ -14,7 +14,7 @@ import pandas as pd
 
 from lt_bench.command import csv_cell
 from lt_bench.data.published import is_published
-from lt_bench.evaluation.metrics import FRACTION, METRICS
+from lt_bench.evaluation.metrics import FRACTION, HEADLINES, METRICS, headline
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.conditions import digest, shortened, word
 from lt_bench.record.contributed import COUNTS, IN_FULL, NOTHING
@@ -30,10 +30,11 @@ from lt_bench.report.test_error import TEST_ERROR, is_small, test_error
 from lt_bench.report.typed import beside_recipes
 
 LABEL = "method / stage two"
-ACCURACIES = ("many", "medium", "few", "top1")
+ACCURACIES = HEADLINES["classification"]
 MEASURED = (*ACCURACIES, "ece")  # in every CSV file
 BALANCE = "group_std"  # in the tables of probes
 SHARED_NAMES = dict(zip(SHARED, ("fidelity", "checkpoint", "groups"), strict=True))
+OF_PIXELS = "Mean IoU of the classes of a group, which are grouped by the images that have them, and of all (mIoU)"
 SMOKE = "Budget smoke: these numbers mean nothing, they only show that the runs work."
 IMAGES_UNKNOWN = (
     "Some of these runs are of an older version, which knew images by their names and labels alone: whether they are "
@@ -206,13 +207,14 @@ def shown_unit(name: str) -> tuple[float, str]:
 
 
 def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
-    """Accuracy in percent per setting: many, medium, few, all, and ``more`` metrics by name.
+    """Accuracy in percent per setting, in segmentation IoU: many, medium, few, all, and ``more`` metrics by name.
 
     Tables of probes also have the standard deviation over the three groups, in percentage points.
     A cell is mean ± sample standard deviation (ddof 1) over the setting's runs; unknown numbers are dashes.
     """
-    shown = list(dict.fromkeys([*ACCURACIES, *([BALANCE] if section.fields["probe"] else []), *more]))
-    measured = list(dict.fromkeys([*MEASURED, *shown]))
+    main = headline({"miou": section.rows[0].runs["miou"].iat[0]})
+    shown = list(dict.fromkeys([*main, *([BALANCE] if section.fields["probe"] else []), *more]))
+    measured = list(dict.fromkeys([*(MEASURED if main == ACCURACIES else ()), *shown]))
     factors = [shown_unit(name)[0] for name in measured]
     cells, values, small = [], [], is_small(section)
     for row in section.rows:
@@ -261,11 +263,12 @@ def cell(mean: float, std: float, form: str) -> str:
 
 def _explain(section: Section, shown: Sequence[str], bold: bool) -> str:
     """The sentence on units, spread and rules."""
-    what = "Top-1 accuracy and expected calibration error" if "ece" in shown else "Top-1 accuracy"
+    of_images = "Top-1 accuracy and expected calibration error" if "ece" in shown else "Top-1 accuracy"
+    what = OF_PIXELS if "miou" in shown else of_images
     grid = " (seeds × split seeds)" if any("×" in _count(row.runs) for row in section.rows) else ""
     spread = f"{what} in %, mean ± sample standard deviation over n runs{grid}"
     balance = ["std: population standard deviation over the three groups"] * (BALANCE in shown)
     error = [EXPLAINED_ERROR] * is_small(section)
-    others = [METRICS[name] for name in shown if name not in (*MEASURED, BALANCE)]
+    others = [METRICS[name] for name in shown if name not in (*MEASURED, BALANCE, "miou")]
     units = [f"{one.column}: {one.unit}, {one.better} is better" for one in others]
     return f"{'; '.join([spread, *error, *balance, *units, *[EXPLAINED] * bold, *rules(section)])}."

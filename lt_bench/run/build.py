@@ -28,7 +28,8 @@ def new_method(config: Config, data: Data, device: torch.device) -> tuple[Method
     """The method of stage one on a device, and what was loaded into its encoder; raises UsageError."""
     _seed(config, StageName.ONE)
     encoder, loaded = new_encoder(config)
-    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs, data.class_names)
+    counts = torch.from_numpy(data.train_counts).to(data.train.labels.device)
+    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs, data.class_names, counts)
     finetune = config.method.get("finetune")
     tuning = None if finetune is None else build(finetune, TUNING)
     if tuning is not None:

@@ -28,7 +28,6 @@ from lt_bench.engine import checkpoint, distributed, threads
 from lt_bench.engine.context import EngineContext
 from lt_bench.engine.loop import Stage, Trainer, TrainState
 from lt_bench.engine.precision import resolve, set_switches
-from lt_bench.engine.predict import Scorer
 from lt_bench.engine.random import derived_seed
 from lt_bench.engine.shares import left_out_warning
 from lt_bench.engine.trained import load_trained, parameter_counts
@@ -45,7 +44,7 @@ from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTION
 from lt_bench.run.build import build, new_method, new_rule, remark_on_random_weights, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
 from lt_bench.run.experts import evaluated, routing_cost
-from lt_bench.run.predictions import keep_predictor, predicted
+from lt_bench.run.tasks import TASKS
 from lt_bench.trackers.following import Trackers
 
 
@@ -242,11 +241,12 @@ class Runner:
         classifier = rule.finish(method, context)
         chosen = evaluated(config, self.data, self.processes, method.encoder, classifier)
         networks = method.encoder, chosen.classifier
-        made = predicted(config, self.data, networks, folder.path / FEATURES if folder.writes else None)
+        task = TASKS[config.dataset.task]
+        made = task.predicted(config, self.data, networks, folder.path / FEATURES if folder.writes else None)
         made = replace(made, expert_weights=chosen.weights)
         self.circumstances.provenance.update(chosen.recorded(config))
         if folder.writes:
-            keep_predictor(config, self.data, networks, folder, made)
+            task.keep_predictor(config, self.data, networks, folder, made)
             save_predictions(predictions, made)
         distributed.barrier()
         below = {
@@ -275,7 +275,8 @@ class Runner:
         score = None
         if chooses_epoch(config, key) and self.selection != "last":
             held_out = self.data.test if self.selection == "best_test" else self.data.validation
-            score = Scorer(method, held_out, self.data.num_classes, config.evaluation.batch_size)
+            scorer = TASKS[config.dataset.task].scorer
+            score = scorer(method, held_out, self.data.num_classes, config.evaluation.batch_size)
         schedule = build(training.schedule, f"{key}.schedule")
         with keyed(key):
             trainer = Trainer(method, source, training, schedule, context, stage, score)

@@ -7,6 +7,7 @@ from pathlib import Path
 from lt_bench.config.stages import StageName
 from lt_bench.data.remarks import listed
 from lt_bench.data.splits.split import read_manifest
+from lt_bench.evaluation.metrics import METRICS, headline
 from lt_bench.evaluation.shots import RULES
 from lt_bench.record.record import CHOSEN, SAME_IMAGES, STOPPED, RunRecord
 
@@ -18,12 +19,12 @@ def summary(record: RunRecord, folder: Path) -> str:
     if record.kind == StageName.ONE.kind:
         return f"{head}: stage one done in {_number(record, 'seconds')} s\n{folder / 'record.json'}"
     metrics = record.metrics
-    shown = {"many": "many", "medium": "medium", "few": "few", "all": "top1"}
+    shown = {METRICS[name].column: name for name in headline(metrics)}
     shown |= {"std": "group_std"} if record.is_probe else {}  # over the groups
     values = [metrics[name] for name in shown.values()]
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
-    images = sum(metrics["train_counts"] or [])
-    how = f"{images} training images; {record.fidelity}, budget {record.budget}{_typed(record)}"
+    images = f"{sum(metrics['train_counts'] or [])} training images; " if "top1" in shown.values() else ""
+    how = f"{images}{record.fidelity}, budget {record.budget}{_typed(record)}"
     rule = record.group_rule  # of a newer version, maybe
     described = RULES[rule].description if rule in RULES else rule
     ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"

@@ -23,6 +23,7 @@ class Untrained(Method):
 class KeepClassifier(StageTwo):
     """The rule that changes nothing."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
     uses_classifier: ClassVar[bool] = True
 
     def build(self, encoder: nn.Module, classifier: nn.Module | None, info: TrainInfo) -> Method:

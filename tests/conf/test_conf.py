@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.chain import can_be, method_for
-from helpers.sampling import each_value_once, one_of_each_family
+from helpers.sampling import each_value_once, methods_for, of_one_task, one_of_each_family
 
 from lt_bench.config.compose import about, compose, groups
 from lt_bench.config.recipes import PLAIN, of_variant, short_for
@@ -59,7 +59,7 @@ def test_recipes_and_quirks_are_named_after_what_they_are_for():
 
 @pytest.mark.parametrize(
     ("method", "dataset"),
-    each_value_once(itertools.product(groups()["method"], groups()["dataset"]), of_families=True),
+    each_value_once(of_one_task(), of_families=True),
 )
 def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
     config = validate(compose([f"dataset={dataset}", f"method={method}", *OWN.get(dataset, [])]))
@@ -68,7 +68,7 @@ def test_every_method_composes_and_settles_on_every_data_set(method, dataset):
 
 OWN_RULE = "its own"  # the rule that a method suggests
 FORMS = [*((rule, "clean") for rule in groups()["stage_two"]), (OWN_RULE, "official")]
-OF_METHODS = [(method, *form) for method in groups()["method"] for form in FORMS]
+OF_METHODS = [(method, *form) for method in methods_for() for form in FORMS]
 
 
 @pytest.mark.parametrize(("method", "stage_two", "fidelity"), each_value_once(OF_METHODS, of_families=True))
@@ -91,7 +91,7 @@ def test_every_choice_of_the_smaller_groups_settles(group):
         assert group != "backbone" or config.backbone["name"] == config.backbone.get("model", choice)
 
 
-WITH_CB = [(method, "cb") for method in groups()["method"]]
+WITH_CB = [(method, "cb") for method in methods_for()]
 WITH_EACH = [(method_for(rule), rule) for rule in groups()["stage_two"]]
 UNDER_BUDGETS = [(*pair, budget) for budget in groups()["budget"] for pair in dict.fromkeys([*WITH_CB, *WITH_EACH])]
 
@@ -173,7 +173,7 @@ def test_supcon_is_below_sbcl():
     assert sbcl.train == supcon.train and sbcl.method.temperature == supcon.method.temperature
 
 
-@pytest.mark.parametrize("method", one_of_each_family(groups()["method"]))
+@pytest.mark.parametrize("method", one_of_each_family(methods_for()))
 def test_a_temperature_that_losses_are_divided_by_stands_in_the_recipe(method):
     node = compose([f"method={method}", "recipe=none"]).method
     bases = {name for name in parameters(node._target_) if name.endswith("base_temperature")}

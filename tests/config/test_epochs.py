@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 from helpers.configs import settled
-from helpers.sampling import each_value_once
+from helpers.sampling import each_value_once, methods_for
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from lt_bench.config.compose import compose, groups
+from lt_bench.config.compose import compose
 from lt_bench.config.epochs import longer_part
 from lt_bench.config.schema import flat, node, plain
 from lt_bench.config.signatures import class_attribute
@@ -168,7 +168,7 @@ def recipe_of(*words):
 
 ONE = ("train.", "method.")
 EVENTS = ("milestones", "switch_epoch", "warm_epochs", "drw_start_epoch")
-METHODS = [name for name in groups()["method"] if name != "none"]
+METHODS = [name for name in methods_for() if name != "none"]
 TYPED = list(itertools.product(METHODS, ["digits_lt", "cifar100_lt", "imagenet_lt"], [1, 2, 3, 5, 7, 60]))
 
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from helpers.chain import assert_identical, class_of, execute, killed_until_done, results, tiny
 from helpers.engine_parts import Constant, Noisy, Vectors, one_process, stage, training
-from helpers.sampling import one_of_each_family
+from helpers.sampling import methods_for, one_of_each_family
 
-from lt_bench.config.compose import groups
 from lt_bench.contracts import Method, TrainInfo
 from lt_bench.engine.loop import Trainer
 from lt_bench.engine.precision import Precision
@@ -19,7 +18,7 @@ from lt_bench.errors import UsageError
 from lt_bench.methods.ce import CE
 
 DRAWING = ("kcl", "tsc", "kcl_moco", "tsc_moco", "gcl")  # positives or noise anew in every step
-METHODS = [name for name in groups()["method"] if name not in DRAWING]
+METHODS = [name for name in methods_for() if name not in DRAWING]
 SMALL = ("train.batch_size=16", "stage_two=cb", "stage_two.train.batch_size=16", "budget.max_steps_per_epoch=4")
 OPTIONS = {
     "averaged": ("train.ema_decay=0.9", "train.clip_norm=0.5", "train.head_lr_factor=2"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
 from helpers.chain import classifier_for, method_for, tiny, trained_rules
-from helpers.sampling import each_value_once
+from helpers.sampling import each_value_once, methods_for
 
 from lt_bench.augment.views import build_view
 from lt_bench.config.compose import groups
@@ -35,7 +35,7 @@ def compiler():
 OTHER_WAYS = {
     **{
         name: ("fidelity=official",)
-        for name in groups()["method"]
+        for name in methods_for()
         if f"{short_for(name).get('method', name)}_official" in groups()["quirks"]
     },
     "tsc_moco": ("fidelity=official", "method.assign_every=null"),  # official: matched in every step, on the host
@@ -86,7 +86,7 @@ def check_steps(kind, name, tmp_path, epoch):
 
 
 @pytest.mark.parametrize(
-    ("method", "epoch"), each_value_once(itertools.product(groups()["method"], EPOCHS), of_families=True)
+    ("method", "epoch"), each_value_once(itertools.product(methods_for(), EPOCHS), of_families=True)
 )
 def test_a_method_has_no_host_read_and_no_loop_over_images_or_classes(method, epoch, tmp_path):
     check_steps("method", method, tmp_path, epoch)

@@ -4,10 +4,9 @@ import pytest
 import torch
 from helpers.chain import execute, tiny
 from helpers.engine_parts import CPU, INPUTS, LABELS, Constant, Noisy, Vectors, one_process, stage, training
-from helpers.sampling import one_of_each_family
+from helpers.sampling import methods_for, one_of_each_family
 from helpers.two_processes import on_two
 
-from lt_bench.config.compose import groups
 from lt_bench.config.signatures import class_attribute
 from lt_bench.contracts import TrainInfo
 from lt_bench.engine.context import EngineContext
@@ -113,7 +112,7 @@ def test_weights_of_a_full_batch_are_those_of_a_smaller_one_too(images, ranks, s
     assert [(len(part.labels), weight) for part, weight in found] == [(length, 0.5) for length in sizes]
 
 
-@pytest.mark.parametrize("name", one_of_each_family(groups()["method"]))
+@pytest.mark.parametrize("name", one_of_each_family(methods_for()))
 def test_a_loss_of_the_whole_batch_is_refused_unless_it_is_asked_for(name, tmp_path):
     words = (f"method={name}", "train.microbatch=4")
     settled = tiny(tmp_path, *words, "train.microbatch_anyway=true")

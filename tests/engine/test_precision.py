@@ -7,11 +7,10 @@ import pytest
 import torch
 from helpers.chain import assert_identical, execute, results, tiny
 from helpers.engine_parts import CPU, Constant, FixedBatches, one_process, stage, training
-from helpers.sampling import each_value_once
+from helpers.sampling import each_value_once, methods_for
 from torch import nn
 
 from lt_bench.augment.views import build_view
-from lt_bench.config.compose import groups
 from lt_bench.contracts import Batch, Method, TrainInfo
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.engine import precision as module
@@ -52,7 +51,7 @@ def test_bf16_on_a_cpu_that_emulates_it_is_warned_of(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(
-    ("name", "epoch"), each_value_once(itertools.product(groups()["method"], (0, 15)), of_families=True)
+    ("name", "epoch"), each_value_once(itertools.product(methods_for(), (0, 15)), of_families=True)
 )
 def test_a_loss_in_bf16_is_that_in_float32_to_its_digits(name, epoch, tmp_path):
     config = tiny(tmp_path, f"method={name}")

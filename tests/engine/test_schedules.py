@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.golden_vectors import golden
 
 from lt_bench.config.compose import compose
-from lt_bench.engine.schedules import Cosine, Exponential, GHTwoStage, SBCLCosine, Steps, WarmupCosine
+from lt_bench.engine.schedules import Cosine, Exponential, GHTwoStage, Poly, SBCLCosine, Steps, WarmupCosine
+from lt_bench.errors import SettingError
 from lt_bench.methods.harmonization import Harmonization, HarmonizationSettings
 from lt_bench.preflight.build import build
 from lt_bench.preflight.validate import validate
@@ -324,3 +326,18 @@ def test_rates_of_baselines_are_the_authors(stored, words):
     schedule = build(of.schedule, f"{key}.schedule")
     rates = [schedule(epoch, 0, 10) for epoch in range(of.epochs)]
     np.testing.assert_allclose(rates, np.load(GOLDEN / "mixing_lr.npz")[stored], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fcn_160k", "fcn_80k", "swin_160k"])
+def test_poly_is_that_of_the_toolbox(name):
+    case = golden("region_rebalance_lr", name)
+    lr, final_lr, power, steps, warm_steps, warm_from = case["base_min_power_max_warmup_ratio"].tolist()
+    rate = Poly(lr, 10, final_lr, power, int(warm_steps), warm_from)
+    found = [rate(*divmod(step, int(steps) // 10), int(steps) // 10) for step in case["iterations"].tolist()]
+    np.testing.assert_allclose(found, case["lr"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("values", [{"final_lr": 1.0}, {"power": 0.0}, {"warm_steps": -1}, {"warm_from": 2.0}])
+def test_poly_refuses_what_falls_nowhere(values):
+    with pytest.raises(SettingError):
+        Poly(0.1, 10, **values)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers.chain import tiny
 from helpers.engine_parts import Constant, stage
+from helpers.sampling import methods_for
 from helpers.two_processes import assert_one_training
 
 from lt_bench.augment.views import build_view
-from lt_bench.config.compose import groups
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.engine.context import EngineContext
@@ -61,7 +61,7 @@ class Ten:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", groups()["method"])
+@pytest.mark.parametrize("name", methods_for())
 def test_ten_steps_on_two_processes_are_those_of_one(name, tmp_path):
     """In double precision, where a difference is no rounding error that ten steps have made larger."""
     assert_one_training(Ten(name), tmp_path, 1e-9)

@@ -58,7 +58,7 @@ def test_confusion_counts_give_what_needs_no_logits(tmp_path: Path) -> None:
     counted = Predictions(confusion=cells, train_counts=COUNTS, group_rule="thirds")
     save_predictions(tmp_path / "p.npz", counted)
     found, whole = evaluate(load_predictions(tmp_path / "p.npz")), evaluate(made())
-    assert counted.task == "segmentation" and whole.keys() - found.keys() == {"top5", "ece", "nll"}
+    assert counted.task == "classification" and whole.keys() - found.keys() == {"top5", "ece", "nll"}
     assert found == {name: whole[name] for name in found}
     with pytest.raises(ValueError, match="stand instead of logits and labels"):
         made(confusion=cells)

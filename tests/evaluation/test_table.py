@@ -8,11 +8,12 @@ from lt_bench.evaluation.metrics import METRICS, evaluate, metric, recorded, sca
 from lt_bench.evaluation.predictions import Predictions
 
 LISTS = ["per_class_accuracy", "test_counts", "train_counts"]
+OF_PIXELS = ["miou", "pixel_accuracy", "mean_accuracy", "per_class_iou"]
 MADE = predictions(np.eye(6)[[0, 1, 2, 3, 0, 0]], range(6), [9, 8, 7, 6, 5, 4])
 
 
 def test_every_metric_says_how_it_is_shown() -> None:
-    assert [name for name in METRICS if name not in scalars()] == LISTS
+    assert [name for name in METRICS if name not in scalars()] == [*LISTS, OF_PIXELS[-1]]
     for name, one in METRICS.items():
         assert one.better in ("higher", "lower") or name in LISTS
         assert one.unit and one.column and one.function.__doc__
@@ -30,7 +31,8 @@ def test_every_metric_says_how_it_is_shown() -> None:
 
 def test_records_have_the_metrics_that_they_always_had_and_others_are_computed_where_they_are_asked_for() -> None:
     small = [*"top1 top5 macro many medium few group_std ece worst_class harmonic_mean nll balanced_error".split()]
-    assert sorted(recorded()) == sorted([*small, *LISTS]) and set(evaluate(MADE)) == set(recorded())
+    of_images = [*small, *LISTS]
+    assert sorted(recorded()) == sorted([*of_images, *OF_PIXELS]) and set(evaluate(MADE)) == {*of_images}
     asked = set(scalars()) - set(recorded())
     assert set(evaluate(MADE, asked)) == asked and {"geometric_mean", "aurc", "forward50", "backward2"} < asked
 
@@ -64,8 +66,10 @@ def test_what_a_metric_needs_and_which_task_it_is_for_decide_where_it_is_known(m
     both = {"logits": MADE.logits, "expert": MADE.logits - 2}
     two = Predictions(logits_by_name=both, labels=MADE.labels, train_counts=MADE.train_counts, group_rule="thirds")
     assert evaluate(two) == {"experts": 2.0}
-    counted = Predictions(confusion=np.eye(6, dtype=int), train_counts=MADE.train_counts, group_rule="thirds")
-    assert evaluate(counted) == {"pixels": 6}
+    counted = {"train_counts": MADE.train_counts, "group_rule": "thirds"}
+    assert evaluate(Predictions(confusion=np.eye(6, dtype=int), **counted)) == {}
+    rows = np.array([[0, label, label, 1] for label in range(6)])
+    assert evaluate(Predictions(by_image=rows, **counted)) == {"pixels": 6}
 
 
 def test_an_unknown_group_rule_is_refused() -> None:

@@ -42,6 +42,8 @@ def class_of(group: str, name: str) -> Any:
 def can_be(method: str, rule: str) -> bool:
     """Whether a method and a stage-two rule go together, by what their classes say."""
     trained, fitted = class_of("method", method), class_of("stage_two", rule)
+    if trained.task not in getattr(fitted, "tasks", ("classification",)):
+        return False
     has_one = trained.provides_classifier or not fitted.uses_classifier
     normalized = trained.normalized_classifier or not fitted.needs_normalized_classifier
     if fitted.needs_experts and "experts" not in trained.requires:
@@ -139,9 +141,10 @@ def results(record: RunRecord, folder: Path) -> dict[str, Any]:
     """What must not depend on interruptions: record, predictions, curves and the weights of both stages."""
     assert record.stage_one_id
     below = folder.parent / record.stage_one_id
+    predictions = load_predictions(folder / "predictions.npz")
     found: dict[str, Any] = {
         "record": record.identity_values(),
-        "predictions": load_predictions(folder / "predictions.npz").logits,
+        "predictions": predictions.logits if predictions.by_image is None else predictions.by_image,
         "curves": curves(record, folder),
     }
     for name, path in (("stage one", below), ("stage two", folder)):

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from lt_bench.config.compose import groups
+from lt_bench.preflight.task import CLASSIFICATION, task_of, task_of_method
+
 # one method for each way in which methods differ: what they keep between steps and what else they train
 FAMILIES = {
     "supervised": "ldam_drw",
@@ -54,3 +57,13 @@ def each_value_once(cases: Iterable[tuple[Any, ...]], of_families: bool = False,
     kept = _sample((case for case in given if not of_families or case[0] in FAMILIES.values()), seen)
     others = _sample(given, seen) if in_all else {*given}
     return _parameters((case for case in given if case in kept | others), kept)
+
+
+def methods_for(task: str = CLASSIFICATION) -> list[str]:
+    """The methods in conf/ that are for a task."""
+    return [name for name in groups()["method"] if task_of_method(name) == task]
+
+
+def of_one_task() -> list[tuple[str, str]]:
+    """The methods and data sets in conf/ that go together."""
+    return [(method, data) for data in groups()["dataset"] for method in methods_for(task_of(data))]

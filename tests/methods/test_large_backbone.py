@@ -6,10 +6,9 @@ import pytest
 import torch
 from helpers.chain import tiny
 from helpers.engine_parts import Constant, one_process, stage
-from helpers.sampling import each_value_once
+from helpers.sampling import each_value_once, methods_for
 
 from lt_bench.augment.views import build_view
-from lt_bench.config.compose import groups
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import InMemoryImages
 from lt_bench.engine.loop import Trainer
@@ -20,9 +19,7 @@ SIZE = 64  # the last stage is left with two by two positions
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "epoch"), each_value_once(itertools.product(groups()["method"], (0, 15)), in_all=True)
-)
+@pytest.mark.parametrize(("name", "epoch"), each_value_once(itertools.product(methods_for(), (0, 15)), in_all=True))
 def test_a_step_of_resnet50_on_two_images(name, epoch, tmp_path):
     config = tiny(tmp_path, f"method={name}", "dataset=cifar100_lt", f"dataset.image_size={SIZE}", "backbone=resnet50")
     labels = torch.tensor([0, 0, 1, 1])

@@ -12,6 +12,7 @@ from lt_bench.config.compose import compose, groups
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.keys import affects_result, look_up
 from lt_bench.config.schema import Config
+from lt_bench.preflight.task import task_of
 from lt_bench.preflight.validate import validate
 from lt_bench.record import identity as module
 from lt_bench.record.identity import identity_values, run_id, setting_id, stage_one_id, unseeded
@@ -170,7 +171,8 @@ def test_stage_one_is_shared_by_what_comes_after_it(words):
 
 @pytest.mark.parametrize("dataset", groups()["dataset"])
 def test_how_tables_group_the_classes_is_no_matter_of_the_encoder(dataset):
-    words = (f"dataset={dataset}", "dataset.num_classes=10")  # which only the user of image_folder knows
+    method = ["method=segmentation_ce"] * (task_of(dataset) == "segmentation")
+    words = (f"dataset={dataset}", "dataset.num_classes=10", *method)  # which only the user of image_folder knows
     rules = [identities(*words, f"dataset.group_rule={rule}") for rule in GROUP_RULES]
     own = identities(*words)
     assert {below for _, _, below in rules} == {own[2]} and len({run for run, _, _ in rules}) == len(GROUP_RULES)

@@ -16,7 +16,7 @@ from helpers.chain import (
     rules_of,
     tiny,
 )
-from helpers.sampling import each_value_once
+from helpers.sampling import each_value_once, methods_for
 
 from lt_bench.config.compose import groups
 from lt_bench.engine.loop import Trainer
@@ -25,7 +25,7 @@ from lt_bench.record.curves import CURVES, CurvesFile, read_curves
 from lt_bench.record.identity import stage_one_id
 from lt_bench.run.summary import summary
 
-PAIRS = [(method, rule) for method in groups()["method"] for rule in rules_of(method)]
+PAIRS = [(method, rule) for method in methods_for() for rule in rules_of(method)]
 
 
 def test_every_rule_is_in_some_pair():
@@ -68,7 +68,7 @@ def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed
 
 @pytest.mark.parametrize(
     ("method", "steps"),
-    each_value_once(itertools.product(groups()["method"], range(1, 6)), of_families=True, in_all=True),
+    each_value_once(itertools.product(methods_for(), range(1, 6)), of_families=True, in_all=True),
 )
 def test_killed_once_after_any_step_of_stage_one(method, steps, undisturbed, tmp_path, monkeypatch):
     words = (f"method={method}", f"stage_two={rules_of(method)[0]}", "checkpoint.every_steps=1")

@@ -43,7 +43,7 @@ NO_MEMORY = (
 )
 
 
-class _Due(NamedTuple):
+class Due(NamedTuple):
     """A task, and the parameters of the operations on the device, one entry per view."""
 
     task: Task
@@ -75,7 +75,7 @@ class DiskImages:
         self._build_view, self._plain, self._workers = build_view, plain, workers
         self._views: dict[str, SplitView] = {}
         self._branch_free = labels.device.type != "cpu"
-        self._trainer: _Pool | None = None
+        self._trainer: WorkerPool | None = None
 
     def unreadable(self, contents: Mapping[str, str], title: str, shown: bool) -> list[str]:
         """What is wrong with images that cannot be read; see ``files.readable``."""
@@ -108,7 +108,7 @@ class DiskImages:
         """
         positions, parts = order.cpu(), tuple(map(self.view, views))
         if self._trainer is None:
-            self._trainer = _Pool(self.reader, self._workers, self.labels.device)
+            self._trainer = WorkerPool(self.reader, self._workers, self.labels.device)
         due = (
             self._due(
                 positions[share.batch],
@@ -130,7 +130,7 @@ class DiskImages:
         Parameters are drawn for all positions at once; the workers are shut down afterwards.
         """
         drawn = self._due(indices.cpu(), rows, (self.view(view),), generator)
-        pool = _Pool(self.reader, self._workers, self.labels.device)
+        pool = WorkerPool(self.reader, self._workers, self.labels.device)
         step = images_at_once(drawn.task.crops[0], size)
         starts = range(0, len(drawn.task.positions), step)
         try:
@@ -146,19 +146,19 @@ class DiskImages:
         views: tuple[SplitView, ...],
         generator: torch.Generator,
         strength: Tensor | None = None,
-    ) -> _Due:
+    ) -> Due:
         """The work for this rank's ``rows`` of a batch whose parameters are drawn for the whole batch.
 
         ``strength`` is that of the batch (B,): all views of an image share it.
         """
-        crops = _for_workers(generator)
+        crops = for_workers(generator)
         boost = None if strength is None else draw_boost(strength, generator)
         count = len(batch)
         cuts = tuple(view.draw(count, crops).take(rows) for view in views)
         params = tuple(slice_params(view.on_device.draw(count, generator, boost), rows) for view in views)
-        return _Due(Task(batch[rows].numpy(), cuts), views, params)
+        return Due(Task(batch[rows].numpy(), cuts), views, params)
 
-    def _results(self, pool: _Pool, due: Iterable[_Due]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def _results(self, pool: WorkerPool, due: Iterable[Due]) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         """Finished views of every task in order, and the positions of the images in them, on the device."""
         for (_, views, params), loaded in pool.run(due):
             if len(loaded.skipped):
@@ -180,13 +180,13 @@ class DiskImages:
             yield finished, loaded.positions.to(device, non_blocking=True)
 
 
-def _part(due: _Due, rows: slice) -> _Due:
+def _part(due: Due, rows: slice) -> Due:
     """Some images of a task."""
     task = Task(due.task.positions[rows], tuple(crops.take(rows) for crops in due.task.crops))
-    return _Due(task, due.views, tuple(slice_params(drawn, rows) for drawn in due.params))
+    return Due(task, due.views, tuple(slice_params(drawn, rows) for drawn in due.params))
 
 
-def _for_workers(generator: torch.Generator) -> torch.Generator:
+def for_workers(generator: torch.Generator) -> torch.Generator:
     """A generator on the CPU whose stream is a function of the seed of another generator, on any device."""
     crops = torch.Generator().manual_seed(generator.initial_seed())
     return crops.manual_seed(int(torch.randint(2**62, (), generator=crops)))
@@ -196,8 +196,8 @@ class _TaskSampler:
     """The sampler of a ``DataLoader``: tasks in order, and those whose results have not arrived yet."""
 
     def __init__(self) -> None:
-        self.tasks: Iterable[_Due] = ()
-        self.taken: deque[_Due] = deque()
+        self.tasks: Iterable[Due] = ()
+        self.taken: deque[Due] = deque()
 
     def __iter__(self) -> Iterator[Task]:
         for due in self.tasks:
@@ -205,7 +205,7 @@ class _TaskSampler:
             yield due.task
 
 
-class _Pool:
+class WorkerPool:
     """Worker processes that do tasks in order and ahead; ``close`` shuts them down."""
 
     def __init__(self, reader: Reader, workers: int, device: torch.device) -> None:
@@ -227,7 +227,7 @@ class _Pool:
             )
         self.close = weakref.finalize(self, _end_workers, self._loader)
 
-    def run(self, tasks: Iterable[_Due]) -> Iterator[tuple[_Due, Loaded]]:
+    def run(self, tasks: Iterable[Due]) -> Iterator[tuple[Due, Loaded]]:
         """Every task with its result, in order; results of an earlier, unfinished run are dropped.
 
         Raises DataError where shared memory is full, and where a worker was killed.

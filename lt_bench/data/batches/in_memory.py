@@ -63,7 +63,7 @@ class InMemoryImages(SyncSource):
         """
         mine = indices[rows]
         drawn = self._draw(indices, rows, views, generator, strength)
-        return Batch(self._augment(mine, views, drawn), self.labels[mine], mine)
+        return Batch(self._augment(mine, views, drawn), self._labelled(mine, views, drawn), mine)
 
     def batches(
         self,
@@ -93,9 +93,10 @@ class InMemoryImages(SyncSource):
                 for batch, share in zip(indices, some, strict=True)
             ]
             joined, sizes = torch.cat(mine), [len(batch) for batch in mine]
-            augmented = self._augment(joined, views, [join_params(parts) for parts in zip(*drawn, strict=True)])
+            params = [join_params(parts) for parts in zip(*drawn, strict=True)]
+            augmented, labels = self._augment(joined, views, params), self._labelled(joined, views, params)
             made = zip(*(view.split(sizes) for view in augmented), strict=True)
-            ready = [*zip(made, self.labels[joined].split(sizes), mine, strict=True)]
+            ready = [*zip(made, labels.split(sizes), mine, strict=True)]
             yield from (Batch(*parts) for parts in ready[max(0, first - start) :])
 
     def _draw(
@@ -115,6 +116,10 @@ class InMemoryImages(SyncSource):
         images = self.images[mine]
         pairs = zip(views, drawn, strict=True)
         return tuple(self.view(name).apply(images, params, branch_free=self._branch_free) for name, params in pairs)
+
+    def _labelled(self, mine: Tensor, views: Sequence[View], drawn: list[list[Params]]) -> Tensor:
+        """The labels of the images at these positions, as their views have them."""
+        return self.labels[mine]
 
     def chunks(
         self, view: View, indices: Tensor, rows: slice, size: int, generator: torch.Generator

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,10 +25,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)  # sig
 
 
 class Task(NamedTuple):
-    """Some images by their positions in the split, (B,) int64, and the crops of each view."""
+    """Some images by their positions in the split, (B,) int64, and the crops of each view, as the reader knows them."""
 
     positions: NDArray[np.int64]
-    crops: tuple[Crops, ...]
+    crops: tuple[Any, ...]
 
 
 class Loaded(NamedTuple):

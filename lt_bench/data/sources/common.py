@@ -8,7 +8,7 @@ import io
 import os
 from http.client import HTTPException
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,45 @@ class ImageArrays(NamedTuple):
     test_labels: NDArray[np.int64]
     num_classes: int
     classes: list[str] | None = None
+
+    def parts(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Images and labels by part."""
+        return {"train": (self.train_images, self.train_labels), "test": (self.test_images, self.test_labels)}
+
+
+NO_LABEL = 255  # in a mask: a pixel that has no class
+
+
+class Scenes(NamedTuple):
+    """Images (N, 3, H, W) uint8 and their masks (N, H, W) uint8: a class for every pixel, or ``NO_LABEL``."""
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+
+    def image_counts(self, num_classes: int) -> NDArray[np.int64]:
+        """How many of the images have pixels of each class, (C,)."""
+        found = np.zeros(num_classes, dtype=np.int64)
+        for mask in self.masks:
+            found[present(mask, num_classes)] += 1
+        return found
+
+
+def present(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """The classes of which a mask has pixels, ascending."""
+    return np.flatnonzero(np.bincount(mask.ravel(), minlength=num_classes)[:num_classes])
+
+
+class SceneArrays(NamedTuple):
+    """A data set of scenes in memory; ``classes`` are the names of the classes by number."""
+
+    train: Scenes
+    test: Scenes
+    num_classes: int
+    classes: list[str]
+
+    def parts(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Images and masks by part."""
+        return {"train": (self.train.images, self.train.masks), "test": (self.test.images, self.test.masks)}
 
 
 def data_error(problem: str, url: str, path: Path) -> DataError:

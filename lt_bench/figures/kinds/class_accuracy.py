@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lt_bench.evaluation.metrics import headline
 from lt_bench.figures.kind import Drawing
 from lt_bench.figures.studies import NotPossible, Study, mean_and_spread, told
 from lt_bench.figures.style import COLOURS, GREY, counts_axis, heading, legend_below, looks, percent, words
@@ -36,15 +37,18 @@ class ClassAccuracy:
     spreads: list[np.ndarray]
     window: int
     note: str
+    what: str = "accuracy"
 
 
 def collect(study: Study) -> Iterator[Drawing]:
     """One figure with the first eight rows."""
     order, rows = study.order, study.rows[:MOST_ROWS]
     window = 1 if len(order) <= NAMED else max(3, len(order) // 15) | 1
+    segmented = "miou" in headline(rows[0].runs[0].record.metrics)
+    scores = "per_class_iou" if segmented else "per_class_accuracy"
     means, spreads = [], []
     for row in rows:
-        values = row.per_model("per_class_accuracy")
+        values = row.per_model(scores)
         if values.ndim != 2:
             raise NotPossible("the records do not have the accuracy of every class")
         mean, spread = mean_and_spread(np.stack([smooth(one[order], window) for one in values]))
@@ -55,7 +59,8 @@ def collect(study: Study) -> Iterator[Drawing]:
     names = [study.class_names[label] for label in order]
     labels = [row.label for row in rows]
     counts = study.train_counts[order]
-    yield Drawing("", ClassAccuracy(study.title, counts, study.borders, names, labels, means, spreads, window, note))
+    curves, what = (labels, means, spreads, window, note), "IoU" if segmented else "accuracy"
+    yield Drawing("", ClassAccuracy(study.title, counts, study.borders, names, *curves, what))
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -92,13 +97,13 @@ def draw(figure: Figure, data: ClassAccuracy) -> None:
                 linewidth=0,
             )
     smoothing = f"\n(running mean over {data.window} classes)" if data.window > 1 else ""
-    below.set_ylabel(f"accuracy in %{smoothing}")
+    below.set_ylabel(f"{data.what} in %{smoothing}")
     percent(below.yaxis)
     below.set_xlim(-0.6, len(place) - 0.4)
     _classes(below, data, few)
     mark_groups([above, below], data.borders)
     legend_below(figure, below)
-    heading(figure, f"Accuracy of the classes, from head to tail: {data.note}", data.about)
+    heading(figure, f"{data.what[0].upper()}{data.what[1:]} of the classes, from head to tail: {data.note}", data.about)
 
 
 def _classes(axes: Axes, data: ClassAccuracy, few: bool) -> None:

@@ -39,7 +39,7 @@ def collect(study: Study) -> Iterator[Drawing]:
     for row in study.rows:
         run = row.runs[0]
         predictions = run.predictions()
-        if predictions.task != "classification":
+        if predictions.confusion is not None:
             raise NotPossible("there are no logits, only confusion counts")
         wrong = np.flatnonzero(predictions.predicted != predictions.labels)
         if not len(wrong):

@@ -38,7 +38,7 @@ def collect(study: Study) -> Iterator[Drawing]:
         parts, errors = [], []
         for run in row.runs:
             predictions = run.predictions()
-            if predictions.task != "classification":
+            if predictions.confusion is not None:
                 raise NotPossible("there are no logits, only confusion counts")
             bins = _sums(confidences(predictions.logits), predictions.predicted == predictions.labels)
             parts.append(bins)

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from benchmarks.harness import HostReads, OpCount
+from helpers.sampling import methods_for
 
 from lt_bench.augment import pipeline
 from lt_bench.augment.boosted import BoostedRandAugment
 from lt_bench.augment.views import VIEWS, build_view
-from lt_bench.config.compose import compose, groups
+from lt_bench.config.compose import compose
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
 from lt_bench.data.batches.source import RankShare, SyncSource
@@ -157,7 +158,7 @@ def test_steps_are_made_with_the_same_others_whatever_is_left_out(first, monkeyp
     assert sizes == [[*range(12)], [*range(12, 20)]][first // 3 :]
 
 
-@pytest.mark.parametrize("method", groups()["method"])
+@pytest.mark.parametrize("method", methods_for())
 def test_the_data_of_a_step_on_a_gpu_are_at_most_300_operations(method, monkeypatch):
     config = validate(compose([f"method={method}", "dataset=cifar100_lt"]))
     built = build(config.method, "method", TinyEncoder(), TrainInfo(LABELS, 7, 2000))
