@@ -63,7 +63,7 @@ def test_the_axes_name_every_network():
 
 
 def test_tables_are_made_from_the_committed_records(tmp_path):
-    pages = {path: (tmp_path / path, text) for path, text in TEXTS.items() if "<!-- table:" in text}
+    pages = {path: (tmp_path / path, text) for path, text in TEXTS.items() if "\n<!-- table:" in text}
     assert len(pages) == 5
     for page, text in pages.values():
         page.parent.mkdir(parents=True, exist_ok=True)
