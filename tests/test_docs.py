@@ -102,7 +102,7 @@ def test_pictures_are_made_from_the_committed_records(tmp_path, monkeypatch):
     shown = {
         (ROOT / page).parent.joinpath(link).resolve()
         for page, text in TEXTS.items()
-        for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+        for link in re.findall(r"!\[[^\]]*\]\(((?:docs/)?(?:\.\./)?images/[^)]+)\)", text)
     }
     commands = re.findall(r"^    python -m lt_bench\.figures (.*--out docs/images .*)$", TEXTS["docs/figures.md"], re.M)
     for command in commands:

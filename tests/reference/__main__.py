@@ -10,6 +10,7 @@ from .command_line import command_line_page
 from .methods import pages
 from .protocol import protocol_page
 from .record import record_page
+from .rooms import drawing
 from .settings import settings_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,6 +24,7 @@ def reference() -> dict[str, str]:
         "reference/settings.md": settings_page(),
         "reference/record.md": record_page(),
         "reference/protocol.md": protocol_page(),
+        "reference/rooms.svg": drawing(),
     }
 
 
@@ -38,7 +40,7 @@ def write(docs: Path) -> None:
 
 def kept(docs: Path) -> dict[str, str]:
     """The pages that stand in the folders of the reference."""
-    found = (path for folder in ("methods", "reference") for path in (docs / folder).glob("*.md"))
+    found = (path for folder in ("methods", "reference") for path in (docs / folder).glob("*.*"))
     return {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
