@@ -9,8 +9,11 @@ from lt_bench.report.escape import inline
 
 
 def prose(text: str) -> str:
-    """A docstring as Markdown, line by line: what it quotes twice is code, all else stands as it is written."""
-    parts = re.split(r"``(.+?)``", text)
+    """A docstring as Markdown: what it quotes twice is code, all else stands as it is written.
+
+    Shapes, sources and errors, which begin lines of their own there, begin paragraphs.
+    """
+    parts = re.split(r"``(.+?)``", re.sub(r"(?<!\n)\n(?=(?:Shapes|Source|Raises)\b)", "\n\n", text))
     return "".join(code(part) if number % 2 else inline(part) for number, part in enumerate(parts))
 
 

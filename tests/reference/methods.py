@@ -49,7 +49,8 @@ def method_page(name: str) -> str:
         f"# {method.title}",
         f"`method={name}` · {paper(name)} · [all methods](../methods.md)",
         f"{prose(said[:1].upper() + said[1:])}.",
-        f"    python -m lt_bench method={name} dataset=cifar100_lt imbalance=if100{network}",
+        f"    python -m lt_bench method={name} dataset=cifar100_lt imbalance=if100{network}\n"
+        f"    python -m lt_bench.data browse method={name}    # what it sees of an image, as a sheet of its views",
         f"It stands for {code(' '.join(f'{group}={choice}' for group, choice in short.items()))}." if short else "",
         "## What it computes",
         *(part for node in nodes for part in _described(node._target_)),
