@@ -16,9 +16,9 @@ from lt_bench.cli.origin import Source, last_setting, sources
 from lt_bench.config import epochs, optimizers
 from lt_bench.config.annotations import wanted
 from lt_bench.config.compose import about, compose, groups, references, shown
-from lt_bench.config.conf import names_in, place_of
+from lt_bench.config.conf import names_in, place_of, values_of
 from lt_bench.config.keys import CLASS, Key, affects_result, fields_of, find, is_parameter, look_up, nearest
-from lt_bench.config.recipes import LISTS, NONE
+from lt_bench.config.recipes import LISTS, NONE, parts_of, taken_from
 from lt_bench.config.schema import flat
 from lt_bench.config.settings import Setting
 from lt_bench.config.signatures import OPAQUE, REQUIRED, Parameter, TargetError, docstrings, parameters
@@ -35,12 +35,26 @@ def explain(asked: str, overrides: Sequence[str]) -> str:
     """
     key, equals, choice = asked.partition("=")
     try:
-        explanation = _Explanation([*overrides, asked] if equals else overrides)
+        meant = _meant_for(choice) if key == "recipe" else []
+        explanation = _Explanation([*meant, *overrides, asked] if equals else overrides)
     except UsageError as error:
         if choice not in groups().get(key, []):
             raise
         return "\n".join(_head(key, choice, str(error)))  # a choice that goes with other choices than these
     return "\n".join(explanation.of(key, choice))
+
+
+def _meant_for(recipe: str) -> list[str]:
+    """The choices that a recipe is for: its method, its data set, and the stage-two rule that its values name."""
+    known = groups()
+    pairs = ((method, data) for method in known["method"] for data in known["dataset"])
+    method, dataset = next(((m, d) for m, d in pairs if re.match(rf"{m}_{d}(_|$)", recipe)), ("", ""))
+    file = parts_of(recipe)["recipe"]
+    file = taken_from()[file].recipe if file in taken_from() else file
+    values = values_of(f"recipe/{file}") if file in names_in("recipe") else {}
+    rule = values.get("stage_two", {}).get("name", "")
+    chosen = {"method": method, "dataset": dataset, "stage_two": rule}
+    return [f"{group}={choice}" for group, choice in chosen.items() if choice in known[group]]
 
 
 class _Explanation:
@@ -58,7 +72,9 @@ class _Explanation:
             yield from (*_head(key, choice), "")
             node = "train.optimizer" if key == "optimizer" else key if found and found.is_node and found.below else None
             node = f"{key}.{choice}" if key in LISTS and choice != NONE else node
-            yield from self._node(node) if node else self._set_by(_file(key, choice))
+            taken = key == "recipe" and taken_from().get(choice)
+            file = place_of(f"recipe/{taken.recipe}") if taken else _file(key, choice)
+            yield from self._node(node) if node else self._set_by(file)
         elif found is None and options:
             yield from (key, *_facts(options))
         elif found is None:

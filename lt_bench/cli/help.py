@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from lt_bench.cli.commands import COMMANDS
@@ -61,6 +62,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted (the sam
 """
 
 AXES = ("dataset", "imbalance", "method", "backbone", "stage_two", "optimizer", "fidelity", "budget", "experiment")
+_ADDRESS = re.compile(r" https://\S+")  # of a paper: there are many choices, and --help method=NAME shows it
 HIDDEN = ("recipe", "quirks")  # picked by method and data set
 SUGGESTED = {"imbalance": "data set", "backbone": "data set", "stage_two": "method", "optimizer": "method"}
 
@@ -84,6 +86,6 @@ def _default(group: str) -> str:
 def _choices(group: str) -> list[str]:
     lines = []
     for choice in groups()[group]:
-        first, *others = textwrap.wrap(about(group, choice), 98, max_lines=2, placeholder=" …")
+        first, *others = textwrap.wrap(_ADDRESS.sub("", about(group, choice)), 98, max_lines=2, placeholder=" …")
         lines += [f"  {choice:<18} {first}", *(f"{'':<21}{other}" for other in others)]
     return lines

@@ -64,8 +64,9 @@ class Dataset:
     randaugment_magnitude: float = setting(10.0, least=0, help="magnitude of the operations of RandAugment")
     group_rule: str = setting(
         "count_100_20",
-        choices=("count_100_20", "thirds"),
-        help="what many, medium and few are in tables: more than 100 and less than 20 images, or thirds of the classes",
+        choices=("count_100_20", "count_100_20_at_100", "thirds"),
+        help="what many, medium and few are in tables: more than 100 and less than 20 images, those that the classes "
+        "would have at imbalance factor 100, or thirds of the classes",
     )
     own_group_rule: str | None = setting(
         None,

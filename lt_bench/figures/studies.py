@@ -183,7 +183,8 @@ def _rows(part: Sequence[Run]) -> list[Row]:
     rows = []
     for name, own, runs in zip(names, details, groups, strict=True):
         others = [other for other_name, other in zip(names, details, strict=True) if other_name == name]
-        named = [_detail(key, own[key]) for key in _differing(others) if key in own]
+        flattered = ["epoch"] * (own["epoch"] == "best_test")  # said in any case, as tables mark it
+        named = [_detail(key, own[key]) for key in dict.fromkeys([*_differing(others), *flattered]) if key in own]
         label = f"{name} ({', '.join(named)})" if named else name
         seeds = sorted(runs, key=lambda run: (run.record.split_seed, run.record.seed, run.record.run_id))
         rows.append(Row(words(label, 70), tuple(seeds)))

@@ -12,6 +12,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.paired import image_interval, mcnemar
 from lt_bench.evaluation.shots import GROUPS, shot_groups
+from lt_bench.report.frame import epochs_of
 from lt_bench.report.leaders import GROUPED
 from lt_bench.report.paired import between, paired
 from lt_bench.report.sides import Side
@@ -179,7 +180,7 @@ def _caption(one: Side, other: Side, points: pd.DataFrame) -> list[str]:
     ]
     records = [side.first().record for side in (one, other)]
     notes = [f"{'; '.join(alone)}."] * bool(alone)
-    notes += _differences(*(vars(record) for record in records))
+    notes += _differences(*(vars(record) | {"epochs": epochs_of(record.settings)} for record in records))
     notes += [BEST_TEST] * any(record.selection == "best_test" for record in records)
     notes += contributions([one.row, other.row])
     notes += [SMOKE] * any(record.budget == "smoke" for record in records)
@@ -193,7 +194,9 @@ def _some(seeds: Sequence[tuple[int, int]]) -> str:
 
 def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """A line on what a reader would take for equal."""
-    keys = [key for key in ("backbone", "budget", "fidelity", "selection", "group_rule") if one[key] != other[key]]
+    keys = [
+        key for key in ("backbone", "budget", "epochs", "fidelity", "selection", "group_rule") if one[key] != other[key]
+    ]
     told = [f"{key.replace('_', ' ')} ({one[key]} and {other[key]})" for key in keys]
     return [f"A and B differ in {', '.join(told)} as well."] if told else []
 

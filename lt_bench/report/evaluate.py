@@ -16,6 +16,7 @@ from lt_bench.evaluation.ensembles import MEANS, ensemble
 from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
 from lt_bench.record.record import PREDICTIONS, read_record
+from lt_bench.record.verify import contradiction
 from lt_bench.report.asked import metric_names
 from lt_bench.report.by_class import confusion_table, curve_table
 from lt_bench.report.output import add_format, write
@@ -103,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _read(run: Path) -> tuple[str, Predictions]:
-    """A run's label and predictions; UsageError with what to type where there are none."""
+    """A run's label and predictions; UsageError where there are none, or others than its record was made of."""
     file = run / PREDICTIONS if run.is_dir() else run
     if not file.exists():
         raise UsageError(f"{run}: there is no {PREDICTIONS}; name the folder of a finished run, not of a stage one")
@@ -113,8 +114,11 @@ def _read(run: Path) -> tuple[str, Predictions]:
         if not record.exists():
             return str(run), predictions
         known = read_record(record)
+        wrong = contradiction(known, record.parent) if file.name == PREDICTIONS else None
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if wrong:
+        raise UsageError(f"{record} contradicts the predictions beside it, which may be another run's: {wrong}")
     what = f"{known.method_name} / {known.stage_two_name}, {known.dataset}, seed {known.seed}"
     return f"{what}, split seed {known.split_seed} ({known.run_id})", predictions
 

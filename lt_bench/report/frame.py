@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
+from lt_bench.record.conditions import word
 from lt_bench.record.order import order_of
 from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
 from lt_bench.report.test_error import tested
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
+EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}
 PARTS = ("train", "test")
 ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id"]
 ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
+
+
+def epochs_of(settings: Mapping[str, Any]) -> str:
+    """The epochs of both stages of a run, ``300+45``; a dash where its settings have none."""
+    return "+".join(word(settings[key]) for key in EPOCHS if key in settings) or "–"
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
@@ -26,7 +33,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
     values["processes"] = environment.get("processes", 1)
     values["contributed"] = environment.get(CONTRIBUTED, {}).get("by")
     values["checked"] = environment.get(CONTRIBUTED, {}).get("checked")
-    del values["epochs"]
+    values["epochs"] = epochs_of(record.settings)
     values["probe"] = record.is_probe
     settings = {**record.settings}
     values["shot_seed"] = settings.pop(SHOT_SEED, 0)
@@ -42,10 +49,10 @@ def _row(record: RunRecord) -> dict[str, Any]:
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Every record as a row, in an order that depends on the records alone.
 
-    Columns: the record's fields less lists and epochs, and of its environment the number of ``processes``; ``settings``
-    as JSON text, less the seed of a few-shot probe, which is ``shot_seed`` (0 for others); ``probe``, whether it is
-    one; metrics that are one number, NaN where they are not known, as are ``train_images``, ``test_images`` and
-    ``classes``; the images that an accuracy is of, as ``test_error.column`` names them;
+    Columns: the record's fields less lists, its ``epochs`` as text, and of its environment the number of
+    ``processes``; ``settings`` as JSON text, less the seed of a few-shot probe, which is ``shot_seed`` (0 for others);
+    ``probe``, whether it is one; metrics that are one number, NaN where they are not known, as are ``train_images``,
+    ``test_images`` and ``classes``; the images that an accuracy is of, as ``test_error.column`` names them;
     by whom a run was ``contributed`` and by what it was ``checked``, None for others;
     the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """

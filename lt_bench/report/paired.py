@@ -11,7 +11,7 @@ import pandas as pd
 from lt_bench.evaluation.metrics import METRICS
 from lt_bench.record.conditions import file_name
 from lt_bench.report.leaders import GROUPED
-from lt_bench.report.sections import Row, Section
+from lt_bench.report.sections import EPOCHS, Row, Section
 from lt_bench.report.statistics import differences, independent, interval
 from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, shown_unit, title
 
@@ -54,10 +54,15 @@ def paired_table(section: Section, baseline: str) -> Table | None:
         values.append({"label": row.key, "baseline": base.key, "pairs": len(points), "n": len(units), **flat})
     if not cells:
         return None
-    caption = [f"{title(section)} {_explain(section, marked(base), merged)}", *footnotes(section)]
+    caption = [f"{title(section)} {_explain(section, _named(section, base), merged)}", *footnotes(section)]
     slug = "_".join(re.findall(r"[a-z0-9]+", base.key.lower()))
     name = file_name(f"{section.name}_vs_{slug}", 200)
     return Table(name, caption, pd.DataFrame(cells), pd.DataFrame(values))
+
+
+def _named(section: Section, base: Row) -> str:
+    """The baseline as the caption names it, with its epochs where rows differ in them: it has no row of its own."""
+    return marked(base) + f" (epochs {base.fields[EPOCHS]})" * (EPOCHS in section.differing())
 
 
 def _texts(statistics: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lt_bench.record.conditions import GROUPS, file_name, slug, word
 from lt_bench.record.models import models
 from lt_bench.record.order import order_of
 from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
+from lt_bench.report.frame import EPOCHS, epochs_of
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 
@@ -41,6 +42,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
     _require_one_setting(groups, rows, cols)
     heads = sorted({_title(cols, one): _place(one, [cols]) for one in records}.items(), key=lambda item: item[1])
     factor, form = shown_unit(metric)
+    epochs = _epochs(groups, [*rows, cols])
     cells, values = [], []
     for names, across in groups.items():
         points = {
@@ -52,7 +54,7 @@ def pivot_table(records: Sequence[RunRecord], rows: Sequence[str], cols: str, me
             head: cell(found.mean(skipna=False), found.std(ddof=1), form) + others[head]
             for head, found in points.items()
         }
-        cells.append({" / ".join(rows): " / ".join(names), **shown})
+        cells.append({" / ".join(rows): " / ".join(names), **epochs.get(names, {}), **shown})
         for head, found in points.items():
             runs = across.get(head, [])
             one = {"n": len(found), "mean": found.mean(skipna=False), "std": found.std(ddof=1)}
@@ -118,6 +120,18 @@ def _require_one_setting(
                     f"{' / '.join(names)} with {cols}={head} has runs of several settings, which differ in "
                     f"{', '.join(keys)}: add one of these to --rows, or name a value with --where"
                 )
+
+
+def _epochs(
+    groups: dict[tuple[Any, ...], dict[Any, list[RunRecord]]], axes: Sequence[str]
+) -> dict[tuple[Any, ...], dict[str, str]]:
+    """A cell with the epochs of each row's runs, where rows differ in them and no axis shows them."""
+    found = {
+        names: ", ".join(dict.fromkeys(epochs_of(run.settings) for run in chain(*across.values())))
+        for names, across in groups.items()
+    }
+    differ = len(set(found.values())) > 1 and not {*axes} & {*EPOCHS}
+    return {names: {"epochs": text} for names, text in found.items()} if differ else {}
 
 
 def _models(across: dict[Any, list[RunRecord]], head: Any) -> list[list[RunRecord]]:

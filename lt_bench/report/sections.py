@@ -18,7 +18,8 @@ from lt_bench.report.labels import labels, raw
 KEY = ["dataset", "imbalance_factor", "imbalance_profile", "backbone", "budget", "conditions"]
 SHARED = ["fidelity", "selection", "group_rule"]  # named in the caption where all rows agree, in columns otherwise
 USUAL = {"budget": "paper", "evaluated_on": "test"}  # what a table's name need not say
-ROW = ["method_name", "stage_two_name", "setting_id", "settings", *SHARED]
+EPOCHS = "epochs"  # in the caption, and in a column where rows differ
+ROW = ["method_name", "stage_two_name", "setting_id", "settings", EPOCHS, *SHARED]
 SEEDS = ["split_seed", "seed"]
 BASELINES = {"ce": "CE", "balanced_softmax": "Balanced Softmax"}  # first in every table, by the names of their methods
 
@@ -52,8 +53,8 @@ class Section(NamedTuple):
     contributed: bool
 
     def differing(self) -> list[str]:
-        """Those of ``SHARED`` in which the rows differ."""
-        return [key for key in SHARED if len({row.fields[key] for row in self.rows}) > 1]
+        """Those of ``SHARED``, and the epochs, in which the rows differ."""
+        return [key for key in (*SHARED, EPOCHS) if len({row.fields[key] for row in self.rows}) > 1]
 
 
 def sections(runs: pd.DataFrame) -> list[Section]:

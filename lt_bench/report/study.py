@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from lt_bench.record.conditions import word
+from lt_bench.report.frame import EPOCHS
 from lt_bench.report.sections import Section
 
-EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}
 OWN = ("lt_bench.", "torch.", "torchvision.")  # where classes come from that a name tells enough of
 # said by the rest of the caption; a mean and a deviation scale what is seen, and change no image
 ELSEWHERE = (

@@ -16,7 +16,7 @@ from lt_bench.command import csv_cell
 from lt_bench.data.published import is_published
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.shots import RULES
-from lt_bench.record.conditions import digest, word
+from lt_bench.record.conditions import digest, shortened, word
 from lt_bench.record.contributed import COUNTS, IN_FULL, NOTHING
 from lt_bench.record.identity import CONTENT
 from lt_bench.report.baselines import without_baselines
@@ -38,6 +38,8 @@ IMAGES_UNKNOWN = (
     "Some of these runs are of an older version, which knew images by their names and labels alone: whether they are "
     "the same images in all rows is not known."
 )
+CALIBRATION = {"ece", "adaptive_ece", "nll"}
+UNCALIBRATED = {"ncm", "tau_norm"}  # rules whose scores are distances, and products that nothing scales
 CHECKED = {
     IN_FULL: "the predictions that came with them",
     COUNTS: "the predictions that came with them, counted by class, which tell nothing of calibration and top-5",
@@ -146,8 +148,8 @@ def origin(section: Section, row: Row) -> dict[str, str]:
 
 
 def leading(section: Section, row: Row) -> dict[str, str]:
-    """The first cells of a row: its label, and the rules in which the section's rows differ."""
-    return {LABEL: marked(row)} | {SHARED_NAMES[key]: word(row.fields[key]) for key in section.differing()}
+    """The first cells of a row: its label, and the rules and epochs in which the section's rows differ."""
+    return {LABEL: marked(row)} | {SHARED_NAMES.get(key, key): word(row.fields[key]) for key in section.differing()}
 
 
 def rules(section: Section) -> list[str]:
@@ -229,8 +231,17 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
         )
     bold = [{METRICS[name].column for name in names} for names in leaders(section, shown)]
     caption = [f"{title(section)} {_explain(section, shown, any(bold))}", *footnotes(section)]
+    caption += _uncalibrated(section, shown)
     notes = without_baselines(section)
     return Table(section.name, caption, pd.DataFrame(cells), pd.DataFrame(values), bold, notes=notes)
+
+
+def _uncalibrated(section: Section, shown: Sequence[str]) -> list[str]:
+    """A line on rows whose scores are no probabilities, where the table shows calibration."""
+    names = {str(row.fields["stage_two_name"]): row.runs["stage_two"].iat[0] in UNCALIBRATED for row in section.rows}
+    told = " and ".join(sorted(shortened(name) for name, one in names.items() if one))
+    line = f"Scores of {told} are no logits of probabilities: their calibration and likelihood mean nothing."
+    return [line] * bool(told and CALIBRATION & {*shown})
 
 
 def _test_errors(row: Row) -> str:

@@ -11,6 +11,7 @@ from lt_bench.__main__ import main
 from lt_bench.cli.explain import explain
 from lt_bench.cli.origin import sources
 from lt_bench.config.compose import compose, groups
+from lt_bench.config.conf import names_in, values_of
 from lt_bench.config.keys import class_nodes
 from lt_bench.config.schema import Config, flat, plain
 from lt_bench.errors import UsageError
@@ -137,6 +138,18 @@ def test_a_choice_lists_its_class_and_parameters():
     assert fact(text, "method.beta") == "0.5, from the command line"
     assert "linear_clipped, exponential; default linear_clipped" in text
     assert fact(explain("recipe=ce_digits_lt", ["method=ce"]), "train.epochs").endswith("conf/recipe/ce_digits_lt.yaml")
+    taken = fact(explain("recipe=balanced_softmax_digits_lt", ()), "train.epochs")
+    assert taken.endswith("conf/recipe/ce_digits_lt.yaml")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [name for name in names_in("recipe") if "name" in values_of(f"recipe/{name}").get("stage_two", {})],
+)
+def test_a_recipe_is_shown_with_the_choices_that_it_is_for(recipe):
+    rule = values_of(f"recipe/{recipe}")["stage_two"]["name"]
+    text = explain(f"recipe={recipe}", ())
+    assert fact(text, "stage_two.name").startswith(f"{rule}, from ") and "no value yet" not in text
 
 
 @pytest.mark.parametrize(

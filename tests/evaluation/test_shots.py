@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lt_bench.data.splits.imbalance import class_counts
 from lt_bench.evaluation.shots import RULES, shot_groups
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "gh_groups.npz")
@@ -32,6 +33,15 @@ def test_both_borders_of_100_and_20_are_medium() -> None:
     assert {name: ids.tolist() for name, ids in groups.items()} == {"many": [2], "medium": [1, 3, 4], "few": [0]}
 
 
+@pytest.mark.parametrize("factor", [10, 50, 100])
+def test_groups_at_factor_100_are_those_of_cifar_100_lt_there(factor: int) -> None:
+    order = np.random.default_rng(factor).permutation(100)
+    here, there = (np.array(class_counts(500, 100, one, "exponential"))[order] for one in (factor, 100))
+    for name, ids in shot_groups(here, "count_100_20_at_100").items():
+        assert ids.tolist() == shot_groups(there, "count_100_20")[name].tolist()
+    assert [len(ids) for ids in shot_groups(here, "count_100_20_at_100").values()] == [35, 35, 30]
+
+
 def test_thirds_give_the_remainder_to_many_and_break_ties_by_class_id() -> None:
     groups = shot_groups(np.array([5, 9, 5, 5, 5]), "thirds")
     assert {name: ids.tolist() for name, ids in groups.items()} == {"many": [0, 1, 2], "medium": [3], "few": [4]}
@@ -46,5 +56,5 @@ def test_every_class_is_in_one_group(rule: str, classes: int) -> None:
 
 
 def test_unknown_rule_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'halves'.*count_100_20, thirds"):
+    with pytest.raises(ValueError, match="'halves'.*count_100_20, count_100_20_at_100, thirds"):
         shot_groups(np.array([1, 2]), "halves")

@@ -58,6 +58,12 @@ def test_rows_stand_in_the_order_of_tables_under_labels_that_tell_them_apart(tmp
     assert read_studies([tmp_path], ["nothing"]) == []
 
 
+def test_a_row_whose_epoch_was_chosen_on_test_images_says_so_in_every_figure(tmp_path):
+    flattered = sample(setting_id="ce", method="ce", method_name="CE", selection="best_test")
+    (one,) = written(tmp_path, [flattered, sample()])
+    assert [row.label for row in one.rows] == ["CE / CB (epoch best_test)", "SBCL / CB"]
+
+
 def test_rows_whose_labels_are_cut_alike_are_told_apart_by_their_setting(tmp_path):
     settings = [{"method.long": "x" * 90 + end} for end in "ab"]
     (one,) = written(tmp_path, [sample(setting_id=f"s{n}", settings=each) for n, each in enumerate(settings)])

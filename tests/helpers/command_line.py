@@ -13,6 +13,30 @@ from typing import Any
 
 MODULE = (sys.executable, "-m", "lt_bench")
 
+# `python -m lt_bench`, which stands still at its first checkpoint until it is asked to stop: what a test signals cannot
+# have ended before, however late the signal comes
+_HELD = """
+import sys, time
+from lt_bench.__main__ import main
+from lt_bench.engine import checkpoint, interrupt
+
+asked, save, record = [], checkpoint.save, interrupt.StopRequest._record_signal
+
+def held(*words):
+    save(*words)
+    deadline = time.monotonic() + 300
+    while not asked and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+def recorded(*words):
+    asked.append(True)
+    record(*words)
+
+checkpoint.save, interrupt.StopRequest._record_signal = held, recorded
+sys.exit(main(sys.argv[1:]))
+"""
+HELD = (sys.executable, "-c", _HELD)
+
 
 def call(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """``python -m lt_bench`` with these words."""
@@ -29,7 +53,7 @@ def without_torch(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
-def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(found: Callable[[], object], seconds: float = 300) -> None:
     """Until ``found()`` is true; AssertionError after some seconds."""
     deadline = time.monotonic() + seconds
     while not found():

@@ -203,15 +203,15 @@ def test_a_stage_one_that_a_second_sweep_starts_meanwhile_is_waited_for(tmp_path
 def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     """While its runs are still starting, and while they train."""
     overrides = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
-    overrides += ["budget.epoch_scale=9", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
+    overrides += ["budget.epoch_scale=900", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
     process = subprocess.Popen([*MODULE, *overrides], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None)
-    wait_for(lambda: len(processes_with(str(tmp_path))) >= 2)
+    wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None, PATIENCE_S)
+    wait_for(lambda: len(processes_with(str(tmp_path))) >= 2, PATIENCE_S)
     time.sleep(0.2)
     for _ in range(2 if number == signal.SIGHUP else 1):  # which a closed terminal often sends twice
         os.kill(process.pid, number)
         time.sleep(0.1)
-    _, message = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and "the same command goes on where it stopped" in message
     wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started ends last
     assert not list(tmp_path.glob("*/record.json"))

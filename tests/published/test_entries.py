@@ -132,7 +132,7 @@ def test_find_asks_what_is_given_and_leaves_out_variants():
         ({"imbalance": 100}, "imbalance is 100; it takes if10"),
         ({"imbalance": None}, "imbalance is None; it takes if10"),
         ({"stage_two": "crt"}, "stage_two is 'crt'; it takes cb"),
-        ({"groups": "counts_100_20"}, "groups is 'counts_100_20'; it takes count_100_20, thirds"),
+        ({"groups": "counts_100_20"}, "groups is 'counts_100_20'; it takes count_100_20, count_100_20_at_100, thirds"),
         ({"select": "best_on_test"}, "select is 'best_on_test'; it takes last, best_validation, best_test"),
         ({"certainty": "recalled"}, "certainty is 'recalled'; it takes read, transcribed, quoted"),
         ({"run_by": "me"}, "run_by is 'me'; it takes words like"),

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from lt_bench.report.escape import inline
 
+ADDRESS = re.compile(r"https?://[^\s<>)]*[^\s<>).,;:]")
+
 
 def prose(text: str) -> str:
     """A docstring as Markdown: what it quotes twice is code, all else stands as it is written.
@@ -14,7 +16,12 @@ def prose(text: str) -> str:
     Shapes, sources and errors, which begin lines of their own there, begin paragraphs.
     """
     parts = re.split(r"``(.+?)``", re.sub(r"(?<!\n)\n(?=(?:Shapes|Source|Raises)\b)", "\n\n", text))
-    return "".join(code(part) if number % 2 else inline(part) for number, part in enumerate(parts))
+    return "".join(code(part) if number % 2 else linked(part) for number, part in enumerate(parts))
+
+
+def linked(text: str) -> str:
+    """A text inside a line, whose addresses are links."""
+    return ADDRESS.sub(r"<\g<0>>", inline(text))
 
 
 def code(text: str) -> str:

@@ -152,12 +152,16 @@ def test_several_splits_count_once_each(tmp_path):
 
 
 def test_seeds_without_a_partner_and_unlike_conditions_are_told(tmp_path, capsys):
-    ours = [replace(one, selection="best_test", backbone="resnet32") for one in runs([(0.5, 0.1)] * 3)]
+    ours = [
+        replace(one, selection="best_test", backbone="resnet32", settings={**one.settings, "train.epochs": 60})
+        for one in runs([(0.5, 0.1)] * 3)
+    ]
     place = written(tmp_path, [*ours, *runs([(0.6, 0.2)] * 2, **CE)])
     assert report(["compare", "method=sbcl", "method=ce", "--runs", str(place)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "A has no partner for seed 2 of split 0." in said and "flatters" in said
-    assert "A and B differ in backbone (resnet32 and tiny), selection (best_test and last) as well." in said
+    assert "in backbone (resnet32 and tiny), epochs (60 and –), selection (best_test and last) as well." in said
+    assert "A and B differ" in said
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,13 @@ def test_runs_of_other_classes_have_no_table_of_classes_together(
     for other, said in ((str(tmp_path / "two.npz"), False), (more, True)):
         assert report(["eval", cats, other, "--per-class"]) == 0
         assert ("other numbers of test images" in " ".join(capsys.readouterr().out.split())) == said
+
+
+def test_predictions_of_another_run_are_not_shown_under_the_name_of_a_record(
+    stored: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_predictions(Path(stored[0], "predictions.npz"), drawn(7))
+    for more in ([], ["--ensemble", "logits"]):
+        assert report(["eval", *stored[:2], *more]) == 1
+        said = capsys.readouterr()
+        assert "0/record.json contradicts the predictions beside it" in said.err and not said.out

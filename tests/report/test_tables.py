@@ -12,6 +12,7 @@ from helpers.samples import metrics, runs, sample
 from lt_bench.record.record import RunRecord
 from lt_bench.report.frame import frame
 from lt_bench.report.paired import paired_table
+from lt_bench.report.pivot import pivot_table
 from lt_bench.report.sections import sections
 from lt_bench.report.tables import Table, accuracy_table
 
@@ -67,6 +68,36 @@ def only(records: list[RunRecord], **options: Any) -> Table:
 
 def labels(records: list[RunRecord]) -> list[str]:
     return only(records).values["label"].tolist()
+
+
+def of_epochs(one: int, two: int | None = None, **changes: Any) -> RunRecord:
+    settings = {"train.epochs": one, **({} if two is None else {"stage_two.train.epochs": two})}
+    return sample(settings=settings, **changes)
+
+
+def test_rows_that_took_other_epochs_are_marked_wherever_they_are_compared() -> None:
+    records = [of_epochs(20, **CE, **NO_STAGE_TWO), of_epochs(15, 4)]
+    (part,) = sections(frame(records))
+    table, compared = accuracy_table(part), paired_table(part, "CE / –")
+    assert table.cells["epochs"].tolist() == table.values["epochs"].tolist() == ["20", "15+4"]
+    assert compared is not None and compared.cells["epochs"].tolist() == ["15+4"]
+    assert "Difference to CE / – (epochs 20) in" in compared.caption[0]
+    records = [of_epochs(20, **CE), of_epochs(15)]
+    pivot = pivot_table(records, ["method"], "imbalance", "top1")
+    assert pivot.cells["epochs"].tolist() == ["20", "15"]
+    assert "epochs" not in pivot_table(records, ["method", "train.epochs"], "imbalance", "top1").cells
+
+
+def test_calibration_of_scores_that_are_no_logits_is_said_to_mean_nothing() -> None:
+    records = [sample(), sample(setting_id="ncm", stage_two="ncm", stage_two_name="NCM")]
+    assert only(records, more=["nll"]).caption[-1].startswith("Scores of NCM are no logits of probabilities")
+    assert "no logits" not in only(records).spoken() + only(records[:1], more=["ece"]).spoken()
+
+
+def test_equal_epochs_stand_in_the_caption_alone() -> None:
+    records = [of_epochs(20, 4, **CE), of_epochs(20, 4)]
+    assert "epochs" not in only(records).cells and "epochs 20; epochs of stage two 4" in only(records).caption[0]
+    assert "epochs" not in pivot_table(records, ["method"], "imbalance", "top1").cells
 
 
 def test_mean_and_sample_deviation_by_hand() -> None:

@@ -37,6 +37,7 @@ COLUMNS = [
     Column("profile", lambda one: text(one.section.fields["imbalance_profile"])),
     Column("backbone", lambda one: text(one.section.fields["backbone"])),
     Column("budget", lambda one: text(one.section.fields["budget"])),
+    Column("epochs", lambda one: text(one.row.fields["epochs"])),
     Column("fidelity", lambda one: text(one.row.fields["fidelity"])),
     Column("checkpoint", lambda one: text(one.row.fields["selection"])),
     Column("groups", lambda one: text(one.row.fields["group_rule"])),
@@ -59,7 +60,8 @@ def overview(rows: Sequence[Shown], tables: Sequence[Table], metrics: Sequence[s
     """Filters, how many rows they leave, and the table; ``tables`` have the numbers of the rows in their order."""
     values = {column.name: [column.value(one) for one in rows] for column in COLUMNS}
     several = [column.name for column in COLUMNS if len(set(values[column.name])) > 1 or column.name in FILTERED]
-    same = [f"{column.name} {values[column.name][0]}" for column in COLUMNS if column.name not in several]
+    alike = {column.name: values[column.name][0] for column in COLUMNS if column.name not in several}
+    same = [f"{name} {value}" for name, value in alike.items() if value]
     before = [name for name in several if name in (*FILTERED, "settings")]
     after = [name for name in several if name not in before]
     names = [*dict.fromkeys([*ACCURACIES, *metrics])]

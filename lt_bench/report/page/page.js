@@ -41,7 +41,7 @@ const key = (row, column) => {
 };
 const compare = (one, other) =>
   typeof one === "number" && typeof other === "number" ? one - other : typeof one === "number" ? -1
-    : typeof other === "number" ? 1 : one.localeCompare(other, "en");
+    : typeof other === "number" ? 1 : one.localeCompare(other, "en", { numeric: true });
 const sort = (column) => {
   const head = heads[column], numbers = all.some((row) => row.cells[column].dataset.v);
   const was = head.getAttribute("aria-sort"), first = numbers ? "descending" : "ascending";

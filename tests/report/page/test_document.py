@@ -74,7 +74,7 @@ def test_it_can_be_read_aloud(seen, page):
     assert len(seen.all("label")) == len(seen.all("select")) + len(seen.all("input"))
     assert page.count("<figure>") == page.count("<summary>Numbers</summary>")
     heads = [one for one in seen.all("th") if "aria-sort" in one]
-    assert {one["aria-sort"] for one in heads} == {"none"} and len(heads) == 11
+    assert {one["aria-sort"] for one in heads} == {"none"} and len(heads) == 12
     assert seen.all("a")[0] == {"class": "skip", "href": "#main"}
 
 
