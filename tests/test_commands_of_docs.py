@@ -92,7 +92,9 @@ def check_ours(words, monkeypatch):
         assert plan_search(overrides)
     elif "dataset=image_folder" not in overrides:  # whose classes are known by its images
         for one in with_every_word(expand(overrides)) if overrides else ():
-            validate(compose(one))
+            config = compose(one)
+            if not any(word.startswith("tracker") for word in one):  # whose package need not be installed
+                validate(config)
 
 
 def with_every_word(runs):
@@ -115,7 +117,7 @@ def check_other(words):
         path = ROOT / words[2].replace(".", "/")
         assert words[2] in ("pytest", "build", "twine") or (path / "__main__.py").is_file(), words
     elif words[:2] != ["python", "-c"]:
-        named = [word for word in words[1:] if "/" in word and not word.startswith(("-", "/", "runs/"))]
+        named = [word for word in words[1:] if re.fullmatch(r"[\w.][\w./-]*/[\w./-]+", word)]
         assert all((ROOT / word).exists() for word in named), words
 
 
