@@ -20,7 +20,7 @@ from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
 from lt_bench.figures.style import words
 from lt_bench.record.collect import Found, read_found
-from lt_bench.record.conditions import conditions, distinguish, slug, word
+from lt_bench.record.conditions import EPOCHS, conditions, distinguish, epochs_of, slug, word
 from lt_bench.record.models import models
 from lt_bench.record.order import order_of
 from lt_bench.record.record import PREDICTIONS, SHOT_SEED, RunRecord
@@ -180,11 +180,15 @@ def _rows(part: Sequence[Run]) -> list[Row]:
     groups = list(settings.values())
     names = [f"{runs[0].record.method_name} / {runs[0].record.stage_two_name}" for runs in groups]
     details = [_details(runs[0].record) for runs in groups]
+    lengths = [epochs_of(runs[0].record.settings) for runs in groups]
     rows = []
-    for name, own, runs in zip(names, details, groups, strict=True):
+    for name, own, length, runs in zip(names, details, lengths, groups, strict=True):
         others = [other for other_name, other in zip(names, details, strict=True) if other_name == name]
         flattered = ["epoch"] * (own["epoch"] == "best_test")  # said in any case, as tables mark it
-        named = [_detail(key, own[key]) for key in dict.fromkeys([*_differing(others), *flattered]) if key in own]
+        keys = [key for key in dict.fromkeys([*_differing(others), *flattered]) if key in own and key not in EPOCHS]
+        named = [_detail(key, own[key]) for key in keys]
+        if len(set(lengths)) > 1:  # said of every row, as tables have a column then
+            named = [f"{length} epochs", *named]
         label = f"{name} ({', '.join(named)})" if named else name
         seeds = sorted(runs, key=lambda run: (run.record.split_seed, run.record.seed, run.record.run_id))
         rows.append(Row(words(label, 70), tuple(seeds)))

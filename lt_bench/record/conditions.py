@@ -13,6 +13,10 @@ LONGEST_NAME = 150  # bytes of a file's name, which file systems end at 143 or 2
 GROUPS = ("dataset", "backbone", "evaluation", "imbalance", "budget")
 
 
+# where a record has the epochs of its stages, and what tables call them
+EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}
+
+
 class Label(NamedTuple):
     """What tells a section from its namesakes: a suffix for its name, and ``key=value`` words for its caption."""
 
@@ -55,6 +59,11 @@ def distinguish(namesakes: Sequence[str]) -> list[Label]:
 def word(value: Any) -> str:
     """A setting's value as a reader would type it, where it is not too long for that."""
     return shortened(value if isinstance(value, str) else json.dumps(value))
+
+
+def epochs_of(settings: Mapping[str, Any]) -> str:
+    """The epochs of both stages of a run, ``300+45``; a dash where its settings have none."""
+    return "+".join(word(settings[key]) for key in EPOCHS if key in settings) or "–"
 
 
 def shortened(text: str, most: int = LONGEST) -> str:

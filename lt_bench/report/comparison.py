@@ -12,7 +12,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import FRACTION, METRICS
 from lt_bench.evaluation.paired import image_interval, mcnemar
 from lt_bench.evaluation.shots import GROUPS, shot_groups
-from lt_bench.report.frame import epochs_of
+from lt_bench.record.conditions import epochs_of
 from lt_bench.report.leaders import GROUPED
 from lt_bench.report.paired import between, paired
 from lt_bench.report.sides import Side

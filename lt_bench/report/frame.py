@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from lt_bench.evaluation.metrics import scalars
-from lt_bench.record.conditions import word
+from lt_bench.record.conditions import epochs_of
 from lt_bench.record.order import order_of
 from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
 from lt_bench.report.test_error import tested
 
 COST = ["seconds", "images_per_second", "peak_memory_mb", "device", "stage_one_seconds"]
-EPOCHS = {"train.epochs": "epochs", "stage_two.train.epochs": "epochs of stage two"}
 PARTS = ("train", "test")
 ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "setting_id"]
 ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
-
-
-def epochs_of(settings: Mapping[str, Any]) -> str:
-    """The epochs of both stages of a run, ``300+45``; a dash where its settings have none."""
-    return "+".join(word(settings[key]) for key in EPOCHS if key in settings) or "–"
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

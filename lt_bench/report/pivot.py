@@ -10,11 +10,10 @@ import pandas as pd
 
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import METRICS
-from lt_bench.record.conditions import GROUPS, file_name, slug, word
+from lt_bench.record.conditions import EPOCHS, GROUPS, epochs_of, file_name, slug, word
 from lt_bench.record.models import models
 from lt_bench.record.order import order_of
 from lt_bench.record.record import CONTRIBUTED, SHOT_SEED, RunRecord
-from lt_bench.report.frame import EPOCHS, epochs_of
 from lt_bench.report.selection import FIELDS, value_of
 from lt_bench.report.tables import SMOKE, Table, cell, shown_unit
 

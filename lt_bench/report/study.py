@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lt_bench.record.conditions import word
-from lt_bench.report.frame import EPOCHS
+from lt_bench.record.conditions import EPOCHS, word
 from lt_bench.report.sections import Section
 
 OWN = ("lt_bench.", "torch.", "torchvision.")  # where classes come from that a name tells enough of

@@ -64,6 +64,15 @@ def test_a_row_whose_epoch_was_chosen_on_test_images_says_so_in_every_figure(tmp
     assert [row.label for row in one.rows] == ["CE / CB (epoch best_test)", "SBCL / CB"]
 
 
+def test_unequal_epochs_stand_in_every_label(tmp_path):
+    settings = ({"train.epochs": 300, "stage_two.train.epochs": 45}, {"train.epochs": 72})
+    long, short = (sample(setting_id=f"s{n}", settings=each) for n, each in enumerate(settings))
+    (one,) = written(tmp_path, [long, short])
+    assert [row.label for row in one.rows] == ["SBCL / CB (300+45 epochs)", "SBCL / CB (72 epochs)"]
+    (equal,) = written(tmp_path / "equal", [long])
+    assert [row.label for row in equal.rows] == ["SBCL / CB"]
+
+
 def test_rows_whose_labels_are_cut_alike_are_told_apart_by_their_setting(tmp_path):
     settings = [{"method.long": "x" * 90 + end} for end in "ab"]
     (one,) = written(tmp_path, [sample(setting_id=f"s{n}", settings=each) for n, each in enumerate(settings)])
