@@ -19,10 +19,10 @@ def _check(lr: float, warm_epochs: int) -> None:
         raise SettingError("warm_epochs", "0 or more", warm_epochs, 0)
 
 
-def _late(late_epochs: float) -> float:
-    if not 0 <= late_epochs < math.inf:
-        raise SettingError("late_epochs", "finite, 0 or more", late_epochs, 1.0)
-    return late_epochs
+def _finite(name: str, epochs: float, usual: float = 1.0) -> float:
+    if not 0 <= epochs < math.inf:
+        raise SettingError(name, "finite, 0 or more", epochs, usual)
+    return epochs
 
 
 def rate_factor(rule: str, batch_size: int, base_batch: int | None) -> float:
@@ -81,7 +81,7 @@ class SBCLCosine:
         self.decay_rate = decay_rate
         self.warm_epochs = warm_epochs if epochs > 1 else 0
         self.warmup_from = warmup_from
-        self.late = _late(late_epochs) if warmup_mode == "official" and self.warm_epochs > 0 else 0
+        self.late = _finite("late_epochs", late_epochs) if warmup_mode == "official" and self.warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate at a step, both counted from 0."""
@@ -137,6 +137,8 @@ class Cosine:
     to_zero, (i + 1) / n: the last runs at exactly 0 (SBCL's class-balanced stage two; also what cRT's published loop
     executes with a current PyTorch, where the scheduler is stepped before each epoch);
     open, (i + 1) / (n + 1): neither (BCL, PaCo, ProCo).
+    It falls to ``lowest`` instead of 0, and each of its epochs has the rate of ``early_epochs`` later (authors' code of
+    NCL: 1, so that none runs at ``lr``).
     Source: the authors' code of the methods named.  Raises SettingError for values out of range.
     """
 
@@ -149,8 +151,12 @@ class Cosine:
         epochs: int,
         warm_epochs: int = 0,
         span: Literal["from_peak", "to_zero", "open"] = "from_peak",
+        lowest: float = 0.0,
+        early_epochs: float = 0.0,
     ) -> None:
         _check(lr, warm_epochs)
+        if not 0 <= lowest <= lr:
+            raise SettingError("lowest", f"from 0 to lr={lr:g}", lowest, 0)
         if span not in self._SPANS:
             raise SettingError("span", f"one of {', '.join(self._SPANS)}", span, "from_peak")
         if epochs < max(1, warm_epochs):
@@ -158,14 +164,16 @@ class Cosine:
         self.lr = lr
         self.epochs = epochs
         self.warm_epochs = warm_epochs
+        self.lowest, self.early = lowest, _finite("early_epochs", early_epochs, 0.0)
         self.offset, self.extra = self._SPANS[span]
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an epoch counted from 0, the same for all its steps."""
         if epoch < self.warm_epochs:
             return self.lr * (epoch + 1) / self.warm_epochs
-        position = epoch - self.warm_epochs + self.offset
-        return self.lr * _half_cosine(position / (self.epochs - self.warm_epochs + self.extra))
+        length = self.epochs - self.warm_epochs + self.extra
+        position = min(epoch - self.warm_epochs + self.offset + self.early, length)
+        return self.lowest + (self.lr - self.lowest) * _half_cosine(position / length)
 
 
 class Steps:
@@ -173,7 +181,7 @@ class Steps:
 
     The warm-up rises from the share ``warm_from`` of ``lr``, which no epoch has (ResLT: a third).
     ``milestones`` are the first epochs, counted from 0 and ascending, that run at the lower rate; equal ones, which
-    a small budget makes, count twice.
+    a small budget makes, count twice. They come ``early_epochs`` before (authors' code of NCL: 1).
     Source: Cao et al., NeurIPS 2019, and Hou et al., ICCV 2023, authors' code.  Deviation: PaCo's authors' code ramps
     one epoch longer, to lr * (1 + 1 / warm_epochs); ``warm_mode="official"`` keeps that, with ``late_epochs`` in place
     of the one under a budget.
@@ -191,6 +199,7 @@ class Steps:
         warm_mode: Literal["clean", "official"] = "clean",
         late_epochs: float = 1.0,
         warm_from: float = 0.0,
+        early_epochs: float = 0.0,
     ) -> None:
         _check(lr, warm_epochs)
         if not 0 <= warm_from <= 1:
@@ -203,14 +212,15 @@ class Steps:
             raise SettingError("milestones", "a list of epochs from 1 on in ascending order", list(milestones))
         self.lr = lr
         self.milestones = tuple(milestones)
+        self.early = _finite("early_epochs", early_epochs, 0.0)
         self.warm_from = warm_from
         self.gamma = gamma
         self.warm_epochs = warm_epochs
-        self.late = _late(late_epochs) if warm_mode == "official" and warm_epochs > 0 else 0
+        self.late = _finite("late_epochs", late_epochs) if warm_mode == "official" and warm_epochs > 0 else 0
 
     def __call__(self, epoch: int, step: int, steps_per_epoch: int) -> float:
         """Learning rate of an epoch counted from 0, the same for all its steps."""
-        reached = sum(epoch >= milestone for milestone in self.milestones)
+        reached = sum(epoch + self.early >= milestone for milestone in self.milestones)
         if epoch < self.warm_epochs or (epoch < self.warm_epochs + self.late and not reached):
             rate = self.lr * min(epoch + 1, self.warm_epochs + self.late) / self.warm_epochs
             return rate if not self.warm_from else self.warm_from * self.lr + (1 - self.warm_from) * rate

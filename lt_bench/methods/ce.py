@@ -74,6 +74,10 @@ class CE(Method):
         # all have the same weights, so that the mean of all rows is the mean over experts
         return losses.unflatten(0, (-1, experts)).sum(1) if losses.ndim else experts * losses
 
+    def expert_logits(self, heads: ExpertHeads, features: Tensor) -> Tensor:
+        """What ``experts_loss`` is of: the logits (B, K, C) of the features (B, K D) of a step."""
+        return heads.expert_logits(features)
+
     def phase(self, epoch: int) -> Hashable:
         """All epochs are alike."""
         return 0
@@ -89,9 +93,13 @@ class CE(Method):
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The loss of the first view, and the accuracy on this batch; of mixed images as far as labels are kept."""
-        features, loss = self.encoder(batch.views[0]), self.loss
+        return self.judged(self.encoder(batch.views[0]), batch, epoch, context)
+
+    def judged(self, features: Tensor, batch: Batch, epoch: int, context: TrainContext) -> dict[str, Tensor]:
+        """The terms of a step, of the features (B, D) of its images."""
+        loss = self.loss
         if isinstance(self.classifier, ExpertHeads):
-            logits, loss = self.classifier.expert_logits(features), self.experts_loss
+            logits, loss = self.expert_logits(self.classifier, features), self.experts_loss
         else:
             logits = self.classifier(features)
         rows = (logits, batch.labels, *(batch.mix or ()))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.models.heads import ProjectionHead
 from lt_bench.models.maps import spatial_maps
 from lt_bench.models.stages import narrow, stages_of, start_anew
 
@@ -81,6 +82,24 @@ class ExpertEncoder(nn.Module):
         return [tail(shared) for tail in self.tails]
 
 
+def by_head(heads: nn.ModuleList, features: Tensor) -> Tensor:
+    """What the head of every expert makes of its features: (B, K D) -> (B, K, outputs)."""
+    parts = features.chunk(len(heads), dim=1)
+    return torch.stack([head(part) for head, part in zip(heads, parts, strict=True)], dim=1)
+
+
+class ExpertProjections(nn.Module):
+    """A projection head on the features of every expert: (B, K D) -> unit embeddings (B, K, d), expert by expert."""
+
+    def __init__(self, heads: Sequence[ProjectionHead]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The embeddings of every expert."""
+        return by_head(self.heads, features)
+
+
 class ExpertHeads(nn.Module):
     """A head on the features of every expert: (B, K D) -> the mean of their logits, (B, C)."""
 
@@ -102,8 +121,7 @@ class ExpertHeads(nn.Module):
 
     def expert_logits(self, features: Tensor) -> Tensor:
         """The logits of every expert, (B, K, C)."""
-        parts = features.chunk(len(self.heads), dim=1)
-        return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1)
+        return by_head(self.heads, features)
 
     def named_logits(self, features: Tensor) -> dict[str, Tensor]:
         """The logits (B, C) of every expert, for what is stored beside the mean: expert0, expert1, ..."""

@@ -65,6 +65,30 @@ def linear(in_features: int, out_features: int, bias: bool) -> nn.Linear:
     return nn.Linear(in_features, out_features, bias)
 
 
+class BiasedCosine(nn.Module):
+    """``scale`` times the cosine of a feature and a class's row of ``weight`` (C, in_dim), and a learned ``bias`` (C,).
+
+    Weights start uniform within 1 / sqrt(in_dim), biases at 0; gradients pass both normalisations.
+    Source: Li et al., CVPR 2022 (NCL), authors' code.  Deviation: none.
+    """
+
+    def __init__(self, in_dim: int, num_classes: int, scale: float = 16.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(num_classes, in_dim).uniform_(-(in_dim**-0.5), in_dim**-0.5))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def settings(self) -> dict[str, Any]:
+        """What builds it again, see ``models.kept``."""
+        classes, width = self.weight.shape
+        shape = {"in_dim": width, "num_classes": classes, "scale": self.scale}
+        return {"_target_": "lt_bench.models.heads.BiasedCosine", **shape}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shapes: features (B, in_dim) -> logits (B, C) within scale of the bias."""
+        return self.scale * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1)) + self.bias
+
+
 class NormalizedLinear(nn.Module):
     """Cosine classifier: ``scale`` times the cosine of a feature and a class's column of ``weight`` (in_dim, C).
 

@@ -18,7 +18,8 @@ class LabelledQueue(nn.Module):
 
     ``masked``: an entry has label -1 until it is written. ``official``: PaCo's authors' code, where the entries are
     noise, normalised along the queue instead of along the width, with random labels, taken for data until they are
-    overwritten. ``random``: MoCo's, where the entries are random unit vectors with label -1, negatives of everything.
+    overwritten. ``random``: MoCo's, where the entries are random unit vectors with label -1, negatives of everything;
+    in ``parts`` of one length each, side by side, where a row holds the embeddings of several networks.
     Raises SettingError for a size below 1 and another ``init``.
     """
 
@@ -26,7 +27,7 @@ class LabelledQueue(nn.Module):
     labels: Tensor
     pointer: Tensor
 
-    def __init__(self, size: int, dim: int, num_classes: int, init: QueueInit = "masked") -> None:
+    def __init__(self, size: int, dim: int, num_classes: int, init: QueueInit = "masked", parts: int = 1) -> None:
         super().__init__()
         if size < 1:
             raise SettingError("size", "at least one entry", size, 1024)
@@ -34,7 +35,7 @@ class LabelledQueue(nn.Module):
             raise SettingError("init", "masked, random or official", init, "masked")
         rows, labels = torch.zeros(size, dim), torch.full((size,), -1)
         if init == "random":
-            rows = F.normalize(torch.randn(size, dim), dim=1)
+            rows = F.normalize(torch.randn(size, parts, dim // parts), dim=2).flatten(1)
         elif init == "official":
             rows, labels = F.normalize(torch.randn(size, dim), dim=0), torch.randint(num_classes, (size,))
         self.register_buffer("rows", rows)

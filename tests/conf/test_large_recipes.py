@@ -63,6 +63,13 @@ RECIPES = {
     ("ride", "inat18"): (100, 512, 0.2, 2e-4, 5, ["crop_flip"]),
     ("sade", "imagenet_lt"): (180, 64, 0.025, 5e-4, 0, ["jitter"]),
     ("sade", "inat18"): (100, 512, 0.2, 2e-4, 5, ["crop_flip"]),
+    ("ncl", "imagenet_lt"): (200, 256, 0.2, 2e-4, 0, ["cls"]),
+    ("ncl", "inat18"): (400, 512, 0.2, 2e-4, 0, ["cls"]),
+    ("ncl", "places_lt"): (30, 256, 0.02, 2e-4, 5, ["sim_always"]),
+    ("ncl_plus", "imagenet_lt"): (200, 256, 0.2, 2e-4, 0, ["cls"] * 4),
+    ("ncl_moco", "imagenet_lt"): (200, 256, 0.2, 2e-4, 0, ["cls", "sim_always"]),
+    ("ncl_moco", "inat18"): (400, 512, 0.2, 2e-4, 0, ["cls", "sim_always"]),
+    ("ncl_moco", "places_lt"): (30, 256, 0.02, 2e-4, 5, ["sim_always"] * 2),
     **{(name, "places_lt"): (30, 128, 0.001, 4e-4, 0, ["jitter"]) for name in EXPERTS},
     **{(name, "imagenet_lt"): (90, 256, 0.1, 5e-4, 0, None) for name in CONTROLS},
     **{(name, "inat18"): (100, 256, 0.2, 1e-4, 0, None) for name in CONTROLS},
@@ -139,7 +146,7 @@ def test_every_recipe_is_here():
     # the values of forms with a queue stand in tests/methods/test_NAME_moco.py
     queued = {f"{name}_moco_{dataset}" for name in ("kcl", "tsc") for dataset in ("imagenet_lt", "inat18")}
     assert files == {"sbcl_moco_imagenet_lt", *queued, *("_".join(pair) for pair in RECIPES)}
-    own = (*LIFTS, "mislas", "glmc", *EXPERTS)  # rates of their own files
+    own = (*LIFTS, "mislas", "glmc", "ncl", "ncl_moco", "ncl_plus", *EXPERTS)  # rates of their own files
     elsewhere = {pair for pair in RECIPES if pair[0] in own} | {("gcl", "places_lt")}
     assert RATES.keys() == RECIPES.keys() - elsewhere - {(name, "imagenet_lt") for name in ONE_COSINE}
 
@@ -194,7 +201,7 @@ def test_values_of_the_published_tables(method, dataset):
     values = (train.epochs, train.batch_size, train.lr, train.optimizer["weight_decay"])
     assert (*values, train.schedule["warm_epochs"], views) == RECIPES[method, dataset]
     assert train.optimizer["momentum"] == 0.9
-    assert train.drop_last == method.startswith(("paco", "gpaco", "proco", "reslt", *ONE_COSINE))
+    assert train.drop_last == method.startswith(("paco", "gpaco", "proco", "reslt", "ncl", *ONE_COSINE))
     defaults = {name: parameter.default for name, parameter in parameters(found.method["_target_"]).items()}
     for key, value in METHOD_VALUES.get((method, dataset), {}).items():
         assert {**defaults, **found.method}[key] == value
@@ -330,7 +337,7 @@ def test_every_recipe_trains_on_small_files(method, dataset, tmp_path):
     root = image_trees.tree(tmp_path / "data", dataset)
     words = [*image_trees.overrides(root, dataset), f"method={method}", "train.batch_size=16"]
     words.append("budget.max_steps_per_epoch=1")
-    if method.startswith(("paco", "gpaco")):
+    if method.startswith(("paco", "gpaco", "ncl_moco")):
         words.append("method.queue_size=64")
     if method in LIFTS:  # modules are for transformers, and images here have few pixels
         words += ["finetune=full", "evaluation.expand=2"]

@@ -223,6 +223,14 @@ def test_a_quirk_of_part_of_an_epoch_keeps_its_size():
     assert per_epoch(Steps(0.05, [1], warm_epochs=1, warm_mode="official"), 2) == pytest.approx([0.05, 0.005])
 
 
+def test_early_milestones_and_cosines_have_the_rate_of_a_later_epoch():
+    assert [Steps(0.1, [3], early_epochs=early)(2, 0, 10) for early in (0, 0.9, 1)] == [0.1, 0.1, pytest.approx(0.01)]
+    plain, early = (Cosine(0.1, 10, lowest=0.01, early_epochs=early) for early in (0, 1))
+    assert [early(epoch, 0, 10) for epoch in range(9)] == [plain(epoch, 0, 10) for epoch in range(1, 10)]
+    assert (plain(0, 0, 10), early(9, 0, 10)) == (0.1, pytest.approx(0.01))
+    assert Cosine(0.1, 10, span="open", early_epochs=5)(9, 0, 10) == 0  # it ends there
+
+
 def test_equal_milestones_count_twice():
     assert per_epoch(Steps(1.0, [1, 1], gamma=0.5), 3) == [1.0, 0.25, 0.25]
 
@@ -259,6 +267,9 @@ def test_a_warm_up_may_fill_a_whole_cosine_run():
         (lambda: Steps(0.1, [3], warm_mode="late"), "clean or official, not 'late'"),
         (lambda: Steps(0.1, [3], warm_epochs=1, warm_mode="official", late_epochs=-1), "late_epochs is finite, 0"),
         (lambda: SBCLCosine(0.5, 20, warmup_mode="official", late_epochs=-0.1), "0 or more, not -0.1"),
+        (lambda: Steps(0.1, [3], early_epochs=-1), "early_epochs is finite, 0 or more, not -1"),
+        (lambda: Cosine(0.1, 3, early_epochs=float("inf")), "early_epochs is finite, 0 or more, not inf"),
+        (lambda: Cosine(0.1, 3, lowest=0.2), "lowest is from 0 to lr=0.1, not 0.2"),
     ],
 )
 def test_values_out_of_range_are_refused(make, message):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lt_bench.models.heads import NormalizedLinear
+from lt_bench.models.heads import BiasedCosine, NormalizedLinear
 
 BACKBONES = dict(np.load(Path(__file__).parents[1] / "golden" / "bcl_paco_backbones.npz"))
 _SIZES = np.stack([BACKBONES[key] for key in ("params", "buffers", "trainable")], axis=1).tolist()
@@ -43,6 +43,9 @@ def fill_hashed(network: Network, offset: int = 0) -> Network:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = np.sqrt(6 / module.weight[0].numel()) * hashed(offset, module.weight.shape)
+        elif isinstance(module, BiasedCosine):
+            module.weight.data = hashed(offset, module.weight.shape)
+            module.bias.data = 0.1 * hashed(offset + 3000, module.bias.shape)
         elif isinstance(module, nn.Linear):
             module.weight.data = np.sqrt(3 / module.in_features) * hashed(offset, module.weight.shape)
             module.bias.data = 0.1 * hashed(offset + 3000, module.bias.shape)

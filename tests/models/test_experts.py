@@ -11,8 +11,8 @@ from torch import nn
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
 from lt_bench.methods.experts import Experts
-from lt_bench.models.experts import ExpertEncoder, ExpertHeads
-from lt_bench.models.heads import NormalizedLinear
+from lt_bench.models.experts import ExpertEncoder, ExpertHeads, ExpertProjections
+from lt_bench.models.heads import BiasedCosine, NormalizedLinear, ProjectionHead
 from lt_bench.models.kept import keep, read
 from lt_bench.models.pool import InputPool
 from lt_bench.models.resnet import resnet10, resnet50, resnet152, resnext50_32x4d
@@ -63,6 +63,26 @@ def test_outputs_are_those_of_the_authors_networks(name, network, width, shared,
     torch.testing.assert_close(logits[1][..., :10], case["logits"], **RTOL)
     torch.testing.assert_close(logits[1].norm(), case["l2"], **RTOL)
     torch.testing.assert_close(logits[0], logits[1].mean(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "size", "count", "head"),
+    [
+        ("ncl_resnet32_linear_c10", resnet32_cifar, 32, 2, nn.Linear),
+        pytest.param("ncl_resnet50_cos_c12", resnet50, 64, 1, BiasedCosine, marks=pytest.mark.slow),
+    ],
+)
+def test_whole_networks_are_those_of_the_authors(name, network, size, count, head):
+    encoder = ExpertEncoder(network(), 3, 0)
+    heads = ExpertHeads(head(encoder.feature_dim // 3, int(name.split("_c")[-1])), 3)
+    fill(encoder, heads)
+    case = golden("experts_ncl_networks", name)
+    with torch.no_grad():
+        features = encoder.eval()(image_batch(count, size))
+    logits = by_expert(heads.expert_logits(features).flatten(1), 3)
+    torch.testing.assert_close(by_expert(features, 3)[..., :6], case["feat_head"], **RTOL)
+    torch.testing.assert_close(logits[..., :10], case["logits"][..., :10], **RTOL)
+    torch.testing.assert_close(logits.norm(), case["l2"], **RTOL)
 
 
 def test_a_training_pass_is_the_authors_with_statistics_of_every_expert():
@@ -123,6 +143,12 @@ def test_one_expert_with_copied_weights_is_the_network_itself(network, shared):
     torch.testing.assert_close(same.maps(images).mean(dim=(2, 3)), expected)
 
 
+def test_projections_are_those_of_a_head_on_the_features_of_each_expert():
+    heads, features = [ProjectionHead(4, 4, 3) for _ in range(2)], hashed(0, (5, 8)).float()
+    found = ExpertProjections(heads)(features)
+    torch.testing.assert_close(found, torch.stack([heads[0](features[:, :4]), heads[1](features[:, 4:])], dim=1))
+
+
 def test_gradients_of_an_expert_stay_with_it_and_reach_the_trunk():
     encoder = Experts(2).applied(resnet8_cifar())
     encoder(hashed(0, (2, 3, 8, 8)).float())[:, :64].sum().backward()
@@ -131,9 +157,10 @@ def test_gradients_of_an_expert_stay_with_it_and_reach_the_trunk():
     assert any(bool(one.grad.any()) for one in encoder.trunk.parameters())
 
 
-def test_is_kept_and_built_again_behind_the_pooling_of_its_input(tmp_path):
+@pytest.mark.parametrize("head", [nn.Linear, BiasedCosine])
+def test_is_kept_and_built_again_behind_the_pooling_of_its_input(head, tmp_path):
     encoder = Experts(2, width=0.75).applied(InputPool(2, resnet8_cifar())).eval()
-    heads = ExpertHeads.of([nn.Linear(encoder.feature_dim // 2, 5) for _ in range(2)])
+    heads = ExpertHeads.of([head(encoder.feature_dim // 2, 5) for _ in range(2)])
     own = {"_target_": "lt_bench.models.resnet_cifar.resnet8_cifar"}
     keep(tmp_path / "kept", encoder, heads, own, load, {})
     found = read(tmp_path / "kept", load)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lt_bench.errors import SettingError
-from lt_bench.models.heads import NormalizedLinear, ProjectionHead
+from lt_bench.models.heads import BiasedCosine, NormalizedLinear, ProjectionHead
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -110,3 +110,15 @@ def test_gradients_pass_both_normalisations():
 def test_a_projection_without_outputs_is_refused(hidden, out, key):
     with pytest.raises(SettingError, match=f"{key} is at least one output, not "):
         ProjectionHead(6, hidden, out)
+
+
+def test_cosines_with_a_bias_are_scaled_and_learn_it():
+    head = BiasedCosine(6, 4, 16.0).double()
+    assert head.weight.abs().max() <= 6**-0.5 and not head.bias.any()
+    features = torch.randn(5, 6, dtype=torch.float64)
+    with torch.no_grad():
+        head.bias.copy_(torch.arange(4.0))
+    cosines = torch.nn.functional.cosine_similarity(features[:, None], head.weight, dim=2)
+    torch.testing.assert_close(head(features), 16 * cosines + torch.arange(4.0).double())
+    head(features).sum().backward()
+    torch.testing.assert_close(head.bias.grad, torch.full((4,), 5.0).double())

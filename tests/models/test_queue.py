@@ -82,3 +82,9 @@ def test_random_entries_are_unit_vectors_of_no_class():
     queue = LabelledQueue(50, 8, 3, "random")
     torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(50))
     assert queue.labels.tolist() == [-1] * 50 and len(queue.rows.unique(dim=0)) == 50
+
+
+def test_random_entries_are_unit_vectors_side_by_side_in_parts():
+    torch.manual_seed(0)
+    queue = LabelledQueue(50, 12, 3, "random", parts=3)
+    torch.testing.assert_close(queue.rows.unflatten(1, (3, 4)).norm(dim=2), torch.ones(50, 3))
