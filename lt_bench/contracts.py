@@ -197,6 +197,7 @@ class StageTwo(Protocol):
     uses_classifier: ClassVar[bool] = False
     needs_linear_classifier: ClassVar[bool] = False
     needs_normalized_classifier: ClassVar[bool] = False
+    needs_experts: ClassVar[bool] = False
     microbatches: ClassVar[bool] = False
     begins_at: ClassVar[tuple[str, ...]] = ()
     train_split: str = "train"

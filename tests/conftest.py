@@ -52,6 +52,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
+@pytest.fixture
+def metrics_end_with_the_test():
+    """What a test enters into the table of metrics leaves it with the test."""
+    from lt_bench.evaluation.metrics import METRICS
+
+    kept = dict(METRICS)
+    yield
+    METRICS.clear()
+    METRICS.update(kept)
+
+
 @pytest.fixture(autouse=True)
 def own_modules_end_with_their_test(request):
     """Tests write modules of equal names into folders of their own: none finds, or imports, that of another."""

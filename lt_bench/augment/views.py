@@ -32,6 +32,7 @@ VIEWS: dict[str, View] = {
     "simclr_boosted_twice": ["simclr", {BOOST: {"k": 2, "floor": 5, "random": True}}],
     "sim_blur": ["simclr", "box_blur"],
     "sim_blur_rare": ["simclr", {"box_blur": {"p": 0.2}}],
+    "crop_flip_jitter_blur": ["crop_flip", *COLOR, {"box_blur": {"p": 0.2}}],
     "sim_wide": [{"resized_crop": {"scale": WIDE}}, "flip", *COLOR],
     "autoaugment_cutout": ["crop_flip", "autoaugment", "cutout"],
     "jitter": [{"resized_crop": {"scale": WIDE}}, "flip", {"color_jitter": {"hue": 0.0, "p": 1.0}}],
@@ -60,7 +61,8 @@ def build_view(view: View, dataset: Dataset) -> Pipeline:
 
     ``plain`` normalises only; ``crop_flip`` is He et al.'s (2016) CIFAR augmentation, or, where ``crop_padding`` is
     null, a random resized crop of 8 % to 100 % of the area and a flip, as is usual on large images, and
-    ``crop_flip_rotate`` turns it by up to 15 degrees (RIDE, SADE, BalPoE on CIFAR); ``simclr`` is
+    ``crop_flip_rotate`` turns it by up to 15 degrees (RIDE, SADE, BalPoE on CIFAR), ``crop_flip_jitter_blur`` changes
+    its colours and blurs it at times (SADE's weights of experts, there); ``simclr`` is
     Chen et al.'s (2020) without blur, as in the authors' code of SBCL; ``simclr_blur`` adds SimCLR's blur,
     ``sim_blur`` that of BCL's and PaCo's CIFAR views (``sim_blur_rare``: p = 0.2, GPaCo), and ``sim_wide`` takes
     crops from 8 % of the area on, without blur (ProCo). ``autoaugment_cutout`` is the first CIFAR view of BCL, PaCo and

@@ -146,6 +146,12 @@ class Dataset:
         help="how image files become RGB: plain, as loaders of published data sets do it (transparency dropped, EXIF "
         "turns nothing), or as a viewer shows them (turned by EXIF, grey of 16 bits scaled, transparency on white)",
     )
+    decoder: str = setting(
+        "pillow",
+        choices=("pillow", "turbo"),
+        help="what decodes JPEG files; turbo (pip install 'lt_bench[jpeg]') is faster, and halves images or more as "
+        "it decodes them, where a random crop is reduced to a quarter of its sides or less",
+    )
     packed: str | None = setting(
         None, affects_result=False, help="a packed copy of the images as they are stored; null: image files are read"
     )

@@ -20,19 +20,20 @@ def log_prior(train_counts: np.ndarray) -> np.ndarray:
 
 
 def adjusted(predictions: Predictions, tau: float) -> Predictions:
-    """Predictions, and those on validation images, with tau times the logarithm of the prior taken from the logits.
+    """Predictions, and those on validation images, with tau times the logarithm of the prior taken from all logits.
 
-    tau 1 is for networks trained by cross-entropy, 0 changes nothing. Further sets of logits stay as they are.
+    tau 1 is for networks trained by cross-entropy, 0 changes nothing.
     Source: Menon et al., ICLR 2021, eq. (9).  Deviation: a class without training images counts as one.
     """
-    logits = predictions.logits - tau * log_prior(predictions.train_counts)
+    shift = tau * log_prior(predictions.train_counts)
     validation = predictions.validation and adjusted(predictions.validation, tau)
-    by_name = {**predictions.logits_by_name, LOGITS: logits}
+    by_name = {name: logits - shift for name, logits in predictions.logits_by_name.items()}
     return replace(predictions, logits_by_name=by_name, validation=validation)
 
 
 def choose_tau(validation: Predictions, taus: Sequence[float] = TAUS) -> float:
     """The tau with the highest mean accuracy of the classes on validation images; of equal ones the nearest to 0."""
+    validation = replace(validation, logits_by_name={LOGITS: validation.logits})
     found = {tau: float(adjusted(validation, tau).tested.mean()) for tau in sorted(taus, key=abs)}
     return max(found, key=found.__getitem__)
 

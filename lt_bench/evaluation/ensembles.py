@@ -17,13 +17,16 @@ def ensemble(members: Sequence[Predictions], mean_of: str = "probabilities") -> 
     """The mean of the members' probabilities, whose logarithm it gives as logits, or of their logits.
 
     Its validation images are treated alike, where all members have them; group rule and class names are the first's.
-    Raises UsageError for no member, another mean, confusion counts, and members that are not of the same images in the
-    same order or of the same training counts.
+    Raises UsageError for no member, another mean, confusion counts, logits that were adapted to test images, and
+    members that are not of the same images in the same order or of the same training counts.
     """
     if mean_of not in MEANS:
         raise UsageError(f"an ensemble is a mean of {' or '.join(MEANS)}, not of {mean_of}")
     if not members or any(LOGITS not in one.logits_by_name for one in members):
         raise UsageError("an ensemble needs members, each with logits")
+    if any(one.expert_weights for one in members):
+        said = "an ensemble of logits that were adapted to test images has no weights for other test sets"
+        raise UsageError(f"{said}; take those of the experts' mean, --logits mean")
     first, *others = members
     for number, other in enumerate(others, start=2):
         if not np.array_equal(other.labels, first.labels):

@@ -14,6 +14,7 @@ from lt_bench.files import atomic_writer, read_arrays
 
 LOGITS = "logits"  # the set of logits that is evaluated; NAME of a further one is the array logits.NAME of the file
 CONFUSION = "confusion"
+WEIGHTS = "expert_weights."  # in the file, before the names of the test sets that weights of experts are for
 VALIDATION = "validation."  # in the file, before the names of the arrays of held-out training images
 
 
@@ -28,7 +29,9 @@ class Predictions:
     ``logits_by_name``: (M, C) float32 each, "logits" is the one that is evaluated, others are for metrics that need
     them; ``labels`` (M,) int64. Where images are too many to keep (pixels), ``confusion`` (C, C) int64 stands for both:
     the number per (true class, predicted class). ``train_counts`` (C,) int64; ``class_names`` C words or None;
-    ``validation`` are the predictions of the same run on its validation images, where it has some.
+    ``validation`` are the predictions of the same run on its validation images, where it has some. Where weights of
+    experts were learnt on test images, ``expert_weights`` has them by test set, (K,) each; those of "uniform" made what
+    is evaluated.
     Building one casts the arrays, and raises ValueError for what is not finite or does not fit together.
     """
 
@@ -39,6 +42,7 @@ class Predictions:
     class_names: tuple[str, ...] | None = None
     confusion: np.ndarray | None = None
     validation: Predictions | None = None
+    expert_weights: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = np.asarray(self.train_counts)
@@ -58,6 +62,10 @@ class Predictions:
             raise ValueError(f"expected {len(counts)} class names, found {len(self.class_names)}")
         object.__setattr__(self, "logits_by_name", cast)
         object.__setattr__(self, "train_counts", counts.astype(np.int64))
+        weights = {name: np.asarray(one, dtype=np.float64) for name, one in self.expert_weights.items()}
+        if any(one.ndim != 1 or not np.isfinite(one).all() for one in weights.values()):
+            raise ValueError("weights of experts are finite numbers, one for each")
+        object.__setattr__(self, "expert_weights", weights)
         if self.validation is not None and not np.array_equal(self.validation.train_counts, self.train_counts):
             raise ValueError("predictions on validation images are of the same run: its train_counts differ")
 
@@ -141,6 +149,7 @@ def arrays_of(predictions: Predictions) -> dict[str, np.ndarray]:
     arrays |= {"train_counts": predictions.train_counts, "group_rule": np.array(predictions.group_rule)}
     if predictions.class_names is not None:
         arrays["class_names"] = np.array(predictions.class_names, dtype=np.str_)
+    arrays |= {WEIGHTS + name: weights for name, weights in predictions.expert_weights.items()}
     if predictions.validation is not None:
         arrays |= {VALIDATION + name: array for name, array in _measured(predictions.validation).items()}
     return arrays
@@ -152,9 +161,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> Predictions:
         names = arrays["class_names"].tolist() if "class_names" in arrays else None
         of_run = {"train_counts": arrays["train_counts"], "group_rule": str(arrays["group_rule"])}
         of_run["class_names"] = None if names is None else tuple(names)
-        held_out = {name.removeprefix(VALIDATION): one for name, one in arrays.items() if name.startswith(VALIDATION)}
+        held_out = _below(arrays, VALIDATION)
         validation = _read(held_out, of_run) if held_out else None
-        return _read(arrays, of_run | {"validation": validation})
+        return _read(arrays, of_run | {"validation": validation, "expert_weights": _below(arrays, WEIGHTS)})
     except KeyError as error:
         raise ValueError(f"there is no array {error}") from None
 
@@ -187,9 +196,12 @@ def _read(arrays: Mapping[str, np.ndarray], of_run: Mapping[str, Any]) -> Predic
     """The predictions of one part, from the arrays that ``_measured`` gave it."""
     if CONFUSION in arrays:
         return Predictions(confusion=arrays[CONFUSION], **of_run)
-    further = [name for name in arrays if name.startswith(f"{LOGITS}.")]
-    logits = {LOGITS: arrays[LOGITS]} | {name.removeprefix(f"{LOGITS}."): arrays[name] for name in further}
+    logits = {LOGITS: arrays[LOGITS]} | _below(arrays, f"{LOGITS}.")
     return Predictions(logits_by_name=logits, labels=arrays["labels"], **of_run)
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): one for name, one in arrays.items() if name.startswith(prefix)}
 
 
 def _array(name: str) -> str:

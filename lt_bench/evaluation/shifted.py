@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lt_bench.evaluation.experts import weighted
 from lt_bench.evaluation.predictions import LOGITS, Predictions
 
 # like the training set, or the other way round
@@ -92,16 +93,28 @@ def with_known_prior(predictions: Predictions, counts: np.ndarray) -> Prediction
         shift = np.log(counts / counts.sum())
     lowest = float(np.finfo(np.float32).min)  # finite: its probability is 0 all the same
     logits = np.maximum(predictions.logits.astype(np.float64) + shift, lowest)
-    return replace(predictions, logits_by_name={**predictions.logits_by_name, LOGITS: logits})
+    return replace(predictions, logits_by_name={**predictions.logits_by_name, LOGITS: logits}, expert_weights={})
 
 
-def shifted_top1(predictions: Predictions, direction: str, factor: int) -> float | None:
-    """``expected_top1`` on the long tail of a factor, of which the largest class has as many images as all have.
+def long_tail(totals: np.ndarray, train_counts: np.ndarray, direction: str, factor: int) -> np.ndarray | None:
+    """``shifted_counts`` of a factor whose largest class has as many test images as all have, of ``totals`` (C,).
 
     None where they have fewer than the factor, of which the smallest class would have none.
     """
-    most = int(predictions.totals.min())
-    if most < factor:
+    most = int(totals.min())
+    return None if most < factor else shifted_counts(train_counts, most, direction, 1 / factor)
+
+
+def shifted_top1(predictions: Predictions, direction: str, factor: int) -> float | None:
+    """``expected_top1`` on the ``long_tail`` of a factor; None where there is none.
+
+    Where weights of experts were learnt on test images, they are those for this test set; None without these.
+    """
+    counts = long_tail(predictions.totals, predictions.train_counts, direction, factor)
+    if counts is None:
         return None
-    counts = shifted_counts(predictions.train_counts, most, direction, 1 / factor)
+    if weights := predictions.expert_weights:
+        if (own := weights.get(f"{direction}{factor}")) is None:
+            return None
+        predictions = weighted(predictions, own)
     return expected_top1(predictions.accuracies, counts)

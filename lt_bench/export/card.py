@@ -9,7 +9,7 @@ import numpy as np
 from lt_bench.config.evaluation import VIEWS
 from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
 from lt_bench.predict.predictor import Predictor
-from lt_bench.record.record import RunRecord
+from lt_bench.record.record import ADAPTED, RunRecord
 from lt_bench.report.escape import markdown
 
 SHOWN = 20  # classes by name
@@ -120,6 +120,8 @@ def _limits(record: RunRecord, predictor: Predictor) -> Iterator[str]:
         yield f"- Never evaluated, for want of an image: {_listed(untested)}."
     if record.evaluated_on != "test" or record.selection == "best_test":
         yield "- The numbers are of images that settings or epochs may have been chosen on."
+    if record.environment.get(ADAPTED.format(record.evaluated_on)):
+        yield "- The weights of its experts were learnt on the images that the numbers are of, without their labels."
     if predictor.temperature is None:
         yield "- Its probabilities are not calibrated: larger is more likely, and no more than that."
     if record.budget != "paper":

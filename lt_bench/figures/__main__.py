@@ -37,6 +37,13 @@ def _parser() -> argparse.ArgumentParser:
     add("runs", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_OR_FOLDER", help="folders or .jsonl (runs)")
     add("--kind", nargs="+", choices=[*kinds()], metavar="NAME", help="these kinds alone (all that are possible)")
     add("--rows", nargs="+", default=[], metavar="TEXT", help="rows alone whose label has one of these texts in it")
+    add(
+        "--logits",
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help="rows of these sets of logits too, such as expert0, or all",
+    )
     add("--out", type=Path, metavar="DIR", help="where figures go (figures/ in the first folder)")
     add("--format", nargs="+", choices=FORMATS, default=list(FORMATS), metavar="NAME", help="png, svg (both)")
     return parser
@@ -49,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _make(arguments: argparse.Namespace) -> int:
     try:
-        studies = read_studies(arguments.runs, arguments.rows)
+        studies = read_studies(arguments.runs, arguments.rows, arguments.logits)
     except FileNotFoundError as error:
         raise UsageError(f"{error}; name a run folder, a folder of runs or a .jsonl file of records") from error
     if not studies:

@@ -24,6 +24,7 @@ from lt_bench.record.conditions import EPOCHS, conditions, distinguish, epochs_o
 from lt_bench.record.models import models
 from lt_bench.record.order import order_of
 from lt_bench.record.record import PREDICTIONS, SHOT_SEED, RunRecord
+from lt_bench.record.sets import seen_as, with_sets
 
 
 class NotPossible(ValueError):
@@ -42,7 +43,7 @@ class Run:
         if self.folder is None or not (self.folder / PREDICTIONS).exists():
             raise NotPossible(f"run {self.record.run_id} has no {PREDICTIONS} beside its record: name its folder")
         try:
-            return load_predictions(self.folder / PREDICTIONS)
+            return seen_as(self.record, load_predictions(self.folder / PREDICTIONS))
         except (OSError, ValueError) as error:
             raise NotPossible(f"run {self.record.run_id}: {error}") from error
 
@@ -108,12 +109,13 @@ class Study:
         return [words(name) for name in names] if len(names) == count else [str(label) for label in range(count)]
 
 
-def read_studies(paths: Sequence[Path], only: Sequence[str] = ()) -> list[Study]:
+def read_studies(paths: Sequence[Path], only: Sequence[str] = (), sets: Sequence[str] = ()) -> list[Study]:
     """The studies under some paths, with those rows alone whose label has one of the texts ``only`` in it.
 
+    Some sets of logits of each run are rows of their own, see ``with_sets``.
     Raises FileNotFoundError and ValueError as ``read_records`` does, and UsageError as ``studies_of``.
     """
-    return studies_of(read_found(paths, ()), only)
+    return studies_of(with_sets(read_found(paths, ()), sets), only)
 
 
 def studies_of(found: Iterable[Found], only: Sequence[str] = ()) -> list[Study]:

@@ -17,7 +17,7 @@ from lt_bench.models.teacher import Teacher
 
 
 class RIDE(CosineExperts):
-    """Wang et al., ICLR 2021, without the stage that routes images: the loss of all experts, see ``RideLoss``.
+    """Wang et al., ICLR 2021: the loss of all experts, see ``RideLoss``; their stage that routes images is a stage two.
 
     ``teacher`` is the folder of a run whose predictor, one with more experts, is also agreed with, see
     ``distillation``. ``repeated_loss`` takes the sum of all once for every expert when there is a teacher, as the

@@ -17,7 +17,7 @@ from lt_bench.methods.experts import Experts
 class SADE(CosineExperts):
     """Zhang et al., NeurIPS 2022: cross-entropy, Balanced Softmax and one for the inverted prior to the power ``tau``.
 
-    The prediction is the mean of the logits, without their aggregation by test images.
+    The prediction is the mean of the logits; their weights by test images are a choice of evaluation.
     Raises SettingError for values out of range and for other than three experts, DataError for a class without
     training images.
     """

@@ -8,8 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.errors import SettingError
+from lt_bench.models.named import branch_name
 
 BlockOrder = Literal["pool_first", "block_first"]
+
+
+def by_branch(logits: Tensor) -> dict[str, Tensor]:
+    """The logits (B, C) of every branch by name, branch0, branch1, ..., of those of all (B, K, C)."""
+    return {branch_name(number): one for number, one in enumerate(logits.unbind(1))}
 
 
 class NormBranches(nn.Module):
@@ -39,6 +45,10 @@ class NormBranches(nn.Module):
         normalised = self.norm(_as_maps(features)).mean(dim=(2, 3))
         logits: Tensor = self.linear(normalised[:, None] * self.weight + self.bias)
         return logits
+
+    def named_logits(self, features: Tensor) -> dict[str, Tensor]:
+        """As ``by_branch`` of the logits of every branch, for what is stored beside their sum."""
+        return by_branch(self.branch_logits(features))
 
     def forward(self, features: Tensor) -> Tensor:
         """The sum of the logits of all branches, which has the bias once for each of them."""
@@ -94,6 +104,10 @@ class BlockBranches(nn.Module):
             return logits
         weight = self.linear.weight
         return nn.functional.linear(out, weight / weight.norm(dim=1, keepdim=True) ** self.norm_exponent)
+
+    def named_logits(self, features: Tensor) -> dict[str, Tensor]:
+        """As ``by_branch`` of the logits of every branch, for what is stored beside their sum."""
+        return by_branch(self.branch_logits(features))
 
     def forward(self, features: Tensor) -> Tensor:
         """The sum of the logits of all branches."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lt_bench.errors import SettingError
 from lt_bench.models.heads import ProjectionHead
 from lt_bench.models.maps import spatial_maps
+from lt_bench.models.named import MEAN, expert_name
 from lt_bench.models.stages import narrow, stages_of, start_anew
 
 
@@ -101,32 +102,45 @@ class ExpertProjections(nn.Module):
 
 
 class ExpertHeads(nn.Module):
-    """A head on the features of every expert: (B, K D) -> the mean of their logits, (B, C)."""
+    """A head on the features of every expert: (B, K D) -> the mean of their logits, (B, C), or that under ``weights``.
 
-    def __init__(self, head: nn.Module, experts: int) -> None:
+    Weights (K,) sum to 1; None: all are alike.
+    """
+
+    weights: Tensor | None
+
+    def __init__(self, head: nn.Module, experts: int, weights: Sequence[float] | None = None) -> None:
         super().__init__()
         self.heads = nn.ModuleList([head, *(copy.deepcopy(head) for _ in range(experts - 1))])
+        given = None if weights is None else torch.tensor([*weights])
+        self.register_buffer("weights", given, persistent=False)
 
     @classmethod
-    def of(cls, heads: Sequence[nn.Module]) -> ExpertHeads:
+    def of(cls, heads: Sequence[nn.Module], weights: Sequence[float] | None = None) -> ExpertHeads:
         """These heads, which are alike but for their weights."""
-        made = cls(heads[0], 1)
+        made = cls(heads[0], 1, weights)
         made.heads = nn.ModuleList(heads)
         return made
 
     def settings(self) -> dict[str, Any]:
         """What builds it again, see ``models.kept``."""
         head, count = self.heads[0], len(self.heads)
-        return {"_target_": "lt_bench.models.experts.ExpertHeads", "head": head, "experts": count}
+        given = {} if self.weights is None else {"weights": self.weights.tolist()}
+        return {"_target_": "lt_bench.models.experts.ExpertHeads", "head": head, "experts": count, **given}
 
     def expert_logits(self, features: Tensor) -> Tensor:
         """The logits of every expert, (B, K, C)."""
         return by_head(self.heads, features)
 
     def named_logits(self, features: Tensor) -> dict[str, Tensor]:
-        """The logits (B, C) of every expert, for what is stored beside the mean: expert0, expert1, ..."""
-        return {f"expert{number}": logits for number, logits in enumerate(self.expert_logits(features).unbind(1))}
+        """Logits (B, C) to store beside what is evaluated: expert0, expert1, ..., and under weights their mean."""
+        logits = self.expert_logits(features)
+        named = {expert_name(number): one for number, one in enumerate(logits.unbind(1))}
+        return named if self.weights is None else named | {MEAN: logits.mean(1)}
 
     def forward(self, features: Tensor) -> Tensor:
-        """The mean of the logits of all experts."""
-        return self.expert_logits(features).mean(1)
+        """The mean of the logits of all experts, or their sum under weights."""
+        logits = self.expert_logits(features)
+        if self.weights is None:
+            return logits.mean(1)
+        return (logits * self.weights.to(logits)[:, None]).sum(1)

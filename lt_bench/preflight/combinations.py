@@ -9,12 +9,14 @@ from lt_bench.augment.views import BOOSTED, VIEWS
 from lt_bench.config import optimizers
 from lt_bench.config.compose import groups, shown
 from lt_bench.config.conf import values_of
+from lt_bench.config.evaluation import AGGREGATED, Aggregation
 from lt_bench.config.recipes import COMPONENTS, NONE, bare
 from lt_bench.config.schema import PUBLISHED, TORCHVISION, Config, chooses_epoch, node, wants_validation
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.config.stages import StageName
 from lt_bench.config.trust import load
 from lt_bench.errors import SettingError
+from lt_bench.models.named import MEAN, expert_name
 from lt_bench.models.weight_files import located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
@@ -26,7 +28,19 @@ OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code do
 def incompatible(config: Config) -> Iterator[str]:
     """One line for every combination of values that no run can have."""
     of_method = (_finetune, _texts, _classifier, _labels, _strengths, _components, _fidelity, _views)
-    of_run = (_tail, _test, _validation, _patience, _lists, _input_pool, _pretrained, _optimizers, _steps, misnamed)
+    of_run = (
+        _experts,
+        _tail,
+        _test,
+        _validation,
+        _patience,
+        _lists,
+        _input_pool,
+        _pretrained,
+        _optimizers,
+        _steps,
+        misnamed,
+    )
     for check in (*of_method, *of_run, _schedules):
         yield from check(config)
 
@@ -50,6 +64,8 @@ def _classifier(config: Config) -> Iterator[str]:
         and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
     ):
         yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
+    if not several and class_attribute(config.stage_two._target_, "needs_experts", False) is True:
+        yield f"stage_two={rule} needs experts and method={name} has none; set stage_two=none, or experts=split"
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
@@ -161,6 +177,28 @@ def _views(config: Config) -> Iterator[str]:
             f"evaluation.expand={expand} is for several crops of an image; set evaluation.views=five, or "
             "evaluation.expand=null"
         )
+
+
+def _experts(config: Config) -> Iterator[str]:
+    """What of experts is evaluated, of a network that has none, and how weights are learnt that nothing learns."""
+    evaluation, experts = config.evaluation, config.method.get("experts")
+    chosen, view = evaluation.experts, evaluation.aggregation.view
+    if chosen != AGGREGATED and evaluation.aggregation != Aggregation():
+        yield f"evaluation.aggregation is for weights that are learnt; set evaluation.experts={AGGREGATED}"
+    if view is not None and (view not in VIEWS or view in BOOSTED):
+        known = ", ".join(name for name in VIEWS if name not in BOOSTED)
+        yield f"evaluation.aggregation.view={view}: evaluation.aggregation.view= takes {known}"
+    if chosen == MEAN:
+        return
+    if experts is None or config.stage_two.name != NONE:
+        has = "trains none" if experts is None else f"has another classifier after stage_two={config.stage_two.name}"
+        instead = f"evaluation.experts={MEAN}" + (f", or stage_two={NONE}" if experts is not None else "")
+        yield f"evaluation.experts={chosen} is for experts and method={config.method['name']} {has}; set {instead}"
+    else:
+        count = experts.get("count", parameters(experts["_target_"])["count"].default)
+        names = [*map(expert_name, range(count))]
+        if chosen not in (AGGREGATED, *names):
+            yield f"evaluation.experts={chosen}: evaluation.experts= takes {MEAN}, {', '.join(names)}, {AGGREGATED}"
 
 
 def _tail(config: Config) -> Iterator[str]:

@@ -10,9 +10,15 @@ from lt_bench.config.trust import PACKAGE
 from lt_bench.preflight.timm_models import TIMM
 from lt_bench.preflight.trackers import nodes
 
+JPEG_PACKAGE = "simplejpeg"
+NO_JPEG_PACKAGE = (
+    f"dataset.decoder=turbo: its package {JPEG_PACKAGE} is not installed; pip install 'lt_bench[jpeg]', or set "
+    "dataset.decoder=pillow"
+)
+
 
 def missing_packages(config: Config) -> Iterator[str]:
-    """One line for every tracker and network whose package is missing, with the command that installs it."""
+    """One line for every tracker, network and decoder whose package is missing, with the command that installs it."""
     parts = {f"tracker={key.partition('.')[2]}": values for key, values in nodes(config).items()}
     if config.backbone["_target_"] == TIMM:  # classes of networks are long to look through
         parts[f"backbone.model={config.backbone['model']}"] = config.backbone
@@ -27,3 +33,5 @@ def missing_packages(config: Config) -> Iterator[str]:
             name = words.partition("=")[2] if words.startswith("tracker") else ""
             instead = f"leave {name} out" if name else "choose another backbone="
             yield f"{words}: its package {package} is not installed; pip install {what}, or {instead}"
+    if config.dataset.decoder == "turbo" and module_file(JPEG_PACKAGE) is None:
+        yield NO_JPEG_PACKAGE

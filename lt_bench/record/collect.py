@@ -178,7 +178,7 @@ def _records(path: Path) -> Iterator[Path]:
         found = _inode(place)
         if found in above:
             log.warning("not followed: %s leads to a folder that holds %s", printable(place), printable(str(path)))
-        if found is None or found in above | seen:
+        if found is None or found in above or found in seen:
             folders.clear()
             continue
         seen.add(found)

@@ -40,8 +40,9 @@ def readable(metrics: Mapping[str, Any], newer: bool) -> dict[str, Any]:
     found = dict(metrics)
     if newer:
         found = {name: one for name, one in found.items() if name not in METRICS or _accepts(METRICS[name], one)}
-    if found.keys() >= set(GROUPS) and all(_accepts(METRICS[group], found[group]) for group in GROUPS):
-        found.setdefault("group_std", group_std(*(found[group] for group in GROUPS)))
+    missing = "group_std" not in found and found.keys() >= set(GROUPS)
+    if missing and all(_accepts(METRICS[group], found[group]) for group in GROUPS):
+        found["group_std"] = group_std(*(found[group] for group in GROUPS))
     return found
 
 
@@ -50,13 +51,13 @@ def _accepts(metric: Metric, value: Any) -> bool:
     values = value if metric.per_class else [value]
     if not isinstance(values, list):
         return False
-    numbers = [one for one in values if one is not None]
+    numbers = [one for one in values if one is not None] if None in values else values
     if len(numbers) < len(values) and not metric.optional:
         return False
     if metric.unit not in BETWEEN:
         return all(fits(one, float) and math.isfinite(one) for one in numbers)
     kind, least, most = BETWEEN[metric.unit]
-    if not all(issubclass(one, _kinds(kind)) and one is not bool for one in {*map(type, numbers)}):
+    if not all(one is kind or (issubclass(one, kinds(kind)) and one is not bool) for one in {*map(type, numbers)}):
         return False
     return not numbers or (least <= min(numbers) and max(numbers) <= most and all(map(math.isfinite, numbers)))
 
@@ -71,13 +72,20 @@ def fits(value: Any, hint: Any) -> bool:
 
     Whole numbers of more than 64 bits fit nothing: no table could hold them.
     """
+    return is_one_of(value, kinds(hint))
+
+
+def is_one_of(value: Any, types: tuple[type, ...]) -> bool:
+    """As ``fits``, of the ``kinds`` of an annotation."""
+    if type(value) in types and type(value) not in (int, bool):
+        return True  # as nearly always
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return False
-    return isinstance(value, _kinds(hint)) and not isinstance(value, bool)
+    return isinstance(value, types) and not isinstance(value, bool)
 
 
 @cache
-def _kinds(hint: Any) -> tuple[type, ...]:
+def kinds(hint: Any) -> tuple[type, ...]:
     """The types whose values fit an annotation."""
-    kinds = {get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
-    return tuple(kinds | ({int} if float in kinds else set()))
+    found = {get_origin(option) or option for option in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
+    return tuple(found | ({int} if float in found else set()))

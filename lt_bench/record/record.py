@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from lt_bench.config.stages import StageName
 from lt_bench.files import SMALL, parse_json, read_bytes
-from lt_bench.record.metrics import Metrics, check_metrics, fits, readable
+from lt_bench.record.metrics import Metrics, check_metrics, fits, is_one_of, kinds, readable
 
 SCHEMA = 3
 SAME_IMAGES = "same_images"  # in the environment of a record, where images are in two parts of its data
@@ -20,6 +20,7 @@ NOT_LOOKED_AT = "not_looked_at"  # there too, where nobody looked for such image
 RECORD, PREDICTIONS, CHECKPOINT = "record.json", "predictions.npz", "checkpoint.pt"  # of a run, in its folder
 PREDICTOR = "predictor.safetensors"  # what predicts new images
 CONTRIBUTED = "contributed"  # in the environment of somebody else's record: by whom, and by what it was checked
+ADAPTED = "adapted_on_{}_images"  # there too, true where something was learnt on the images that are evaluated
 CHOSEN = "chosen"  # among a record's epochs
 STOPPED = "stopped_after"  # beside the epoch that was chosen: how many were trained, where that is not all
 PROBES = ("knn", "linear_probe", "few_shot_probe")
@@ -96,14 +97,15 @@ class RunRecord:
     environment: dict[str, Any] = field(compare=False)
 
     def __post_init__(self) -> None:
-        for item, hint in _hinted():
-            value = getattr(self, item.name)
-            if not fits(value, hint):
+        values = vars(self)
+        for item, types in _typed():
+            value = values[item.name]
+            if not is_one_of(value, types):
                 raise ValueError(f"key {item.name!r}: expected {item.type}, found {value!r}")
             allowed = item.metadata.get("allowed")
             if allowed and value not in allowed and self.schema <= SCHEMA:
                 raise ValueError(f"key {item.name!r}: expected one of {', '.join(allowed)}, found {value!r}")
-        _check_parts(vars(self), _PARTS)
+        _check_parts(values, _PARTS)
         check_metrics(self.metrics)
         object.__setattr__(self, "metrics", Metrics(self.metrics))
 
@@ -135,7 +137,7 @@ class RunRecord:
             raise ValueError(f"{source}: key 'schema': expected a whole number from 1, found {schema!r}")
         if missing := _needed() - values.keys():
             raise ValueError(f"{source}: missing key(s) {', '.join(map(repr, sorted(missing)))}")
-        known: dict[str, Any] = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        known: dict[str, Any] = {name: values[name] for name in _known() if name in values}
         if isinstance(metrics := known.get("metrics"), Mapping):
             known["metrics"] = readable(metrics, newer=schema > SCHEMA)
         try:
@@ -145,10 +147,16 @@ class RunRecord:
 
 
 @cache
-def _hinted() -> list[tuple[Field[Any], Any]]:
+def _typed() -> list[tuple[Field[Any], tuple[type, ...]]]:
     """The fields of a record with the types that their values have."""
     hints = get_type_hints(RunRecord)
-    return [(item, hints[item.name]) for item in fields(RunRecord)]
+    return [(item, kinds(hints[item.name])) for item in fields(RunRecord)]
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The keys of a record."""
+    return frozenset(item.name for item in fields(RunRecord))
 
 
 @cache
@@ -161,17 +169,19 @@ def _needed() -> frozenset[str]:
 def _check_parts(values: Mapping[str, Any], hints: Mapping[str, Any], above: str = "") -> None:
     """ValueError naming the key of the first value that is of another kind than ``hints`` says."""
     for name, hint in hints.items():
-        value, inside = values.get(name), isinstance(hint, Mapping)
-        if name in values and not fits(value, dict if inside else hint):
+        if name not in values:
+            continue
+        value, inside = values[name], isinstance(hint, dict)
+        if not fits(value, dict if inside else hint):
             kind = "an object" if inside else hint.__name__
             raise ValueError(f"key '{above}{name}': expected {kind}, found {value!r}")
-        if inside and name in values:
+        if inside:
             _check_parts(values[name], hint, f"{above}{name}.")
 
 
 def unknown_keys(values: Any) -> set[str]:
     """The keys of a record's plain values that mean nothing here."""
-    return set(values) - {item.name for item in fields(RunRecord)} if isinstance(values, Mapping) else set()
+    return set(values) - _known() if isinstance(values, Mapping) else set()
 
 
 def read_record(path: str | Path) -> RunRecord:

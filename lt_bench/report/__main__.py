@@ -18,6 +18,7 @@ from lt_bench.files import write_atomic
 from lt_bench.record.collect import Found
 from lt_bench.record.contributed import KEY, packed
 from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.sets import SET, with_sets
 from lt_bench.report import compare, evaluate
 from lt_bench.report.arguments import parser
 from lt_bench.report.asked import metric_names
@@ -145,9 +146,10 @@ def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> 
     # what is passed on goes without its predictions, so it takes all metrics along that records have
     asked = {*(recorded() if arguments.export else [*MEASURED, BALANCE]), *more, *ranked}
     runs = [] if _published_alone(arguments) else read(arguments.runs, asked, arguments.verify)
+    runs = with_sets(runs, arguments.logits, asked | {*recorded()})
     found = _chosen(runs, arguments)
     if arguments.export and found:
-        _export(found, arguments.export)
+        _export([one for one in found if SET not in one.record.settings], arguments.export)
     if found or not arguments.published:
         on_split(found, arguments.evaluated_on, arguments.runs)
     records = [one.record for one in found]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lt_bench.command import as_called
+from lt_bench.record.sets import ALL
 from lt_bench.report.output import add_format
 
 EXAMPLES = """examples:
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_where(add_runs(made))
+    add_sets(made)
     _tables(made)
     _places(made)
     return made
@@ -53,6 +55,17 @@ def add_where(group: argparse._ArgumentGroup) -> None:
     """The flag that chooses among the runs."""
     group.add_argument(
         "--where", nargs="+", default=[], metavar="KEY=VALUE", help="only these, such as method=sbcl,bcl train.lr=0.1"
+    )
+
+
+def add_sets(parser: argparse.ArgumentParser) -> None:
+    """The flag that shows single experts and branches."""
+    parser.add_argument(
+        "--logits",
+        nargs="+",
+        default=[],
+        metavar="SET",
+        help=f"rows of these sets of logits of each run too, such as expert0; {ALL}: every one",
     )
 
 

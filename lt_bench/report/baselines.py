@@ -56,9 +56,11 @@ def with_baselines(chosen: Sequence[RunRecord], records: Sequence[RunRecord], wo
         return []
     about = [text for text in words if _is_about(text.partition("=")[0])]
     settings = [text for text in words if text not in about and text.partition("=")[0] not in FIELDS]
-    asked = {(*_place(one), footing(one.settings)) for one in chosen if footing(one.settings)}
     there = {one.run_id for one in chosen}
     further = [one for one in selected(records, about) if one.method in BASELINES and one.run_id not in there]
+    if not further:
+        return [*chosen]
+    asked = {(*_place(one), own) for one in chosen if (own := footing(one.settings))}
     fair = [one for one in further if (*_place(one), footing(one.settings)) in asked]
     return [*chosen, *(one for name in BASELINES for one in _with(settings, [a for a in fair if a.method == name]))]
 
@@ -83,10 +85,10 @@ def without_baselines(section: Section) -> list[str]:
 
 
 def _lacking(section: Section, own: Footing, rows: list[Row]) -> Iterator[str]:
-    methods = {str(row.runs.iloc[0]["method"]) for row in rows}
+    methods = {str(row.runs["method"].iat[0]) for row in rows}
     lacking = [name for name in BASELINES if name not in methods]
     if lacking and methods - {*BASELINES}:
-        others = (row for row in rows if row.runs.iloc[0]["method"] not in BASELINES)
+        others = (row for row in rows if row.runs["method"].iat[0] not in BASELINES)
         of = some([*dict.fromkeys(shortened(row.fields["method_name"]) for row in others)])
         titles = " and ".join(BASELINES[name] for name in lacking)
         yield (
@@ -98,9 +100,9 @@ def _lacking(section: Section, own: Footing, rows: list[Row]) -> Iterator[str]:
 
 def _command(section: Section, own: Footing, rows: list[Row], lacking: Iterable[str]) -> str:
     """The sweep that makes some baselines, on the images, the network and the seeds of some rows."""
-    fields, first = section.fields, rows[0].runs.iloc[0]
+    fields = section.fields
     chosen = {
-        "stage_two": first["stage_two"] if fields["probe"] else "none",
+        "stage_two": rows[0].runs["stage_two"].iat[0] if fields["probe"] else "none",
         "dataset": fields["dataset"],
         **network(fields["backbone"], settings_of(rows[0]).get("backbone.model")),
         "budget": fields["budget"],

@@ -14,8 +14,10 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.adjustment import adjusted, choose_tau
 from lt_bench.evaluation.ensembles import MEANS, ensemble
 from lt_bench.evaluation.metrics import METRICS, evaluate, scalars
+from lt_bench.evaluation.named import with_logits
 from lt_bench.evaluation.predictions import LOGITS, Predictions, load_predictions
 from lt_bench.record.record import PREDICTIONS, read_record
+from lt_bench.record.sets import ALL
 from lt_bench.record.verify import contradiction
 from lt_bench.report.asked import metric_names
 from lt_bench.report.by_class import confusion_table, curve_table
@@ -30,6 +32,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report eval runs/1a2b3c4d5e6f                                  every metric of a run
   python -m lt_bench.report eval RUN RUN RUN --ensemble probabilities               and of three runs together
   python -m lt_bench.report eval RUN --metric top1 few forward50 --tau chosen       with adjusted logits
+  python -m lt_bench.report eval RUN --logits all                                   and of each of its experts
   python -m lt_bench.report eval RUN --per-class --confusion --out classes          class by class, and as CSV
 
 exit status: 0 done, 1 predictions that cannot be used, 2 wrong usage
@@ -64,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="τ",
         help="adjust the logits by the training prior with this strength; chosen: by the validation images of each run",
     )
+    made.add_argument(
+        "--logits",
+        nargs="+",
+        default=[LOGITS],
+        metavar="NAME",
+        help=f"these sets of logits of each run, such as expert0; {ALL}: every one; {LOGITS}: the one it evaluates",
+    )
     made.add_argument("--ensemble", choices=MEANS, help="also the mean of all runs")
     made.add_argument("--per-class", action="store_true", help="and the accuracy of each class, from head to tail")
     made.add_argument("--confusion", action="store_true", help="and which classes are taken for which")
@@ -76,10 +86,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the metrics; returns 0, raises UsageError or OSError for what cannot be used; wrong usage exits with 2."""
     arguments = parser().parse_args(argv)
     names = metric_names(arguments.metric, parser()) or scalars()
-    labels, found = map(list, zip(*map(_read, arguments.runs), strict=True))
-    if arguments.ensemble:
-        labels.append(f"mean of their {arguments.ensemble}")
-        found.append(ensemble(found, arguments.ensemble))
+    labels, found = map(list, zip(*_columns(arguments), strict=True))
     if arguments.tau != 0.0:
         changed = [_adjusted(label, one, arguments.tau) for label, one in zip(labels, found, strict=True)]
         labels, found = map(list, zip(*changed, strict=True))
@@ -103,6 +110,34 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _columns(arguments: argparse.Namespace) -> list[tuple[str, Predictions]]:
+    """Labels and predictions: every asked set of logits of every run, then the means of the runs for each of them."""
+    read, all_sets = [_read(run) for run in arguments.runs], ALL in arguments.logits
+    sets = [[*(one.logits_by_name or [LOGITS])] if all_sets else [*dict.fromkeys(arguments.logits)] for _, one in read]
+    found = [_named(run, name) for run, names in zip(read, sets, strict=True) for name in names]
+    shared = [name for name in sets[0] if all(name in names for names in sets)]
+    for name in shared if arguments.ensemble else ():
+        members = [_named(run, name)[1] for run in read]
+        label = _label(f"mean of their {arguments.ensemble}", name)
+        found.append((label, ensemble(members, arguments.ensemble)))
+    return found
+
+
+def _named(run: tuple[str, Predictions], name: str) -> tuple[str, Predictions]:
+    """A run's label and predictions with one of its sets of logits as what is evaluated."""
+    label, predictions = run
+    if name == LOGITS:  # as it is, also where there are counts alone
+        return run
+    try:
+        return _label(label, name), with_logits(predictions, name)
+    except UsageError as error:
+        raise UsageError(f"{label}: {error}") from error
+
+
+def _label(label: str, name: str) -> str:
+    return label if name == LOGITS else f"{label}, {name}"
+
+
 def _read(run: Path) -> tuple[str, Predictions]:
     """A run's label and predictions; UsageError where there are none, or others than its record was made of."""
     file = run / PREDICTIONS if run.is_dir() else run
@@ -119,7 +154,9 @@ def _read(run: Path) -> tuple[str, Predictions]:
         raise UsageError(str(error)) from error
     if wrong:
         raise UsageError(f"{record} contradicts the predictions beside it, which may be another run's: {wrong}")
-    what = f"{known.method_name} / {known.stage_two_name}, {known.dataset}, seed {known.seed}"
+    experts = known.settings.get("evaluation.experts")
+    rule = known.stage_two_name if experts is None else f"{known.stage_two_name} / {experts}"
+    what = f"{known.method_name} / {rule}, {known.dataset}, seed {known.seed}"
     return f"{what}, split seed {known.split_seed} ({known.run_id})", predictions
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ ORDER = ["dataset", "imbalance_factor", "method_name", "stage_two_name", "settin
 ORDER += ["split_seed", "seed", "shot_seed", "run_id"]
 
 
-def _row(record: RunRecord) -> dict[str, Any]:
+def _row(record: RunRecord, order: Callable[[str, str, int | None], float], names: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {**vars(record)}  # none of the parts that it shares with the record is changed
     metrics, cost = values.pop("metrics"), values.pop("cost")
     environment = values.pop("environment")
@@ -32,12 +33,12 @@ def _row(record: RunRecord) -> dict[str, Any]:
     settings = {**record.settings}
     values["shot_seed"] = settings.pop(SHOT_SEED, 0)
     values["settings"] = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-    values["method_order"] = order_of("method", record.method_name, record.method_order)
-    values["stage_two_order"] = order_of("stage_two", record.stage_two_name, record.stage_two_order)
+    values["method_order"] = order("method", record.method_name, record.method_order)
+    values["stage_two_order"] = order("stage_two", record.stage_two_name, record.stage_two_order)
     values |= {f"{part}_images": sum(counts) for part in PARTS if (counts := metrics.get(f"{part}_counts"))}
     values |= tested(metrics, record.group_rule)
     values["classes"] = len(metrics.get("train_counts", ())) or None
-    return values | {key: metrics.get(key) for key in scalars()} | {key: cost.get(key) for key in COST}
+    return values | {key: metrics.get(key) for key in names} | {key: cost.get(key) for key in COST}
 
 
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
@@ -50,10 +51,15 @@ def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     by whom a run was ``contributed`` and by what it was ``checked``, None for others;
     the native imbalance factor is NaN; orders of method and rule, infinite if unknown.
     """
-    rows = pd.DataFrame([_row(record) for record in records])
+    order = cache(order_of)  # which asks each time whether there are choices of one's own
+    names = scalars()
+    rows = pd.DataFrame([_row(record, order, names) for record in records])
     if rows.empty:
         return rows
     images = [f"{part}_images" for part in PARTS]
     rows = rows.reindex(columns=dict.fromkeys([*rows.columns, *images]))
-    numbers = dict.fromkeys(["imbalance_factor", *images, "classes", *scalars()], float)
-    return rows.astype(numbers).sort_values(ORDER, ignore_index=True)
+    numbers = dict.fromkeys(["imbalance_factor", *images, "classes", *names], float)
+    # texts, and names of columns, as Python's own: pandas may hold them in a form that is slow to take single ones of
+    rows.columns = rows.columns.astype(object)
+    texts = {column: object for column in rows.columns if isinstance(rows[column].dtype, pd.StringDtype)}
+    return rows.astype(numbers | texts).sort_values(ORDER, ignore_index=True)

@@ -16,6 +16,7 @@ PHRASES = {
     "evaluation.views=ten": "10 crops",
     "evaluation.expand": "crops with {} pixels around",
     "fidelity": "fidelity {}",
+    "logits": "{}",
     "group_rule": "groups {}",
     "selection": "checkpoint {}",
     "method.clustering": "{} clustering",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
 from lt_bench.evaluation.metrics import METRICS
 from lt_bench.report.sections import Section
-from lt_bench.report.statistics import by_seeds, independent, interval, paired
+from lt_bench.report.statistics import BySeeds, interval, mean_and_spread
 
 GROUPED = ("many", "medium", "few", "group_std")  # which depend on the rule that chose the groups
 EXPLAINED = (
@@ -28,25 +30,25 @@ def leaders(section: Section, names: Sequence[str]) -> list[set[str]]:
     fair = [place for place, row in enumerate(section.rows) if row.fields["selection"] != "best_test"]
     if len(fair) < 2 or section.fields["budget"] == "smoke":
         return leading
-    metrics = {place: by_seeds(section.rows[place].runs, names) for place in fair}
-    for name in names:
+    metrics = {place: BySeeds.of(section.rows[place].runs, names) for place in fair}
+    averages = {place: mean_and_spread(metrics[place].points)[0] for place in fair}
+    for column, name in enumerate(names):
         if not METRICS[name].better or (name in GROUPED and "group_rule" in section.differing()):
             continue
         sign = 1.0 if METRICS[name].better == "higher" else -1.0
-        means = {place: sign * metrics[place][name].mean(skipna=False) for place in fair}
-        known = {place: mean for place, mean in means.items() if not pd.isna(mean)}
+        means = {place: sign * float(averages[place][column]) for place in fair}
+        known = {place: mean for place, mean in means.items() if not isnan(mean)}
         if not known:
             continue
         best = max(known, key=known.__getitem__)
         for place in known:
             equal = known[place] == known[best]
-            if equal or _cannot_be_told(metrics[place][[name]], metrics[best][[name]], name):
+            if equal or _cannot_be_told(metrics[place].less(metrics[best]).units()[:, column]):
                 leading[place].add(name)
     return leading
 
 
-def _cannot_be_told(row: pd.DataFrame, best: pd.DataFrame, name: str) -> bool:
-    """Whether the paired differences of two rows in a metric, two independent ones at least, may have mean zero."""
-    pairs = independent(paired(row, best))
-    found = interval(pairs[name])
-    return len(pairs) > 1 and not pd.isna(found["low"]) and found["low"] <= 0 <= found["high"]
+def _cannot_be_told(differences: NDArray[np.float64]) -> bool:
+    """Whether the independent paired differences of two rows in a metric, two at least, may have mean zero."""
+    found = interval(differences)
+    return len(differences) > 1 and found["low"] <= 0 <= found["high"]  # never of NaN

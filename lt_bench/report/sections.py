@@ -66,7 +66,7 @@ def sections(runs: pd.DataFrame) -> list[Section]:
     name differ.  Raises UsageError if two runs of one setting have the same seeds.
     """
     result = []
-    runs = runs.assign(conditions=runs["settings"].map(conditions))
+    runs = runs.assign(conditions=runs["settings"].map({text: conditions(text) for text in runs["settings"].unique()}))
     for _, pair in runs.groupby(KEY[:2], dropna=False):
         several = [key for key in ("imbalance_profile", "backbone") if pair[key].nunique() > 1]
         for _, part in pair.groupby([*KEY[2:], "probe"]):

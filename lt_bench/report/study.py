@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
-
 from lt_bench.record.conditions import EPOCHS, word
 from lt_bench.report.sections import Section
 
+COUNTED = ("train_images", "test_images", "classes")
 OWN = ("lt_bench.", "torch.", "torchvision.")  # where classes come from that a name tells enough of
 # said by the rest of the caption; a mean and a deviation scale what is seen, and change no image
 ELSEWHERE = (
@@ -43,8 +42,8 @@ def _is_own(key: str, value: Any) -> bool:
 
 
 def _images(section: Section) -> list[str]:
-    runs = pd.concat([row.runs for row in section.rows])
-    train, test, classes = (_range(runs[name].dropna()) for name in ("train_images", "test_images", "classes"))
+    found = ({number for row in section.rows for number in row.runs[name].tolist()} for name in COUNTED)
+    train, test, classes = (_range(number for number in numbers if number == number) for numbers in found)
     return [f"{train} training and {test} test images of {classes} classes"] if train else []
 
 

@@ -23,6 +23,7 @@ from lt_bench.report.baselines import without_baselines
 from lt_bench.report.escape import folded, markdown
 from lt_bench.report.leaders import EXPLAINED, leaders
 from lt_bench.report.sections import SHARED, Row, Section
+from lt_bench.report.statistics import mean_and_spread, points_of
 from lt_bench.report.study import study
 from lt_bench.report.test_error import EXPLAINED as EXPLAINED_ERROR
 from lt_bench.report.test_error import TEST_ERROR, is_small, test_error
@@ -127,12 +128,15 @@ def marked(row: Row) -> str:
 
 def contributors(row: Row) -> str:
     """The names of those who contributed runs of a row, as the CSV has them; empty where nobody did."""
-    return " ".join(sorted({str(name) for name in row.runs["contributed"].tolist() if not pd.isna(name)}))
+    return " ".join(sorted({str(name) for name in {*row.runs["contributed"].tolist()} if not pd.isna(name)}))
 
 
 def contributions(rows: Iterable[Row]) -> list[str]:
     """What a reader must know of contributed runs: who ran them where, and by what their figures were checked."""
-    runs = pd.concat([row.runs for row in rows])
+    parts = [row.runs for row in rows if row.runs["contributed"].notna().any()]
+    if not parts:
+        return []
+    runs = pd.concat(parts)
     runs = runs[runs["contributed"].notna()]
     lines = []
     for (name, checked), part in runs.groupby(["contributed", "checked"]):
@@ -191,8 +195,13 @@ def title(section: Section) -> str:
 
 
 def _count(runs: pd.DataFrame) -> str:
-    seeds, splits = runs["seed"].nunique(), runs["split_seed"].nunique()
-    return f"{len(runs)} ({seeds} × {splits})" if min(seeds, splits) > 1 else str(len(runs))
+    total, seeds, splits = _counts(runs)
+    return f"{total} ({seeds} × {splits})" if min(seeds, splits) > 1 else str(total)
+
+
+def _counts(runs: pd.DataFrame) -> tuple[int, int, int]:
+    """How many runs, seeds and split seeds there are."""
+    return len(runs), len({*runs["seed"].tolist()}), len({*runs["split_seed"].tolist()})
 
 
 def shown_unit(name: str) -> tuple[float, str]:
@@ -211,13 +220,13 @@ def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
     factors = [shown_unit(name)[0] for name in measured]
     cells, values, small = [], [], is_small(section)
     for row in section.rows:
-        points = row.runs[measured] * factors
-        mean, std = points.mean(skipna=False), points.std(ddof=1, skipna=False)
+        points = points_of(row.runs, measured) * factors
+        mean, std = (dict(zip(measured, map(float, part), strict=True)) for part in mean_and_spread(points))
         texts = {METRICS[name].column: cell(mean[name], std[name], shown_unit(name)[1]) for name in shown}
         texts |= {TEST_ERROR: _test_errors(row)} if small else {}
         cells.append({**leading(section, row), **texts, "n": _count(row.runs)})
-        spread = {f"{key}_{name}": part[key] for key in points for name, part in (("mean", mean), ("std", std))}
-        counts = {"n": len(row.runs), "seeds": row.runs["seed"].nunique(), "splits": row.runs["split_seed"].nunique()}
+        spread = {f"{key}_{name}": part[key] for key in measured for name, part in (("mean", mean), ("std", std))}
+        counts = dict(zip(("n", "seeds", "splits"), _counts(row.runs), strict=True))
         values.append(
             {
                 "label": row.key,

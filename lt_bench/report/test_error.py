@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,12 @@ EXPLAINED = (
 
 def tested(metrics: Mapping[str, Any], rule: str) -> dict[str, int]:
     """The test images behind every accuracy of a record, as columns of a frame; none where nobody knows them."""
-    train, test = (np.array(metrics.get(f"{part}_counts") or [], dtype=np.int64) for part in ("train", "test"))
+    return _tested(*(tuple(metrics.get(f"{part}_counts") or ()) for part in ("train", "test")), rule)
+
+
+@lru_cache(256)  # runs of a study have the same images
+def _tested(of_train: tuple[int, ...], of_test: tuple[int, ...], rule: str) -> dict[str, int]:
+    train, test = (np.array(counts, dtype=np.int64) for counts in (of_train, of_test))
     if not len(test) or len(test) != len(train) or rule not in RULES:
         return {}
     groups = {name: int(test[classes].sum()) for name, classes in shot_groups(train, rule).items()}

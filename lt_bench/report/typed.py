@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
+from math import isnan
 from typing import Any
 
 from hydra.errors import HydraException
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config.components import made_of
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.conf import values_of
+from lt_bench.config.own_files import cached
 from lt_bench.config.recipes import NONE
 from lt_bench.config.schema import flat
 from lt_bench.errors import UsageError
@@ -21,6 +23,7 @@ from lt_bench.record.conditions import word
 from lt_bench.report.sections import Row, Section
 
 CHOSEN = ("dataset", "stage_two", "fidelity")
+FIRST = (*CHOSEN, "imbalance_profile", "budget", "method", "method_name", "backbone")  # what the runs of a row share
 NODES = ("method.", "train.", "stage_two.")
 DATA = ("dataset.", "backbone.")  # which captions tell
 
@@ -43,26 +46,38 @@ def own_settings(row: Row, nodes: tuple[str, ...] = NODES) -> Iterator[tuple[str
     method has by itself and the row has not is told as its group with none. None where conf/ does not know its method,
     rule or data set.
     """
-    settings: dict[str, Any] = json.loads(row.fields["settings"])
-    first = row.runs.iloc[0]
-    factor = None if first["imbalance_factor"] != first["imbalance_factor"] else float(first["imbalance_factor"])
+    factor = float(row.runs["imbalance_factor"].to_numpy()[0])
+    first = (str(row.runs[name].iat[0]) for name in FIRST)
+    without, settings = _otherwise(row.fields["settings"], None if isnan(factor) else factor, *first)
+    if "method." in nodes:
+        yield from ((group, NONE) for group in without)
+    yield from ((key, value) for key, value in settings if key.startswith(nodes) and f"{key}=" not in row.key)
+
+
+@cached
+def _otherwise(text: str, factor: float | None, *values: str) -> tuple[list[str], list[tuple[str, Any]]]:
+    """The groups with none, and the settings, that runs of some settings have otherwise than their recipe."""
+    settings: dict[str, Any] = json.loads(text)
+    first = dict(zip(FIRST, values, strict=True))
     own = {key: value for key, value in settings.items() if key.startswith("budget.")}
     own |= {"imbalance.factor": factor, "imbalance.profile": first["imbalance_profile"]}
     budget = first["budget"] if first["budget"] in groups()["budget"] else "paper"
-    made = made_of(str(first["method"]), str(first["method_name"]), str(first["dataset"]), settings)
+    made = made_of(first["method"], first["method_name"], first["dataset"], settings)
     typed = made | {key: first[key] for key in CHOSEN}
-    typed |= network(str(first["backbone"]), settings.get("backbone.model")) | {"budget": budget}
+    typed |= network(first["backbone"], settings.get("backbone.model")) | {"budget": budget}
     chosen = [f"{key}={value}" for key, value in typed.items()]
     recipe = _recipe((*chosen, *(f"{key}={json.dumps(value)}" for key, value in own.items())))
-    if recipe and "method." in nodes:
-        yield from ((group, choice) for group, choice in made.items() if choice == NONE)
-    for key, value in settings.items() if recipe else ():
+    if not recipe:
+        return [], []
+    found = []
+    for key, value in settings.items():
         stage = key.partition("train.")[0]
         moved = recipe.get(f"{stage}train.epochs") != settings.get(f"{stage}train.epochs")
-        told = "epoch" in key or (moved and ".schedule." in key) or f"{key}=" in row.key
+        told = "epoch" in key or (moved and ".schedule." in key)
         named = key.endswith(("_target_", ".name"))  # what older versions write otherwise
-        if key.startswith(nodes) and not told and not named and recipe.get(key) != value:
-            yield key, value
+        if key.startswith((*NODES, *DATA)) and not told and not named and recipe.get(key) != value:
+            found.append((key, value))
+    return [group for group, choice in made.items() if choice == NONE], found
 
 
 def network(name: str, model: str | None) -> dict[str, str]:

@@ -44,6 +44,7 @@ from lt_bench.record.identity import identities, is_probe, probe_lists, stage_on
 from lt_bench.record.record import CHECKPOINT, CHOSEN, NOT_LOOKED_AT, PREDICTIONS, SAME_IMAGES, STOPPED, RunRecord
 from lt_bench.run.build import build, new_method, new_rule, remark_on_random_weights, remark_on_weights
 from lt_bench.run.describe import Circumstances, describe
+from lt_bench.run.experts import evaluated, routing_cost
 from lt_bench.run.predictions import keep_predictor, predicted
 from lt_bench.trackers.following import Trackers
 
@@ -239,8 +240,11 @@ class Runner:
             seconds, epochs = trained.seconds, trained.epoch
         predictions = folder.path / PREDICTIONS
         classifier = rule.finish(method, context)
-        networks = method.encoder, classifier
+        chosen = evaluated(config, self.data, self.processes, method.encoder, classifier)
+        networks = method.encoder, chosen.classifier
         made = predicted(config, self.data, networks, folder.path / FEATURES if folder.writes else None)
+        made = replace(made, expert_weights=chosen.weights)
+        self.circumstances.provenance.update(chosen.recorded(config))
         if folder.writes:
             keep_predictor(config, self.data, networks, folder, made)
             save_predictions(predictions, made)
@@ -253,8 +257,9 @@ class Runner:
         cost = {"seconds": round(seconds, 3), **{to: first.cost[key] for key, to in below.items() if key in first.cost}}
         self.circumstances.provenance["stage_one_threads"] = first.environment.get("threads")
         self.chosen = {**first.epochs.get(CHOSEN, {}), **self.chosen}
+        cost |= self._missed(StageName.TWO, images) | routing_cost(config, self.data, *networks)
         metrics = evaluate(load_predictions(predictions))
-        return self._describe(folder, StageName.TWO, metrics, {**cost, **self._missed(StageName.TWO, images)}, epochs)
+        return self._describe(folder, StageName.TWO, metrics, cost, epochs)
 
     def _train(
         self, folder: RunFolder, method: Method, source: ImageSource, training: Training, name: StageName

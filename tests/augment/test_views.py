@@ -46,6 +46,8 @@ CIFAR = {
     "crop_flip": [CropWithPadding(32, 4), FLIP],
     # RIDE, SADE and BalPoE
     "crop_flip_rotate": [CropWithPadding(32, 4), FLIP, Rotation(15)],
+    # SADE's two views of a test image; they flip last, which is the same
+    "crop_flip_jitter_blur": [CropWithPadding(32, 4), FLIP, *COLOR, BoxBlur((0.1, 2.0), 0.2)],
     "simclr": SIM,
     "simclr_blur": [*SIM, GaussianBlur(3, (0.1, 2.0), 0.5)],
     # SDCLR, GH and boosted contrastive learning; the second as in GH's authors' code

@@ -1,6 +1,7 @@
 """Large images, without worker processes: `python tests/benchmarks/bench_input.py [--tiny]`.
 
-BCL's three views of synthetic 500 x 375 JPEG files. First a worker's task alone, decode and three crops, beside three
+Synthetic 500 x 375 JPEG files. First one crop of each by either decoder, which is to be 500 images a second of a core.
+Then BCL's three views: a worker's task alone, decode and three crops, beside three
 libraries that cut the same boxes; then with the colour work, which here is done in batches, beside the published
 pipeline, which does everything on PIL images, one by one. All is timed on this machine's processor.
 """
@@ -12,7 +13,8 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.preflight.validate import validate
 
+FASTEST = 500  # images a second of a core, of one crop each
 GOAL = 0.9  # beside PIL, with the colour work on both sides or on none: no slower, up to noise
 VIEWS = ("cls", "sim_wide", "sim_wide")
 FILL = (124, 116, 104)
@@ -231,9 +234,9 @@ def task(cut: Cut, folder: Path, names: list[str], views: list[RandomCrops]) -> 
 class Ours:
     """A worker's task on all images, and the rest of the work, which the device does."""
 
-    def __init__(self, images: PixelSource, count: int) -> None:
+    def __init__(self, images: PixelSource, count: int, names: Sequence[str] = VIEWS) -> None:
         self.reader = Reader(images, np.zeros(count, dtype=np.int64), skip=False)
-        self.views = [SplitView(name, build_view(name, DATASET), CentralCrops(224, 0.875)) for name in VIEWS]
+        self.views = [SplitView(name, build_view(name, DATASET), CentralCrops(224, 0.875)) for name in names]
         self.count, self.generator = count, torch.Generator().manual_seed(0)
         self.crops = [view.draw(count, self.generator) for view in self.views]
 
@@ -253,6 +256,31 @@ def packed(folder: Path, names: list[str], form: StoredForm) -> PackedImages:
     target = folder / f"packed-{form.jpeg_quality}"
     pack(ImageLists(folder, files, None, files, 1, []), target, form, workers=0, skip=False, shown=False)
     return PackedImages(target, names, form)
+
+
+def same_pixels(mine: list[Tensor], theirs: list[Tensor]) -> bool:
+    """Whether all views are the same up to one level."""
+    return all((one.int() - other.int()).abs().max() <= 1 for one, other in zip(mine, theirs, strict=True))
+
+
+def one_crop(folder: Path, names: list[str], rounds: int) -> Iterator[Comparison | NotMeasured]:
+    """A worker's task of one crop of each file: libjpeg-turbo beside Pillow, and beside another library's resizing."""
+    row = f"one 224-pixel crop of {len(names)} images from JPEG files: decode and crop"
+    if reason := missing("simplejpeg"):
+        yield NotMeasured(row, "dataset.decoder=turbo", reason, row)
+        return
+    pillow, turbo = (
+        Ours(FileImages(folder, names, StoredForm(), decoder=name), len(names), VIEWS[:1])
+        for name in ("pillow", "turbo")
+    )
+    sides = [Side("dataset.decoder=pillow", pillow.work, agree=same_pixels)]
+    library = LIBRARIES[other := "simplejpeg and OpenCV"]
+    if not missing(*library.modules):
+        work = task(library.make(), folder, names, turbo.crops)
+        sides.append(Side(other, work, note=library.note, agree=near(library.levels)))
+    ours = Side("dataset.decoder=turbo", turbo.work)
+    for one in compare(row, sides, ours, near(1.0), rounds, row):
+        yield replace(one, limit=len(names) / FASTEST)
 
 
 def alike_views(mine: list[Tensor], theirs: list[Tensor]) -> bool:
@@ -281,6 +309,7 @@ def measure(tiny: bool) -> Iterator[Comparison | NotMeasured]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         names = write_files(folder, count)
+        yield from one_crop(folder, names, rounds)
         sources: dict[str, PixelSource] = {
             "JPEG files": FileImages(folder, names, StoredForm()),
             "packed JPEGs of 256": packed(folder, names, StoredForm(256, 92)),

@@ -1,5 +1,7 @@
 """Ensembles of runs against means image by image, and which runs do not belong together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.samples import predictions
@@ -82,5 +84,8 @@ def test_runs_that_do_not_belong_together_are_refused() -> None:
     for members in ([], [counted]):
         with pytest.raises(ValueError, match="an ensemble needs members, each with logits"):
             ensemble(members)
+    weights = {"uniform": np.array([0.5, 0.5])}
+    with pytest.raises(ValueError, match="adapted to test images has no weights for other test sets; take those of"):
+        ensemble([first, replace(first, expert_weights=weights)])
     with pytest.raises(ValueError, match="a mean of probabilities or logits, not of votes"):
         ensemble([first], "votes")

@@ -115,3 +115,16 @@ def test_predictions_on_validation_images_stand_beside_and_change_no_other_array
             np.testing.assert_array_equal(arrays[name], others[name])
     with pytest.raises(ValueError, match="of the same run: its train_counts differ"):
         made(validation=made(train_counts=COUNTS + 1))
+
+
+def test_weights_of_experts_come_back(tmp_path: Path) -> None:
+    weights = {"uniform": np.array([0.25, 0.75]), "forward50": np.array([1.0, 0.0])}
+    save_predictions(tmp_path / "p.npz", made(expert_weights=weights, validation=made()))
+    loaded = load_predictions(tmp_path / "p.npz")
+    assert loaded.validation is not None and loaded.validation.expert_weights == {}
+    assert {name: one.tolist() for name, one in loaded.expert_weights.items()} == {
+        name: one.tolist() for name, one in weights.items()
+    }
+    for wrong in (np.array([[1.0]]), np.array([np.nan, 1.0])):
+        with pytest.raises(ValueError, match="weights of experts are finite numbers"):
+            made(expert_weights={"uniform": wrong})

@@ -17,6 +17,7 @@ from lt_bench.config.schema import Config
 from lt_bench.config.signatures import parameters
 from lt_bench.engine.loop import Trainer
 from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.models.experts import ExpertHeads
 from lt_bench.models.heads import NormalizedLinear
 from lt_bench.preflight.validate import validate
 from lt_bench.record.curves import CURVES, read_curves
@@ -43,17 +44,21 @@ def can_be(method: str, rule: str) -> bool:
     trained, fitted = class_of("method", method), class_of("stage_two", rule)
     has_one = trained.provides_classifier or not fitted.uses_classifier
     normalized = trained.normalized_classifier or not fitted.needs_normalized_classifier
+    if fitted.needs_experts and "experts" not in trained.requires:
+        return False
     return has_one and normalized and (trained.linear_classifier or not fitted.needs_linear_classifier)
 
 
 @cache
 def method_for(rule: str) -> str:
     """A method that a stage-two rule can follow: CE, unless it needs another classifier."""
-    return next(method for method in ("ce", "ldam_drw") if can_be(method, rule))
+    return next(method for method in ("ce", "ldam_drw", "ride") if can_be(method, rule))
 
 
 def classifier_for(rule: str, features: int, classes: int) -> nn.Module:
     """A classifier of stage one that a stage-two rule can go on from, untrained."""
+    if class_of("stage_two", rule).needs_experts:
+        return ExpertHeads(nn.Linear(features // 2, classes), 2)
     normalized = class_of("stage_two", rule).needs_normalized_classifier
     return NormalizedLinear(features, classes) if normalized else nn.Linear(features, classes)
 

@@ -139,3 +139,12 @@ def test_the_bias_counts_once_for_each_branch_on_cifar_and_not_at_all_on_large_i
 def test_an_exponent_out_of_range_is_refused(exponent):
     with pytest.raises(SettingError, match="norm_exponent"):
         BlockBranches(6, 5, 3, exponent)
+
+
+def test_the_logits_of_branches_have_names():
+    torch.manual_seed(0)
+    features = torch.randn(5, 4)
+    for head in (NormBranches(4, 3, 2).eval(), BlockBranches(4, 3, 2).eval()):
+        named = head.named_logits(features)
+        assert list(named) == ["branch0", "branch1"]
+        torch.testing.assert_close(sum(named.values()), head(features))

@@ -184,3 +184,17 @@ def test_is_kept_and_built_again_behind_the_pooling_of_its_input(head, tmp_path)
 def test_what_an_encoder_cannot_have_is_refused(network, values, said):
     with torch.device("meta"), pytest.raises(SettingError, match=said):
         Experts(**values).applied(network())
+
+
+def test_heads_under_weights_keep_what_each_expert_says():
+    torch.manual_seed(0)
+    plain = ExpertHeads(NormalizedLinear(4, 3, 30.0), 3)
+    heads = ExpertHeads.of([*plain.heads], [0.5, 0.25, 0.25])
+    features = torch.randn(5, 12)
+    named = heads.named_logits(features)
+    assert list(named) == ["expert0", "expert1", "expert2", "mean"]
+    together = 0.5 * named["expert0"] + 0.25 * (named["expert1"] + named["expert2"])
+    torch.testing.assert_close(heads(features), together)
+    torch.testing.assert_close(named["mean"], plain(features))
+    assert heads.state_dict().keys() == plain.state_dict().keys()
+    assert "weights" not in plain.settings() and heads.settings()["weights"] == [0.5, 0.25, 0.25]

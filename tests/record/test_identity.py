@@ -68,6 +68,7 @@ def test_identities_that_runs_on_disk_have():
         "tf32=null",
         "dataset.pool_per_class=null",
         "dataset.pixels=plain",
+        "dataset.decoder=pillow",
         "train.schedule.decay_rate=0.1",
         "~method.temperature_law",
     ],
@@ -134,6 +135,7 @@ def test_where_and_how_a_run_is_done_changes_nothing(word):
         "dataset.crop_padding=2",
         "dataset.pool_per_class=50",
         "dataset.pixels=shown",
+        "dataset.decoder=turbo",
         "dataset.validation_fraction=0.2",
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +26,12 @@ NEW = "best_class"
 
 
 @pytest.fixture
-def new_metric() -> Iterator[None]:
+def new_metric(metrics_end_with_the_test: None) -> None:
     """The table with one metric more."""
-    kept = dict(METRICS)
 
     @metric(NEW, column="best class")
     def best_class(predictions: Predictions) -> float:
         return float(predictions.tested.max())
-
-    yield
-    METRICS.clear()
-    METRICS.update(kept)
 
 
 def stored(folder: Path, record: RunRecord, made: Predictions | None = None) -> RunRecord:

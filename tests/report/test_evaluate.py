@@ -178,6 +178,41 @@ def test_runs_of_other_classes_have_no_table_of_classes_together(
         assert ("other numbers of test images" in " ".join(capsys.readouterr().out.split())) == said
 
 
+@pytest.mark.usefixtures("metrics_end_with_the_test")
+def test_named_sets_of_logits_are_columns_and_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two runs with experts and one without: as columns, as means of runs, and as METRIC@SET beside the others."""
+    runs = []
+    for seed in range(3):
+        made = drawn(seed)
+        sets = made.logits_by_name | ({f"expert{one}": drawn(seed + 10 * one).logits for one in (1, 2)} if seed else {})
+        save_predictions(tmp_path / str(seed) / "predictions.npz", replace(made, logits_by_name=sets))
+        runs.append(str(tmp_path / str(seed)))
+    words = ["--metric", "top1", "few", "forward10"]
+    assert report(["eval", *runs[1:], *words, "--logits", "all", "--ensemble", "logits"]) == 0
+    labels, cells = printed(capsys)
+    first, second = runs[1:]
+    assert labels == [
+        *(first, f"{first}, expert1", f"{first}, expert2", second, f"{second}, expert1", f"{second}, expert2"),
+        *(f"mean of their logits{name}" for name in ("", ", expert1", ", expert2")),
+    ]
+    alone = [drawn(seed + more) for seed in (1, 2) for more in (0, 10, 20)]
+    together = [ensemble([alone[place], alone[place + 3]], "logits") for place in range(3)]
+    columns = [evaluate(one, {"few"}) for one in (*alone, *together)]
+    assert cells["few"] == [shown(one["few"], "few") for one in columns[6:]]  # the cells of the last table
+    assert report(["eval", *runs, "--metric", "top1@expert1", "forward10@expert1"]) == 0
+    lines = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
+    expected = [evaluate(alone[place], {"top1", "forward10"}) for place in (1, 4)]
+    for column, name in (("all (expert1)", "top1"), ("forward 10 (expert1)", "forward10")):
+        (row,) = (line for line in lines if line[0] == column)
+        assert row[2:] == ["–", *(shown(one[name], name) for one in expected)]
+    assert report(["eval", *runs, "--logits", "expert1"]) == 1
+    assert "there is no set of logits 'expert1'; there are logits" in capsys.readouterr().err
+    for word in ("top1@", "top2@expert1", "test_counts@expert1"):
+        with pytest.raises(SystemExit):
+            report(["eval", *runs, "--metric", word])
+        assert f"no metric '{word}'" in capsys.readouterr().err
+
+
 def test_predictions_of_another_run_are_not_shown_under_the_name_of_a_record(
     stored: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,11 @@ from lt_bench.augment.crop import HorizontalFlip
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.augment.resample import Interpolation
 from lt_bench.config.evaluation import VIEWS
+from lt_bench.data.files.decoders import Size
 from lt_bench.errors import UsageError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
+LEFT = 2
 
 
 class RandomCrops(NamedTuple):
@@ -44,9 +47,19 @@ class RandomCrops(NamedTuple):
     def _of(self, rows: slice | int) -> Any:
         return type(self.params)(*(values[rows] for values in self.params))
 
-    def cut(self, pixels: Pixels, number: int) -> Tensor:
-        """The crop of an image, (size, size, 3) uint8."""
-        box = self.box(number, *pixels.shape[:2])
+    def reduction(self, number: int, height: int, width: int) -> int:
+        """By how much an image may be reduced before: twice the pixels that a crop needs are left of it.
+
+        Source: what Pillow's ``thumbnail`` leaves (``reducing_gap``).
+        """
+        least = LEFT * self.operation.size
+        if min(height, width) < 2 * least:
+            return 1
+        return min(self.box(number, height, width)[2:]) // least
+
+    def cut(self, pixels: Pixels, number: int, full: Size | None = None) -> Tensor:
+        """The crop of an image, (size, size, 3) uint8; ``full`` is the size of what ``pixels`` are reduced from."""
+        box = reduced_box(self.box(number, *(full or pixels.shape[:2])), pixels.shape[:2], full)
         size = self.operation.size
         crop = resized(pixels, box, size, size, self.operation.interpolation)
         return crop.flip(1) if self.flipped[number] else crop
@@ -94,7 +107,11 @@ class CentralCrops(NamedTuple):
         first, then = (round(part * (side - self.size)) for part, side in zip((top, left), whole.shape, strict=False))
         return whole[first : first + self.size, then : then + self.size]
 
-    def cut(self, pixels: Pixels, number: int) -> Tensor:
+    def reduction(self, number: int, height: int, width: int) -> int:
+        """What is evaluated is never reduced."""
+        return 1
+
+    def cut(self, pixels: Pixels, number: int, full: Size | None = None) -> Tensor:
         """The middle of an image, (size, size, 3) uint8."""
         return self.at(self.whole(pixels), *MIDDLE)
 
@@ -122,7 +139,11 @@ class SeveralCrops(NamedTuple):
         """The same for all images."""
         return self
 
-    def cut(self, pixels: Pixels, number: int) -> Tensor:
+    def reduction(self, number: int, height: int, width: int) -> int:
+        """What is evaluated is never reduced."""
+        return 1
+
+    def cut(self, pixels: Pixels, number: int, full: Size | None = None) -> Tensor:
         """The crops of an image, (crops, size, size, 3) uint8."""
         whole = self.middle.whole(pixels)
         sides = (whole, whole.flip(1)) if self.views == "ten" else (whole,)
@@ -144,6 +165,17 @@ def images_at_once(crops: Crops, most: int) -> int:
     return max(1, most // math.prod(crops.shape[:-2]))
 
 
+def reduced_box(box: Box, shape: Sequence[int], full: Size | None) -> Box:
+    """A box of an image of size ``full`` in one that was reduced to a shape, to the nearest whole pixels."""
+    if full is None or tuple(shape) == full:
+        return box
+    down, right = shape[0] / full[0], shape[1] / full[1]
+    top, left, bottom, end = (
+        round(side) for side in (box[0] * down, box[1] * right, (box[0] + box[2]) * down, (box[1] + box[3]) * right)
+    )
+    return top, left, bottom - top, end - left
+
+
 def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: Interpolation) -> Tensor:
     """A box of an image, resized with antialiasing, (height, width, 3) uint8; pixels outside never contribute.
 
@@ -153,7 +185,8 @@ def resized(pixels: Pixels, box: Box, height: int, width: int, interpolation: In
     cut = torch.from_numpy(pixels[top : top + box_height, left : left + box_width].copy())
     if (box_height, box_width) == (height, width):
         return cut
-    planes = cut.permute(2, 0, 1)[None]  # channels_last, for which there is a vectorised kernel on bytes
+    # channels_last, for which there is a vectorised kernel on bytes; the result is that only where a batch is one first
+    planes = cut[None].permute(0, 3, 1, 2)
     return F.interpolate(planes, (height, width), mode=interpolation, antialias=True)[0].permute(1, 2, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from lt_bench.data.batches.crops import Crops, Pixels
+from lt_bench.data.batches.crops import Crops
+from lt_bench.data.files.decoders import Decoded, Reduction
 from lt_bench.data.files.image_file import OutsideRoot
 from lt_bench.data.files.pixels import PixelSource
 from lt_bench.data.files.rgb import BadImage
@@ -65,17 +67,18 @@ class Reader:
         skipped: list[int] = []
         try:
             for number, position in enumerate(task.positions.tolist()):
-                pixels, positions[number] = self._read(position, skipped)
+                most = partial(_most, task.crops, number)
+                image, positions[number] = self._read(position, most, skipped)
                 for view, crops in zip(views, task.crops, strict=True):
-                    view[number] = crops.cut(pixels, number)
+                    view[number] = crops.cut(image.pixels, number, image.full)
         except BadImage as error:
             return Loaded((), positions, torch.tensor(skipped, dtype=torch.int64), str(error))
         return Loaded(views, positions, torch.tensor(skipped, dtype=torch.int64), "")
 
-    def _read(self, position: int, skipped: list[int]) -> tuple[Pixels, int]:
+    def _read(self, position: int, most: Reduction, skipped: list[int]) -> tuple[Decoded, int]:
         """The image at a position, or the first readable one of its class after it, and its position."""
         try:
-            return self.images[position], position
+            return self.images.reduced(position, most), position
         except BadImage as error:
             if not self.skip or isinstance(error, OutsideRoot):
                 raise
@@ -84,10 +87,15 @@ class Reader:
         start = int(np.searchsorted(same, position)) + 1
         for other in np.roll(same, -start)[:-1].tolist():
             try:
-                return self.images[other], other
+                return self.images.reduced(other, most), other
             except BadImage:
                 skipped.append(other)
         raise BadImage(f"no image of class {self.labels[position]} can be read")
+
+
+def _most(views: tuple[Crops, ...], number: int, height: int, width: int) -> int:
+    """By how much an image may be reduced for all its crops."""
+    return min(crops.reduction(number, height, width) for crops in views)
 
 
 def into_shared_memory(loaded: Loaded) -> Loaded:

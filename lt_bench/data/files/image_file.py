@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,20 +50,32 @@ def real_root(root: Path) -> str:
 
 def opened(data: bytes, name: str) -> Image.Image:
     """The image as it is stored, every pixel decoded; raises BadImage, which names it, for what is damaged or cut."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MOST_PIXELS:
-            raise BadImage(f"{name} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+    image = header(data, name)
+    with _named(name):
         image.load()
-    except BadImage:
-        raise
+    return image
+
+
+def header(data: bytes, name: str) -> Image.Image:
+    """The image as it is stored, no pixel decoded yet; raises BadImage for what is none, or has too many pixels."""
+    with _named(name):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        raise BadImage(f"{name} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+    return image
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """A block in which whatever Pillow raises becomes BadImage."""
+    try:
+        yield
     except UnidentifiedImageError as error:
         raise BadImage(
             f"{name} is not a complete image (neither {', '.join(FORMATS[:-1])} nor {FORMATS[-1]})"
         ) from error
     except Exception as error:  # what Pillow raises for a damaged file is not listed anywhere
         raise BadImage(f"{name} is not a complete image ({error})".replace(" <_io.BytesIO object>", "")) from error
-    return image
 
 
 def decode(data: bytes, name: str, pixels: str = PLAIN) -> Image.Image:
@@ -89,6 +103,11 @@ class StoredForm(NamedTuple):
             return image
         size = [int(self.short_side * side / min(width, height)) for side in (width, height)]
         return image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether images are what their files hold, neither resized nor compressed."""
+        return self.short_side is None and self.jpeg_quality is None
 
     def encode(self, image: Image.Image) -> bytes:
         """The image as the bytes of a JPEG file."""

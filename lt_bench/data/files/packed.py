@@ -16,11 +16,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from lt_bench.data.files.decoders import USUAL, Decoded, Reduction, decoder_named, unreduced
 from lt_bench.data.files.digests import NONE, Digest, stamp_of
 from lt_bench.data.files.image_file import StoredForm, decode, read_below, real_root
 from lt_bench.data.files.packing_journal import Entry, Unfinished
 from lt_bench.data.files.parallel import in_parallel
-from lt_bench.data.files.rgb import BadImage
+from lt_bench.data.files.rgb import PLAIN, BadImage
 from lt_bench.data.sources.image_lists import ImageLists
 from lt_bench.errors import DataError, UsageError
 from lt_bench.files import SMALL, parse_json, read_arrays, read_bytes, read_text, write_atomic, writing
@@ -113,7 +114,8 @@ class PackedImages:
     Raises DataError for a copy that is not whole, and UsageError for one whose images have another form.
     """
 
-    def __init__(self, folder: Path, names: list[str], form: StoredForm) -> None:
+    def __init__(self, folder: Path, names: list[str], form: StoredForm, decoder: str = USUAL) -> None:
+        self._decode = decoder_named(decoder)
         self.folder, self.names, self.form = (
             folder,
             np.array([name.encode("utf-8", "surrogateescape") for name in names], np.bytes_),
@@ -169,6 +171,10 @@ class PackedImages:
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         """The image at a position, (H, W, 3); raises BadImage, which names it."""
+        return self.reduced(position, unreduced).pixels
+
+    def reduced(self, position: int, most: Reduction) -> Decoded:
+        """As ``[position]``; a JPEG file may be reduced."""
         if self._bytes is None:
             self._bytes = np.memmap(self.folder / IMAGES, dtype=np.uint8, mode="r")
         row, name = self.rows[position], self.names[position].decode("utf-8", "surrogateescape")
@@ -178,8 +184,9 @@ class PackedImages:
         if zlib.crc32(data.data) != self.crc32[row]:
             raise BadImage(f"{name} is damaged in the packed copy {self.folder} (CRC-32)")
         if self.form.jpeg_quality is None:
-            return np.asarray(data).reshape(*self.sizes[row], 3)
-        return np.asarray(decode(data.tobytes(), name))
+            height, width = self.sizes[row].tolist()
+            return Decoded(np.asarray(data).reshape(height, width, 3), (height, width))
+        return self._decode(data.tobytes(), name, PLAIN, most)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -55,21 +55,21 @@ def to_rgb(image: Image.Image, name: str, pixels: str) -> Image.Image:
         raise BadImage(
             f"{name} has several pictures; save the one that is meant alone, or dataset.pixels=plain takes the first"
         )
-    turn = _turn(image)
+    way = turn(image)
     if image.mode not in EIGHT_BITS:
         image = _scaled(image, name)
     elif _is_transparent(image):
         image = _on_white(image, name)
     else:
         image = image.convert("RGB")
-    return image if turn is None else image.transpose(turn)
+    return image if way is None else image.transpose(way)
 
 
 def dropped(image: Image.Image) -> str | None:
     """What the plain rule drops of an image that the other one would show; None where both give the same."""
     if _has_several(image):
         return "several pictures, of which the first is read"
-    if _turn(image) is not None:
+    if turn(image) is not None:
         return "an EXIF tag that turns nothing"
     if _is_transparent(image) and _rgba(image).getchannel("A").getextrema() != (255, 255):
         return "transparency, which is dropped"
@@ -104,7 +104,7 @@ def _doubt(image: Image.Image) -> str | None:
     return None
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def turn(image: Image.Image) -> Image.Transpose | None:
     """How an image is turned by its EXIF tag; one that cannot be read turns nothing, as in viewers."""
     if image.format == "TIFF" or not any(key in image.info for key in EXIF):
         return None

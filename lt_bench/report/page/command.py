@@ -8,9 +8,11 @@ from pathlib import Path
 
 from lt_bench.command import as_called, printable
 from lt_bench.errors import UsageError
+from lt_bench.evaluation.metrics import recorded
 from lt_bench.figures.studies import run_of
 from lt_bench.files import write_atomic
-from lt_bench.report.arguments import add_runs, add_where
+from lt_bench.record.sets import with_sets
+from lt_bench.report.arguments import add_runs, add_sets, add_where
 from lt_bench.report.asked import metric_names
 from lt_bench.report.baselines import with_baselines
 from lt_bench.report.page.document import document
@@ -36,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_where(add_runs(made))
+    add_sets(made)
     more = "show these too; MODULE.NAME for one of your own"
     made.add_argument("--metric", nargs="+", action="extend", default=[], metavar="NAME", help=more)
     made.add_argument("--out", type=Path, metavar="FILE", help=f"the page ({NAME} in the first of --runs)")
@@ -46,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
     """Write the page and print its path; returns 0, raises UsageError or OSError for what cannot be used."""
     arguments = parser().parse_args(argv)
     metrics = metric_names(arguments.metric, parser())
-    every = read(arguments.runs, {*MEASURED, BALANCE, *metrics}, arguments.verify)
+    asked = {*MEASURED, BALANCE, *metrics}
+    every = with_sets(read(arguments.runs, asked, arguments.verify), arguments.logits, asked | {*recorded()})
     found = on_split(chosen(every, arguments.where), arguments.evaluated_on, arguments.runs)
     records = with_baselines([one.record for one in found], [one.record for one in every], arguments.where)
     shown = {one.run_id for one in records}

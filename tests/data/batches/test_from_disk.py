@@ -63,6 +63,15 @@ def test_an_epoch_is_the_same_with_any_number_of_workers_and_from_any_step(tree)
     assert_equal(batches, epoch(alone))
 
 
+def test_images_that_are_reduced_as_they_are_decoded_are_the_same_from_any_step(tree):
+    words = ("dataset.decoder=turbo", "dataset.image_size=6")
+    alone, two = load(tree, *words).train, load(tree, *words, "dataset.workers=2").train
+    batches, whole = epoch(alone, ("crop_flip",)), epoch(load(tree, words[1]).train, ("crop_flip",))
+    differences = [(left.views[0] - right.views[0]).abs() for left, right in zip(batches, whole, strict=True)]
+    assert 0 < torch.stack(differences).mean() < 0.1
+    assert_equal(batches[2:], epoch(two, ("crop_flip",), first=2))
+
+
 def test_ranks_share_the_images_of_one_process(tree):
     source = load(tree).train
     whole = epoch(source)
