@@ -125,7 +125,7 @@ FRONT_END = (
      "figures.__main__", "config.compose", "config.annotations", "preflight.validate",
      "preflight.combinations",
      "trackers.__main__", "trackers.following", "trackers.tensorboard", "trackers.wandb", "trackers.mlflow",
-     "record.identity", "cli.help", "cli.main", "cli.commands", "cli.new", "run.summary", "run.execute",
+     "record.identity", "cli.help", "cli.main", "cli.commands", "cli.guidance", "cli.new", "run.summary", "run.execute",
      "__main__", "command",
      "terminal", "processes", "machine",
      "launch.__main__", "launch.planning.plan", "launch.sweep", "launch.tables", "launch.slurm.arrays", "launch.job",

@@ -12,16 +12,14 @@ from xml.etree import ElementTree as tree
 import numpy as np
 import pytest
 
-from lt_bench.__main__ import main
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.recipes import short_for
 from lt_bench.figures.__main__ import main as figures
 from lt_bench.launch.planning.plan import plan
-from lt_bench.launch.search.planned import is_search, plan_search
 from lt_bench.preflight.validate import validate
 from lt_bench.record.collect import read_records
-from lt_bench.record.identity import run_id
 from lt_bench.report.__main__ import main as report
+from lt_bench.run.summary import summary
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,10 +50,9 @@ def axis(page, group):
 
 
 @pytest.mark.parametrize("group", ["dataset", "method", "mixing", "variant", "stage_two", "budget"])
-@pytest.mark.parametrize("page", ["README.md", "docs/runs.md"])
-def test_the_axes_name_every_choice(page, group):
+def test_the_axes_name_every_choice(group):
     choices = {name for name in groups()[group] if not short_for(name)} if group == "method" else set(groups()[group])
-    assert choices <= axis(page, group)
+    assert choices <= axis("docs/runs.md", group)
 
 
 def test_the_axes_name_every_network():
@@ -63,7 +60,7 @@ def test_the_axes_name_every_network():
 
 
 def test_tables_are_made_from_the_committed_records(tmp_path):
-    pages = {path: (tmp_path / path, text) for path, text in TEXTS.items() if "<!-- table:" in text}
+    pages = {path: (tmp_path / path, text) for path, text in TEXTS.items() if "\n<!-- table:" in text}
     assert len(pages) == 5
     for page, text in pages.values():
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +99,7 @@ def test_pictures_are_made_from_the_committed_records(tmp_path, monkeypatch):
     shown = {
         (ROOT / page).parent.joinpath(link).resolve()
         for page, text in TEXTS.items()
-        for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+        for link in re.findall(r"!\[[^\]]*\]\(((?:docs/)?(?:\.\./)?images/[^)]+)\)", text)
     }
     commands = re.findall(r"^    python -m lt_bench\.figures (.*--out docs/images .*)$", TEXTS["docs/figures.md"], re.M)
     for command in commands:
@@ -121,8 +118,15 @@ def test_pictures_of_other_data_are_told_apart(tmp_path):
     assert moved != text and not show_the_same(kept, tmp_path / "moved.svg")
 
 
+def test_the_run_of_the_readme_is_one_of_the_records():
+    (run,) = re.findall(r"; run (\w+)$", README, re.MULTILINE)
+    record = next(record for record in records_of("digits_demo") if record.run_id == run)
+    shown = "".join(f"    {line}\n" for line in summary(record, Path("runs") / run).splitlines())
+    assert shown in README
+
+
 def test_the_readme_is_read_in_five_minutes():
-    assert len(README.split()) <= 950
+    assert len(README.split()) <= 900
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -161,25 +165,20 @@ def test_ci_calls_the_test_command_of_the_readme():
     assert first in script and second in script.splitlines()[-1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [path for path, text in TEXTS.items() if "    python -m lt_bench" in text])
-def test_every_command_of_a_page_names_what_is_there(page):
-    commands = re.findall(r"^    python -m lt_bench (?!-m )([^#\n]*)", TEXTS[page], re.MULTILINE)
-    for command in commands:
-        words = [word for word in shlex.split(command) if "=DIR" not in word and "=FILE" not in word]
-        if "--help" in words:
-            assert main(words) == 0
-        elif "dataset=image_folder" not in words:  # whose identity needs images
-            assert len(run_id(validate(compose(words)))) == 12
-    for command in re.findall(r"^    python -m lt_bench -m ([^#\n]*)", TEXTS[page], re.MULTILINE):
-        words = shlex.split(command)
-        assert plan_search(words) if is_search(words) else plan(words)
+@cache
+def anchors(page):
+    """What links may name in a page: its headings as a site has them, and places that are named."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.M | re.S), re.MULTILINE)
+    slugs = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+    return slugs | set(re.findall(r'<a id="([^"]+)">', TEXTS[page]))
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_links_of_a_page_lead_to_files(page):
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXTS[page])
-    assert all((ROOT / page).parent.joinpath(link).is_file() for link in links)
+def test_links_of_a_page_lead_to_files_and_headings(page):
+    for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", TEXTS[page]):
+        file = (ROOT / page).parent.joinpath(link).resolve() if link else ROOT / page
+        assert file.is_file(), link
+        assert not anchor or anchor in anchors(file.relative_to(ROOT).as_posix()), (link, anchor)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A built wheel, installed elsewhere, runs from any folder with conf/ and launch/ inside it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from lt_bench import __version__
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("lt_bench", "conf", "launch", "results/published", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+
+RECIPES = {  # of containers: where the base stands, and what is copied there
+    "Dockerfile": (r"^FROM (\S+)$", r"^COPY (.+) \S+$"),
+    "lt_bench.def": (r"^From: (\S+)$", r"^    (\S+) /opt/\S+$"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +67,18 @@ def test_the_installed_copy_runs_from_any_folder(installed, tmp_path):
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 2
+
+
+def test_the_containers_are_of_one_base_and_hold_what_an_installation_needs():
+    texts = {name: (ROOT / "containers" / name).read_text(encoding="utf-8") for name in RECIPES}
+    bases = {re.findall(base, texts[name], re.MULTILINE)[0] for name, (base, _) in RECIPES.items()}
+    installs = {re.findall(r"pip install .+$", text, re.MULTILINE)[0] for text in texts.values()}
+    assert len(bases) == len(installs) == 1
+    for name, (_, copied) in RECIPES.items():
+        assert sorted(" ".join(re.findall(copied, texts[name], re.MULTILINE)).split()) == sorted(PARTS), name
+
+
+def test_the_files_that_name_the_version_agree():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == __version__ and {"cff-version", "title", "authors", "message"} <= cited.keys()
+    assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -86,10 +86,10 @@ class _Explanation:
             yield from (key, *_wrapped(found.setting.help), *_facts(options | self._single(key, found)))
 
     def _single(self, key: str, found: Key) -> dict[str, str]:
-        takes = _bounded(wanted(ast.parse(found.annotation, mode="eval").body), found.setting)
+        takes = bounded(wanted(ast.parse(found.annotation, mode="eval").body), found.setting)
         affects = "yes" if found.affects_result else "no"
         now = self._now(key, REQUIRED if found.default == MISSING else found.default)
-        facts = {"takes": takes, "default": _default(found.default), "affects result": affects, "now": now}
+        facts = {"takes": takes, "default": default_shown(found.default), "affects result": affects, "now": now}
         stage = next((stage for stage in StageName if key == f"{stage.training}.epochs"), None)
         return facts | self._moving(stage) if stage else facts
 
@@ -127,8 +127,8 @@ class _Explanation:
         if name not in known:
             names = [*known, *(fields_of(found.below) if (found := find(above)) and found.below else ())]
             raise UsageError(f"unknown key {key}{nearest(name, names)}; {target} takes {', '.join(known) or 'none'}")
-        takes = _bounded(wanted(known[name].annotation), optimizers.range_of(key) or Setting(""))
-        default = _default(known[name].default)
+        takes = bounded(wanted(known[name].annotation), optimizers.range_of(key) or Setting(""))
+        default = default_shown(known[name].default)
         facts = {
             "class": target,
             "takes": takes,
@@ -138,7 +138,7 @@ class _Explanation:
         with references():
             is_node = isinstance(OmegaConf.select(self.config, key), DictConfig)
         now = {} if is_node else {"now": self._now(key, known[name].default)}
-        yield from (key, *_wrapped(_said_of(name, target)), *_facts(facts | now))
+        yield from (key, *_wrapped(said_of(name, target)), *_facts(facts | now))
         yield from ("", *self._node(key)) if is_node else ()
 
     def _node(self, key: str) -> Iterator[str]:
@@ -161,7 +161,7 @@ class _Explanation:
             for name, parameter in known.items():
                 value = OmegaConf.select(self.config, f"{key}.{name}", throw_on_missing=False)
                 now = "..." if isinstance(value, DictConfig) else self._now(f"{key}.{name}", parameter.default)
-                takes = f"{wanted(parameter.annotation)}; default {_default(parameter.default)}"
+                takes = f"{wanted(parameter.annotation)}; default {default_shown(parameter.default)}"
                 rows.append((f"{key}.{name}", now, takes))
         yield from _table(rows)
 
@@ -200,7 +200,7 @@ class _Explanation:
             file = place_of(f"optimizer/{node.get('name', 'sgd')}")
             return f"{shown(values[name])}, from {file}"
         if name not in node.keys():
-            return "no value yet" if default is REQUIRED else f"{_default(default)}, the default"
+            return "no value yet" if default is REQUIRED else f"{default_shown(default)}, the default"
         if OmegaConf.is_missing(node, name):
             return "no value yet"
         text, setting = self._value(key), last_setting(key, self.sources)
@@ -224,13 +224,14 @@ def _file(group: str, choice: str) -> str:
     return "conf/recipes.yaml" if table else place_of(f"{group}/{choice}")
 
 
-def _default(value: Any) -> str:
+def default_shown(value: Any) -> str:
+    """A default as it is typed; words for one that is none, or no literal."""
     if value in (REQUIRED, MISSING):
         return "none, it has to be given"
     return "an expression" if value is OPAQUE else shown(value)
 
 
-def _bounded(kind: str, setting: Setting) -> str:
+def bounded(kind: str, setting: Setting) -> str:
     """What a setting takes: the kind of its values and their range, or the words."""
     if setting.choices:
         return ", ".join(setting.choices)
@@ -242,7 +243,7 @@ def _bounded(kind: str, setting: Setting) -> str:
     return f"{kind}, {bounds}" if bounds else kind
 
 
-def _said_of(name: str, target: str) -> str:
+def said_of(name: str, target: str) -> str:
     """The sentences on a parameter in the docstrings of a class and its ancestors."""
     for text in docstrings(target):
         sentences = re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(text.split()))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lt_bench import __version__
-from lt_bench.command import DONE, as_called, exit_status
+from lt_bench.command import DONE, as_called, exit_status, printable
 from lt_bench.config.own_files import OWN_CHOICES, add_option, own_files
+
+if TYPE_CHECKING:
+    from lt_bench.config.schema import Config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,6 +117,21 @@ def _one_run(overrides: list[str], dry_run: bool) -> int:
 
         print(*(describe(config), *remarks(config)), sep="\n")
         return DONE
+    return _carried_out(config, overrides)
+
+
+def _carried_out(config: Config, overrides: list[str]) -> int:
+    """Carry out a run; with ``progress`` it says before what it will do, and afterwards what to type next."""
+    from lt_bench.cli.guidance import greeting, next_steps
+    from lt_bench.data.content import looked_at_once
+    from lt_bench.processes import place
     from lt_bench.run.execute import carry_out
 
-    return carry_out(config)
+    told = config.progress and place().rank == 0
+    with looked_at_once():
+        for line in greeting(config, overrides) if told else ():
+            print(printable(f"lt_bench: {line}"), file=sys.stderr)
+        status = carry_out(config)
+        for line in next_steps(config, overrides) if told and status == DONE else ():
+            print(printable(as_called(f"lt_bench: {line}")), file=sys.stderr)
+    return status

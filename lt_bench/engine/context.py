@@ -11,6 +11,7 @@ from lt_bench.contracts import View
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.distributed import Processes
+from lt_bench.engine.progress import told
 from lt_bench.engine.random import derived_generator
 from lt_bench.errors import NonFiniteLoss
 
@@ -18,11 +19,14 @@ from lt_bench.errors import NonFiniteLoss
 class EngineContext:
     """The engine's side of the ``TrainContext`` contract: random streams, collectives, embeddings of the images."""
 
-    def __init__(self, processes: Processes, seed: int, source: ImageSource, batch_size: int = 500) -> None:
+    def __init__(
+        self, processes: Processes, seed: int, source: ImageSource, batch_size: int = 500, shown: bool = False
+    ) -> None:
         self.rank, self.world_size, self.device = processes
         self.seed = seed
         self.source = source
         self.batch_size = batch_size
+        self.shown = shown and self.rank == 0  # whether long passes over the images have a bar
         self.module: nn.Module | None = None
         self.epoch = 0
 
@@ -53,6 +57,7 @@ class EngineContext:
         with evaluating(self.module), torch.no_grad():
             mine, generator = slice(start, start + share), self.generator("embed", self.epoch)
             chunks = self.source.chunks(view, indices, mine, self.batch_size, generator)
+            chunks = told(chunks, "features of the training images", self.shown)
             rows = self.gather(torch.cat([function(images) for images in chunks]))
         first = indices // share * share
         embeddings = rows[indices + first - first.clamp(max=last)]

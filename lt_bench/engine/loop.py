@@ -147,6 +147,7 @@ class Trainer:
         self.curves.begin(first.epoch)
         progress = Progress(
             self.stage.name,
+            self.training.epochs,
             total,
             first.epoch * self.steps_per_epoch + first.step,
             self.stage.progress and self.context.rank == 0,
@@ -181,6 +182,7 @@ class Trainer:
         """The (remaining) steps of an epoch; its mean terms, learning rate, seconds and images per second."""
         self._mark = time.perf_counter()
         epoch = self.context.epoch = self.state.epoch
+        progress.epoch(epoch)
         self.method.train()
         if self.state.step == 0:
             if epoch in self.restarts[1:]:

@@ -9,17 +9,21 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.source import ImageSource
 from lt_bench.engine import distributed
 from lt_bench.engine.context import evaluating
+from lt_bench.engine.progress import told
 from lt_bench.evaluation.predictions import LOGITS
 
 
 @torch.no_grad()
-def embed_plain(encoder: nn.Module, images: ImageSource, batch_size: int) -> Tensor:
-    """Features (M, V, D) of the V plain crops of images, in order, in eval mode; every rank computes its share."""
+def embed_plain(encoder: nn.Module, images: ImageSource, batch_size: int, shown: bool = False) -> Tensor:
+    """Features (M, V, D) of the V plain crops of images, in order, in eval mode; every rank computes its share.
+
+    ``shown``: whether there is a bar where that takes long.
+    """
     indices = torch.arange(len(images.labels), device=images.labels.device)
     padded, mine = distributed.shard(indices)
     generator = torch.Generator(indices.device)  # the plain view draws nothing
     with evaluating(encoder):
-        chunks = images.chunks("plain", padded, mine, batch_size, generator)
+        chunks = told(images.chunks("plain", padded, mine, batch_size, generator), "features to evaluate", shown)
         rows = torch.cat([encoder(chunk) for chunk in chunks]).unflatten(0, (len(padded[mine]), -1))
         return distributed.all_gather(rows)[: len(indices)]
 

@@ -36,8 +36,13 @@ def folded(name: str) -> str:
 
 def markdown(text: str) -> str:
     """A text as GitHub Markdown shows it, on one line; brackets and underscores, which do nothing alone, stay."""
-    line = _MARKDOWN.sub(lambda found: _escaped(found[0]), printable(" ".join(text.split())))
+    line = inline(printable(" ".join(text.split())))
     return _START.sub(lambda found: f"{found[1]}\\{found[2]}", line)
+
+
+def inline(text: str) -> str:
+    """A text inside a line of Markdown, as it stands: signs that would mean something there are escaped."""
+    return _MARKDOWN.sub(lambda found: _escaped(found[0]), text)
 
 
 def latex(text: str) -> str:

@@ -34,7 +34,8 @@ def methods_table() -> Table:
         {"method": title, "method=": name, "paper": paper(name), **{data: cell(name, data) for data in _datasets()}}
         for title, name in ordered
     ]
-    return Table(NAME, [CAPTION], pd.DataFrame(rows), pd.DataFrame(rows))
+    links = [f"methods/{name}.md" for _, name in ordered]  # beside the page of this table
+    return Table(NAME, [CAPTION], pd.DataFrame(rows), pd.DataFrame(rows), links=links)
 
 
 def paper(method: str) -> str:

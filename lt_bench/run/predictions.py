@@ -20,6 +20,7 @@ from lt_bench.evaluation.features import Features, save_features
 from lt_bench.evaluation.predictions import Predictions
 from lt_bench.models.kept import NotKept
 from lt_bench.predict.predictor import of_run
+from lt_bench.processes import place
 from lt_bench.record.folder import RunFolder
 
 Networks = tuple[nn.Module, nn.Module]  # encoder and classifier
@@ -37,7 +38,7 @@ def predicted(config: Config, data: Data, networks: Networks, features_file: Pat
         parts["validation"] = data.validation
     made = dict[str, Predictions]()
     for part, images in parts.items():
-        features = embed_plain(encoder, images, evaluation.batch_size)
+        features = embed_plain(encoder, images, evaluation.batch_size, config.progress and place().rank == 0)
         logits = named_logits(classifier, features, evaluation.batch_size)
         if not all(bool(torch.isfinite(one).all()) for one in logits.values()):
             raise NonFiniteLoss(f"logits on the {part} split are not finite; {NonFiniteLoss.advice}")

@@ -329,7 +329,7 @@ class Runner:
 
     def _context(self, stream: str, source: ImageSource, method: Method) -> EngineContext:
         seed = derived_seed(self.config.seed, stream)
-        context = EngineContext(self.processes, seed, source, self.config.evaluation.batch_size)
+        context = EngineContext(self.processes, seed, source, self.config.evaluation.batch_size, self.config.progress)
         context.module = method
         return context
 

@@ -1,0 +1,61 @@
+"""What a run says before it begins and after its end: what it will do, how long such runs took, what comes next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from lt_bench.config.schema import Config, Training
+from lt_bench.launch.planning.estimate import expected_cost
+from lt_bench.launch.planning.plan import planned
+from lt_bench.record.folder import finished
+from lt_bench.record.identity import identities
+from lt_bench.record.record import PREDICTOR
+
+SAME = ("dataset", "imbalance", "backbone", "budget", "seed", "split_seed", "output_dir", "data_dir", "device", "trust")
+USUAL = "runs"  # where a report looks by itself
+
+
+def greeting(config: Config, overrides: Sequence[str]) -> list[str]:
+    """What a run will do and how long such runs took, in lines; none for a run that is done.
+
+    Nothing is known of the time where no similar run is in the folder yet.
+    """
+    identity, stage_one = identities(config)
+    if finished(config.output_dir, identity):
+        return []
+    cost = expected_cost([planned(overrides, config)], {stage_one: bool(finished(config.output_dir, stage_one))})
+    factor = "native counts" if config.imbalance.factor is None else f"imbalance {config.imbalance.factor:g}"
+    trained = {"stage one": config.train, "stage two": config.stage_two.train}
+    stages = (f"{stage} {_epochs(training)}" for stage, training in trained.items() if training)
+    what = f"{config.method['title']} on {config.dataset.title}, {factor}, seed {config.seed}"
+    took = "how long it takes is known from the bar alone: no similar run is in this folder yet"
+    if cost.records:
+        took = f"about {_duration(3600 * cost.hours)} on {cost.device}, as earlier runs in this folder"
+    return [f"{what}: {', '.join(stages)}; run {identity}", took, "loading PyTorch, which takes some seconds"]
+
+
+def next_steps(config: Config, overrides: Sequence[str]) -> list[str]:
+    """Commands that a finished run suggests, in lines."""
+    folder = Path(config.output_dir) / identities(config)[0]
+    runs = "" if config.output_dir == USUAL else f" --runs {shlex.quote(config.output_dir)}"
+    other = "balanced_softmax" if config.method["name"] == "ce" else "ce"
+    kept = [word for word in overrides if word.partition("=")[0].partition(".")[0] in SAME]
+    found = {"tables of all runs": f"python -m lt_bench.report{runs}"}
+    if (folder.expanduser() / PREDICTOR).exists():
+        found["classes of new images"] = f"python -m lt_bench.predict {shlex.quote(str(folder))} IMAGES"
+    found["another method beside it"] = shlex.join(["python", "-m", "lt_bench", f"method={other}", *kept])
+    return [f"next, {what + ':':<26}{command}" for what, command in found.items()]
+
+
+def _epochs(training: Training) -> str:
+    return f"{training.epochs} epoch{'s' * (training.epochs != 1)}"
+
+
+def _duration(seconds: float) -> str:
+    """A time in the largest unit of which it is one or more."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
