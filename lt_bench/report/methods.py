@@ -34,7 +34,8 @@ def methods_table() -> Table:
         {"method": title, "method=": name, "paper": paper(name), **{data: cell(name, data) for data in _datasets()}}
         for title, name in ordered
     ]
-    links = [f"methods/{name}.md" for _, name in ordered]  # beside the page of this table
+    pages = [f"methods/{name}.md" for _, name in ordered]  # beside the page of this table
+    links = {"method": pages, "paper": [address(name) for _, name in ordered]}
     return Table(NAME, [CAPTION], pd.DataFrame(rows), pd.DataFrame(rows), links=links)
 
 
@@ -42,6 +43,12 @@ def paper(method: str) -> str:
     """Authors, place and year of a method as the comment of its file has them first; a dash where it names none."""
     found = _PAPER.search(about("method", method))
     return found[1].rpartition("; ")[2] if found else NONE
+
+
+def address(method: str) -> str:
+    """Where a method's paper is, as the comment of its file has it; else nothing."""
+    found = re.search(r"https://\S+", about("method", method))
+    return found[0] if found else ""
 
 
 def cell(method: str, dataset: str) -> str:

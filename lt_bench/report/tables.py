@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,7 +55,8 @@ class Table:
     """A table under its name: the paragraphs above it, the cells as text, and the unrounded values for CSV.
 
     ``bold`` are the columns of each row whose cells stand out; none for no row. ``figures`` are files beside the table,
-    with what they show. ``notes`` stand below it, a line each. ``links`` are where the first cell of each row leads.
+    with what they show. ``notes`` stand below it, a line each. ``links`` are where the cells of a column lead, by
+    its name; an empty one leads nowhere.
     """
 
     name: str
@@ -65,14 +66,14 @@ class Table:
     bold: Sequence[set[str]] = ()
     figures: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
-    links: Sequence[str] = ()
+    links: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def markdown(self, folder: Path | None = None, page: Path | None = None) -> str:
         """Caption, cells and figures as GitHub Markdown; for a page in a folder of its own, which both are named."""
         cells = self.marked(markdown, "**{}**")
-        if self.links:
-            first = zip(cells.iloc[:, 0], self.links, strict=True)
-            cells.isetitem(0, [f"[{text}]({quote(link)})" for text, link in first])
+        for name, links in self.links.items():
+            led = zip(cells[name], links, strict=True)
+            cells[name] = [f"[{text}]({quote(link, safe=':/?=')})" if link else text for text, link in led]
         align = ["left", *["right"] * (len(cells.columns) - 1)]
         body = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
         paragraphs = [f"**{markdown(text)}**" if text == SMOKE else markdown(text) for text in self.caption]
