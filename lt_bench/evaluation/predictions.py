@@ -52,10 +52,11 @@ class Predictions:
         counts = np.asarray(self.train_counts)
         cast = {name: np.asarray(logits, dtype=np.float32) for name, logits in self.logits_by_name.items()}
         if self.by_image is not None:
-            if self.confusion is not None:
-                raise ValueError("confusion is counted by image, or as a whole")
             object.__setattr__(self, "by_image", _rows(self.by_image, len(counts)))
-            object.__setattr__(self, "confusion", _sum(self.by_image, len(counts)))
+            total = _sum(self.by_image, len(counts))
+            if self.confusion is not None and not np.array_equal(self.confusion, total):
+                raise ValueError("confusion is not the sum of what is counted by image")
+            object.__setattr__(self, "confusion", total)
         if self.confusion is None:
             if LOGITS not in cast:
                 raise ValueError(f"no set of logits is named {LOGITS!r}")

@@ -13,9 +13,7 @@ from lt_bench.record.conditions import file_name
 from lt_bench.report.leaders import GROUPED
 from lt_bench.report.sections import EPOCHS, Row, Section
 from lt_bench.report.statistics import differences, independent, interval
-from lt_bench.report.tables import Table, footnotes, leading, marked, number, rules, shown_unit, title
-
-COMPARED = ("few", "top1")
+from lt_bench.report.tables import Table, footnotes, leading, main_metrics, marked, number, rules, shown_unit, title
 
 
 def baseline_label(text: str) -> str:
@@ -40,11 +38,12 @@ def paired_table(section: Section, baseline: str) -> Table | None:
     if base is None:
         return None
     cells, values, merged = [], [], False
-    columns = {name: METRICS[name].column for name in COMPARED}
+    compared = main_metrics(section)[-2:]
+    columns = {name: METRICS[name].column for name in compared}
     for row in section.rows:
         if row is base:
             continue
-        points = paired(row, base, COMPARED).rename(columns=columns)
+        points = paired(row, base, compared).rename(columns=columns)
         units = independent(points)
         merged |= len(units) < len(points)
         statistics = {column: interval(units[column]) for column in columns.values()}

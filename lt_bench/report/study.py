@@ -44,6 +44,8 @@ def _is_own(key: str, value: Any) -> bool:
 def _images(section: Section) -> list[str]:
     found = ({number for row in section.rows for number in row.runs[name].tolist()} for name in COUNTED)
     train, test, classes = (_range(number for number in numbers if number == number) for numbers in found)
+    if not test:  # scenes, of which several classes have the same image
+        return [f"{classes} classes"] if classes else []
     return [f"{train} training and {test} test images of {classes} classes"] if train else []
 
 

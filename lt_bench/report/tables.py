@@ -211,13 +211,18 @@ def shown_unit(name: str) -> tuple[float, str]:
     return (100.0, ".1f") if METRICS[name].unit == FRACTION else (1.0, ".3f")
 
 
+def main_metrics(section: Section) -> tuple[str, ...]:
+    """What a table shows of its task: many, medium, few and the accuracy of all images, or mIoU of all pixels."""
+    return headline({"miou": section.rows[0].runs["miou"].iat[0]})
+
+
 def accuracy_table(section: Section, more: Sequence[str] = ()) -> Table:
     """Accuracy in percent per setting, in segmentation IoU: many, medium, few, all, and ``more`` metrics by name.
 
     Tables of probes also have the standard deviation over the three groups, in percentage points.
     A cell is mean ± sample standard deviation (ddof 1) over the setting's runs; unknown numbers are dashes.
     """
-    main = headline({"miou": section.rows[0].runs["miou"].iat[0]})
+    main = main_metrics(section)
     shown = list(dict.fromkeys([*main, *([BALANCE] if section.fields["probe"] else []), *more]))
     measured = list(dict.fromkeys([*(MEASURED if main == ACCURACIES else ()), *shown]))
     factors = [shown_unit(name)[0] for name in measured]

@@ -1,8 +1,10 @@
 """FCN: what a run of it records, what it goes together with, and its heads on encoders of one and of several stages."""
 
+import re
+
 import pytest
 import torch
-from helpers.chain import resumed_in_its_last_epoch, tiny
+from helpers.chain import execute, resumed_in_its_last_epoch, tiny
 from helpers.configs import refusal
 from helpers.engine_parts import one_process
 from torch import nn
@@ -14,6 +16,7 @@ from lt_bench.errors import SettingError, UsageError
 from lt_bench.methods.segmentation_ce import Dropout, SegmentationCE
 from lt_bench.models.resnet import basic_resnet
 from lt_bench.models.tiny import TinyEncoder
+from lt_bench.report.__main__ import main as report
 
 WORDS = ("method=segmentation_ce", "dataset=digit_scenes", "backbone=tiny", "train.epochs=2")
 INFO = TrainInfo(torch.zeros(0), 3, 1, counts=torch.tensor([5, 3, 1]))
@@ -32,6 +35,20 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been_and_is_measured_by_pix
     metrics = found["metrics"]
     assert {"miou", "pixel_accuracy", "mean_accuracy", "per_class_iou", "many", "medium", "few"} <= metrics.keys()
     assert metrics["train_counts"] == [163, 91, 65, 49, 39, 28, 20, 16, 9, 8, 6] and "top1" not in metrics
+
+
+def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_images(tmp_path, capsys):
+    quick = ("train.epochs=1", "budget.max_steps_per_epoch=1", "stage_two=none")
+    for words in ((*WORDS, "seed=0"), (*WORDS, "seed=1"), (*WORDS, "method.dropout=0", "seed=0")):
+        execute(tiny(tmp_path, *words, *quick))
+    execute(tiny(tmp_path, "method=ce", *quick))
+    out = tmp_path / "tables"
+    shown = ["--runs", str(tmp_path), "--out", str(out), "--format", "csv"]
+    assert report([*shown, "--baseline", "FCN / –, dropout 0.0"]) == 0
+    assert report(["page", "--runs", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    paired = next(csv for csv in out.glob("digit_scenes*_vs_*.csv")).read_text().splitlines()[0]
+    assert "mIoU_difference" in paired and "all_difference" not in paired
+    assert {"mIoU", "all"} <= set(re.findall(r">(\w+)</button>", (tmp_path / "page.html").read_text()))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from lt_bench.config.stages import StageName
+from lt_bench.evaluation.metrics import METRICS, headline
 from lt_bench.figures import studies
 from lt_bench.figures.studies import NotPossible, Study
 from lt_bench.record.conditions import word
@@ -15,10 +16,9 @@ from lt_bench.report.page.per_class import per_class
 from lt_bench.report.page.tested import confusion, reliability
 from lt_bench.report.page.training import training
 from lt_bench.report.sections import Row, Section
-from lt_bench.report.tables import ACCURACIES, marked, number
+from lt_bench.report.tables import main_metrics, marked, number
 
 MOST_LINES, MOST_VALUES = 120, 5  # of a config, and of what differs between runs
-HEAD = (("few", "few"), ("all", "top1"))  # what a closed part says
 FINEST, COARSEST, ALL = 100, 20, 4000  # classes and points of a curve in a row's pictures, and in the whole page
 
 
@@ -68,7 +68,10 @@ def details(one: Shown, fine: int, shared: Collection[str]) -> str:
         f"<p>And {link(anchor('settings', one.section.name), 'what all rows of the table have')}.</p>" * bool(shared),
         f"<h4>Environment</h4>{block(_environment([run.record for run in one.runs]))}",
     ]
-    figures = ", ".join(f"{name} {number(100 * one.row.runs[metric].mean(skipna=False))}" for name, metric in HEAD)
+    figures = ", ".join(
+        f"{METRICS[name].column} {number(100 * one.row.runs[name].mean(skipna=False))}"
+        for name in main_metrics(one.section)[-2:]
+    )
     head = f"<summary><h3>{label}</h3> <span>{figures}</span></summary>"
     return f'<details class="row">{head}<div id="{one.id}" tabindex="-1">{"".join(parts)}</div></details>'
 
@@ -97,13 +100,25 @@ def _drawn(draw: Callable[..., str], study: Study, *more: int) -> str:
 
 
 def _table_of_runs(one: Shown, label: str) -> str:
-    heads = ["run", "seed", "split seed", *ACCURACIES[:3], "all", "chosen epoch", "stage one", "seconds", "device"]
+    heads = [
+        "run",
+        "seed",
+        "split seed",
+        *(METRICS[name].column for name in main_metrics(one.section)),
+        "chosen epoch",
+        "stage one",
+        "seconds",
+        "device",
+    ]
     return scrolled(table(f"Runs of {label}", heads, map(_run, one.runs)), f"Runs of {label}")
 
 
 def _run(run: studies.Run) -> list[str]:
     record, cost = run.record, run.record.cost
-    metrics = [number(float("nan" if (value := record.metrics[name]) is None else 100 * value)) for name in ACCURACIES]
+    metrics = [
+        number(float("nan" if (value := record.metrics[name]) is None else 100 * value))
+        for name in headline(record.metrics)
+    ]
     below = record.stage_one_id
     return [
         f'<code id="{anchor("run", record.run_id)}" tabindex="-1">{text(record.run_id)}</code>',

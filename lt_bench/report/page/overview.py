@@ -11,7 +11,7 @@ from lt_bench.evaluation.metrics import METRICS
 from lt_bench.record.conditions import shortened
 from lt_bench.report.page.details import Shown
 from lt_bench.report.page.markup import Cell, link, scrolled, text
-from lt_bench.report.tables import ACCURACIES, Table, marked
+from lt_bench.report.tables import Table, main_metrics, marked
 
 FILTERED = ("data set", "factor", "method", "stage two", "budget")  # these stand before the numbers
 
@@ -64,7 +64,7 @@ def overview(rows: Sequence[Shown], tables: Sequence[Table], metrics: Sequence[s
     same = [f"{name} {value}" for name, value in alike.items() if value]
     before = [name for name in several if name in (*FILTERED, "settings")]
     after = [name for name in several if name not in before]
-    names = [*dict.fromkeys([*ACCURACIES, *metrics])]
+    names = [*dict.fromkeys([name for one in rows for name in main_metrics(one.section)] + [*metrics])]
     heads = [*before, *(METRICS[name].column for name in names), "runs", *after]
     cells = [cell for table in tables for cell in _numbers(table, names)]
     before_of, after_of = (zip(*map(values.__getitem__, part), strict=True) for part in (before, after))
@@ -102,9 +102,9 @@ def _row(one: Shown, before: Sequence[str], numbers: Sequence[Cell], after: Sequ
 
 def _numbers(table: Table, names: Sequence[str]) -> list[list[Cell]]:
     """The cells of each row of a table, with their values to sort by."""
-    shown = table.marked(text, "<b>{}</b>")[[METRICS[name].column for name in names]].to_numpy()
-    means = table.values[[f"{name}_mean" for name in names]].to_numpy()
-    return [list(map(_number, *both)) for both in zip(shown, means, strict=True)]
+    shown = table.marked(text, "<b>{}</b>").reindex(columns=[METRICS[name].column for name in names], fill_value="–")
+    means = table.values.reindex(columns=[f"{name}_mean" for name in names]).to_numpy()
+    return [list(map(_number, *both)) for both in zip(shown.to_numpy(), means, strict=True)]
 
 
 def _number(shown: str, mean: float) -> Cell:
