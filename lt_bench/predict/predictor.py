@@ -209,9 +209,9 @@ def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: 
 def _no_predictor(folder: Path) -> str:
     if (folder / RECORD).is_file():
         return (
-            f"{folder} holds no {PREDICTOR}: its run was made by an older version, is a stage one, or has a classifier "
-            f"of your own without settings(); name the folder of a whole run, or delete {folder / RECORD} and type the "
-            "run again; nothing is trained again"
+            f"{folder} holds no {PREDICTOR}: its run was made by an older version, is a stage one or of pixels, or has "
+            f"a classifier of your own without settings(); name the folder of a whole run, or delete {folder / RECORD} "
+            "and type the run again; nothing is trained again"
         )
     return (
         f"{folder} is no folder of a finished run (no {RECORD}, no {PREDICTOR}); name one, such as runs/RUN; "
