@@ -27,7 +27,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 LARGE = ["digits_tuning", "fashion_study", "fashion_tuning", "fashion_ssl_tuning"]  # of many runs
 RECORDED = [
-    *("digits_demo", "fashion_controls", "fashion_ssl_study"),
+    *("digits_demo", "fashion_controls", "fashion_ssl_study", "openclipart_tuning"),
     *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE),
 ]
 BASELINES = ["--baseline", "CE / CB", "SBCL / CB", "SimCLR / Linear (train.lr=0.1)"]
@@ -138,6 +138,7 @@ def test_records_are_those_of_the_experiment_under_the_identities_of_today(name)
     ("study", "dataset", "tried", "runs"),
     [
         ("digits", "digits_lt", 9, 3),
+        ("openclipart", "openclipart_lt", 3, 2),
         pytest.param("fashion", "fashion_mnist_lt", 4, 1, marks=pytest.mark.slow),
         pytest.param("fashion_ssl", "fashion_mnist_lt", 4, 1, marks=pytest.mark.slow),
     ],
