@@ -16,9 +16,11 @@ MODULE = (sys.executable, "-m", "lt_bench")
 # `python -m lt_bench`, which stands still at its first checkpoint until it is asked to stop: what a test signals cannot
 # have ended before, however late the signal comes
 _HELD = """
-import sys, time
+import signal, sys, time
 from lt_bench.__main__ import main
 from lt_bench.engine import checkpoint, interrupt
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 
 asked, save, record = [], checkpoint.save, interrupt.StopRequest._record_signal
 
