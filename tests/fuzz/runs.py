@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from lt_bench.config.compose import compose
@@ -27,6 +28,7 @@ from lt_bench.record.identity import setting_id
 from lt_bench.run.summary import summary
 from tests.fuzz.contract import Reader
 from tests.fuzz.folders import GONE, Content, as_json, contents, laid, quiet, read_folder
+from tests.helpers.clocks import Clock
 from tests.helpers.samples import sample
 
 WORDS = ("budget=smoke", "method=ce", "seed=1")
@@ -71,7 +73,8 @@ def folders(draw: Callable[..., Any]) -> dict[str, Content]:
 
 def read(files: dict[str, Content]) -> None:
     """Look at the runs of a folder in every way that starts none of them."""
-    with laid({**_valid()[1], **files}) as folder, quiet():
+    with laid({**_valid()[1], **files}) as folder, quiet(), pytest.MonkeyPatch.context() as patch:
+        Clock().of_new_process(patch)  # signs of life are looked for, and nobody waits for them
         own = folder / _valid()[0]
         for command in (["status"], ["logs", own.name[:4]]):
             typed = _parser().parse_args([*command, "--runs", str(folder)])

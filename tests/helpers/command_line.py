@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,11 +17,9 @@ MODULE = (sys.executable, "-m", "lt_bench")
 # `python -m lt_bench`, which stands still at its first checkpoint until it is asked to stop: what a test signals cannot
 # have ended before, however late the signal comes
 _HELD = """
-import signal, sys, time
+import sys, time
 from lt_bench.__main__ import main
 from lt_bench.engine import checkpoint, interrupt
-
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 
 asked, save, record = [], checkpoint.save, interrupt.StopRequest._record_signal
 
@@ -38,6 +37,12 @@ checkpoint.save, interrupt.StopRequest._record_signal = held, recorded
 sys.exit(main(sys.argv[1:]))
 """
 HELD = (sys.executable, "-c", _HELD)
+
+
+def hear_signals() -> None:
+    """As ``preexec_fn``: a process hears the signals that its parents ignore, as under nohup or behind ``&``."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def call(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:

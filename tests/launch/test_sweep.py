@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from helpers.command_line import MODULE, processes_with, wait_for
+from helpers.command_line import MODULE, hear_signals, processes_with, wait_for
 
 import lt_bench.launch.sweep as module
 from lt_bench.errors import UsageError
@@ -204,14 +204,17 @@ def test_a_signal_to_the_sweep_ends_all_of_it(number, sign, tmp_path):
     """While its runs are still starting, and while they train."""
     overrides = ["-m", "method=ce", "stage_two=none", "train.lr=0.1,0.2", "progress=false"]
     overrides += ["budget.epoch_scale=900", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
-    process = subprocess.Popen([*MODULE, *overrides], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None, PATIENCE_S)
-    wait_for(lambda: len(processes_with(str(tmp_path))) >= 2, PATIENCE_S)
-    time.sleep(0.2)
-    for _ in range(2 if number == signal.SIGHUP else 1):  # which a closed terminal often sends twice
-        os.kill(process.pid, number)
-        time.sleep(0.1)
-    _, message = process.communicate(timeout=PATIENCE_S)
+    process = subprocess.Popen([*MODULE, *overrides], stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
+    try:
+        wait_for(lambda: list(tmp_path.glob(f"*/{sign}")) or process.poll() is not None, PATIENCE_S)
+        wait_for(lambda: len(processes_with(str(tmp_path))) >= 2, PATIENCE_S)
+        time.sleep(0.2)
+        for _ in range(2 if number == signal.SIGHUP else 1):  # which a closed terminal often sends twice
+            os.kill(process.pid, number)
+            time.sleep(0.1)
+        _, message = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()  # where it has heard nothing; its runs are told when it ends
     assert process.returncode == 130 and "the same command goes on where it stopped" in message
     wait_for(lambda: not processes_with(str(tmp_path)))  # one that was just being started ends last
     assert not list(tmp_path.glob("*/record.json"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.chain import TINY, assert_identical, execute, results, tiny
-from helpers.command_line import HELD, wait_for
+from helpers.command_line import HELD, hear_signals, wait_for
 
 from lt_bench.__main__ import main
 from lt_bench.data.sources.fashion_mnist import DEBIAN_FOLDER
@@ -221,7 +221,7 @@ def test_a_run_in_its_own_process_goes_on_after_a_signal(number, status, tmp_pat
     words = ["method=sbcl", "budget.epoch_scale=0.5", "checkpoint.every_epochs=1"]
     calm = results(*execute(tiny(tmp_path / "calm", *words)))
     shaken = [*TINY, *words, f"output_dir={tmp_path / 'shaken'}"]
-    process = subprocess.Popen([*HELD, *shaken], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*HELD, *shaken], stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals)
     saved = (tmp_path / "shaken").glob
     wait_for(lambda: list(saved("*/checkpoint.pt")) or process.poll() is not None)
     assert process.poll() is None
@@ -241,6 +241,7 @@ def test_a_run_whose_terminal_is_closed_writes_a_checkpoint(tmp_path):
     words = [*TINY, "method=sbcl", "budget.epoch_scale=0.5", "checkpoint.every_epochs=1", f"output_dir={tmp_path}"]
     pid, terminal = pty.fork()
     if not pid:
+        hear_signals()
         os.execv(sys.executable, [*HELD, *words, "progress=true"])
 
     def saved():
