@@ -18,12 +18,12 @@ USUAL = "runs"  # where a report looks by itself
 
 
 def greeting(config: Config, overrides: Sequence[str]) -> list[str]:
-    """What a run will do and how long such runs took, in lines; none for a run that is done.
+    """What a run will do and how long such runs took, in lines; none for a run that is done, or in no possible folder.
 
     Nothing is known of the time where no similar run is in the folder yet.
     """
     identity, stage_one = identities(config)
-    if finished(config.output_dir, identity):
+    if not _may_be(config.output_dir) or finished(config.output_dir, identity):
         return []
     cost = expected_cost([planned(overrides, config)], {stage_one: bool(finished(config.output_dir, stage_one))})
     factor = "native counts" if config.imbalance.factor is None else f"imbalance {config.imbalance.factor:g}"
@@ -47,6 +47,17 @@ def next_steps(config: Config, overrides: Sequence[str]) -> list[str]:
         found["classes of new images"] = f"python -m lt_bench.predict {shlex.quote(str(folder))} IMAGES"
     found["another method beside it"] = shlex.join(["python", "-m", "lt_bench", f"method={other}", *kept])
     return [f"next, {what + ':':<26}{command}" for what, command in found.items()]
+
+
+def _may_be(folder: str) -> bool:
+    """Whether there is such a folder, or may be: where not, the run says why."""
+    try:
+        Path(folder).expanduser().stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _epochs(training: Training) -> str:

@@ -9,6 +9,7 @@ from lt_bench.record.curves import CURVES, read_curves
 from lt_bench.record.record import RunRecord
 from lt_bench.run.execute import execute
 from lt_bench.run.summary import summary
+from lt_bench.run.tasks import TASKS
 
 WORDS = (
     "method=ce",
@@ -30,7 +31,7 @@ def scored(monkeypatch):
         def __call__(self):
             return SCORES[self.method.epoch_for_test]
 
-    monkeypatch.setattr("lt_bench.run.stages.Scorer", Scores)
+    monkeypatch.setitem(TASKS, "classification", TASKS["classification"]._replace(scorer=Scores))
     from lt_bench.engine.loop import Trainer
 
     train = Trainer._epoch

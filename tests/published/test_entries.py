@@ -128,7 +128,7 @@ def test_find_asks_what_is_given_and_leaves_out_variants():
         ({"all": "38.3"}, "all is '38.3'; it takes numbers from 0 to 100"),
         ({"epochs": 0}, "epochs is 0; it takes whole numbers from 1"),
         ({"epochs": 1.5}, "epochs is 1.5; it takes whole numbers from 1"),
-        ({"dataset": "cifar100"}, "dataset is 'cifar100'; it takes cifar100_lt"),
+        ({"dataset": "cifar100"}, "dataset is 'cifar100'; it takes ade20k, cifar100_lt"),
         ({"imbalance": 100}, "imbalance is 100; it takes if10"),
         ({"imbalance": None}, "imbalance is None; it takes if10"),
         ({"stage_two": "crt"}, "stage_two is 'crt'; it takes cb"),

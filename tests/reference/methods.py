@@ -11,9 +11,17 @@ from lt_bench.config.annotations import wanted
 from lt_bench.config.compose import about, compose, groups, shown
 from lt_bench.config.conf import is_file, names_in, text_of
 from lt_bench.config.recipes import COMPONENTS, NONE, parts_of, short_for, taken_from
-from lt_bench.config.signatures import OPAQUE, TargetError, defined_in, docstrings, imported_by, parameters
+from lt_bench.config.signatures import (
+    OPAQUE,
+    TargetError,
+    class_attribute,
+    defined_in,
+    docstrings,
+    imported_by,
+    parameters,
+)
 from lt_bench.published.entries import Published, of_method
-from lt_bench.report.methods import cell, paper
+from lt_bench.report.methods import address, cell, paper
 
 from .markdown import block, code, page, prose, table
 
@@ -39,18 +47,25 @@ def pages() -> dict[str, str]:
     return {f"methods/{name}.md": method_page(name) for name in groups()["method"]}
 
 
+def _paper(name: str) -> str:
+    """The paper of a method, with its address where it is known."""
+    return f"[{paper(name)}]({where})" if (where := address(name)) else paper(name)
+
+
 def method_page(name: str) -> str:
     """Everything that the repository says of a method."""
     method = compose([f"method={name}", "recipe=none"]).method
     short, said = short_for(name), about("method", name)
     network = " backbone=clip_vit_b16" if method.get("finetune") else ""  # modules for a pretrained transformer
+    scenes = class_attribute(method._target_, "task", "") == "segmentation"
+    data = "digit_scenes" if scenes else "cifar100_lt imbalance=if100"
+    views = f"\n    python -m lt_bench.data browse method={name}    # what it sees of an image, as a sheet of its views"
     nodes = [method, *(method[group] for group in COMPONENTS if method.get(group))]
     return page(
         f"# {method.title}",
-        f"`method={name}` · {paper(name)} · [all methods](../methods.md)",
+        f"`method={name}` · {_paper(name)} · [all methods](../methods.md)",
         f"{prose(said[:1].upper() + said[1:])}.",
-        f"    python -m lt_bench method={name} dataset=cifar100_lt imbalance=if100{network}\n"
-        f"    python -m lt_bench.data browse method={name}    # what it sees of an image, as a sheet of its views",
+        f"    python -m lt_bench method={name} dataset={data}{network}" + ("" if scenes else views),
         f"It stands for {code(' '.join(f'{group}={choice}' for group, choice in short.items()))}." if short else "",
         "## What it computes",
         *(part for node in nodes for part in _described(node._target_)),

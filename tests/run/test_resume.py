@@ -55,7 +55,9 @@ def killed_folder(tmp_path_factory):
 def test_killed_again_and_again_ends_as_if_undisturbed(method, rule, undisturbed, killed_folder, monkeypatch):
     # three steps an epoch, so that also a recipe of few epochs dies more than once
     words = (f"method={method}", f"stage_two={rule}", "checkpoint.every_steps=2", "budget.max_steps_per_epoch=3")
-    words += ("stage_two.train.epochs=4",) if rule.endswith("probe") else ()  # a fiftieth of theirs is still many
+    words += (
+        ("stage_two.train.epochs=4",) if rule.endswith("probe") or rule == "router" else ()
+    )  # as many as it is killed in
     config = tiny(killed_folder, *words)
     new = not (killed_folder / stage_one_id(config)).exists()
     # one step beyond the checkpoint, so every second step is taken twice

@@ -11,11 +11,14 @@ from lt_bench.record.identity import identities, identities_by_seed
 SWEEPS = [
     ["seed=range(3)", "split_seed=1,2"],
     ["method=ce,gpaco", "seed=5", "train.lr=0.3", "train.epochs=200", "train.drop_last=true"],
-    pytest.param(["method=glob(*)", "seed=5", "train.lr=0.3", "train.epochs=200"], marks=pytest.mark.slow),
+    pytest.param(
+        ["method=glob(*,exclude=[region_rebalance,segmentation_ce])", "seed=5", "train.lr=0.3", "train.epochs=200"],
+        marks=pytest.mark.slow,
+    ),
     ["method=sbcl,proco", "dataset=cifar100_lt", "split_seed=7", "train.batch_size=64", "imbalance.factor=20.0"],
     [
         "method=ce",
-        "stage_two=glob(*,exclude=gcl)",
+        "stage_two=glob(*,exclude=[gcl,router])",
         "train.batch_size=64",
         "train.optimizer.momentum=0.8",
         "evaluation.select=last",
