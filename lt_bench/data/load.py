@@ -176,19 +176,7 @@ def _scenes(config: Config, device: torch.device, found: SceneArrays) -> Data:
         pixels, masks = (torch.from_numpy(array[positions]).to(device) for array in part)
         return InMemoryScenes(pixels, masks, partial(_view, seen))
 
-    return Data(
-        scenes(found.train, positions),
-        scenes(found.test, np.arange(len(found.test.images))),
-        scenes(found.train, none),
-        seen,
-        plain_crops_of(config, from_files=False),
-        split,
-        facts(config, split, found, len(found.test.images)),
-        np.zeros(len(positions), dtype=np.int64),
-        partial(scenes, found.train),
-        tuple(remark_on_input(config, seen)),
-        class_names=tuple(found.classes),
-    )
+    return _data_of_scenes(config, found, split, scenes)
 
 
 def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> Data:
@@ -201,23 +189,33 @@ def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> D
     none, positions = np.empty(0, dtype=np.int64), np.arange(len(found.train.images))
     split = Split(positions, none, image_counts(config, found, workers).tolist(), positions)
 
-    def scenes(files: SceneFiles, positions: NDArray[np.int64] | None = None) -> DiskScenes:
-        chosen = files if positions is None else SceneFiles(*([names[one] for one in positions] for names in files))
+    def scenes(files: SceneFiles, positions: NDArray[np.int64]) -> DiskScenes:
+        chosen = SceneFiles(*([names[one] for one in positions] for names in files))
         pixels = ScenePixels(found.root, chosen, found.table, dataset.follow_links)
         how = (seen.image_size, dataset.horizontal_flip, workers)
         return DiskScenes(pixels, chosen.images, device, partial(_view, seen), *how)
 
+    return _data_of_scenes(config, found, split, scenes)
+
+
+def _data_of_scenes(
+    config: Config, found: SceneArrays | SceneFolders, split: Split, scenes: Callable[..., Any]
+) -> Data:
+    """What a run reads of scenes, which ``scenes`` makes of a part and positions in it; none are held out."""
+    from_files = isinstance(found, SceneFolders)
+    seen = as_seen(config, from_files)
     return Data(
-        scenes(found.train),
-        scenes(found.test),
-        scenes(found.train, none),
+        scenes(found.train, split.train),
+        scenes(found.test, np.arange(len(found.test.images))),
+        scenes(found.train, split.validation),
         seen,
-        plain_crops_of(config, from_files=True),
+        plain_crops_of(config, from_files),
         split,
         facts(config, split, found, len(found.test.images)),
-        np.zeros(len(positions), dtype=np.int64),
+        np.zeros(len(split.train), dtype=np.int64),
         partial(scenes, found.train),
         tuple(remark_on_input(config, seen)),
+        class_names=None if isinstance(found, SceneFolders) else tuple(found.classes),
     )
 
 

@@ -61,10 +61,11 @@ def without_torch(folder: Path) -> dict[str, str]:
 
 
 def wait_for(found: Callable[[], object], seconds: float = 300) -> None:
-    """Until ``found()`` is true; AssertionError after some seconds."""
+    """Until ``found()`` is true; TimeoutError after some seconds, as what never comes about would hang the test."""
     deadline = time.monotonic() + seconds
     while not found():
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing was found in {seconds:g} s")
         time.sleep(0.02)
 
 
