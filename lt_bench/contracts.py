@@ -33,8 +33,8 @@ class Batch(NamedTuple):
     """One rank's share of a mini-batch.
 
     Shapes: views, in the order of ``Method.views``, images (B, 3, H, W) or cached features (B, D);
-    labels (B,) int64, never read by self-supervised methods, in segmentation masks (B, H, W) uint8 with 255 where there
-    is no label; indices (B,) positions in the train split.
+    labels (B,) int64, never read by self-supervised methods, in segmentation masks (B, H, W) uint8 with ``NO_LABEL``
+    where there is none; indices (B,) positions in the train split.
     ``partner`` is a batch of as many other images, for methods with a ``partner_exponent``; ``mix`` says what ``mixed``
     did to the views.
     """

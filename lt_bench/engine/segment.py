@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Method
 from lt_bench.data.batches.scenes import EvaluatedScenes
-from lt_bench.data.sources.common import NO_LABEL
 from lt_bench.engine import distributed
 from lt_bench.engine.context import evaluating
 from lt_bench.errors import NonFiniteLoss
 from lt_bench.evaluation.metrics import miou
 from lt_bench.evaluation.predictions import Predictions
-from lt_bench.losses.region_rebalance import enlarged
+from lt_bench.losses.segmentation_ce import enlarged
 from lt_bench.models.maps import spatial_maps
+from lt_bench.models.masks import NO_LABEL
 
 
 @torch.no_grad()

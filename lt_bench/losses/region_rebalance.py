@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lt_bench.losses.cross_entropy import at_least_float32
+from lt_bench.losses.segmentation_ce import enlarged, joint_mean, pixel_loss
 from lt_bench.models.regions import (
     TINY,
     Gather,
@@ -18,29 +19,6 @@ from lt_bench.models.regions import (
     predicted_regions,
     true_regions,
 )
-
-IGNORED = 255  # the label of pixels without one
-
-
-def joint_mean(total: Tensor, count: Tensor, gather: Gather = alone) -> Tensor:
-    """The sum of all processes' totals over that of their counts, both scalar; 0 where nothing is counted."""
-    sums = gather(torch.stack([total, count.to(total.dtype)])[None]).sum(0)
-    return sums[0] / sums[1].clamp(min=TINY)
-
-
-def enlarged(logits: Tensor, size: torch.Size) -> Tensor:
-    """Maps (N, C, h, w) at the height and width of masks (N, H, W): bilinear, without aligned corners."""
-    return F.interpolate(at_least_float32(logits), tuple(size[-2:]), mode="bilinear", align_corners=False)
-
-
-def pixel_loss(logits: Tensor, mask: Tensor, gather: Gather = alone, ignored_in_mean: bool = False) -> Tensor:
-    """Cross-entropy of logits (N, C, H, W) and a mask (N, H, W) uint8: the mean over the pixels with a label.
-
-    ``ignored_in_mean`` divides by all pixels, those without a label counting 0, as MMSegmentation does.
-    """
-    total = F.cross_entropy(at_least_float32(logits), mask.long(), ignore_index=IGNORED, reduction="sum")
-    count = torch.ones_like(mask) if ignored_in_mean else mask != IGNORED
-    return joint_mean(total, count.sum(), gather)
 
 
 def log_prior(image_counts: Tensor) -> Tensor:
@@ -127,7 +105,7 @@ def region_rebalance(
 ) -> dict[str, Tensor]:
     """``two_pass_losses`` of pixel features and a branch from region features (..., D) to logits (..., C + 1).
 
-    Shapes: features (N, D, h, w), pixel_logits (N, C, h, w), mask (N, H, W) uint8 with 255 for no label, prior (C,).
+    Shapes: features (N, D, h, w), pixel_logits (N, C, h, w), mask (N, H, W) uint8, prior (C,).
     """
     regions, occurs = true_regions(features, mask, pixel_logits.shape[1], gather)
     true, predicted = (branch(regions), occurs), branch(predicted_regions(features, pixel_logits))

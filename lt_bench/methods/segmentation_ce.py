@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError
-from lt_bench.losses.region_rebalance import enlarged, pixel_loss
+from lt_bench.losses.segmentation_ce import enlarged, pixel_loss
 from lt_bench.models.fcn import FCN, Auxiliary
 from lt_bench.models.maps import has_maps, stage_maps
 

@@ -7,15 +7,9 @@ from helpers.fingerprints import hashed
 from helpers.golden_vectors import golden
 from torch import nn
 
-from lt_bench.losses.region_rebalance import (
-    IGNORED,
-    enlarged,
-    log_prior,
-    pixel_loss,
-    region_loss,
-    region_rebalance,
-    two_pass_losses,
-)
+from lt_bench.losses.region_rebalance import log_prior, region_loss, region_rebalance, two_pass_losses
+from lt_bench.losses.segmentation_ce import enlarged, pixel_loss
+from lt_bench.models.masks import NO_LABEL
 from lt_bench.models.regions import class_means, image_bias, predicted_regions, reduced_mask, true_regions
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
@@ -156,11 +150,11 @@ def test_classes_in_another_order_change_nothing():
 
 def test_a_batch_without_labels_costs_nothing_at_its_pixels_and_one_class_is_no_trouble():
     features, logits, mask, branch = made()
-    nothing = region_rebalance(features, logits, torch.full_like(mask, IGNORED), branch, None, smooth=0.5)
+    nothing = region_rebalance(features, logits, torch.full_like(mask, NO_LABEL), branch, None, smooth=0.5)
     assert all(nothing[f"loss_{name}"].item() == 0 for name in TERMS[:3])
     alone = region_rebalance(features, logits, torch.zeros_like(mask), branch, None, smooth=0.5, negatives=False)
     assert all(bool(torch.isfinite(term)) for term in alone.values())
-    mask[1] = IGNORED
+    mask[1] = NO_LABEL
     beside, first = (pixel_loss(enlarged(x, mask.shape), y) for x, y in ((logits, mask), (logits[:1], mask[:1])))
     torch.testing.assert_close(beside, first)
 
@@ -178,7 +172,7 @@ def test_regions_stay_what_they_are_where_features_and_mask_are_enlarged_togethe
 def test_class_means_are_those_of_enlarged_maps(size):
     features, _, _, _ = made()
     mask = torch.randint(0, 4, (2, *size), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    mask[0, :, ::3] = IGNORED
+    mask[0, :, ::3] = NO_LABEL
     means, occurs = class_means(features, mask, 5)
     large = F.interpolate(features, size, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
     assert occurs.tolist() == [True] * 4 + [False]

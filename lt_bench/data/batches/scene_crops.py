@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_bench.data.sources.common import NO_LABEL
+from lt_bench.models.masks import NO_LABEL
 
 CHECKS, MOST = 10, 0.75  # places that are looked at, and the largest share of one class in a crop
 ASPECT = 4  # the longest side that fits, as a multiple of the short one: 2048 for 512

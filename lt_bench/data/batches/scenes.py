@@ -17,8 +17,8 @@ from lt_bench.augment.distortion import PhotometricDistortion
 from lt_bench.augment.pipeline import Params, Pipeline
 from lt_bench.contracts import View
 from lt_bench.data.batches.in_memory import InMemoryImages
-from lt_bench.data.sources.common import NO_LABEL
 from lt_bench.errors import UsageError
+from lt_bench.models.masks import NO_LABEL
 
 MOVING = (CropWithPadding, HorizontalFlip)  # whole pixels, so that a mask stays one
 STAYING = (ColorJitter, Grayscale, PhotometricDistortion, GaussianBlur, BoxBlur)

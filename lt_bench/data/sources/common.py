@@ -35,9 +35,6 @@ class ImageArrays(NamedTuple):
         return {"train": (self.train_images, self.train_labels), "test": (self.test_images, self.test_labels)}
 
 
-NO_LABEL = 255  # in a mask: a pixel that has no class
-
-
 class Scenes(NamedTuple):
     """Images (N, 3, H, W) uint8 and their masks (N, H, W) uint8: a class for every pixel, or ``NO_LABEL``."""
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.data.sources import digits
-from lt_bench.data.sources.common import NO_LABEL, SceneArrays, Scenes, grey_to_rgb
+from lt_bench.data.sources.common import SceneArrays, Scenes, grey_to_rgb
 from lt_bench.data.splits.imbalance import class_counts, positions_by_class
+from lt_bench.models.masks import NO_LABEL
 
 GRID, CELL = 3, 16  # cells of a scene in each direction, and pixels of a cell
 MOST = 4  # digits of a scene, which are 1, 2, 3, 4, 1, 2 ...

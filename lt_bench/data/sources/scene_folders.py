@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lt_bench.data.sources import scene_counts
-from lt_bench.data.sources.common import NO_LABEL
 from lt_bench.errors import DataError
+from lt_bench.models.masks import NO_LABEL
 
 UNKNOWN = -1  # what a value stands for that no mask of the data set has
 COCO_IDS = 182  # stored classes, with eleven gaps
