@@ -93,6 +93,14 @@ def test_what_was_added_is_part_of_the_identity(installation):
     assert len({one.stdout.split()[1] for one in said}) == len(words)
 
 
+def test_the_recipe_is_that_of_the_data_set_and_method_that_an_added_experiment_chooses(installation):
+    chosen = "defaults:\n  - override /dataset: fashion_mnist_lt\n  - override /method: bcl\n"
+    (installation.conf / "experiment" / "chosen.yaml").write_text(f"# @package _global_\n{chosen}")
+    typed = ("method=bcl", "dataset=fashion_mnist_lt")
+    said = [installation.call("--dry-run", *words) for words in (("experiment=chosen",), typed)]
+    assert [one.returncode for one in said] == [0, 0] and said[0].stdout.split()[1] == said[1].stdout.split()[1], said
+
+
 @pytest.mark.slow
 def test_what_was_added_runs_and_has_a_row_under_its_title(installation):
     for method in ("softened_ce", "ce", "ldam_drw"):

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lt_bench.config import epochs, optimizers, trust
 from lt_bench.config.annotations import wanted
-from lt_bench.config.conf import is_own, names_in, text_of
+from lt_bench.config.conf import is_file, is_own, names_in, text_of
 from lt_bench.config.keys import annotation_of, find, is_parameter, nearest
 from lt_bench.config.layers import LayerError, choices_in_files, default_choices, layers, merged, renew
 from lt_bench.config.own_files import OWN_CHOICES, cached
@@ -39,6 +39,8 @@ from lt_bench.config.signatures import TargetError, parameters
 from lt_bench.config.sweeps import impossible
 from lt_bench.errors import UsageError
 
+PICKING = ("method", "dataset", "variant", *COMPONENTS, "recipe")  # groups by whose choices a recipe is picked
+PICKS = rf"^\s*-\s+override\s+/(?:{'|'.join(PICKING)})\b"  # a line of a file's defaults list that chooses one of them
 NAMED = ("method", "stage_two", "backbone", "dataset")  # groups whose choice stands in records by its name
 
 
@@ -139,13 +141,20 @@ def choices(parsed: Iterable[Override]) -> tuple[str, ...]:
 
 
 def _picked_by_files(typed: Mapping[str, str]) -> dict[str, str]:
-    """What the user's own files choose of that by which recipes are picked, as ``override /method: ce`` does."""
-    if not any(is_own(f"{group}/{choice}") for group, choice in typed.items()):
+    """What files choose of that by which recipes are picked, as ``override /method: ce`` does.
+
+    One's own files are read for it, and of the package those that have such a line.
+    """
+    if not any(_may_pick(f"{group}/{choice}") for group, choice in typed.items()):
         return {}
     known = choices_in_files(tuple(f"{group}={choice}" for group, choice in typed.items()))
     usual = {**default_choices(), **typed, "recipe": f"{known['method']}_{known['dataset']}"}
-    picking = ("method", "dataset", "variant", *COMPONENTS, "recipe")
-    return {group: known[group] for group in picking if group in known and known[group] != usual.get(group)}
+    return {group: known[group] for group in PICKING if group in known and known[group] != usual.get(group)}
+
+
+def _may_pick(name: str) -> bool:
+    """Whether a file may choose what recipes are picked by; reading its line is quicker than Hydra's list."""
+    return is_own(name) or is_file(name) and re.search(PICKS, text_of(name), re.MULTILINE) is not None
 
 
 def parse(overrides: Iterable[str]) -> list[Override]:
