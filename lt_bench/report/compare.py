@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   python -m lt_bench.report compare 1a2b3c4d5e6f 0f1e2d3c4b5a              two runs in runs/, by their ids
   python -m lt_bench.report compare runs/1a2b3c4d5e6f runs/0f1e2d3c4b5a    or by their folders
   python -m lt_bench.report compare 'method=bcl' 'method=ce stage_two=cb'  all pairs of equal seeds of two settings
+  python -m lt_bench.report compare 'method=ride logits=expert0' 'method=ce' what one expert of a run said
 
 exit status: 0 done, 1 runs that cannot be paired, 2 wrong usage
 """
@@ -33,8 +34,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=as_called(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    what = "a run's id or folder, or KEY=VALUE words as for --where; with logits=SET that set of its logits"
     for side in "AB":
-        made.add_argument(side, help="a run's id or folder, or KEY=VALUE words as for --where")
+        made.add_argument(side, help=what)
     add_runs(made)
     made.add_argument("--metric", nargs="+", action="extend", default=[], metavar="NAME", help="compare these too")
     made.add_argument("--out", type=Path, metavar="DIR", help="write the tables there as well")

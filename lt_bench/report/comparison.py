@@ -223,7 +223,7 @@ def _pairs(one: Side, other: Side, points: pd.DataFrame, images: dict[tuple[int,
 
 def _sentence(found: _Found, one: Side, other: Side) -> str:
     """What the data allow to say of one metric."""
-    names = [side.row.label for side in (one, other)]
+    names = [side.label for side in (one, other)]
     ours, theirs = names if names[0] != names[1] else ("A", "B")
     metric, difference = METRICS[found.name], found.student["difference"]
     what = f"{found.name}-shot accuracy" if found.name in GROUPS else metric.column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from lt_bench.errors import UsageError
 from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.record.collect import Found
 from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.sets import ALL, SET, seen_as, with_sets
 from lt_bench.report.frame import frame
 from lt_bench.report.pivot import APART, differing
 from lt_bench.report.reading import on_split, read
@@ -31,6 +33,12 @@ class Side(NamedTuple):
     row: Row
     found: dict[str, Found]
 
+    @property
+    def label(self) -> str:
+        """How sentences name it."""
+        name = self.first().record.settings.get(SET)
+        return f"{self.row.label}, logits {name}" if name else self.row.label
+
     def first(self) -> Found:
         """A run, for what all have in common."""
         return next(iter(self.found.values()))
@@ -46,7 +54,7 @@ class Side(NamedTuple):
             if folder is None:
                 return None
             try:
-                made.append(load_predictions(folder / PREDICTIONS))
+                made.append(seen_as(self.found[run_id].record, load_predictions(folder / PREDICTIONS)))
             except ValueError as error:
                 raise UsageError(str(error)) from error
             if made[-1].confusion is not None or not np.array_equal(made[-1].labels, made[0].labels):
@@ -59,16 +67,41 @@ def read_sides(
 ) -> list[Side]:
     """The sides that some words name: a path; ``key=value`` words as for --where; or the beginning of a run's id.
 
-    Runs are looked for in ``paths`` where a word is no path. Raises UsageError for what names no runs, or runs of
-    several settings, and for sides whose data differ, with what to type.
+    With ``logits=SET`` behind it, it is that set of logits of these runs. Runs are looked for in ``paths`` where a word
+    is no path. Raises UsageError for what names no runs, or runs of several settings, for a set that a run has not
+    stored, and for sides whose data differ, with what to type.
     """
-    stored = [] if all(map(_is_path, texts)) else on_split(read(paths, metrics, anew), split, paths)
+    asked = [_with_set(text) for text in texts]
+    stored = [] if all(_is_path(runs) for runs, _ in asked) else on_split(read(paths, metrics, anew), split, paths)
     sides = []
-    for text in texts:
-        found = on_split(read([Path(text)], metrics, anew), split, [Path(text)]) if _is_path(text) else stored
-        sides.append(_side(text, found if _is_path(text) else _named(text, found)))
+    for text, (runs, name) in zip(texts, asked, strict=True):
+        found = on_split(read([Path(runs)], metrics, anew), split, [Path(runs)]) if _is_path(runs) else stored
+        found = found if _is_path(runs) else _named(runs, found)
+        sides.append(_side(text, _of_set(text, found, name, metrics) if name else found))
     _require_same_data(sides)
     return sides
+
+
+def _with_set(text: str) -> tuple[str, str | None]:
+    """What names the runs of a side, and the set of logits that is asked of them."""
+    named = None if _is_path(text) else re.search(rf"(?:^|\s){SET}=(\S+)", text)
+    return (text, None) if named is None else (f"{text[: named.start()]}{text[named.end() :]}".strip(), named[1])
+
+
+def _of_set(text: str, found: Sequence[Found], name: str, metrics: Collection[str]) -> list[Found]:
+    """One of the sets of logits of each run, in place of the run."""
+    if name == ALL:
+        raise UsageError(f"compare {text}: a side is one set of logits; name it, such as {SET}=expert0")
+    try:
+        made = [one for one in with_sets(found, [name], metrics) if one.record.settings.get(SET) == name]
+    except UsageError:  # none has it
+        made = []
+    if len(made) < len(found):
+        raise UsageError(
+            f"compare {text}: {len(found) - len(made)} of its runs have no logits of that name; "
+            f"report eval RUN --logits {ALL} shows those there are"
+        )
+    return made
 
 
 def _is_path(text: str) -> bool:

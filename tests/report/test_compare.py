@@ -144,6 +144,30 @@ def test_output_is_the_same_for_the_same_records_by_whatever_name(stored, tmp_pa
     assert b"sbcl_cb-0-0" in files[0]["compare_pairs.csv"]
 
 
+def test_a_side_may_be_one_set_of_logits(tmp_path, capsys):
+    """As a run that evaluates these logits and is compared as it is."""
+    for seed in range(3):
+        store(tmp_path / "alone", seed, 1.0, predicted(seed + 10, 1.2))
+        store(tmp_path / "alone", seed, 1.0, predicted(seed + 20), **CE)
+        made = predicted(seed + 30)
+        sets = made.logits_by_name | {"expert0": predicted(seed + 10, 1.2).logits}
+        store(tmp_path / "runs", seed, 1.0, replace(made, logits_by_name=sets))
+        store(tmp_path / "runs", seed, 1.0, predicted(seed + 20), **CE)
+    found = tables(tmp_path / "runs", "logits=expert0 method=sbcl")
+    alone = tables(tmp_path / "alone")
+    assert found[0].equals(alone[0]) and [said.replace(", logits expert0", "") for said in found[2]] == alone[2]
+    assert "expert0" in found[2][3] and not found[0].equals(tables(tmp_path / "runs")[0])
+    of_folders = [f"{tmp_path / 'runs' / 'sbcl_cb-0-0'} logits=expert0", str(tmp_path / "runs" / "sbcl_cb-0-0")]
+    assert report(["compare", *of_folders]) == 0 and "expert0" in capsys.readouterr().out
+    for words, said in (
+        ("method=sbcl logits=expert7", "3 of its runs have no logits of that name"),
+        ("method=ce logits=expert0", "3 of its runs have no logits of that name"),
+        ("method=sbcl logits=all", "a side is one set of logits"),
+    ):
+        assert report(["compare", words, "method=ce", "--runs", str(tmp_path / "runs")]) == 1
+        assert said in capsys.readouterr().err
+
+
 def test_several_splits_count_once_each(tmp_path):
     ours = [(0.51, 0.1), (0.52, 0.1), (0.53, 0.1), (0.54, 0.1)]
     place = written(tmp_path, [*runs(ours, splits=2), *runs([(0.5, 0.1)] * 4, splits=2, **CE)])
