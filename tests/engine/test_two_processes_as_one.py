@@ -74,5 +74,6 @@ def test_and_in_single_precision_to_five_digits(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_batch_norms_that_follow_the_data_in_stage_two_see_the_joined_batch(tmp_path):
-    assert_one_training(Ten("ce", rule="mislas"), tmp_path, 1e-9)
+@pytest.mark.parametrize(("name", "rule"), [("ce", "mislas"), ("ride", "router")])
+def test_rules_whose_loss_or_batch_norms_need_the_joined_batch_see_it(name, rule, tmp_path):
+    assert_one_training(Ten(name, rule=rule), tmp_path, 1e-9)
