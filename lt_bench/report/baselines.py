@@ -22,6 +22,7 @@ from lt_bench.report.typed import DATA, network, own_settings
 
 JUDGED = ("evaluation.", "stage_two.shots")
 DECAY = "train.optimizer.weight_decay"
+TASK = "dataset.task"  # a setting of runs that do not classify images, as the baselines do
 # of --where: what says on which images, with which network and how a run is judged, and not what is run
 ABOUT = tuple(key for key in FIELDS if key not in ("method", "stage_two", "run_id", "setting_id"))
 
@@ -38,10 +39,11 @@ def footing(settings: dict[str, Any]) -> Footing | None:
     """The footing of a run's settings; None where nobody says which views its method sees.
 
     A method that learns without labels has none either: its classifier is fitted later, on an encoder that the views
-    and the decay of a contrastive loss made, and a classifier trained on labels with these is no baseline of it.
+    and the decay of a contrastive loss made, and a classifier trained on labels with these is no baseline of it. Nor
+    has a run of another task than the baselines'.
     """
     seen, decay = views(settings), settings.get(DECAY, 0.0)
-    if not seen or not isinstance(decay, (int, float)) or learns_without_labels(settings):
+    if not seen or not isinstance(decay, (int, float)) or learns_without_labels(settings) or TASK in settings:
         return None
     return Footing(seen[0], float(decay), part_of(settings, "finetune"))
 

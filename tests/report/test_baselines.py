@@ -38,7 +38,8 @@ def test_a_footing_is_the_first_view_and_the_decay_with_their_defaults() -> None
     assert footing(composed(f"method=ce {WHERE}").settings) == Footing("crop_flip", 2e-4, "none")
     no_decay = composed(f"method=ce {WHERE} train.optimizer.weight_decay=0").settings
     assert footing(no_decay) == Footing("crop_flip", 0.0, "none")
-    for unknown in ({}, {"method._target_": "no.such"}, {"method._target_": 3, "method.views": "plain"}):
+    scenes = composed("method=region_rebalance dataset=digit_scenes").settings
+    for unknown in (scenes, {}, {"method._target_": "no.such"}, {"method._target_": 3, "method.views": "plain"}):
         assert footing(unknown) is None
 
 
