@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,8 @@ class SegmentationCE(Method):
     """Cross-entropy of pixels with an FCN head of some ``channels``, averaged over the labelled pixels of the batch.
 
     Encoders of several stages have an auxiliary head on the last but one, whose loss counts ``auxiliary_weight``; it is
-    not evaluated. ``dropout`` is of whole channels of the last features. ``ignored_in_mean`` divides by all pixels.
+    not evaluated. ``dropout`` is of whole channels of the last features. ``ignored_in_mean`` divides by all pixels,
+    "official" where the authors' code does so.
     Source: Long et al., CVPR 2015, in MMSegmentation's recipe.  Deviation: the mean is over the joined batch.
     """
 
@@ -61,7 +62,7 @@ class SegmentationCE(Method):
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
         auxiliary_channels: int = 256,
-        ignored_in_mean: bool = False,
+        ignored_in_mean: bool | Literal["official"] = False,
     ) -> None:
         super().__init__()
         if len(views) != 1:
@@ -75,6 +76,8 @@ class SegmentationCE(Method):
         if not has_maps(encoder):
             raise SettingError("channels", "for encoders with maps, such as backbone=resnet50", type(encoder).__name__)
         self.views, self.encoder, self.num_classes = tuple(views), encoder, info.num_classes
+        if not isinstance(ignored_in_mean, bool) and ignored_in_mean != "official":
+            raise SettingError("ignored_in_mean", "true, false or official", ignored_in_mean, "false")
         self.dropout, self.auxiliary_weight, self.ignored_in_mean = dropout, auxiliary_weight, ignored_in_mean
         width = feature_dim(encoder)
         self.classifier = self.new_head(width, channels, info.num_classes)
@@ -93,7 +96,7 @@ class SegmentationCE(Method):
 
     def pixel_loss(self, logits: Tensor, mask: Tensor, context: TrainContext) -> Tensor:
         """Cross-entropy of logits (B, C, h, w), enlarged to a mask (B, H, W)."""
-        return pixel_loss(enlarged(logits, mask.shape), mask, context.gather, self.ignored_in_mean)
+        return pixel_loss(enlarged(logits, mask.shape), mask, context.gather, bool(self.ignored_in_mean))
 
     def forward(self, batch: Batch, epoch: int, step: int, context: TrainContext) -> dict[str, Tensor]:
         """The sum of ``losses`` and of the auxiliary head's, of the joined batch of all processes."""

@@ -7,10 +7,16 @@ from helpers.fingerprints import hashed
 from helpers.golden_vectors import golden
 from torch import nn
 
-from lt_bench.losses.region_rebalance import log_prior, region_loss, region_rebalance, two_pass_losses
+from lt_bench.losses.region_rebalance import (
+    log_prior,
+    pooled_region_loss,
+    region_loss,
+    region_rebalance,
+    two_pass_losses,
+)
 from lt_bench.losses.segmentation_ce import enlarged, pixel_loss
 from lt_bench.models.masks import NO_LABEL
-from lt_bench.models.regions import class_means, image_bias, predicted_regions, reduced_mask, true_regions
+from lt_bench.models.regions import Pools, image_bias, predicted_regions, reduced_mask, true_regions
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 SINGLE = {"rtol": 2e-4, "atol": 1e-5}
@@ -26,7 +32,7 @@ def weighted(terms, case):
 
 def options(case, dtype):
     prior = log_prior(case["image_counts"].to(dtype)) if bool(case["prior"]) else None
-    return prior, {"smooth": float(case["smooth"]), "negatives": bool(case["negatives"])}
+    return prior, {"smooth": float(case["smooth"]), "negative_weight": float(case["negatives"])}
 
 
 def assert_terms(terms, case, close):
@@ -43,7 +49,7 @@ def all_regions(logits, labels, classes):
     """Logits of all regions, those that occur in their places."""
     rows = labels.clamp(max=classes)
     full = logits.new_zeros(classes + 1, logits.shape[1]).index_copy(0, rows, logits)
-    return full, torch.zeros(classes + 1, dtype=torch.bool).index_fill(0, rows, True)
+    return full[None], torch.zeros(1, classes + 1, dtype=torch.bool).index_fill(1, rows, True)
 
 
 @BOTH
@@ -80,7 +86,7 @@ def test_losses_of_features_are_those_of_the_authors(number, dtype, close):
     logits = logits_of(features)
     prior, how = options(case, dtype)
     torch.testing.assert_close(logits, case["pixel_logits"].to(dtype), **close)
-    regions, occurs = true_regions(features, mask, logits.shape[1])
+    (regions,), (occurs,) = true_regions(features, mask, logits.shape[1])
     torch.testing.assert_close(branch(regions[occurs]), case["region_logits_true"].to(dtype), **close)
     assert torch.equal(occurs.nonzero()[:, 0], case["region_labels_true"].clamp(max=logits.shape[1]))
     terms = weighted(region_rebalance(features, logits, mask, branch, prior, **how), case)
@@ -107,7 +113,8 @@ def test_the_training_only_form_is_that_of_the_authors():
     for layer in hidden:
         layer.weight.data = (3 / layer.in_features) ** 0.5 * hashed(0, layer.weight.shape)
         layer.bias.data = 0.1 * hashed(3000, layer.bias.shape)
-    means, occurs = class_means(norm(torch.einsum("rd,ndhw->nrhw", reduction, features)), case["mask"], classes)
+    maps = norm(torch.einsum("rd,ndhw->nrhw", reduction, features))
+    (means,), (occurs,) = true_regions(maps, case["mask"], classes, resolution="image", ignored=False)
     logits = float(case["scale"]) * hidden[1](hidden[0](means).relu())
     labels = torch.arange(classes)
     torch.testing.assert_close(logits[occurs], case["region_logits"].double(), **CLOSE)
@@ -152,7 +159,7 @@ def test_a_batch_without_labels_costs_nothing_at_its_pixels_and_one_class_is_no_
     features, logits, mask, branch = made()
     nothing = region_rebalance(features, logits, torch.full_like(mask, NO_LABEL), branch, None, smooth=0.5)
     assert all(nothing[f"loss_{name}"].item() == 0 for name in TERMS[:3])
-    alone = region_rebalance(features, logits, torch.zeros_like(mask), branch, None, smooth=0.5, negatives=False)
+    alone = region_rebalance(features, logits, torch.zeros_like(mask), branch, None, smooth=0.5, negative_weight=0.0)
     assert all(bool(torch.isfinite(term)) for term in alone.values())
     mask[1] = NO_LABEL
     beside, first = (pixel_loss(enlarged(x, mask.shape), y) for x, y in ((logits, mask), (logits[:1], mask[:1])))
@@ -169,12 +176,71 @@ def test_regions_stay_what_they_are_where_features_and_mask_are_enlarged_togethe
 
 
 @pytest.mark.parametrize("size", [(8, 10), (7, 9), (1, 12)])
-def test_class_means_are_those_of_enlarged_maps(size):
+def test_regions_of_pixels_are_means_of_enlarged_maps(size):
     features, _, _, _ = made()
     mask = torch.randint(0, 4, (2, *size), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     mask[0, :, ::3] = NO_LABEL
-    means, occurs = class_means(features, mask, 5)
+    (means,), (occurs,) = true_regions(features, mask, 5, resolution="image")
     large = F.interpolate(features, size, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
-    assert occurs.tolist() == [True] * 4 + [False]
-    for label in range(4):
-        torch.testing.assert_close(means[label], large[mask == label].mean(0))
+    assert occurs.tolist() == [True] * 4 + [False, True]
+    for region, label in enumerate([0, 1, 2, 3, NO_LABEL, NO_LABEL]):
+        if occurs[region]:
+            torch.testing.assert_close(means[region], large[mask == label].mean(0))
+
+
+@pytest.mark.parametrize("resolution", ["feature", "image"])
+def test_pools_have_the_regions_of_their_own_images_on_any_number_of_processes(resolution):
+    features, _, mask, _ = made(count=6)
+    mask[4:] = NO_LABEL
+    regions, occurs = true_regions(features, mask, 4, Pools(4), resolution=resolution)
+    for pool, images in enumerate((slice(0, 4), slice(4, 6))):  # the last of a batch that is no multiple is smaller
+        (alone,), (there,) = true_regions(features[images], mask[images], 4, resolution=resolution)
+        torch.testing.assert_close(regions[pool], alone)
+        assert torch.equal(occurs[pool], there)
+    own = []  # sums of one of two processes, as the other gets them
+    for rank in range(2):
+        part = slice(3 * rank, 3 * rank + 3)
+        pools = Pools(4, rank, 2, lambda rows: own.append(rows) or rows)
+        true_regions(features[part], mask[part], 4, pools, resolution=resolution)
+    joint = Pools(4, 0, 2, lambda rows: torch.cat(own))
+    torch.testing.assert_close(true_regions(features[:3], mask[:3], 4, joint, resolution=resolution)[0], regions)
+
+
+def test_the_loss_of_pools_is_the_mean_of_those_that_processes_with_a_pool_each_have():
+    features, logits, mask, branch = made(count=6)
+    prior, how = torch.randn(4, dtype=torch.float64), {"smooth": 0.5, "extra_prior": 0.5}
+    mask[2:4] = 1
+    pooled = region_rebalance(features, logits, mask, branch, prior, pools=Pools(2), **how)
+    each = [
+        region_rebalance(features[part], logits[part], mask[part], branch, prior, **how)
+        for part in (slice(0, 2), slice(2, 4), slice(4, 6))
+    ]
+    for name in ("loss_region_true", "loss_region_predicted"):
+        torch.testing.assert_close(pooled[name], torch.stack([one[name] for one in each]).mean())
+    weights = torch.ones(2, 5)
+    weights[1] = 0  # a pool without a region counts nothing
+    some = torch.randn(2, 5, 5)
+    alone = region_loss(some[0], torch.arange(5), weights[0])
+    torch.testing.assert_close(pooled_region_loss(some, weights), alone)
+    assert pooled_region_loss(some, torch.zeros(2, 5)) == 0
+
+
+def test_negatives_count_between_nothing_and_as_much_as_the_others_and_have_a_prior():
+    features, logits, mask, branch = made()
+    mask[0] = mask[0].clamp(max=1)
+    prior = torch.randn(4, dtype=torch.float64)
+
+    def said(weight, **how):
+        return region_rebalance(features, logits, mask, branch, prior, smooth=0.7, negative_weight=weight, **how)
+
+    rows = branch(predicted_regions(features, logits)).flatten(0, 1) + F.pad(prior, (0, 1), value=0.25).log_softmax(0)
+    present = torch.tensor([[True, True, False, False], [True] * 4])
+    targets = torch.where(present, torch.arange(4), 4).flatten()
+    own = F.cross_entropy(rows, targets, reduction="none", label_smoothing=0.3 * 5 / 4)
+    weights = torch.where(targets == 4, 0.4, 1.0)
+    expected = (weights * own).sum() / weights.sum()
+    found = said(0.4, extra_prior=2.718281828459045**0.25)
+    torch.testing.assert_close(found["loss_region_predicted"], expected)
+    for name in ("loss_region_predicted", "loss_region_true"):
+        least, most = sorted(float(said(weight)[name].detach()) for weight in (0.0, 1.0))
+        assert least <= said(0.4)[name] <= most

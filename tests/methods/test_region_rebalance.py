@@ -13,11 +13,19 @@ from lt_bench.engine.loop import Trainer
 from lt_bench.errors import SettingError
 from lt_bench.methods.region_rebalance import RegionRebalance
 from lt_bench.methods.segmentation_ce import SegmentationCE
+from lt_bench.models.resnet import basic_resnet
 from lt_bench.models.tiny import TinyEncoder
+from lt_bench.record.identity import run_id
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 NAMES = {"region_seg_bn.0": "branch.0", "region_conv_seg": "branch.2"}  # the authors' and ours
-FORMS = {"one pass": {"train_branch": True}, "frozen": {}, "two passes": {"second_pass": True, "negatives": False}}
+FORMS = {
+    "one pass": {"train_branch": True},
+    "frozen": {},
+    "two passes": {"second_pass": True, "negatives": False},
+    "by image": {"region_scope": "image", "train_branch": True, "region_resolution": "feature"},
+    "in groups": {"second_pass": True, "region_group": 3, "region_resolution": "image", "negative_weight": 0.5},
+}
 
 
 class Maps(Identity):
@@ -102,7 +110,9 @@ def test_a_form_trains_what_it_says(form):
     trained = {parameter.grad is not None for parameter in branch.parameters()}
     assert trained == {form != "frozen"}
     assert all(parameter.grad is not None for parameter in method.encoder.parameters())
-    assert form == "two passes" or float(terms["regions"]) == 4
+    places = masks[:, ::4, ::4].flatten(1).tolist()  # maps are of 2 x 2
+    expected = {"one pass": 4, "frozen": 4, "by image": sum(len({*one} - {255}) for one in places)}
+    assert float(terms.get("regions", 0)) == expected.get(form, 0)
 
 
 def test_without_a_weight_of_regions_it_is_fcn():
@@ -119,7 +129,68 @@ def test_without_a_weight_of_regions_it_is_fcn():
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("values", [{"region_weight": -1.0}, {"main_weight": -1.0}, {"smooth": 0.0}, {"smooth": 1.5}])
+def test_officially_pixels_are_counted_as_in_the_code_of_each_form():
+    images, masks = scenes()
+    info, found = TrainInfo(torch.zeros(0), 4, 1, counts=torch.tensor([9, 5, 2, 1])), {}
+    for second_pass in (False, True):
+        for means in (False, True, "official"):
+            torch.manual_seed(0)
+            how = {"channels": 8, "second_pass": second_pass, "ignored_in_mean": means}
+            method = RegionRebalance(basic_resnet((1, 1, 1, 1)), info, auxiliary_channels=8, **how).double()
+            batch = Batch((images.repeat(1, 1, 8, 8),), masks.repeat(1, 8, 8), torch.arange(8))
+            terms = method(batch, 0, 0, one_process(None))
+            found[second_pass, means] = [float(terms[f"loss_{name}"]) for name in ("pixel", "auxiliary")]
+    labelled = float((masks != 255).double().mean())
+    for second_pass in (False, True):
+        assert found[second_pass, True] == pytest.approx([labelled * one for one in found[second_pass, False]])
+    assert found[False, "official"] == found[False, True]
+    assert found[True, "official"] == [found[True, False][0], found[True, True][1]]
+
+
+@pytest.mark.parametrize(
+    ("words", "ignored_in_mean", "group"),
+    [
+        (["method=region_rebalance"], "official", 4),
+        (["method=region_rebalance", "method.region_group=8"], "official", 8),
+        (["method=segmentation_ce"], True, None),
+    ],
+)
+def test_what_is_official_is_what_the_authors_code_does(words, ignored_in_mean, group, tmp_path):
+    method = tiny(tmp_path, *words, "dataset=digit_scenes", "fidelity=official").method
+    assert method["ignored_in_mean"] == ignored_in_mean and method.get("region_group") == group
+
+
+def test_later_settings_at_their_defaults_leave_runs_what_they_were(tmp_path):
+    words = ("method=region_rebalance", "dataset=digit_scenes")
+    usual = ["region_scope=batch", "region_group=null", "region_resolution=null", "negative_weight=1", "extra_prior=1"]
+    plain = run_id(tiny(tmp_path, *words))
+    assert run_id(tiny(tmp_path, *words, *(f"+method.{word}" for word in usual))) == plain
+    assert run_id(tiny(tmp_path, *words, "method.region_scope=image")) != plain
+
+
+TWICE = {"second_pass": True}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"region_weight": -1.0},
+        {"main_weight": -1.0},
+        {"smooth": 0.0},
+        {"smooth": 1.5},
+        {"region_scope": "process"},
+        {"region_group": 1},
+        {"region_group": 4, "region_scope": "image"},
+        {"region_resolution": "mask"},
+        {"negative_weight": 0.5},
+        {"negative_weight": 0.0, **TWICE},
+        {"negative_weight": 0.5, "negatives": False, **TWICE},
+        {"extra_prior": 0.5},
+        {"extra_prior": 0.0, **TWICE},
+        {"extra_prior": 0.5, "prior": False, **TWICE},
+        {"ignored_in_mean": "all"},
+    ],
+)
 def test_values_that_cannot_be_are_refused(values):
     with pytest.raises(SettingError):
         RegionRebalance(TinyEncoder(), TrainInfo(torch.zeros(0), 2, 1, counts=torch.ones(2)), **values)
@@ -153,6 +224,6 @@ class Training:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "by image"])
 def test_two_processes_are_one(form, tmp_path):
     assert_one_training(Training(form), tmp_path, 1e-9)
