@@ -17,7 +17,7 @@ from lt_bench.data.content import look, looked_at_once
 from lt_bench.data.files.check import examine, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
-from lt_bench.data.files.scene_pixels import counted, problems
+from lt_bench.data.files.scene_pixels import classes_by_image, problems
 from lt_bench.data.remarks import known_by, listed, of_test_part, of_validation_part, untested
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import describe
@@ -100,7 +100,7 @@ def _check_scenes(config: Config, folders: SceneFolders) -> int:
     for part, files in folders.parts().items():
         print(f"{part}: {len(files.images):,} scenes")
     if not wrong and folders.image_counts is not None:
-        counts = counted(config, folders, _workers(config))
+        counts = classes_by_image(config, folders, _workers(config)).sum(0)
         other = [label for label, count in enumerate(folders.image_counts) if count != counts[label]]
         found = f"not as published for classes {listed([*map(str, other)])}" if other else "as published"
         print(f"images with each class: {found}")

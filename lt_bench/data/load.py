@@ -25,7 +25,7 @@ from lt_bench.data.batches.scenes_from_disk import DiskScenes
 from lt_bench.data.content import look
 from lt_bench.data.facts import facts, require_fitting
 from lt_bench.data.files.pixels import open_images
-from lt_bench.data.files.scene_pixels import ScenePixels, image_counts
+from lt_bench.data.files.scene_pixels import ScenePixels, classes_by_image
 from lt_bench.data.remarks import known_to_be_same, not_looked_at, of_test_part, of_validation_part, remarks
 from lt_bench.data.seen import as_seen, middle_of, plain_crops_of, remark_on_input
 from lt_bench.data.source import read_source
@@ -35,6 +35,7 @@ from lt_bench.data.sources.lists import ImageFiles
 from lt_bench.data.sources.scene_folders import SceneFiles, SceneFolders
 from lt_bench.data.splits.cut import cut
 from lt_bench.data.splits.list_files import probe_list
+from lt_bench.data.splits.scenes import split_scenes
 from lt_bench.data.splits.split import Split, draw_shots
 from lt_bench.errors import DataError, SettingError, UsageError, keyed
 from lt_bench.machine import usable_cores
@@ -166,11 +167,10 @@ def _arrays(config: Config, device: torch.device, arrays: ImageArrays) -> Data:
 
 
 def _scenes(config: Config, device: torch.device, found: SceneArrays) -> Data:
-    """Scenes are there as they are: nothing is cut, and a class's images are those with pixels of it."""
-    seen, positions = as_seen(config, from_files=False), np.arange(len(found.train.images))
+    """Scenes are there as they are: no tail is cut, and a class's images are those with pixels of it."""
+    seen, fraction = as_seen(config, from_files=False), config.dataset.validation_fraction
     require_fitting(config.dataset, num_classes=found.num_classes, image_size=found.train.images.shape[-1])
-    none, counts = np.empty(0, dtype=np.int64), found.train.image_counts(found.num_classes).tolist()
-    split = Split(positions, none, counts, positions)
+    split = split_scenes(found.train.classes(found.num_classes), fraction, config.split_seed)
 
     def scenes(part: Scenes, positions: NDArray[np.int64]) -> InMemoryScenes:
         pixels, masks = (torch.from_numpy(array[positions]).to(device) for array in part)
@@ -180,14 +180,18 @@ def _scenes(config: Config, device: torch.device, found: SceneArrays) -> Data:
 
 
 def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> Data:
-    """As ``_scenes``, of files; a class's images are as published, or counted in the masks."""
+    """As ``_scenes``, of files; a class's images are as published where all are trained on, or counted in the masks."""
     seen, dataset = as_seen(config, from_files=True), config.dataset
     if found.problems:
         raise DataError("\n".join([*found.problems[:SHOWN], "python -m lt_bench.data check finds every problem"]))
     workers = usable_cores() if dataset.workers is None else dataset.workers
     require_fitting(dataset, num_classes=found.num_classes)
-    none, positions = np.empty(0, dtype=np.int64), np.arange(len(found.train.images))
-    split = Split(positions, none, image_counts(config, found, workers).tolist(), positions)
+    if found.image_counts is not None and not dataset.validation_fraction:
+        positions = np.arange(len(found.train.images))
+        split = Split(positions, np.empty(0, dtype=np.int64), found.image_counts, positions)
+    else:
+        present = classes_by_image(config, found, workers)
+        split = split_scenes(present, dataset.validation_fraction, config.split_seed)
 
     def scenes(files: SceneFiles, positions: NDArray[np.int64]) -> DiskScenes:
         chosen = SceneFiles(*([names[one] for one in positions] for names in files))
@@ -201,7 +205,7 @@ def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> D
 def _data_of_scenes(
     config: Config, found: SceneArrays | SceneFolders, split: Split, scenes: Callable[..., Any]
 ) -> Data:
-    """What a run reads of scenes, which ``scenes`` makes of a part and positions in it; none are held out."""
+    """What a run reads of scenes, which ``scenes`` makes of a part and positions in it."""
     from_files = isinstance(found, SceneFolders)
     seen = as_seen(config, from_files)
     return Data(
@@ -212,7 +216,7 @@ def _data_of_scenes(
         plain_crops_of(config, from_files),
         split,
         facts(config, split, found, len(found.test.images)),
-        np.zeros(len(split.train), dtype=np.int64),
+        np.zeros(len(found.train.images), dtype=np.int64),
         partial(scenes, found.train),
         tuple(remark_on_input(config, seen)),
         class_names=None if isinstance(found, SceneFolders) else tuple(found.classes),

@@ -20,7 +20,7 @@ from lt_bench.models.named import MEAN, expert_name
 from lt_bench.models.weight_files import DILATED, located, refusal
 from lt_bench.preflight.epochs import OUR_SCHEDULES, incompatible_epochs
 from lt_bench.preflight.names import misnamed
-from lt_bench.preflight.task import other_task
+from lt_bench.preflight.task import CLASSIFICATION, other_task
 from lt_bench.preflight.timm_models import TIMM
 
 OF_CIFAR = ("tsc",)  # beside self-supervised methods: what the authors' code does officially is that of CIFAR
@@ -220,9 +220,10 @@ def _validation(config: Config) -> Iterator[str]:
         )
     parts = (data.validation_fraction, data.validation_per_class, data.validation_list, data.split_dir)
     if not any(parts) and wants_validation(config):
+        balanced = "dataset.validation_per_class=20 (a balanced part of the images before the tail is cut) or "
         yield (
-            "a validation part is asked for but there is none; set dataset.validation_per_class=20 (a balanced part of "
-            "the images before the tail is cut) or dataset.validation_fraction=0.2 (a part of the long-tailed images)"
+            f"a validation part is asked for but there is none; set {balanced if data.task == CLASSIFICATION else ''}"
+            "dataset.validation_fraction=0.2 (a part of the long-tailed images)"
         )
 
 

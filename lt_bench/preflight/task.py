@@ -12,7 +12,6 @@ from lt_bench.config.signatures import TargetError, class_attribute, parameters
 CLASSIFICATION = "classification"
 OF_CLASSES = {  # what needs one class for each image, with the value that leaves it out
     "train.sampler": "shuffle",
-    "dataset.validation_fraction": 0.0,
     "dataset.validation_per_class": 0,
     "dataset.pool_per_class": None,
     "dataset.split_dir": None,

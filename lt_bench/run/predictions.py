@@ -26,18 +26,26 @@ from lt_bench.record.folder import RunFolder
 Networks = tuple[nn.Module, nn.Module]  # encoder and classifier
 
 
-def predicted(config: Config, data: Data, networks: Networks, features_file: Path | None) -> Predictions:
-    """What is said of the images that are evaluated on and, where these are the test images, of validation images.
+def parts_to_predict(config: Config, data: Data) -> dict[str, Images]:
+    """The images that are evaluated on and, where these are the test images, validation images, where there are some.
 
-    The latter are for what is chosen after training, such as the strength of a logit adjustment. Features of the former
-    are kept in the file, the mean over the crops of an image, where that is asked for.
+    The latter are for what is chosen after training, such as the strength of a logit adjustment.
+    """
+    parts = {"test": data.test} if config.evaluation.split == "test" else {}
+    if config.evaluation.split == "validation" or len(data.validation.labels):
+        parts["validation"] = data.validation
+    return parts
+
+
+def predicted(config: Config, data: Data, networks: Networks, features_file: Path | None) -> Predictions:
+    """What is said of ``parts_to_predict``.
+
+    Features of the images that are evaluated on are kept in the file, the mean over the crops of an image, where that
+    is asked for.
     """
     evaluation, (encoder, classifier) = config.evaluation, networks
-    parts: dict[str, Images] = {"test": data.test} if evaluation.split == "test" else {}
-    if evaluation.split == "validation" or len(data.validation.labels):
-        parts["validation"] = data.validation
     made = dict[str, Predictions]()
-    for part, images in parts.items():
+    for part, images in parts_to_predict(config, data).items():
         features = embed_plain(encoder, images, evaluation.batch_size, config.progress and place().rank == 0)
         logits = named_logits(classifier, features, evaluation.batch_size)
         if not all(bool(torch.isfinite(one).all()) for one in logits.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from lt_bench.data.load import Data
 from lt_bench.engine.predict import Scorer
 from lt_bench.engine.segment import SceneScorer, confusion_by_image
 from lt_bench.evaluation.predictions import Predictions
-from lt_bench.run.predictions import Networks, keep_predictor, predicted
+from lt_bench.run.predictions import Networks, keep_predictor, parts_to_predict, predicted
 
 
 class Task(NamedTuple):
@@ -27,12 +28,15 @@ class Task(NamedTuple):
 
 
 def segmented(config: Config, data: Data, networks: Networks, features_file: Path | None) -> Predictions:
-    """What is said of the pixels of the images that are evaluated on, counted by image."""
-    images: Any = data.validation if config.evaluation.split == "validation" else data.test
-    rows = confusion_by_image(networks, images, data.num_classes, config.evaluation.batch_size)
-    return Predictions(
-        by_image=rows.cpu().numpy(), train_counts=data.train_counts, group_rule=config.dataset.group_rule
-    )
+    """What is said of the pixels of ``parts_to_predict``, counted by image."""
+    made = dict[str, Predictions]()
+    for part, images in parts_to_predict(config, data).items():
+        scenes: Any = images
+        rows = confusion_by_image(networks, scenes, data.num_classes, config.evaluation.batch_size)
+        made[part] = Predictions(
+            by_image=rows.cpu().numpy(), train_counts=data.train_counts, group_rule=config.dataset.group_rule
+        )
+    return replace(made.pop(config.evaluation.split), validation=made.get("validation"))
 
 
 def no_predictor(*_: object) -> None:

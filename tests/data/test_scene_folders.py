@@ -9,7 +9,7 @@ from PIL import Image
 
 from lt_bench.data.__main__ import main
 from lt_bench.data.batches.scene_crops import SceneCrops, fitted, nearest, resized
-from lt_bench.data.files.scene_pixels import ScenePixels, image_counts
+from lt_bench.data.files.scene_pixels import ScenePixels, classes_by_image
 from lt_bench.data.load import load_data
 from lt_bench.data.sources import scene_counts
 from lt_bench.data.sources.scene_folders import UNKNOWN, ade20k, coco_stuff_164k
@@ -63,10 +63,14 @@ def test_the_stored_values_of_both_data_sets_are_classes(tmp_path):
 def test_images_of_other_numbers_are_counted_by_their_classes(tmp_path):
     config = tiny(tmp_path, *words(tree(tmp_path / "ade", ADE)))
     found = ade20k(tmp_path / "ade")
-    counts = image_counts(config, found, 0)
+    counts = classes_by_image(config, found, 0).sum(0)
     masks = [ScenePixels(found.root, found.train, found.table).mask(position) for position in range(6)]
     assert counts.tolist()[:4] == [sum((mask == label).any() for mask in masks) for label in range(4)]
-    assert load_data(config, torch.device("cpu")).num_classes == 150
+    data = load_data(config, torch.device("cpu"))
+    assert data.train_counts.tolist() == counts.tolist() and len(data.train_counts) == 150
+    config.dataset.validation_fraction = 0.2
+    data = load_data(config, torch.device("cpu"))
+    assert (len(data.train.labels), len(data.validation.labels)) == (5, 1) and data.train_counts.max() == 5
 
 
 def words(root, *more):

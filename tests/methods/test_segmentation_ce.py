@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from helpers.chain import execute, resumed_in_its_last_epoch, tiny
@@ -13,9 +14,12 @@ from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.batches.scenes import InMemoryScenes
 from lt_bench.engine.segment import SceneScorer, confusion_by_image
 from lt_bench.errors import SettingError, UsageError
+from lt_bench.evaluation.metrics import evaluate
+from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.methods.segmentation_ce import Dropout, SegmentationCE
 from lt_bench.models.resnet import basic_resnet
 from lt_bench.models.tiny import TinyEncoder
+from lt_bench.record.curves import CURVES, read_curves
 from lt_bench.report.__main__ import main as report
 
 WORDS = ("method=segmentation_ce", "dataset=digit_scenes", "backbone=tiny", "train.epochs=2")
@@ -59,15 +63,29 @@ def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_i
         ([*WORDS[:2], "stage_two=cb"], "stage_two=cb is for classification"),
         ([*WORDS[:2], "train.sampler=balanced"], "train.sampler=balanced is for images of one class each"),
         ([*WORDS[:2], "evaluation.views=five", "evaluation.expand=4"], "evaluation.views=five is for images"),
-        ([*WORDS[:2], "dataset.validation_fraction=0.2"], "set dataset.validation_fraction=0.0"),
+        ([*WORDS[:2], "dataset.validation_per_class=2"], "set dataset.validation_per_class=0"),
+        ([*WORDS[:2], "evaluation.split=validation"], "there is none; set dataset.validation_fraction=0.2"),
+        ([*WORDS[:2], "dataset.validation_fraction=1"], "set it below 1"),
     ],
 )
 def test_what_is_for_another_task_is_refused(words, said):
     assert said in refusal(*words)
 
 
-def test_the_epoch_can_be_chosen_by_mean_iou(tmp_path):
-    assert tiny(tmp_path, *WORDS, "evaluation.select=best_test").evaluation.select == "best_test"
+def test_the_epoch_is_chosen_by_mean_iou_on_scenes_that_are_set_aside(tmp_path):
+    words = (*WORDS, "dataset.validation_fraction=0.2", "evaluation.select=best_validation", "method.channels=8")
+    record, folder = execute(tiny(tmp_path, *words))
+    scores = [row["selection_score"] for row in read_curves(folder.parent / record.stage_one_id / CURVES)]
+    chosen = record.epochs["chosen"]["train"]["epoch"]
+    assert len(scores) == 2 and chosen == int(np.argmax(scores))
+    made = load_predictions(folder / "predictions.npz")
+    assert made.validation.ious[made.validation.totals > 0].size == 11  # every class is in the part
+    assert evaluate(made.validation)["miou"] == pytest.approx(scores[chosen], abs=1e-6)
+    again, _ = execute(tiny(tmp_path, *words, "evaluation.split=validation"))
+    assert again.metrics["miou"] == pytest.approx(scores[chosen], abs=1e-6)
+
+
+def test_what_is_scored_is_the_same_whatever_is_computed_together():
     batch = made(count=5)
     scenes = InMemoryScenes((batch.views[0] * 20 + 100).clamp(0, 255).to(torch.uint8), batch.labels, _plain)
     method = SegmentationCE(TinyEncoder(), INFO, channels=4)

@@ -53,27 +53,15 @@ class ScenePixels(FileImages):
         return self.pair(position)[0]
 
 
-def image_counts(config: Config, folders: SceneFolders, workers: int) -> NDArray[np.int64]:
-    """How many training images have each class, (C,): as published, or of other images counted in their masks.
-
-    Raises DataError for a mask that cannot be read.
-    """
-    if folders.image_counts is not None:
-        return np.array(folders.image_counts, dtype=np.int64)
-    return counted(config, folders, workers)
-
-
-def counted(config: Config, folders: SceneFolders, workers: int) -> NDArray[np.int64]:
-    """How many training images have each class, (C,), read from their masks; raises DataError."""
+def classes_by_image(config: Config, folders: SceneFolders, workers: int) -> NDArray[np.bool_]:
+    """Which classes each training image has pixels of, (N, C), read from its mask; raises DataError."""
     pixels = ScenePixels(folders.root, folders.train, folders.table, config.dataset.follow_links)
-    found = np.zeros(folders.num_classes, dtype=np.int64)
     each = partial(_present, pixels, folders.num_classes)
     try:
-        for classes in in_parallel(each, range(len(pixels.masks)), workers, "counting classes", config.progress):
-            found[classes] += 1
+        found = in_parallel(each, range(len(pixels.masks)), workers, "counting classes", config.progress)
+        return np.stack([*found])
     except BadImage as error:
         raise DataError(f"{error}; python -m lt_bench.data check, with the same overrides, finds every one") from error
-    return found
 
 
 def problems(config: Config, folders: SceneFolders, workers: int) -> list[str]:
@@ -87,7 +75,7 @@ def problems(config: Config, folders: SceneFolders, workers: int) -> list[str]:
     return wrong
 
 
-def _present(pixels: ScenePixels, num_classes: int, position: int) -> NDArray[np.int64]:
+def _present(pixels: ScenePixels, num_classes: int, position: int) -> NDArray[np.bool_]:
     return present(pixels.mask(position), num_classes)
 
 

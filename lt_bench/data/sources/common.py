@@ -41,17 +41,14 @@ class Scenes(NamedTuple):
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
 
-    def image_counts(self, num_classes: int) -> NDArray[np.int64]:
-        """How many of the images have pixels of each class, (C,)."""
-        found = np.zeros(num_classes, dtype=np.int64)
-        for mask in self.masks:
-            found[present(mask, num_classes)] += 1
-        return found
+    def classes(self, num_classes: int) -> NDArray[np.bool_]:
+        """Which classes each image has pixels of, (N, C)."""
+        return np.stack([present(mask, num_classes) for mask in self.masks])
 
 
-def present(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
-    """The classes of which a mask has pixels, ascending."""
-    return np.flatnonzero(np.bincount(mask.ravel(), minlength=num_classes)[:num_classes])
+def present(mask: NDArray[np.uint8], num_classes: int) -> NDArray[np.bool_]:
+    """Whether a mask has pixels of each class, (C,)."""
+    return np.bincount(mask.ravel(), minlength=num_classes)[:num_classes] > 0
 
 
 class SceneArrays(NamedTuple):

@@ -21,7 +21,7 @@ LEAST_FOR_VALIDATION = 5  # images of a class, of which a fraction is set aside
 _SHOTS_STREAM = 3
 _BALANCED_STREAM = 2
 _TEST_STREAM = 4
-_VALIDATION_STREAM = 1  # not the stream of the selection, which must not depend on the validation fraction
+VALIDATION_STREAM = 1  # not the stream of the selection, which must not depend on the validation fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def _balanced_part(pool: list[NDArray[np.int64]], per_class: int, seed: int) -> 
 
 
 def _validation_mask(labels: NDArray[np.integer], num_classes: int, fraction: float, seed: int) -> NDArray[np.bool_]:
-    random = np.random.RandomState((seed, _VALIDATION_STREAM))
+    random = np.random.RandomState((seed, VALIDATION_STREAM))
     mask = np.zeros(len(labels), dtype=bool)
     if fraction > 0:
         for positions in positions_by_class(labels, num_classes):
