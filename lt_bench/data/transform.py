@@ -95,7 +95,7 @@ class Transform:
         """
         if not isinstance(image, Image.Image):
             name = os.fspath(image)
-            image = opened(_content(name), name)
+            image = read_image(name)
         else:
             name = getattr(image, "filename", None) or "the image"
         form = StoredForm(self.stored_side, self.jpeg_quality, self.pixels)
@@ -115,8 +115,9 @@ class Transform:
         return found
 
 
-def _content(name: str) -> bytes:
+def read_image(name: str) -> Image.Image:
+    """The image in a file as it is stored; raises BadImage, which names it."""
     try:
-        return read_bytes(Path(name), LARGEST)
+        return opened(read_bytes(Path(name), LARGEST), name)
     except (OSError, ValueError) as error:  # the latter for a null character in a name
         raise BadImage(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})") from error

@@ -14,8 +14,7 @@ from lt_bench.engine.context import evaluating
 from lt_bench.errors import NonFiniteLoss
 from lt_bench.evaluation.metrics import miou
 from lt_bench.evaluation.predictions import Predictions
-from lt_bench.losses.segmentation_ce import enlarged
-from lt_bench.models.maps import spatial_maps
+from lt_bench.models.maps import enlarged, spatial_maps
 from lt_bench.models.masks import NO_LABEL
 
 

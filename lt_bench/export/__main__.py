@@ -19,6 +19,7 @@ from lt_bench.record.record import RECORD, RunRecord, read_record
 
 if TYPE_CHECKING:
     from lt_bench.predict.predictor import Predictor
+    from lt_bench.predict.scenes import ScenePredictor
 
 CROPS = {"single": "center", "five": "corners and center", "ten": "corners and center, and mirrored"}
 ABOUT = """examples:
@@ -61,11 +62,11 @@ def _export(arguments: argparse.Namespace) -> int:
     if os.path.lexists(target) and (target.is_symlink() or not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{arguments.to} is no folder, or is not empty; name a new one with --to DIR, or empty it")
     from lt_bench.export.programs import require
-    from lt_bench.predict.predictor import load
+    from lt_bench.predict.predictor import load_any
 
     for form in forms:
         require(form)
-    predictor = load(arguments.run, trust=arguments.trust)
+    predictor = load_any(arguments.run, trust=arguments.trust)
     path = Path(os.path.expanduser(arguments.run)) / RECORD
     try:
         record = read_record(path)
@@ -84,28 +85,34 @@ def _export(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def write(predictor: Predictor, record: RunRecord, forms: Sequence[str], folder: Path) -> None:
+def write(predictor: Predictor | ScenePredictor, record: RunRecord, forms: Sequence[str], folder: Path) -> None:
     """Write all files of a model into an empty folder; raises UsageError as ``programs.write``."""
     from safetensors.torch import save
 
     from lt_bench.export.card import card
     from lt_bench.export.programs import FILES
     from lt_bench.export.programs import write as write_program
-    from lt_bench.export.weights import Whole, weights
+    from lt_bench.export.scene_card import scene_card
+    from lt_bench.export.weights import weights
+    from lt_bench.predict.predictor import Predictor
 
     found = weights(predictor)
     write_atomic(folder / "model.safetensors", save(found.state, {"format": "pt"}))
     wanted = dict.fromkeys([*(() if found.code else ("exported",)), *forms])
-    network = Whole(predictor.encoder, predictor.classifier).eval()
+    network = predictor.network()
     differences = {FILES[form]: write_program(form, network, predictor.transform.size, folder) for form in wanted}
     names = [" ".join(name.split()) for name in predictor.class_names]
     write_atomic(folder / "labels.txt", "".join(f"{name}\n" for name in names))
     write_json(folder / "labels.json", _labels(predictor, record))
-    write_json(folder / "preprocessing.json", _preprocessing(predictor))
-    write_atomic(folder / "README.md", card(record, predictor, found.code, differences, found.images))
+    if isinstance(predictor, Predictor):
+        preprocessing, text = _preprocessing(predictor), card(record, predictor, found.code, differences, found.images)
+    else:
+        preprocessing, text = predictor.transform.to_dict(), scene_card(record, predictor, differences)
+    write_json(folder / "preprocessing.json", preprocessing)
+    write_atomic(folder / "README.md", text)
 
 
-def _labels(predictor: Predictor, record: RunRecord) -> list[dict[str, object]]:
+def _labels(predictor: Predictor | ScenePredictor, record: RunRecord) -> list[dict[str, object]]:
     """Every class by number: its name, its training images, and its group by the record's rule where that is known."""
     found = record.metrics["train_counts"]
     groups = shot_groups(np.array(found), record.group_rule) if found and record.group_rule in RULES else {}

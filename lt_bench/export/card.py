@@ -25,7 +25,7 @@ def card(
     """
     return "\n".join(
         [
-            *_head(record, predictor),
+            *head(record, predictor.transform.size, {"probabilities": predictor.about_probabilities}),
             *_numbers(record),
             *_use(predictor, code, forms, images),
             *_limits(record, predictor),
@@ -33,7 +33,8 @@ def card(
     )
 
 
-def _head(record: RunRecord, predictor: Predictor) -> Iterator[str]:
+def head(record: RunRecord, size: int, more: Mapping[str, str]) -> Iterator[str]:
+    """The title and the table of what a model was made from and how, with ``more`` rows."""
     counts = record.metrics["train_counts"] or []
     tail = "its own counts"
     if record.imbalance_factor is not None:
@@ -46,12 +47,12 @@ def _head(record: RunRecord, predictor: Predictor) -> Iterator[str]:
         if counts
         else "unknown",
         "method": f"{record.method_name}, stage two {record.stage_two_name}, fidelity {record.fidelity}",
-        "network": f"{record.backbone}, images of {predictor.transform.size} pixels",
+        "network": f"{record.backbone}, images of {size} pixels",
         "settings that are not defaults": ", ".join(f"{key}={value}" for key, value in record.settings.items())
         or "none",
         "length": f"budget {record.budget}, seed {record.seed}, epoch chosen: {record.selection}",
         "run": f"{record.run_id}, lt_bench {record.environment.get('lt_bench', 'unknown')}",
-        "probabilities": predictor.about_probabilities,
+        **more,
     }
     for name, value in rows.items():
         yield f"| {name} | {markdown(value)} |"
@@ -103,6 +104,11 @@ def _use(predictor: Predictor, code: Sequence[str], forms: Mapping[str, float], 
             f"logits = model.eval()({images})  # (B, 3, S, S), preprocessed",
         ]
         yield from ("```python", *load, "```", "")
+    yield from programs(forms)
+
+
+def programs(forms: Mapping[str, float]) -> Iterator[str]:
+    """A line for each program, with how much its logits differ."""
     for file, difference in forms.items():
         yield f"- `{file}`: the network as a program; its logits differ by {difference:.1e} at most from the original's"
     yield ""
@@ -115,21 +121,27 @@ def _limits(record: RunRecord, predictor: Predictor) -> Iterator[str]:
     yield "- It knows these classes alone, and names one of them for every image, whatever is on it."
     if GROUPS[-1] in groups:
         few = [predictor.class_names[label] for label in groups[GROUPS[-1]].tolist()]
-        yield f"- Trained on few images, and to be trusted less: {_listed(few)}."
+        yield f"- Trained on few images, and to be trusted less: {listed(few)}."
     if untested := [predictor.class_names[label] for label, count in enumerate(tests) if count == 0]:
-        yield f"- Never evaluated, for want of an image: {_listed(untested)}."
-    if record.evaluated_on != "test" or record.selection == "best_test":
-        yield "- The numbers are of images that settings or epochs may have been chosen on."
+        yield f"- Never evaluated, for want of an image: {listed(untested)}."
     if record.environment.get(ADAPTED.format(record.evaluated_on)):
         yield "- The weights of its experts were learnt on the images that the numbers are of, without their labels."
     if predictor.temperature is None:
         yield "- Its probabilities are not calibrated: larger is more likely, and no more than that."
-    if record.budget != "paper":
-        yield f"- Trained under budget {markdown(record.budget)}, and not for as long as the recipe says."
-    yield "- One run of one seed: another one differs by what the tables of the benchmark show as their deviation."
+    yield from limits_of_run(record)
     yield ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def limits_of_run(record: RunRecord) -> Iterator[str]:
+    """What is said of any run: images that choices were made on, its length, its seed."""
+    if record.evaluated_on != "test" or record.selection == "best_test":
+        yield "- The numbers are of images that settings or epochs may have been chosen on."
+    if record.budget != "paper":
+        yield f"- Trained under budget {markdown(record.budget)}, and not for as long as the recipe says."
+    yield "- One run of one seed: another one differs by what the tables of the benchmark show as their deviation."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names of classes, and how many more there are."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(markdown(name) for name in names[:SHOWN]) + more

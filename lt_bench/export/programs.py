@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_bench.errors import UsageError
-from lt_bench.export.weights import Whole
+from lt_bench.models.whole import Whole
 from lt_bench.stage_two.ncm import NearestMean
 
 INSTALL = "pip install 'lt_bench[export]'"
@@ -42,7 +42,7 @@ class _Distances(nn.Module):
 
 
 @torch.no_grad()
-def write(form: str, network: Whole, size: int, folder: Path) -> float:
+def write(form: str, network: nn.Module, size: int, folder: Path) -> float:
     """Write a network in a form, for any number of images of ``size`` pixels; the largest difference of its logits.
 
     Raises UsageError where it cannot be written in that form, or computes other logits.
@@ -65,7 +65,7 @@ def write(form: str, network: Whole, size: int, folder: Path) -> float:
     return max(differences)
 
 
-def _exported(network: Whole, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+def _exported(network: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: batch}})
     torch.export.save(program, path)
@@ -73,16 +73,16 @@ def _exported(network: Whole, images: Tensor, path: Path) -> Callable[[Tensor], 
     return found
 
 
-def _torchscript(network: Whole, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+def _torchscript(network: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
     torch.jit.trace(network, images).save(str(path))
     found: Callable[[Tensor], Tensor] = torch.jit.load(str(path))
     return found
 
 
-def _onnx(network: Whole, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+def _onnx(network: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
-    if isinstance(network.classifier, NearestMean):
+    if isinstance(network, Whole) and isinstance(network.classifier, NearestMean):
         network = Whole(network.encoder, _Distances(network.classifier)).eval()
     batch = torch.export.Dim("batch", min=1)
     torch.onnx.export(

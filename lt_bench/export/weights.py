@@ -9,20 +9,8 @@ from torch import Tensor, nn
 
 from lt_bench.models.timm_encoder import TimmEncoder, installed
 from lt_bench.predict.predictor import Predictor
+from lt_bench.predict.scenes import ScenePredictor
 from lt_bench.stage_two.lws import ScaledLinear
-
-
-class Whole(nn.Module):
-    """Encoder and classifier as one network: images (B, 3, S, S), normalised, to logits (B, C)."""
-
-    def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.classifier = encoder, classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Shapes: (B, 3, S, S) -> (B, C)."""
-        logits: Tensor = self.classifier(self.encoder(images))
-        return logits
 
 
 class Weights(NamedTuple):
@@ -36,14 +24,19 @@ class Weights(NamedTuple):
     images: str = "images"
 
 
-def weights(predictor: Predictor) -> Weights:
+def weights(predictor: Predictor | ScenePredictor) -> Weights:
     """The tensors of both networks.
 
     A ResNet of torchvision has its names there, with ``fc`` where the classifier is linear in the features, and a
     network of timm those of timm; else names begin with ``encoder`` or ``classifier``.
     """
     encoder, head = predictor.encoder.state_dict(), _linear(predictor.classifier)
-    if head is not None and isinstance(predictor.encoder, TimmEncoder) and (found := _timm(predictor, *head)):
+    if (
+        head is not None
+        and isinstance(predictor, Predictor)
+        and isinstance(predictor.encoder, TimmEncoder)
+        and (found := _timm(predictor, *head))
+    ):
         return found
     code = _resnet(predictor.encoder, len(predictor.class_names))
     if code and head is not None:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lt_bench.losses.cross_entropy import at_least_float32
-from lt_bench.losses.segmentation_ce import enlarged, joint_mean, pixel_loss
+from lt_bench.losses.segmentation_ce import joint_mean, pixel_loss
+from lt_bench.models.maps import enlarged
 from lt_bench.models.regions import (
     ALL,
     TINY,

@@ -17,11 +17,6 @@ def joint_mean(total: Tensor, count: Tensor, gather: Gather = alone) -> Tensor:
     return sums[0] / sums[1].clamp(min=TINY)
 
 
-def enlarged(logits: Tensor, size: torch.Size) -> Tensor:
-    """Maps (N, C, h, w) at the height and width of masks (N, H, W): bilinear, without aligned corners."""
-    return F.interpolate(at_least_float32(logits), tuple(size[-2:]), mode="bilinear", align_corners=False)
-
-
 def pixel_loss(logits: Tensor, mask: Tensor, gather: Gather = alone, ignored_in_mean: bool = False) -> Tensor:
     """Cross-entropy of logits (N, C, H, W) and a mask (N, H, W) uint8: the mean over the pixels with a label.
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lt_bench.contracts import Batch, Method, TrainContext, TrainInfo, View, feature_dim
 from lt_bench.errors import SettingError
-from lt_bench.losses.segmentation_ce import enlarged, pixel_loss
+from lt_bench.losses.segmentation_ce import pixel_loss
 from lt_bench.models.fcn import FCN, Auxiliary
-from lt_bench.models.maps import has_maps, stage_maps
+from lt_bench.models.maps import enlarged, has_maps, stage_maps
 
 
 class Dropout(NamedTuple):

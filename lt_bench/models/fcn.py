@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, cat, nn
 
 from lt_bench.models.regions import image_bias, predicted_regions
@@ -37,6 +39,16 @@ class FCN(nn.Module):
         self.convs = nn.Sequential(ConvBlock(in_channels, channels, 3), ConvBlock(channels, channels, 3))
         self.conv_cat = ConvBlock(in_channels + channels, channels, 3)
         self.conv_seg = pixel_classifier(channels, num_classes)
+
+    def settings(self) -> dict[str, Any]:
+        """What builds a head of these shapes."""
+        channels, both = self.conv_seg.in_channels, self.conv_cat.conv.in_channels
+        return {
+            "_target_": f"{type(self).__module__}.{type(self).__qualname__}",
+            "in_channels": both - channels,
+            "channels": channels,
+            "num_classes": self.conv_seg.out_channels,
+        }
 
     def features(self, maps: Tensor) -> Tensor:
         """Maps (B, in, h, w) to the features (B, channels, h, w) that the classifier takes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -40,3 +42,9 @@ def stage_maps(encoder: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
         if name.startswith("layer"):
             found.append(maps)
     return tuple(found) or (maps,)
+
+
+def enlarged(logits: Tensor, size: torch.Size) -> Tensor:
+    """Maps (N, C, h, w) in float32 or finer at the size of masks (N, H, W): bilinear, without aligned corners."""
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.interpolate(precise, tuple(size[-2:]), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""``python -m lt_bench.predict``: the classes of new images, by a finished run."""
+"""``python -m lt_bench.predict``: the classes of new images, or of their pixels, by a finished run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from lt_bench.command import DONE, FAILED, as_called, csv_cell, exit_status, printable
 from lt_bench.errors import UsageError
@@ -19,20 +19,29 @@ from lt_bench.files import atomic_writer, read_bytes
 from lt_bench.machine import usable_cores
 
 if TYPE_CHECKING:
+    from lt_bench.predict.masks import Segmented
     from lt_bench.predict.predictor import Predictor
+    from lt_bench.predict.scenes import ScenePredictor
 
 ABOUT = """examples:
   python -m lt_bench.predict runs/RUN photos/                    every image below a folder
   python -m lt_bench.predict runs/RUN a.jpg b.png --top 1        files
   find . -name '*.jpg' | python -m lt_bench.predict runs/RUN -   names from standard input, one in a line
   python -m lt_bench.predict runs/RUN --list names.txt --csv out.csv
+  python -m lt_bench.predict runs/RUN photos/ --masks out --overlay    of a run of segmentation
 
 Probabilities are calibrated by a temperature where the run has a validation part, such as
 dataset.validation_fraction=0.2. Images that cannot be read are named on standard error and left without a class.
+A run of segmentation writes a mask of each image, whose pixels are class numbers, and says how many percent of the
+pixels each class has; images are read one by one.
 Of folders, hidden files, what has no suffix of an image, and links to folders are passed over. In a table, a name that
 a spreadsheet would take for a formula begins with an apostrophe.
 exit status: 0 done, 1 failed or some images could not be read, 2 wrong usage, 130 interrupted
 """
+
+
+# flags that a run of one task has no use for
+OF_OTHERS = {"classification": ("masks", "overlay"), "segmentation": ("batch_size", "workers")}
 
 
 class Answer(NamedTuple):
@@ -43,10 +52,13 @@ class Answer(NamedTuple):
     problem: str = ""
 
 
+Said = TypeVar("Said", "Answer", "Segmented")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=as_called("python -m lt_bench.predict"),
-        description="Predict the classes of images with a finished run.",
+        description="Predict the classes of images, or of their pixels, with a finished run.",
         epilog=as_called(ABOUT),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,12 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     add("run", metavar="RUN", help="the folder of a finished run, such as runs/0123456789ab")
     add("images", nargs="*", metavar="IMAGES", help="files and folders; -: names of such on standard input")
     add("--list", metavar="FILE", help="a file with names of files and folders, one in a line")
-    add("--top", type=int, default=5, metavar="K", help="classes of each image, the most probable first (5)")
+    add("--top", type=int, default=5, metavar="K", help="classes of each image, the most probable or largest first (5)")
     add(
         "--csv",
         type=Path,
         metavar="FILE",
         help="write a table of all images instead of lines on standard output",
+    )
+    add("--masks", type=Path, metavar="DIR", help="where masks go, of a run of segmentation (masks)")
+    add(
+        "--overlay",
+        action="store_true",
+        help="and beside each mask NAME_overlay.png, the image in its classes' colours",
     )
     add("--batch-size", type=int, metavar="N", help="images of one forward pass (those of the run's evaluation)")
     add("--workers", type=int, metavar="N", help="processes that read images; 0: none beside this one (the cores)")
@@ -83,32 +101,62 @@ def _predict(arguments: argparse.Namespace) -> int:
     for name, least in {"top": 1, "batch_size": 1, "workers": 0}.items():
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} is {least} or more, not {value}")
+    if arguments.masks is not None and arguments.masks.exists() and not arguments.masks.is_dir():
+        raise UsageError(f"--masks {arguments.masks} is no folder; name one")
     if arguments.csv is not None and arguments.csv.is_dir():
         raise UsageError(f"--csv {arguments.csv} is a folder; name a file in it")
     names = _names(arguments)
     import torch
 
-    from lt_bench.predict.predictor import load
+    from lt_bench.predict.predictor import Predictor, load_any
 
     device = "cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu"
     if arguments.device == "cuda" and device == "cpu":
         raise UsageError("--device cuda: PyTorch finds no GPU here; leave it out")
-    predictor = load(arguments.run, device=device, trust=arguments.trust)
+    predictor = load_any(arguments.run, device=device, trust=arguments.trust)
+    for name in OF_OTHERS[predictor.task]:
+        if getattr(arguments, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag}: {arguments.run} is a run of {predictor.task}, which has no use for it; leave it out"
+            )
+    tally = Counter[bool]()
+    answer = _classes if isinstance(predictor, Predictor) else _masks
+    where = answer(predictor, names, arguments, tally)  # type: ignore[arg-type]
+    said = f"{tally[False]:,} of {tally.total():,} images predicted{where}; {tally[True]:,} could not be read"
+    print(printable(said), file=sys.stderr)
+    return FAILED if tally[True] else DONE
+
+
+def _classes(predictor: Predictor, names: list[str], arguments: argparse.Namespace, tally: Counter[bool]) -> str:
+    """Say the classes of every image, or write a table; returns where that is."""
     print(f"probabilities are {predictor.about_probabilities}", file=sys.stderr)
     workers = usable_cores() if arguments.workers is None else arguments.workers
     size = arguments.batch_size or predictor.images_at_once
-    tally = Counter[bool]()
     found = _said(answers(predictor, names, arguments.top, size, workers, not arguments.no_progress), tally)
     if arguments.csv is None:
         for answer in found:
             if not answer.problem:
-                print(f"{_in_line(answer.name)}\t{_shown(answer)}")
-    else:
-        _write(arguments.csv, found, min(arguments.top, len(predictor.class_names)))
-    where = "" if arguments.csv is None else f", in {arguments.csv}"
-    said = f"{tally[False]:,} of {tally.total():,} images predicted{where}; {tally[True]:,} could not be read"
-    print(printable(said), file=sys.stderr)
-    return FAILED if tally[True] else DONE
+                print(f"{_in_line(answer.name)}\t{_shown(answer.classes)}")
+        return ""
+    _write(arguments.csv, found, min(arguments.top, len(predictor.class_names)))
+    return f", in {arguments.csv}"
+
+
+def _masks(predictor: ScenePredictor, names: list[str], arguments: argparse.Namespace, tally: Counter[bool]) -> str:
+    """Write the mask of every image, and say the shares of its classes or write a table; returns where that is."""
+    from lt_bench.predict.masks import segmented, targets, write_shares
+
+    out = arguments.masks or Path("masks")
+    paths = targets(names, out, arguments.overlay)
+    found = _said(segmented(predictor, names, paths, arguments.overlay, not arguments.no_progress), tally)
+    if arguments.csv is not None:
+        write_shares(arguments.csv, found, predictor.class_names)
+        return f", in {out} and {arguments.csv}"
+    for one in found:
+        if not one.problem:
+            print(f"{_in_line(one.name)}\t{_shown(one.largest(predictor.class_names, arguments.top))}")
+    return f", in {out}"
 
 
 def _names(arguments: argparse.Namespace) -> list[str]:
@@ -163,7 +211,7 @@ def answers(
             bar.update(len(by_number))
 
 
-def _said(found: Iterable[Answer], tally: Counter[bool]) -> Iterator[Answer]:
+def _said(found: Iterable[Said], tally: Counter[bool]) -> Iterator[Said]:
     """The answers as they come, counted by whether an image is broken, which is said at once."""
     for answer in found:
         tally[bool(answer.problem)] += 1
@@ -172,8 +220,8 @@ def _said(found: Iterable[Answer], tally: Counter[bool]) -> Iterator[Answer]:
         yield answer
 
 
-def _shown(answer: Answer) -> str:
-    return ", ".join(f"{_in_line(name)} {100 * value:.1f} %" for name, value in answer.classes)
+def _shown(classes: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{_in_line(name)} {100 * value:.1f} %" for name, value in classes)
 
 
 def _in_line(text: str) -> str:

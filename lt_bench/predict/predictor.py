@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from lt_bench.evaluation.calibration import fitted_temperature
 from lt_bench.evaluation.predictions import Predictions
 from lt_bench.files import read_json
 from lt_bench.models.kept import PARTS, about_file, keep, read
+from lt_bench.models.whole import Whole
+from lt_bench.predict.scenes import ScenePredictor
 from lt_bench.record.record import PREDICTOR, RECORD
 
 
@@ -48,6 +50,7 @@ class Predictor:
     run_id: str = ""
     batch_size: int = 500
     node: dict[str, Any]
+    task: ClassVar[str] = "classification"
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -80,9 +83,31 @@ class Predictor:
             return "not calibrated: the run has no validation part"
         return f"calibrated, temperature {self.temperature:.3g}, fitted on {self.calibrated_on:,} validation images"
 
+    def network(self) -> nn.Module:
+        """Both networks as one, for other programs: images (B, 3, S, S) to logits (B, C)."""
+        return Whole(self.encoder, self.classifier).eval()
+
     def to(self, device: str | torch.device) -> Predictor:
         """The same with its networks moved to a device."""
         return replace(self, encoder=self.encoder.to(device), classifier=self.classifier.to(device))
+
+    @classmethod
+    def own_values(cls, about: Mapping[str, Any]) -> dict[str, Any]:
+        """What the head of a file says beside what every predictor has, by the names of the fields.
+
+        Raises KeyError, TypeError, ValueError or OverflowError for other values.
+        """
+        temperature, counts = about["temperature"], {"calibrated_on": 0, "batch_size": 1}
+        if temperature is not None and not 0 < float(temperature) < math.inf:
+            raise ValueError(f"temperature is a number above 0, not {temperature}")
+        for key, least in counts.items():
+            if type(about[key]) is not int or about[key] < least:
+                raise ValueError(f"{key} is a whole number from {least}, not {about[key]!r}")
+        return {
+            "transform": Transform.from_dict(about["transform"]),
+            "temperature": None if temperature is None else float(temperature),
+            **{key: about[key] for key in counts},
+        }
 
     def save(self, folder: str | Path) -> Path:
         """Write it into a folder, from which ``load`` reads it without the run; returns the file's path.
@@ -112,24 +137,47 @@ def of_run(
     made: Predictions,
 ) -> Predictor:
     """The predictor of a run that just made its predictions; those of validation images give its temperature."""
-    backbone = {key: value for key, value in config.backbone.items() if key not in fields_of(Backbone)}
     held_out = made if config.evaluation.split == "validation" else made.validation
     count = 0 if held_out is None else len(held_out.labels)
     return Predictor(
         encoder=networks[0],
         classifier=networks[1],
         transform=transform,
-        class_names=tuple(class_names or map(str, range(len(made.train_counts)))),
+        class_names=names_of(class_names, made),
         temperature=None if held_out is None else fitted_temperature(held_out.logits, held_out.labels),
         calibrated_on=count,
         run_id=identity,
         batch_size=config.evaluation.batch_size,
-        node={"_target_": config.backbone["_target_"], **backbone},
+        node=node_of_backbone(config),
     )
 
 
+def names_of(class_names: Sequence[str] | None, made: Predictions) -> tuple[str, ...]:
+    """The names of a run's classes, their numbers where they have none."""
+    return tuple(class_names or map(str, range(len(made.train_counts))))
+
+
+def node_of_backbone(config: Config) -> dict[str, Any]:
+    """What builds the network of a run's encoder again."""
+    backbone = {key: value for key, value in config.backbone.items() if key not in fields_of(Backbone)}
+    return {"_target_": config.backbone["_target_"], **backbone}
+
+
+PREDICTORS: dict[str, type[Predictor | ScenePredictor]] = {one.task: one for one in (Predictor, ScenePredictor)}
+
+
 def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable[str] = ()) -> Predictor:
-    """The predictor in a run folder, or in a folder that ``Predictor.save`` wrote.
+    """As ``load_any``, of classification; raises UsageError for a predictor of scenes too."""
+    found = load_any(run, device=device, trust=trust)
+    if not isinstance(found, Predictor):
+        raise UsageError(f"{run} is a run of {found.task}, and one of classification is needed; name such a run")
+    return found
+
+
+def load_any(
+    run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable[str] = ()
+) -> Predictor | ScenePredictor:
+    """The predictor in a run folder, or in a folder that ``save`` of one wrote.
 
     Networks of lt_bench, torchvision and timm are built again; one of your own only where ``trust`` names its module,
     because that is code which runs. Raises UsageError where there is no predictor or its code is not trusted, DataError
@@ -143,46 +191,34 @@ def load(run: str | Path, *, device: str | torch.device = "cpu", trust: Iterable
     for part in PARTS:
         _require_trusted(part, about[part], [*trust], path)
     try:
-        plain = _plain_values(about)
+        kind = PREDICTORS[about.get("task", Predictor.task)]
+        plain = _plain_values(about) | kind.own_values(about)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({one_line(error)})") from error
     if (beside := read_json(folder / RECORD).get("run_id", plain["run_id"])) != plain["run_id"]:
         raise DataError(f"{path} is of run {plain['run_id']}, but {RECORD} beside it of {beside}; bring back its own")
     kept = read(path, load_target)
-    found = Predictor(encoder=kept.encoder, classifier=kept.classifier, **plain)
+    found = kind(encoder=kept.encoder, classifier=kept.classifier, **plain)
     _require_fitting(found, path)
     return found.to(device)
 
 
 def _plain_values(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What is no network in the head of a file, by the names of ``Predictor``.
+    """What the head of a file says of every predictor and is no network, by the names of ``Predictor``.
 
-    Raises KeyError, TypeError, ValueError or OverflowError for other values.
+    Raises KeyError, TypeError or ValueError for other values.
     """
-    names, temperature = about["class_names"], about["temperature"]
+    names = about["class_names"]
     if not (names and isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("class_names is a list of words")
-    if temperature is not None and not 0 < float(temperature) < math.inf:
-        raise ValueError(f"temperature is a number above 0, not {temperature}")
-    counts = {"calibrated_on": 0, "batch_size": 1}
-    for key, least in counts.items():
-        if type(about[key]) is not int or about[key] < least:
-            raise ValueError(f"{key} is a whole number from {least}, not {about[key]!r}")
-    return {
-        "transform": Transform.from_dict(about["transform"]),
-        "class_names": tuple(names),
-        "temperature": None if temperature is None else float(temperature),
-        "run_id": str(about["run_id"]),
-        "node": dict(about["backbone"]),
-        **{key: about[key] for key in counts},
-    }
+    return {"class_names": tuple(names), "run_id": str(about["run_id"]), "node": dict(about["backbone"])}
 
 
-def _require_fitting(found: Predictor, path: Path) -> None:
+def _require_fitting(found: Predictor | ScenePredictor, path: Path) -> None:
     """Raise DataError unless the networks take an image and say as much of it as there are classes."""
     size, classes = found.transform.size, len(found.class_names)
     try:
-        said = str([*found.logits(torch.zeros(1, 3, size, size)).shape])
+        said = str([*found.logits(torch.zeros(1, 3, size, size)).shape[:2]])
     except Exception as error:  # what networks raise for images that they cannot take is not listed anywhere
         said = one_line(error)
     if said != str([1, classes]):
@@ -209,7 +245,7 @@ def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: 
 def _no_predictor(folder: Path) -> str:
     if (folder / RECORD).is_file():
         return (
-            f"{folder} holds no {PREDICTOR}: its run was made by an older version, is a stage one or of pixels, or has "
+            f"{folder} holds no {PREDICTOR}: its run was made by an older version, is or a stage one, or has "
             f"a classifier of your own without settings(); name the folder of a whole run, or delete {folder / RECORD} "
             "and type the run again; nothing is trained again"
         )

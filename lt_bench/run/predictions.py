@@ -19,7 +19,8 @@ from lt_bench.errors import NonFiniteLoss
 from lt_bench.evaluation.features import Features, save_features
 from lt_bench.evaluation.predictions import Predictions
 from lt_bench.models.kept import NotKept
-from lt_bench.predict.predictor import of_run
+from lt_bench.predict.predictor import Predictor, of_run
+from lt_bench.predict.scenes import ScenePredictor
 from lt_bench.processes import place
 from lt_bench.record.folder import RunFolder
 
@@ -65,8 +66,13 @@ def predicted(config: Config, data: Data, networks: Networks, features_file: Pat
 def keep_predictor(config: Config, data: Data, networks: Networks, folder: RunFolder, made: Predictions) -> None:
     """Leave what predicts new images in the run folder; what nothing builds again is said."""
     transform = Transform.of(data.seen, isinstance(data.test, DiskImages), data.plain)
+    leave(of_run(config, folder.identity, networks, transform, data.class_names, made), folder)
+
+
+def leave(predictor: Predictor | ScenePredictor, folder: RunFolder) -> None:
+    """Write a predictor into its run folder, or say that nothing builds its networks again."""
     try:
-        of_run(config, folder.identity, networks, transform, data.class_names, made).save(folder.path)
+        predictor.save(folder.path)
     except NotKept as error:
         print(
             f"lt_bench: note: no new images can be predicted with this run: {printable(str(error))}",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lt_bench.config.schema import Config
+from lt_bench.data.batches.from_disk import DiskImages
 from lt_bench.data.load import Data
+from lt_bench.data.scene_transform import SceneTransform
 from lt_bench.engine.predict import Scorer
 from lt_bench.engine.segment import SceneScorer, confusion_by_image
 from lt_bench.evaluation.predictions import Predictions
-from lt_bench.run.predictions import Networks, keep_predictor, parts_to_predict, predicted
+from lt_bench.predict.predictor import names_of, node_of_backbone
+from lt_bench.predict.scenes import ScenePredictor
+from lt_bench.record.folder import RunFolder
+from lt_bench.run.predictions import Networks, keep_predictor, leave, parts_to_predict, predicted
 
 
 class Task(NamedTuple):
@@ -39,15 +43,20 @@ def segmented(config: Config, data: Data, networks: Networks, features_file: Pat
     return replace(made.pop(config.evaluation.split), validation=made.get("validation"))
 
 
-def no_predictor(*_: object) -> None:
-    """Say that nothing is left to predict new images with."""
-    print(
-        "lt_bench: note: no new images can be predicted with this run, as segmentation has no predictor yet",
-        file=sys.stderr,
+def keep_scene_predictor(config: Config, data: Data, networks: Networks, folder: RunFolder, made: Predictions) -> None:
+    """Leave what predicts the pixels of new images in the run folder."""
+    found = ScenePredictor(
+        encoder=networks[0],
+        classifier=networks[1],
+        transform=SceneTransform.of(data.seen, isinstance(data.test, DiskImages)),
+        class_names=names_of(data.class_names, made),
+        run_id=folder.identity,
+        node=node_of_backbone(config),
     )
+    leave(found, folder)
 
 
 TASKS = {
     "classification": Task(Scorer, predicted, keep_predictor),
-    "segmentation": Task(SceneScorer, segmented, no_predictor),
+    "segmentation": Task(SceneScorer, segmented, keep_scene_predictor),
 }

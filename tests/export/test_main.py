@@ -16,10 +16,11 @@ import lt_bench
 from lt_bench.data.transform import Transform
 from lt_bench.export import programs
 from lt_bench.export.__main__ import main, write
-from lt_bench.export.weights import Whole, weights
+from lt_bench.export.weights import weights
 from lt_bench.models.heads import NormalizedLinear
 from lt_bench.models.resnet import resnet18, resnet50, resnext50_32x4d
 from lt_bench.models.resnet_cifar import resnet50_cifar
+from lt_bench.models.whole import Whole
 from lt_bench.predict.predictor import Predictor
 from lt_bench.record.record import read_record
 from lt_bench.run.execute import execute

@@ -14,7 +14,8 @@ from lt_bench.losses.region_rebalance import (
     region_rebalance,
     two_pass_losses,
 )
-from lt_bench.losses.segmentation_ce import enlarged, pixel_loss
+from lt_bench.losses.segmentation_ce import pixel_loss
+from lt_bench.models.maps import enlarged
 from lt_bench.models.masks import NO_LABEL
 from lt_bench.models.regions import Pools, image_bias, predicted_regions, reduced_mask, true_regions
 

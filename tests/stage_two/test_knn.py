@@ -17,7 +17,7 @@ from lt_bench.engine.context import EngineContext
 from lt_bench.errors import SettingError
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.export import programs
-from lt_bench.export.weights import Whole
+from lt_bench.models.whole import Whole
 from lt_bench.preflight.validate import validate
 from lt_bench.stage_two import knn
 from lt_bench.stage_two.knn import NearestNeighbourProbe, NearestNeighbours
