@@ -15,7 +15,10 @@ from lt_bench.augment.described import is_boosted, written
 from lt_bench.augment.views import VIEWS
 from lt_bench.config.schema import Config
 from lt_bench.contracts import Method, TrainInfo, View
+from lt_bench.data.batches.scenes import InMemoryScenes
+from lt_bench.data.batches.scenes_from_disk import DiskScenes
 from lt_bench.data.batches.source import RankShare
+from lt_bench.data.browse_scenes import scene_cells
 from lt_bench.data.load import Data, load_data
 from lt_bench.files import write_atomic
 from lt_bench.preflight.build import build
@@ -44,7 +47,8 @@ def browse(config: Config) -> Path:
     path /= f"views_{config.dataset.name[:LONGEST]}_{config.method['name'][:LONGEST]}.png".replace("/", "-")
     about = f"{config.method['title']} on {config.dataset.title}: the image as it is evaluated, and draws of every view"
     buffer = io.BytesIO()
-    draw(collect(config, data), about).save(buffer, "PNG")
+    collected = _of_scenes if isinstance(data.train, (InMemoryScenes, DiskScenes)) else collect
+    draw(collected(config, data), about).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
     return path
 
@@ -53,9 +57,7 @@ def collect(config: Config, data: Data) -> Sheet:
     """Images of classes from head to tail, evaluated as they are and under every view that stage one's batches have."""
     method = _method(config, data)
     labels = data.train.labels.numpy()
-    order = np.argsort(-data.train_counts, kind="stable")
-    classes = order[np.unique(np.linspace(0, len(order) - 1, ROWS).round().astype(int))]
-    positions = torch.tensor([int(np.flatnonzero(labels == label)[0]) for label in classes if label in labels])
+    positions = torch.tensor([int(np.flatnonzero(labels == label)[0]) for label in _classes(data) if label in labels])
     views = [*{written(view): view for view in method.views}.values()]
     strength = torch.ones(len(labels)) if method.gives_strength else None
     columns = [_seen(data, ["plain"], positions, config.seed, None)]
@@ -69,9 +71,21 @@ def collect(config: Config, data: Data) -> Sheet:
     return Sheet((255 * pixels).round().clip(0, 255).astype(np.uint8), names, headings)
 
 
+def _of_scenes(config: Config, data: Data) -> Sheet:
+    """Scenes with classes from head to tail, evaluated as they are, their masks, and both under the method's view."""
+    return Sheet(*scene_cells(config, data, _method(config, data), _classes(data), DRAWS))
+
+
+def _classes(data: Data) -> np.ndarray:
+    """As many classes as there are rows, evenly from head to tail."""
+    order = np.argsort(-data.train_counts, kind="stable")
+    return np.asarray(order[np.unique(np.linspace(0, len(order) - 1, ROWS).round().astype(int))])
+
+
 def _method(config: Config, data: Data) -> Method:
     encoder = build(config.backbone, "backbone")
-    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs)
+    counts = torch.from_numpy(data.train_counts)
+    info = TrainInfo(data.train.labels, data.num_classes, config.train.epochs, counts=counts)
     method: Method = build(config.method, "method", encoder, info)
     return method
 

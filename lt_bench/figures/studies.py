@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from lt_bench.config.compose import groups
 from lt_bench.config.conf import text_of
 from lt_bench.data.splits.split import read_manifest
+from lt_bench.evaluation.metrics import headline
 from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
 from lt_bench.figures.style import words
@@ -84,6 +85,16 @@ class Study:
         if len({len(counts) for counts in known}) != 1 or not known[0]:
             raise NotPossible("the records do not say how many training images each class had")
         return np.mean(np.array(known, dtype=np.float64), axis=0)
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether its runs predict pixels: they have IoUs, counted pixels, and nothing of single images."""
+        return "miou" in headline(self.rows[0].runs[0].record.metrics)
+
+    def require_images(self) -> None:
+        """Raise NotPossible where there are pixels alone."""
+        if self.of_pixels:
+            raise NotPossible("it is of single images, and these runs are of pixels, which are counted")
 
     @property
     def order(self) -> np.ndarray:

@@ -36,8 +36,8 @@ def with_sets(found: Iterable[Found], names: Collection[str], metrics: Collectio
 
 
 def seen_as(record: RunRecord, predictions: Predictions) -> Predictions:
-    """The predictions of a run as its record is about them: with that set of logits that it is for."""
-    return with_logits(predictions, record.settings.get(SET, LOGITS))
+    """The predictions of a run as its record is about them: with that set of logits that it is for, or as counted."""
+    return with_logits(predictions, record.settings[SET]) if SET in record.settings else predictions
 
 
 def _sets(run: Found, names: Collection[str], metrics: Collection[str]) -> Iterator[Found]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.errors import UsageError
-from lt_bench.evaluation.metrics import recorded
+from lt_bench.evaluation.metrics import headline, recorded
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.files import write_atomic
 from lt_bench.record.collect import Found
@@ -129,8 +129,14 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _ranked(arguments: argparse.Namespace) -> list[str]:
-    """The metrics of the tables of ranks: none without --ranks, accuracy where it names none."""
-    return [] if arguments.ranks is None else arguments.ranks or ["top1"]
+    """The metrics of the tables of ranks that are named."""
+    return arguments.ranks or []
+
+
+def _usual(records: list[RunRecord]) -> str:
+    """What rows are ranked by where no metric is named: accuracy, or the mean IoU of records of pixels alone."""
+    last = {headline(record.metrics)[-1] for record in records}
+    return last.pop() if len(last) == 1 else "top1"
 
 
 def _done(work: Callable[[], int]) -> int:
@@ -156,6 +162,8 @@ def _make(arguments: argparse.Namespace, more: list[str], ranked: list[str]) -> 
     if not arguments.rows:  # whose cells are those that are asked for, of one setting each
         records = with_baselines(records, [one.record for one in runs], arguments.where)
     records = [one for one in records if one.evaluated_on == arguments.evaluated_on]
+    if arguments.ranks == []:
+        ranked = [_usual(records)]
     tables = _tables(records, more, ranked, arguments)
     out = arguments.out or _beside(arguments.runs[0])
     if arguments.figures is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lt_bench.command import DONE, as_called, printable
 from lt_bench.report.arguments import add_runs
 from lt_bench.report.asked import metric_names
-from lt_bench.report.comparison import ACCURACIES, compare
+from lt_bench.report.comparison import COMPARED, compare
 from lt_bench.report.formats import WIDTH
 from lt_bench.report.output import add_format, write
 from lt_bench.report.sides import read_sides
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
     more = metric_names(arguments.metric, parser())
     sides = (arguments.A, arguments.B)
-    one, other = read_sides(sides, arguments.runs, arguments.evaluated_on, {*ACCURACIES, *more}, arguments.verify)
+    one, other = read_sides(sides, arguments.runs, arguments.evaluated_on, {*COMPARED, *more}, arguments.verify)
     tables, sentences = compare(one, other, more)
     write(tables, arguments.out, arguments.format)
     for sentence in sentences:

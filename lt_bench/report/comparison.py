@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lt_bench.errors import UsageError
-from lt_bench.evaluation.metrics import FRACTION, METRICS
+from lt_bench.evaluation.metrics import FRACTION, HEADLINES, METRICS, headline
 from lt_bench.evaluation.paired import image_interval, mcnemar
 from lt_bench.evaluation.shots import GROUPS, shot_groups
 from lt_bench.record.conditions import epochs_of
@@ -19,13 +19,15 @@ from lt_bench.report.sides import Side
 from lt_bench.report.statistics import bootstrap, independent, interval
 from lt_bench.report.tables import BEST_TEST, SMOKE, Table, contributions, marked, number, shown_unit
 
-ACCURACIES = (*GROUPS, "top1")  # what single images decide
+ACCURACIES = HEADLINES["classification"]  # what single images decide
+COMPARED = {name for names in HEADLINES.values() for name in names}
 NOTHING = float("nan"), float("nan")
 METHOD = (
     "Difference: A less B, mean over pairs of runs with equal seed and split seed. Intervals are of 95 %: Student's t "
     "and the bootstrap over pairs; over images, the bootstrap of the test images of each class, for these very runs. "
     "They are of one group each, and not widened because several are looked at."
 )
+PAIRS_OF_PIXELS = "Pairs of runs: points of mean IoU that A is above B."
 PAIRS = (
     "Pairs of runs: points of accuracy that A is above B, test images that A alone and B alone has right, and the "
     "exact p-value of McNemar's test for them."
@@ -45,7 +47,8 @@ class Images(NamedTuple):
 
 def compare(one: Side, other: Side, more: Sequence[str] = ()) -> tuple[list[Table], list[str]]:
     """The tables of A and B, and a sentence for each group; UsageError where no two runs have equal seeds."""
-    names = list(dict.fromkeys([*ACCURACIES, *more]))
+    main = headline(one.first().record.metrics)
+    names = list(dict.fromkeys([*main, *more]))
     points = paired(one.row, other.row, names)
     if points.empty:
         raise UsageError(_no_pair(one, other))
@@ -58,9 +61,9 @@ def compare(one: Side, other: Side, more: Sequence[str] = ()) -> tuple[list[Tabl
         sides = [float(_mean(side, name, points.index)) for side in (one, other)]
         cells.append(_cells(found, sides))
         values.append(_values(found, sides))
-        sentences.append(_sentence(found, one, other))
+        sentences.append(_sentence(found, one, other, main))
     table = Table("compare", _caption(one, other, points), pd.DataFrame(cells), pd.DataFrame(values))
-    return [table, _pairs(one, other, points, images)], sentences
+    return [table, _pairs(one, other, points[main[-1]], images)], sentences
 
 
 class _Found(NamedTuple):
@@ -201,10 +204,10 @@ def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return [f"A and B differ in {', '.join(told)} as well."] if told else []
 
 
-def _pairs(one: Side, other: Side, points: pd.DataFrame, images: dict[tuple[int, int], Images | None]) -> Table:
-    """A line for each pair of runs, with what its test images say."""
-    cells, values = [], []
-    for (split, seed), gap in zip(images, points["top1"], strict=True):
+def _pairs(one: Side, other: Side, points: pd.Series, images: dict[tuple[int, int], Images | None]) -> Table:
+    """A line for each pair of runs, with what its test images say; ``points`` are of the metric of all classes."""
+    cells, values, name = [], [], str(points.name)
+    for (split, seed), gap in zip(images, points, strict=True):
         found = images[split, seed]
         ids = [_run_ids(side, (split, seed)) for side in (one, other)]
         # draws of the shots are shares of an image, which are no counts
@@ -213,20 +216,28 @@ def _pairs(one: Side, other: Side, points: pd.DataFrame, images: dict[tuple[int,
         p = mcnemar(*alone) if alone else float("nan")
         texts = [f"{count:,}" for count in alone] if alone else ["–", "–"]
         words = dict(zip(("A alone", "B alone"), texts, strict=True))
-        cells.append({"split / seed": f"{split} / {seed}", "all": number(gap, "+.1f"), **words, "p": number(p, ".3f")})
+        cells.append(
+            {
+                "split / seed": f"{split} / {seed}",
+                METRICS[name].column: number(gap, "+.1f"),
+                **words,
+                "p": number(p, ".3f"),
+            }
+        )
         counts = dict(zip(("only_a", "only_b"), alone or (None, None), strict=True))
         values.append(
             {"split_seed": split, "seed": seed, "a": ids[0], "b": ids[1], "difference": gap, **counts, "mcnemar_p": p}
         )
-    return Table("compare_pairs", [PAIRS], pd.DataFrame(cells), pd.DataFrame(values))
+    about = PAIRS if name in ACCURACIES else PAIRS_OF_PIXELS
+    return Table("compare_pairs", [about], pd.DataFrame(cells), pd.DataFrame(values))
 
 
-def _sentence(found: _Found, one: Side, other: Side) -> str:
-    """What the data allow to say of one metric."""
+def _sentence(found: _Found, one: Side, other: Side, main: Sequence[str]) -> str:
+    """What the data allow to say of one metric; ``main`` are those of the task."""
     names = [side.label for side in (one, other)]
     ours, theirs = names if names[0] != names[1] else ("A", "B")
     metric, difference = METRICS[found.name], found.student["difference"]
-    what = f"{found.name}-shot accuracy" if found.name in GROUPS else metric.column
+    what = f"{found.name}-shot {'accuracy' if main == ACCURACIES else 'IoU'}" if found.name in GROUPS else metric.column
     what = "accuracy" if found.name == "top1" else what
     if pd.isna(difference):
         ruled = one.row.fields["group_rule"] != other.row.fields["group_rule"] and found.name in GROUPED

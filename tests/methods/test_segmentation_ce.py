@@ -16,6 +16,7 @@ from lt_bench.engine.segment import SceneScorer, confusion_by_image
 from lt_bench.errors import SettingError, UsageError
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import load_predictions
+from lt_bench.figures.__main__ import main as figures
 from lt_bench.methods.segmentation_ce import Dropout, SegmentationCE
 from lt_bench.models.resnet import basic_resnet
 from lt_bench.models.tiny import TinyEncoder
@@ -53,6 +54,32 @@ def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_i
     paired = next(csv for csv in out.glob("digit_scenes*_vs_*.csv")).read_text().splitlines()[0]
     assert "mIoU_difference" in paired and "all_difference" not in paired
     assert {"mIoU", "all"} <= set(re.findall(r">(\w+)</button>", (tmp_path / "page.html").read_text()))
+    capsys.readouterr()
+    sides = ["method=segmentation_ce method.dropout=default seed=0", "method.dropout=0.0"]
+    assert report(["compare", *sides, "--runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "points of mean IoU that A is above B" in said and "many-shot IoU" in said and "McNemar" not in said
+    assert report(["compare", "method=ce", "method.dropout=0.0", "--runs", str(tmp_path)]) == 1
+    assert "runs on other data are no pairs" in capsys.readouterr().err
+    assert report(["--runs", str(tmp_path), "--where", "dataset=digit_scenes", "--ranks"]) == 1
+    assert "--ranks by mIoU" in capsys.readouterr().err
+    of_scenes = ["confusion", "class_accuracy", "reliability", "embedding", "confused_images"]
+    shown = [
+        str(tmp_path),
+        "--rows",
+        "FCN",
+        "--kind",
+        *of_scenes,
+        "--format",
+        "svg",
+        "--out",
+        str(tmp_path / "figures"),
+    ]
+    assert figures(shown) == 0
+    said = capsys.readouterr()
+    assert said.err.count("it is of single images, and these runs are of pixels") == 3
+    confusion = next((tmp_path / "figures").glob("*confusion*.svg")).read_text()
+    assert "class_accuracy" in said.out and "pixels in %" in confusion
 
 
 @pytest.mark.parametrize(

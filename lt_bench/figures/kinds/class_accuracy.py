@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_bench.evaluation.metrics import headline
 from lt_bench.figures.kind import Drawing
 from lt_bench.figures.studies import NotPossible, Study, mean_and_spread, told
 from lt_bench.figures.style import COLOURS, GREY, counts_axis, heading, legend_below, looks, percent, words
@@ -44,8 +43,7 @@ def collect(study: Study) -> Iterator[Drawing]:
     """One figure with the first eight rows."""
     order, rows = study.order, study.rows[:MOST_ROWS]
     window = 1 if len(order) <= NAMED else max(3, len(order) // 15) | 1
-    segmented = "miou" in headline(rows[0].runs[0].record.metrics)
-    scores = "per_class_iou" if segmented else "per_class_accuracy"
+    scores = "per_class_iou" if study.of_pixels else "per_class_accuracy"
     means, spreads = [], []
     for row in rows:
         values = row.per_model(scores)
@@ -59,7 +57,7 @@ def collect(study: Study) -> Iterator[Drawing]:
     names = [study.class_names[label] for label in order]
     labels = [row.label for row in rows]
     counts = study.train_counts[order]
-    curves, what = (labels, means, spreads, window, note), "IoU" if segmented else "accuracy"
+    curves, what = (labels, means, spreads, window, note), "IoU" if study.of_pixels else "accuracy"
     yield Drawing("", ClassAccuracy(study.title, counts, study.borders, names, *curves, what))
 
 

@@ -36,6 +36,7 @@ class ConfusedImages:
 
 def collect(study: Study) -> Iterator[Drawing]:
     """One figure for each row, of its first run."""
+    study.require_images()
     for row in study.rows:
         run = row.runs[0]
         predictions = run.predictions()

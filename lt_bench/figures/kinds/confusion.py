@@ -25,8 +25,8 @@ NAMED, WRITTEN = 30, 12  # classes whose names stand beside the matrix, and cell
 class Confusion:
     """Share of the images of each class (row) that are predicted as each class (column), (K, K) in [0, 1].
 
-    Rows of classes without test images are NaN. ``edges`` are the first classes of the blocks, (K + 1,), from head to
-    tail; where every block is one class, ``names`` are theirs.
+    ``counted`` is "images", or "pixels". Rows of classes without any are NaN. ``edges`` are the first classes of
+    the blocks, (K + 1,), from head to tail; where every block is one class, ``names`` are theirs.
     """
 
     about: str
@@ -36,6 +36,7 @@ class Confusion:
     borders: dict[str, tuple[int, int]]
     names: list[str]
     runs: int
+    counted: str = "images"
 
 
 def collect(study: Study) -> Iterator[Drawing]:
@@ -44,11 +45,12 @@ def collect(study: Study) -> Iterator[Drawing]:
     place = np.empty(len(study.order), dtype=np.int64)
     place[study.order] = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
     names = [study.class_names[label] for label in study.order] if len(edges) == len(place) + 1 else []
+    counted = "pixels" if study.of_pixels else "images"
     for row in study.rows:
         cells = np.sum([_cells(run.predictions(), place) for run in row.runs], axis=0)
         totals = cells.sum(axis=1, keepdims=True)
         shares = np.divide(cells, totals, out=np.full(cells.shape, np.nan), where=totals > 0)
-        data = Confusion(study.title, row.label, shares, edges, study.borders, names, len(row.runs))
+        data = Confusion(study.title, row.label, shares, edges, study.borders, names, len(row.runs), counted)
         yield Drawing(row.label, data)
 
 
@@ -86,7 +88,7 @@ def draw(figure: Figure, data: Confusion) -> None:
     axes.set_facecolor(PALE)  # where a class has no test image
     size = len(data.shares)
     image = axes.imshow(np.ma.masked_invalid(data.shares), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label="share of the class's images in %")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label=f"share of the class's {data.counted} in %")
     bar.ax.set_yticks(np.linspace(0, 1, 6), [f"{100 * tick:.0f}" for tick in np.linspace(0, 1, 6)])
     for start, _ in data.borders.values():
         if start:
@@ -97,7 +99,7 @@ def draw(figure: Figure, data: Confusion) -> None:
         _write_numbers(axes, data.shares)
     _ticks(axes, data)
     several = f"; each cell is a block of about {round(data.edges[-1] / size)} classes" if size < data.edges[-1] else ""
-    empty = "; grey: no test image" if np.isnan(data.shares).any() else ""
+    empty = f"; grey: no test {data.counted.removesuffix('s')}" if np.isnan(data.shares).any() else ""
     runs = f", {data.runs} runs" if data.runs > 1 else ""
     heading(figure, f"Confusion of {data.label}{runs}{several}{empty}", data.about)
 

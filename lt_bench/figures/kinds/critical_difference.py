@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MEASURED = ("top1", "few")
+MEASURED = ("top1", "miou", "few")
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ def collect_all(studies: Sequence[Study]) -> Iterator[Drawing]:
     Studies of validation images are left out beside those of test images.
     """
     tested = [study for study in studies if study.rows[0].runs[0].record.evaluated_on == "test"] or studies
-    reasons = []
+    reasons, drawn = [], False
     for name in MEASURED:
-        scores = {study.name: dict(_scores(study, name)) for study in tested}
+        scores = {study.name: own for study in tested if (own := dict(_scores(study, name)))}
+        if not scores:
+            continue
         try:
             found = ranking(scores, METRICS[name].better)
         except UsageError as error:
@@ -57,9 +59,10 @@ def collect_all(studies: Sequence[Study]) -> Iterator[Drawing]:
         data = CriticalDifference(
             about, METRICS[name].column, found.methods, found.mean, found.distance, found.p, alike
         )
+        drawn = True
         yield Drawing(name, data)
-    if len(reasons) == len(MEASURED):
-        raise NotPossible(reasons[0])
+    if not drawn:
+        raise NotPossible(reasons[0] if reasons else "no row has its checkpoint from elsewhere than the test set")
 
 
 def _scores(study: Study, name: str) -> Iterator[tuple[str, float]]:

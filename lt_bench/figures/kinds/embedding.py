@@ -40,6 +40,7 @@ class Embedding:
 
 def collect(study: Study) -> Iterator[Drawing]:
     """One figure for each row with features, of its first run; NotPossible, with what to set, where there are none."""
+    study.require_images()
     found = False
     lacking = ""
     for row in study.rows:

@@ -33,6 +33,7 @@ class Reliability:
 
 def collect(study: Study) -> Iterator[Drawing]:
     """One figure for each row whose runs have logits."""
+    study.require_images()
     found = False
     for row in study.rows:
         parts, errors = [], []
