@@ -142,6 +142,16 @@ class Predictions:
         return self.accuracies if self.by_image is None else self.ious
 
     @property
+    def score_name(self) -> str:
+        """What ``scores`` are: "accuracy" or "IoU"."""
+        return "accuracy" if self.by_image is None else "IoU"
+
+    @property
+    def counted(self) -> str:
+        """What ``cells`` count: "images" or "pixels"."""
+        return "images" if self.by_image is None else "pixels"
+
+    @property
     def tested(self) -> np.ndarray:
         """The accuracies of the classes that have test images, at most (C,)."""
         return self.accuracies[self.totals > 0]

@@ -91,6 +91,16 @@ class Study:
         """Whether its runs predict pixels: they have IoUs, counted pixels, and nothing of single images."""
         return "miou" in headline(self.rows[0].runs[0].record.metrics)
 
+    @property
+    def counted(self) -> str:
+        """What is predicted and counted: "images" or "pixels"."""
+        return "pixels" if self.of_pixels else "images"
+
+    @property
+    def score(self) -> tuple[str, str]:
+        """What is said of a class: its name, and the metric that has it of every class."""
+        return ("IoU", "per_class_iou") if self.of_pixels else ("accuracy", "per_class_accuracy")
+
     def require_images(self) -> None:
         """Raise NotPossible where there are pixels alone."""
         if self.of_pixels:

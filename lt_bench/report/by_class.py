@@ -19,24 +19,28 @@ OTHERS = "The runs have other numbers of test images in a class: they may be of 
 def curve_table(labels: Sequence[str], found: Sequence[Predictions]) -> Table:
     """The accuracy in percent of each class, from the most training images of the first run to the fewest.
 
-    UsageError where runs differ in the number of their classes, or in known names of these.
+    Of pixels it is the IoU. UsageError where runs differ in the number of their classes, in known names of these, or in
+    their task.
     """
     first = class_curve(found[0])
     for what, kinds in (
         ("number of classes", {len(one.train_counts) for one in found}),
         ("names of classes", {one.class_names for one in found if one.class_names}),
+        ("task", {one.task for one in found}),
     ):
         if len(kinds) > 1:
             raise UsageError(f"the runs differ in their {what}: ask for their --per-class one by one")
     names = [class_name(found[0], label) for label in first.classes]
-    points = [100 * one.accuracies[first.classes] for one in found]
+    points = [100 * one.scores[first.classes] for one in found]
     columns = {str(place): column for place, column in enumerate(points, start=1)}
     texts = {name: [number(value) for value in column] for name, column in columns.items()}
     images = [f"{count:,}" for count in first.train_counts]
+    what = found[0].score_name
     told = "; ".join(f"{place}: {label}" for place, label in enumerate(labels, start=1))
     caption = [
-        f"Accuracy of each class in %, from the most training images to the fewest (those of 1); {told}.",
-        *["A dash: no test image."] * int(np.isnan(points).any()),
+        f"{what[0].upper()}{what[1:]} of each class in %, from the most training images to the fewest (those of 1); "
+        f"{told}.",
+        *[f"A dash: no test {found[0].counted.removesuffix('s')}."] * int(np.isnan(points).any()),
         *[OTHERS] * any(not np.array_equal(one.totals, found[0].totals) for one in found),
     ]
     cells = pd.DataFrame({"class": names, "training images": images, **texts})
@@ -47,12 +51,13 @@ def curve_table(labels: Sequence[str], found: Sequence[Predictions]) -> Table:
 def confusion_table(place: int, label: str, predictions: Predictions) -> Table:
     """The pairs of classes with the largest shares of mistakes; the values are all cells of the confusion matrix."""
     names = [class_name(predictions, one) for one in range(len(predictions.train_counts))]
+    share = f"in % of its {predictions.counted}"
     shown = [
         {
             "class": names[one.label],
             "taken for": names[one.predicted],
-            "images": f"{one.images:,}",
-            "in % of its images": number(100 * one.share),
+            predictions.counted: f"{one.images:,}",
+            share: number(100 * one.share),
         }
         for one in most_confused(predictions, MOST)
     ]
@@ -61,11 +66,11 @@ def confusion_table(place: int, label: str, predictions: Predictions) -> Table:
     values = {
         "class": true,
         "predicted": predicted,
-        "images": images,
+        predictions.counted: images,
         "share": 100 * images / predictions.totals[true],
     }
     caption = [f"What {label} takes for what: the {MOST} pairs with the largest shares; the CSV file has all cells."]
-    cells = pd.DataFrame(shown, columns=["class", "taken for", "images", "in % of its images"])
+    cells = pd.DataFrame(shown, columns=["class", "taken for", predictions.counted, share])
     return Table(f"confusion_{place}", caption, cells, pd.DataFrame(values))
 
 

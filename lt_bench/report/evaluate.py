@@ -85,8 +85,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Print the metrics; returns 0, raises UsageError or OSError for what cannot be used; wrong usage exits with 2."""
     arguments = parser().parse_args(argv)
-    names = metric_names(arguments.metric, parser()) or scalars()
+    asked = metric_names(arguments.metric, parser())
     labels, found = map(list, zip(*_columns(arguments), strict=True))
+    tasks = {None, *(one.task for one in found)}
+    names = asked or [name for name in scalars() if METRICS[name].task in tasks]
     if arguments.tau != 0.0:
         changed = [_adjusted(label, one, arguments.tau) for label, one in zip(labels, found, strict=True)]
         labels, found = map(list, zip(*changed, strict=True))

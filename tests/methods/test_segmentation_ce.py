@@ -1,5 +1,6 @@
 """FCN: what a run of it records, what it goes together with, and its heads on encoders of one and of several stages."""
 
+import json
 import re
 
 import numpy as np
@@ -42,6 +43,10 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been_and_is_measured_by_pix
     assert metrics["train_counts"] == [163, 91, 65, 49, 39, 28, 20, 16, 9, 8, 6] and "top1" not in metrics
 
 
+def _metrics(folder):
+    return json.loads((folder / "record.json").read_text())["metrics"]
+
+
 def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_images(tmp_path, capsys):
     quick = ("train.epochs=1", "budget.max_steps_per_epoch=1", "stage_two=none")
     for words in ((*WORDS, "seed=0"), (*WORDS, "seed=1"), (*WORDS, "method.dropout=0", "seed=0")):
@@ -53,7 +58,9 @@ def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_i
     assert report(["page", "--runs", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
     paired = next(csv for csv in out.glob("digit_scenes*_vs_*.csv")).read_text().splitlines()[0]
     assert "mIoU_difference" in paired and "all_difference" not in paired
-    assert {"mIoU", "all"} <= set(re.findall(r">(\w+)</button>", (tmp_path / "page.html").read_text()))
+    page = (tmp_path / "page.html").read_text()
+    assert "IoU of the classes in %" in page and "Share of the pixels of each class" in page
+    assert {"mIoU", "all"} <= set(re.findall(r">(\w+)</button>", page))
     capsys.readouterr()
     sides = ["method=segmentation_ce method.dropout=default seed=0", "method.dropout=0.0"]
     assert report(["compare", *sides, "--runs", str(tmp_path)]) == 0
@@ -63,6 +70,10 @@ def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_i
     assert "runs on other data are no pairs" in capsys.readouterr().err
     assert report(["--runs", str(tmp_path), "--where", "dataset=digit_scenes", "--ranks"]) == 1
     assert "--ranks by mIoU" in capsys.readouterr().err
+    run = next(path.parent for path in tmp_path.glob("*/predictions.npz") if "miou" in _metrics(path.parent))
+    assert report(["eval", str(run), "--per-class", "--confusion"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "mIoU" in said and "worst class" not in said and "IoU of each class in %" in said and "pixels" in said
     of_scenes = ["confusion", "class_accuracy", "reliability", "embedding", "confused_images"]
     shown = [
         str(tmp_path),

@@ -43,7 +43,7 @@ def collect(study: Study) -> Iterator[Drawing]:
     """One figure with the first eight rows."""
     order, rows = study.order, study.rows[:MOST_ROWS]
     window = 1 if len(order) <= NAMED else max(3, len(order) // 15) | 1
-    scores = "per_class_iou" if study.of_pixels else "per_class_accuracy"
+    what, scores = study.score
     means, spreads = [], []
     for row in rows:
         values = row.per_model(scores)
@@ -57,7 +57,7 @@ def collect(study: Study) -> Iterator[Drawing]:
     names = [study.class_names[label] for label in order]
     labels = [row.label for row in rows]
     counts = study.train_counts[order]
-    curves, what = (labels, means, spreads, window, note), "IoU" if study.of_pixels else "accuracy"
+    curves = (labels, means, spreads, window, note)
     yield Drawing("", ClassAccuracy(study.title, counts, study.borders, names, *curves, what))
 
 

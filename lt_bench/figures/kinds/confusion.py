@@ -45,12 +45,11 @@ def collect(study: Study) -> Iterator[Drawing]:
     place = np.empty(len(study.order), dtype=np.int64)
     place[study.order] = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
     names = [study.class_names[label] for label in study.order] if len(edges) == len(place) + 1 else []
-    counted = "pixels" if study.of_pixels else "images"
     for row in study.rows:
         cells = np.sum([_cells(run.predictions(), place) for run in row.runs], axis=0)
         totals = cells.sum(axis=1, keepdims=True)
         shares = np.divide(cells, totals, out=np.full(cells.shape, np.nan), where=totals > 0)
-        data = Confusion(study.title, row.label, shares, edges, study.borders, names, len(row.runs), counted)
+        data = Confusion(study.title, row.label, shares, edges, study.borders, names, len(row.runs), study.counted)
         yield Drawing(row.label, data)
 
 

@@ -56,13 +56,14 @@ def fineness(rows: int) -> int:
 
 def details(one: Shown, fine: int, shared: Collection[str]) -> str:
     """The part of the page that is about a row, which somebody opens; ``shared`` lines of its config are not in it."""
-    label = text(marked(one.row))
+    label, study = text(marked(one.row)), _study(one, one.runs)
+    what = study.score[0]
     parts = [
         f'<p><button type="button" data-compare="{one.place}">Compare this row</button>',
         f" {link('overview', 'All rows')}</p>",
         f"<h4>Runs</h4>{_table_of_runs(one, label)}",
-        f"<h4>Accuracy of the classes</h4>{_drawn(per_class, _study(one, one.runs), fine)}",
-        f"<h4>Training</h4>{_drawn(training, _study(one, one.runs), fine)}",
+        f"<h4>{what[0].upper()}{what[1:]} of the classes</h4>{_drawn(per_class, study, fine)}",
+        f"<h4>Training</h4>{_drawn(training, study, fine)}",
         f"<h4>Confusion and calibration</h4>{_predicted(one, label)}",
         f"<h4>Config</h4>{block(line for line in config(one) if line not in shared)}",
         f"<p>And {link(anchor('settings', one.section.name), 'what all rows of the table have')}.</p>" * bool(shared),

@@ -35,10 +35,8 @@ def _matrix(study: Study) -> str:
     data: matrix.Confusion = drawing.data
     names = [*map(text, data.names)]
     rows = [[name, *map(_share, shares)] for name, shares in zip(names, data.shares, strict=True)]
-    caption = (
-        "Share of the images of each class (row) that are predicted as each class (column), in %; classes from head "
-    )
-    return table(f"{caption}to tail.", ["true", *names], rows, "matrix")
+    shares = f"Share of the {study.counted} of each class (row) that are predicted as each class (column), in %"
+    return table(f"{shares}; classes from head to tail.", ["true", *names], rows, "matrix")
 
 
 def _share(share: float) -> str | Cell:
@@ -61,7 +59,8 @@ def _pairs(study: Study) -> str:
         for one in found
     ]
     caption = f"The {len(rows)} pairs of classes that are most confused; there are too many classes for all of them."
-    return table(caption, ["true class", "predicted as", "share of its images in %", "images"], rows, "numbers")
+    heads = ["true class", "predicted as", f"share of its {study.counted} in %", study.counted]
+    return table(caption, heads, rows, "numbers")
 
 
 def reliability(study: Study) -> str:
