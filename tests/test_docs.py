@@ -27,10 +27,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 LARGE = ["digits_tuning", "fashion_study", "fashion_tuning", "fashion_ssl_tuning"]  # of many runs
 RECORDED = [
-    *("digits_demo", "fashion_controls", "fashion_ssl_study", "openclipart_study", "openclipart_tuning"),
+    *(
+        "digit_scenes",
+        "digits_demo",
+        "fashion_controls",
+        "fashion_ssl_study",
+        "openclipart_study",
+        "openclipart_tuning",
+    ),
     *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE),
 ]
-BASELINES = ["--baseline", "CE / CB", "SBCL / CB", "SimCLR / Linear (train.lr=0.1)"]
+BASELINES = ["--baseline", "CE / CB", "SBCL / CB", "SimCLR / Linear (train.lr=0.1)", "FCN"]
 
 
 @cache
@@ -61,7 +68,7 @@ def test_the_axes_name_every_network():
 
 def test_tables_are_made_from_the_committed_records(tmp_path):
     pages = {path: (tmp_path / path, text) for path, text in TEXTS.items() if "\n<!-- table:" in text}
-    assert len(pages) == 6
+    assert len(pages) == 7
     for page, text in pages.values():
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")

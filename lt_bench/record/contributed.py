@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lt_bench.evaluation.metrics import METRICS, evaluate
-from lt_bench.evaluation.predictions import CONFUSION, Predictions, arrays_of, from_arrays
+from lt_bench.evaluation.predictions import BY_IMAGE, CONFUSION, Predictions, arrays_of, from_arrays
 from lt_bench.files import SMALL
 from lt_bench.record.record import CONTRIBUTED, RunRecord
 from lt_bench.record.verify import disagreement
@@ -32,7 +32,8 @@ KINDS = ("<f4", "<i4", "<i8")
 def packed(predictions: Predictions) -> dict[str, Any]:
     """A digest of predictions as plain values and, where they are small enough, these or their counts.
 
-    Counts are the images per true and predicted class, from which every metric without logits can be computed.
+    Counts are the images per true and predicted class, from which every metric without logits can be computed; those of
+    pixels are of all images together, as if these were one.
     """
     arrays, own = arrays_of(predictions), {"sha256": _digest(predictions)}
     size = sum(array.nbytes for array in arrays.values() if array.dtype.kind == "f")
@@ -42,7 +43,10 @@ def packed(predictions: Predictions) -> dict[str, Any]:
         return own
     cells = np.argwhere(predictions.cells)
     counted = np.column_stack([cells, predictions.cells[tuple(cells.T)]])
-    counts = {"train_counts": predictions.train_counts, CONFUSION: counted}
+    name, counted = (
+        (CONFUSION, counted) if predictions.by_image is None else (BY_IMAGE, np.insert(counted, 0, 0, axis=1))
+    )
+    counts = {"train_counts": predictions.train_counts, name: counted}
     return own | {"group_rule": predictions.group_rule, "arrays": _encoded(counts)}
 
 
@@ -70,7 +74,7 @@ def refusal(record: RunRecord, found: Any, contributed: bool) -> str:
 def marked(record: RunRecord, found: Any, source: Path) -> RunRecord:
     """A record that says by whom it was contributed, which is the name of its file, and by what it was checked."""
     arrays = found.get("arrays", {}) if isinstance(found, Mapping) else {}
-    checked = COUNTS if CONFUSION in arrays else IN_FULL if arrays else NOTHING
+    checked = COUNTS if {CONFUSION, BY_IMAGE} & {*arrays} else IN_FULL if arrays else NOTHING
     said = {"by": source.name.partition(".jsonl")[0], "checked": checked}
     return replace(record, environment={**record.environment, CONTRIBUTED: said})
 
@@ -126,6 +130,9 @@ def _unpacked(found: Any) -> Predictions | None:
     arrays = {str(name): _decoded(str(name), one) for name, one in encoded.items()}
     if CONFUSION in arrays:
         arrays[CONFUSION] = _matrix(arrays[CONFUSION], len(arrays.get("train_counts", ())))
+    elif BY_IMAGE in arrays:
+        rows = arrays[BY_IMAGE]
+        _matrix(rows[:, 1:] if rows.ndim == 2 else rows, len(arrays.get("train_counts", ())))
     predictions = from_arrays({**arrays, "group_rule": np.array(rule)})
     evaluate(predictions, {"many"})  # the rule, and the counts, are some
     return predictions

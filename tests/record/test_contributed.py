@@ -29,7 +29,17 @@ def made(images: int = 60, classes: int = 6, seed: int = 0) -> Predictions:
     return predictions(logits, labels, range(10 * classes, 0, -10), "thirds")
 
 
-SMALL, LARGE = made(), made(3000)
+def of_pixels(images: int = 40, classes: int = 6) -> Predictions:
+    """Counts of pixels, of which every image has some of its own."""
+    random = np.random.RandomState(0)
+    rows = [
+        (image, *random.randint(classes, size=2), random.randint(1, 99)) for image in range(images) for _ in range(3)
+    ]
+    counts = np.arange(10 * classes, 0, -10)
+    return Predictions(by_image=np.array(rows), train_counts=counts, group_rule="thirds")
+
+
+SMALL, LARGE, PIXELS = made(), made(3000), of_pixels()
 DEVICE = {"seconds": 1.5, "device": "NVIDIA L4"}
 
 
@@ -48,7 +58,7 @@ def write(folder: Path, *lines: dict[str, Any]) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("found", "checked"), [(SMALL, IN_FULL), (LARGE, COUNTS)])
+@pytest.mark.parametrize(("found", "checked"), [(SMALL, IN_FULL), (LARGE, COUNTS), (PIXELS, COUNTS)])
 def test_a_contribution_is_verified_and_says_by_whom_it_is(found: Predictions, checked: str, tmp_path: Path) -> None:
     (read,) = read_records([write(tmp_path, line_of(found))])
     assert read == record_of(found) and read.environment[CONTRIBUTED] == {"by": "alice", "checked": checked}
@@ -87,6 +97,10 @@ TAMPERED = {
     "no shape": (SMALL, lambda line: _array(line, "logits").update(shape=[-1]), "logits has no shape"),
     "an array": (SMALL, lambda line: line[KEY]["arrays"].pop("labels"), "no array 'labels'"),
     "counts": (LARGE, lambda line: _array(line, "confusion").update(_array(line, "train_counts")), "no list of counts"),
+    "pixels": (PIXELS, lambda line: line["metrics"].update(miou=0.99), "miou is 0.99, from the predictions it is"),
+    "a group of pixels": (PIXELS, lambda line: line["metrics"].update(many=0.99), "many is 0.99"),
+    "counts of pixels": (PIXELS, lambda line: _array(line, "confusion_by_image").update(_array(line, "train_counts")),
+                         "no list of counts"),
     "a rule": (SMALL, lambda line: line[KEY].update(group_rule="halves"), "halves"),
 }  # fmt: skip
 
