@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("lt_bench", "conf", "launch", "results/published", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 RECIPES = {  # of containers: where the base stands, and what is copied there
-    "Dockerfile": (r"^FROM (\S+)$", r"^COPY (.+) \S+$"),
+    "Dockerfile": (r"^ARG BASE=(\S+)$", r"^COPY (.+) \S+$"),
     "lt_bench.def": (r"^From: (\S+)$", r"^    (\S+) /opt/\S+$"),
 }
 

@@ -12,6 +12,7 @@ from .protocol import protocol_page
 from .record import record_page
 from .rooms import drawing
 from .settings import settings_page
+from .views import FOLDER, differ, encoded, figures, read, strip
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -29,6 +30,18 @@ def reference() -> dict[str, str]:
 
 
 def write(docs: Path) -> None:
+    """Write the pages and figures into a folder, and take away those that are no longer made."""
+    write_pages(docs)
+    made = {docs / name: strip(figure) for name, figure in figures().items()}
+    (docs / FOLDER).mkdir(exist_ok=True)
+    for old in {*(docs / FOLDER).iterdir()} - made.keys():
+        old.unlink()
+    for path, pixels in made.items():
+        if not path.exists() or differ(read(path), pixels):  # what another processor rounded otherwise stays
+            write_atomic(path, encoded(pixels))
+
+
+def write_pages(docs: Path) -> None:
     """Write the pages into a folder, and take away those that are no longer made."""
     made = reference()
     for old in {docs / name for name in kept(docs)} - {docs / name for name in made}:

@@ -24,6 +24,7 @@ from lt_bench.published.entries import Published, of_method
 from lt_bench.report.methods import address, cell, paper
 
 from .markdown import block, code, page, prose, table
+from .views import sees
 
 UNSAID = "a parameter of "  # what is said of a parameter that no docstring names
 COLUMNS = (
@@ -69,6 +70,8 @@ def method_page(name: str) -> str:
         f"It stands for {code(' '.join(f'{group}={choice}' for group, choice in short.items()))}." if short else "",
         "## What it computes",
         *(part for node in nodes for part in _described(node._target_)),
+        "## What it sees",
+        *sees(name),
         "## Settings",
         *(part for key, node in _nodes(method, "method") for part in _settings(key, node)),
         "" if short else "The file of the method, with the source of each value:",

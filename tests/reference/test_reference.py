@@ -1,11 +1,13 @@
 """The reference of docs/ is what the code, the settings and conf/ say today."""
 
+import numpy as np
 import pytest
 
 from lt_bench.config.compose import groups
 
-from .__main__ import DOCS, kept, reference, write
+from .__main__ import DOCS, kept, reference, write_pages
 from .markdown import prose, table
+from .views import FOLDER, differ, figures, read, strip
 
 HELP = "reference/command-line.md"  # versions of Python break its lines at other places
 
@@ -30,13 +32,30 @@ def test_every_method_has_a_page_with_its_recipes(made):
 
 
 def test_pages_that_are_no_longer_made_go(tmp_path, made, monkeypatch):
-    monkeypatch.setattr(f"{write.__module__}.reference", lambda: made)
+    monkeypatch.setattr(f"{write_pages.__module__}.reference", lambda: made)
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "gone.md").write_text("of a method that is no more", encoding="utf-8")
-    write(tmp_path)
+    write_pages(tmp_path)
     assert kept(tmp_path) == made
 
 
 def test_text_of_docstrings_stays_text():
     assert prose("of ``a_b``. 2 * x < 1, [0, 1](not a link)") == "of `a_b`. 2 \\* x &lt; 1, [0, 1\\](not a link)"
     assert table(["a|b"], [["`x | y`"]]) == "| a\\|b |\n| --- |\n| `x \\| y` |"
+
+
+def test_the_figures_of_views_are_made_from_the_code():
+    made = figures()
+    assert {f"{FOLDER}/{path.name}" for path in (DOCS / FOLDER).iterdir()} == made.keys()
+    wrong = [name for name, figure in made.items() if differ(read(DOCS / name), strip(figure))]
+    assert not wrong, "python -m tests.reference writes them anew"
+    assert sum((DOCS / name).stat().st_size for name in made) < 1_500_000
+
+
+def test_figures_of_other_views_are_told_apart():
+    strips = [strip(figure) for figure in figures().values()]
+    pairs = [(one, other) for place, one in enumerate(strips) for other in strips[:place] if one.shape == other.shape]
+    assert pairs and all(differ(one, other) for one, other in pairs)
+    one = strips[0]
+    rounded = one - ((one > 0) & (np.random.default_rng(0).random(one.shape) < 0.5))  # as by another processor
+    assert not differ(one, rounded) and differ(one, one[:, ::-1])
