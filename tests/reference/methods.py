@@ -23,6 +23,7 @@ from lt_bench.config.signatures import (
 from lt_bench.published.entries import Published, of_method
 from lt_bench.report.methods import address, cell, paper
 
+from .equations import equations_of
 from .markdown import block, code, page, prose, table
 from .views import sees
 
@@ -69,6 +70,7 @@ def method_page(name: str) -> str:
         f"    python -m lt_bench method={name} dataset={data}{network}" + ("" if scenes else views),
         f"It stands for {code(' '.join(f'{group}={choice}' for group, choice in short.items()))}." if short else "",
         "## What it computes",
+        "Small numbers that authors' code adds to shares and sums are left out of equations.",
         *(part for node in nodes for part in _described(node._target_)),
         "## What it sees",
         *sees(name),
@@ -87,9 +89,10 @@ def method_page(name: str) -> str:
 
 
 def _described(target: str) -> Iterator[str]:
-    """What a class says of itself, and the losses that its module, or else those that it builds on, take."""
+    """A class's own words and equations, and the losses that its module, or else those that it builds on, take."""
     yield f"**`{target}`**"
     yield prose(docstrings(target)[0])
+    yield from equations_of(target)
     for loss in _losses(defined_in(target)):
         yield f"**`{loss}`**"
         yield prose(docstrings(loss)[0])

@@ -1,11 +1,16 @@
 """The reference of docs/ is what the code, the settings and conf/ say today."""
 
+import html
+import importlib
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
 from lt_bench.config.compose import groups
 
 from .__main__ import DOCS, kept, reference, write_pages
+from .equations import known
 from .markdown import prose, table
 from .views import FOLDER, differ, figures, read, strip
 
@@ -29,6 +34,23 @@ def test_every_method_has_a_page_with_its_recipes(made):
     assert {f"methods/{name}.md" for name in groups()["method"]} <= made.keys()
     recipes = set(groups()["recipe"]) - {"none"}
     assert {name for name in recipes if not any(f"| `{name}` |" in text for text in made.values())} == set()
+
+
+def test_every_method_has_equations_whose_symbols_are_told(made):
+    assert all("\n$$\n" in made[f"methods/{name}.md"] for name in groups()["method"])
+    told = [symbol for entry in known()["equations"].values() for symbol in entry["where"]]
+    assert known()["symbols"].keys() <= set(told)
+    assert all(known()["symbols"].get(symbol, symbol).count("$") % 2 == 0 for symbol in told)
+
+
+def test_equations_become_mathml():
+    pytest.importorskip("latex2mathml", reason="pip install -e '.[docs]'")
+    mathml = importlib.import_module("tests.reference.mathml")
+    for entry in known()["equations"].values():
+        for formula in entry["formulas"]:
+            drawn = mathml.on_page_content(f'<div class="arithmatex">\\[{html.escape(formula)}\\]</div>')
+            assert "\\" not in drawn and ElementTree.fromstring(drawn)[0].get("display") == "block"
+    assert "<msub><mi>z</mi><mi>i</mi></msub>" in mathml.on_page_content('<span class="arithmatex">\\(z_i\\)</span>')
 
 
 def test_pages_that_are_no_longer_made_go(tmp_path, made, monkeypatch):
