@@ -82,3 +82,44 @@ def test_the_files_that_name_the_version_agree():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == __version__ and {"cff-version", "title", "authors", "message"} <= cited.keys()
     assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+GIT = ["git", "-c", "user.name=test", "-c", "user.email=test"]
+RELEASED = (".ci/release", "lt_bench/__init__.py", "CITATION.cff", "CHANGELOG.md")
+REFUSED = [  # what is changed, by which words, whether it is committed, and what a release says of it
+    ("CHANGELOG.md", "Changes", "Other changes", False, "the checkout has changes"),
+    ("CITATION.cff", "version: ", "version: 9.", True, f"write version: {__version__}"),
+    ("CHANGELOG.md", f"## {__version__}", "## Unreleased", True, f"no section ## {__version__}"),
+]
+
+
+@pytest.mark.parametrize(("file", "words", "others", "committed", "said"), REFUSED)
+def test_a_release_that_is_not_ready_is_refused(tmp_path, file, words, others, committed, said):
+    for name in RELEASED:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    edited = re.sub(f"(?m)^(# )?{words}", rf"\g<1>{others}", (tmp_path / file).read_text(encoding="utf-8"))
+
+    def commit():
+        for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+            subprocess.run([*GIT, *command], cwd=tmp_path, check=True)
+
+    if not committed:
+        commit()
+    (tmp_path / file).write_text(edited, encoding="utf-8")
+    if committed:
+        commit()
+    done = subprocess.run(["bash", ".ci/release"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and said in done.stderr, done.stdout + done.stderr
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_release_runs_every_command_of_the_readme_that_is_ours():
+    script = (ROOT / ".ci" / "release").read_text(encoding="utf-8")
+    (taken,) = re.findall(r"^grep -E .*(?= \|$)", script, re.MULTILINE)
+    found = subprocess.run(
+        ["bash", "-c", taken], env={**os.environ, "readme": str(ROOT / "README.md")}, capture_output=True, text=True
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ours = {line.strip() for line in re.findall(r"(?m)^    .*?(python -m lt_bench\b[^#\n]*)", readme)}
+    assert sorted(found.stdout.splitlines()) == sorted(ours) and len(ours) > 5

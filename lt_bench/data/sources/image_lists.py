@@ -60,7 +60,7 @@ class ImageLists(NamedTuple):
         if self.problems:
             more = len(self.problems) - SHOWN
             shown = [*map(str, self.problems[:SHOWN]), *([f"and {more} more"] if more > 0 else [])]
-            advice = "fix the lists; python -m lt_bench.data check, with the same overrides, finds every problem"
+            advice = "mend files or lists; python -m lt_bench.data check, with the same overrides, finds every problem"
             raise DataError("\n".join([*shown, advice]))
 
 
