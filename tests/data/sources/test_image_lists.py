@@ -74,9 +74,7 @@ def test_what_the_published_lists_count_is_required(tmp_path):
         f"{where}: 80 images, expected 81 (dataset.train_images)",
         f"{where}: classes of 3 to 24 images, expected 5 to 24 (dataset.class_sizes)",
     ]
-    with pytest.raises(
-        DataError, match=r"expected 81.*\n.*\nmend files or lists; python -m lt_bench.data check"
-    ):
+    with pytest.raises(DataError, match=r"expected 81.*\n.*\nmend files or lists; python -m lt_bench.data check"):
         lists.require_sound()
 
 
