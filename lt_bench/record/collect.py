@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,7 +203,7 @@ def _all_values(given: Sequence[Path], anew: bool) -> Iterator[tuple[str, Path |
     """
     files = {path: _files(path) for path in dict.fromkeys(given)}
     kept = {file: memory for path, found in files.items() for memory in [Kept(path, found, anew)] for file in found}
-    for file in sorted(kept):
+    for file in sorted(kept, key=attrgetter("parts")):  # the order of paths, in a fraction of the time
         try:
             yield from _lines(file) if file.suffix == ".jsonl" else _record(file, kept[file])
         except OSError as error:

@@ -81,7 +81,7 @@ def marked(record: RunRecord, found: Any, source: Path) -> RunRecord:
 
 def is_contributed(source: str | Path) -> bool:
     """Whether a file of records is in a folder of contributions."""
-    return os.path.basename(os.path.dirname(os.path.join(os.getcwd(), source))) == FOLDER
+    return os.path.basename(os.path.dirname(source) or os.getcwd()) == FOLDER
 
 
 def unchecked(record: RunRecord) -> list[str]:

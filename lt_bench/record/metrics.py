@@ -48,6 +48,8 @@ def readable(metrics: Mapping[str, Any], newer: bool) -> dict[str, Any]:
 
 def _accepts(metric: Metric, value: Any) -> bool:
     """Whether a value, or every one of a list by class, is of the metric's unit; a list is looked at as a whole."""
+    if type(value) is float and metric.unit == FRACTION and not metric.per_class and 0 <= value <= 1:
+        return True  # as nearly always
     values = value if metric.per_class else [value]
     if not isinstance(values, list):
         return False

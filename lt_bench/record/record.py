@@ -98,11 +98,10 @@ class RunRecord:
 
     def __post_init__(self) -> None:
         values = vars(self)
-        for item, types in _typed():
+        for item, types, allowed in _typed():
             value = values[item.name]
             if not is_one_of(value, types):
                 raise ValueError(f"key {item.name!r}: expected {item.type}, found {value!r}")
-            allowed = item.metadata.get("allowed")
             if allowed and value not in allowed and self.schema <= SCHEMA:
                 raise ValueError(f"key {item.name!r}: expected one of {', '.join(allowed)}, found {value!r}")
         _check_parts(values, _PARTS)
@@ -147,10 +146,10 @@ class RunRecord:
 
 
 @cache
-def _typed() -> list[tuple[Field[Any], tuple[type, ...]]]:
-    """The fields of a record with the types that their values have."""
+def _typed() -> list[tuple[Field[Any], tuple[type, ...], tuple[str, ...]]]:
+    """The fields of a record with the types that their values have, and the only values where there are such."""
     hints = get_type_hints(RunRecord)
-    return [(item, kinds(hints[item.name])) for item in fields(RunRecord)]
+    return [(item, kinds(hints[item.name]), item.metadata.get("allowed", ())) for item in fields(RunRecord)]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import isnan
 
 import numpy as np
@@ -32,6 +33,11 @@ def leaders(section: Section, names: Sequence[str]) -> list[set[str]]:
         return leading
     metrics = {place: BySeeds.of(section.rows[place].runs, names) for place in fair}
     averages = {place: mean_and_spread(metrics[place].points)[0] for place in fair}
+
+    @cache
+    def less_than(best: int, place: int) -> NDArray[np.float64]:
+        return metrics[place].less(metrics[best]).units()
+
     for column, name in enumerate(names):
         if not METRICS[name].better or (name in GROUPED and "group_rule" in section.differing()):
             continue
@@ -43,7 +49,7 @@ def leaders(section: Section, names: Sequence[str]) -> list[set[str]]:
         best = max(known, key=known.__getitem__)
         for place in known:
             equal = known[place] == known[best]
-            if equal or _cannot_be_told(metrics[place].less(metrics[best]).units()[:, column]):
+            if equal or _cannot_be_told(less_than(best, place)[:, column]):
                 leading[place].add(name)
     return leading
 

@@ -142,10 +142,11 @@ def _labels(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Label and key of every row: method and stage two, and what tells it from other rows of that name."""
     names = [f"{shortened(row['method_name'])} / {shortened(row['stage_two_name'])}" for row in rows]
     details = [{key: row[key] for key in SHARED} | json.loads(row["settings"]) for row in rows]
-    differing = []
+    namesakes: dict[str, list[dict[str, Any]]] = {}
     for name, own in zip(names, details, strict=True):
-        namesakes = [other for other_name, other in zip(names, details, strict=True) if other_name == name]
-        differing.append(_differences(own, namesakes))
+        namesakes.setdefault(name, []).append(own)
+    keys = {name: _differing_keys(several) for name, several in namesakes.items()}
+    differing = [{key: own[key] for key in keys[name] if key in own} for name, own in zip(names, details, strict=True)]
     found = [labels(names, differing), list(map(raw, names, differing))]
     for texts in found:
         doubled = {text for text in texts if texts.count(text) > 1}
@@ -154,8 +155,11 @@ def _labels(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return list(zip(*found, strict=True))
 
 
-def _differences(own: dict[str, Any], namesakes: list[dict[str, Any]]) -> dict[str, Any]:
-    return {key: own[key] for key in sorted(own) if any(key not in row or row[key] != own[key] for row in namesakes)}
+def _differing_keys(rows: list[dict[str, Any]]) -> list[str]:
+    """The keys that not all rows have with the same value, sorted."""
+    first = rows[0]
+    found = {key for row in rows for key in row if key not in first or row[key] != first[key]}
+    return sorted(found | {key for row in rows for key in first if key not in row})
 
 
 def all_labels(parts: Iterable[Section]) -> list[str]:

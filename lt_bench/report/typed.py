@@ -25,6 +25,7 @@ from lt_bench.report.sections import Row, Section
 CHOSEN = ("dataset", "stage_two", "fidelity")
 FIRST = (*CHOSEN, "imbalance_profile", "budget", "method", "method_name", "backbone")  # what the runs of a row share
 NODES = ("method.", "train.", "stage_two.")
+FACTOR = "imbalance.factor"  # of which the tables of a study may have many
 DATA = ("dataset.", "backbone.")  # which captions tell
 
 
@@ -60,13 +61,16 @@ def _otherwise(text: str, factor: float | None, *values: str) -> tuple[list[str]
     settings: dict[str, Any] = json.loads(text)
     first = dict(zip(FIRST, values, strict=True))
     own = {key: value for key, value in settings.items() if key.startswith("budget.")}
-    own |= {"imbalance.factor": factor, "imbalance.profile": first["imbalance_profile"]}
+    own["imbalance.profile"] = first["imbalance_profile"]
     budget = first["budget"] if first["budget"] in groups()["budget"] else "paper"
     made = made_of(first["method"], first["method_name"], first["dataset"], settings)
     typed = made | {key: first[key] for key in CHOSEN}
     typed |= network(first["backbone"], settings.get("backbone.model")) | {"budget": budget}
     chosen = [f"{key}={value}" for key, value in typed.items()]
-    recipe = _recipe((*chosen, *(f"{key}={json.dumps(value)}" for key, value in own.items())))
+    words = (*chosen, *(f"{key}={json.dumps(value)}" for key, value in own.items()))
+    recipe, of_factor = _recipe(words)
+    if of_factor:
+        recipe, _ = _recipe((*words, f"{FACTOR}={json.dumps(factor)}"))
     if not recipe:
         return [], []
     found = []
@@ -89,13 +93,18 @@ def network(name: str, model: str | None) -> dict[str, str]:
 
 
 @cache
-def _recipe(words: tuple[str, ...]) -> dict[str, Any]:
-    """The values that some choices stand for, by dotted key; empty where this version has no such choices."""
+def _recipe(words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
+    """The values that some choices stand for, by dotted key, and whether any of them refers to the imbalance factor.
+
+    No value where this version has no such choices.
+    """
     found: dict[str, Any] = {}
     try:
         config = compose(words)
+        texts = flat(OmegaConf.to_container(config)).values()  # type: ignore[arg-type]
+        of_factor = any("${" in text and "imbalance" in text for text in map(str, texts))
         for prefix in (*NODES, *DATA):
             found |= flat(OmegaConf.to_container(config[prefix.strip(".")], resolve=True), prefix)  # type: ignore[arg-type]
     except (UsageError, HydraException, OmegaConfBaseException):  # of another version, or of somebody's own
-        return {}
-    return found
+        return {}, True
+    return found, of_factor

@@ -1,8 +1,10 @@
+import gc
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from helpers.samples import metrics, predictions, runs, sample
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
-from lt_bench.record.collect import read_records
+from lt_bench.record.collect import Found, read_records
 from lt_bench.record.record import RunRecord
 from lt_bench.report.__main__ import main
+from lt_bench.report.reading import read
 
 
 def folder(tmp_path: Path, records: list[RunRecord]) -> list[str]:
@@ -210,6 +213,21 @@ def test_wrong_usage_is_status_2_and_help_0(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
     assert stopped.value.code == 0 and "examples:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", [[], ["--where", "seed=9"]])
+def test_garbage_is_looked_for_seldom_and_afterwards_as_before(
+    where: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, during = gc.get_threshold(), list[int]()
+
+    def watched(*words: Any) -> list[Found]:
+        during.append(gc.get_threshold()[0])
+        return read(*words)
+
+    monkeypatch.setattr("lt_bench.report.__main__.read", watched)
+    assert main([*folder(tmp_path, pair()), *where]) == bool(where)
+    assert gc.get_threshold() == before and during[0] > 10 * before[0]
 
 
 def test_torch_is_not_imported(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A caption identifies its study: whatever makes two tables incomparable makes their captions differ."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +130,25 @@ def test_rows_that_conf_does_not_know_say_nothing() -> None:
 def test_rows_with_components_are_compared_with_the_recipe_that_has_them(words: str, said: str) -> None:
     (part,) = sections(frame([composed(f"dataset=cifar100_lt {words}")]))
     assert beside_recipes(part) == (f"Other than in the recipe: {said}." if said else "")
+
+
+OF_FACTOR = """
+# @package _global_
+defaults:
+  - ce
+method: {name: of_factor, title: Of the factor}
+train: {lr: "${imbalance.factor}"}
+"""
+
+
+@pytest.mark.parametrize("lr", [50.0, 100.0])
+def test_a_recipe_that_follows_the_imbalance_factor_is_that_of_the_row(
+    lr: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lt_bench_conf" / "method").mkdir(parents=True)
+    (tmp_path / "lt_bench_conf" / "method" / "of_factor.yaml").write_text(OF_FACTOR.lstrip())
+    monkeypatch.chdir(tmp_path)
+    words = f"method=of_factor dataset=cifar100_lt imbalance=if50 train.lr={lr}"
+    (part,) = sections(frame([composed(words)]))
+    told = "Other than in the recipe: Of the factor / –: train.lr=100.0."
+    assert beside_recipes(part) == (told if lr != 50 else "")
