@@ -7,11 +7,14 @@ from helpers.sampling import methods_for
 
 from lt_bench.augment import pipeline
 from lt_bench.augment.boosted import BoostedRandAugment
-from lt_bench.augment.views import VIEWS, build_view
-from lt_bench.config.compose import compose
+from lt_bench.augment.views import VIEWS, build_view, in_epoch
+from lt_bench.config.compose import compose, groups
 from lt_bench.contracts import TrainInfo
 from lt_bench.data.batches.in_memory import CachedFeatures, InMemoryImages
 from lt_bench.data.batches.source import RankShare, SyncSource
+from lt_bench.engine.context import EngineContext
+from lt_bench.engine.distributed import Processes
+from lt_bench.engine.partners import with_partners
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.preflight.validate import validate
 from lt_bench.run.build import build
@@ -158,17 +161,36 @@ def test_steps_are_made_with_the_same_others_whatever_is_left_out(first, monkeyp
     assert sizes == [[*range(12)], [*range(12, 20)]][first // 3 :]
 
 
-@pytest.mark.parametrize("method", methods_for())
-def test_the_data_of_a_step_on_a_gpu_are_at_most_300_operations(method, monkeypatch):
-    config = validate(compose([f"method={method}", "dataset=cifar100_lt"]))
-    built = build(config.method, "method", TinyEncoder(), TrainInfo(LABELS, 7, 2000))
-    steps = pipeline.BRANCH_FREE_VALUES // (config.train.batch_size * 3 * 32 * 32)  # of the paper's batch at a time
-    monkeypatch.setattr(pipeline, "BRANCH_FREE_VALUES", steps * 2 * 3 * 32 * 32)  # as many of two images
+def made_together(config, built, steps, monkeypatch):
+    """Operations of the data of so many steps of two images that are made together, with what they are mixed with."""
+    monkeypatch.setattr(pipeline, "BRANCH_FREE_VALUES", steps * 2 * 3 * 32 * 32)
     one = InMemoryImages(IMAGES, LABELS, lambda view: build_view(view, config.dataset))
-    order = torch.arange(2 * steps) % 20
     one._branch_free = True
-    pipelines = [one.view(name) for name in built.views]
+    context, epoch = EngineContext(Processes(0, 1, IMAGES.device), 0, one), config.train.epochs // 2
+    views = [in_epoch(view, epoch, config.train.epochs) for view in built.views]
+    pipelines = [one.view(view) for view in views]
+    order = torch.arange(2 * steps) % 20
     with HostReads() as reads, OpCount() as operations:
-        made = list(one.batches(order, steps_of(order, 2), built.views, generator, built.strength()))
-    assert len(made) == steps and len(pipelines) == len(made[0].views) and not reads.found
-    assert operations.count <= 300 * steps
+        if built.partner_exponent is None:
+            made = one.batches(order, steps_of(order, 2), views, generator, built.strength())
+        else:
+            made = with_partners(
+                one, (order, order.flip(0)), steps_of(order, 2), views, (generator,) * 2, lambda step: True, 0
+            )
+        ready = [built.mixed(batch, epoch, step, context) for step, batch in enumerate(made)]
+    assert len(ready) == steps and len(pipelines) == len(ready[0].views) and not reads.found
+    return operations.count
+
+
+DATA_OF_STEPS = [*methods_for(), *(f"ce mixing={name}" for name in groups()["mixing"] if name != "none")]
+
+
+@pytest.mark.parametrize("words", DATA_OF_STEPS)
+def test_the_data_of_a_step_on_a_gpu_are_at_most_300_operations(words, monkeypatch):
+    """Of as many steps as are made together; each one more has as many operations more, so that a few are counted."""
+    config = validate(compose([*f"method={words}".split(), "dataset=cifar100_lt"]))
+    built = build(config.method, "method", TinyEncoder(), TrainInfo(LABELS, 7, config.train.epochs))
+    together = pipeline.BRANCH_FREE_VALUES // (config.train.batch_size * 3 * 32 * 32)  # of the recipe's batch
+    few, more = (made_together(config, built, steps, monkeypatch) for steps in (3, 5))
+    of_each = (more - few) / 2
+    assert few - 3 * of_each + together * of_each <= 300 * together
