@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -13,8 +13,13 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from lt_bench.config.compose import compose, groups, parse
+from lt_bench.config.annotations import coerce
+from lt_bench.config.compose import choices, compose, groups, parse
+from lt_bench.config.conf import is_own, values_of
+from lt_bench.config.factors import FACTOR, follows_factor
 from lt_bench.config.keys import annotation_of, is_parameter
+from lt_bench.config.layers import layers
+from lt_bench.config.own_files import cached
 from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
@@ -23,7 +28,7 @@ from lt_bench.preflight.ranges import out_of_range, wrong_value
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities_by_seed
 
-SEED = "seed"
+SEED, IMBALANCE = "seed", "imbalance"
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 
 
@@ -34,16 +39,34 @@ class Variant(NamedTuple):
     of_seed: Callable[[int], tuple[str, str]]
 
 
+class Base(NamedTuple):
+    """The validated config of the overrides that are not plain, and all references in it before they were resolved.
+
+    ``factor_stands``: the imbalance is more than the factor of a chosen file, so that another choice is not all of it.
+    """
+
+    config: Config
+    references: str
+    factor_stands: bool
+
+    def follows(self, key: str) -> bool:
+        """Whether more than the value of this key may change with it."""
+        if key == FACTOR and (self.factor_stands or follows_factor(self.references)):
+            return True
+        return _mentions(self.references, key)
+
+
 class Variants:
     """``validate(compose(overrides))`` for the runs of a sweep, and their identities, in a fraction of the time.
 
     An override such as ``train.lr=3``, of a typed key that no reference in the config mentions, changes that one value
-    of the validated config and nothing else. So all runs with the same other overrides share one composition. The seed
-    beside that goes with any other value, and is one value of the identities: runs that differ in it share them too.
+    of the validated config and nothing else, and so does ``imbalance=if50``, whose file has a factor alone. So all runs
+    with the same other overrides share one composition. The seed beside that goes with any other value, and is one
+    value of the identities: runs that differ in it share them too.
     """
 
     def __init__(self) -> None:
-        self._bases: dict[tuple[str, ...], tuple[Config, str] | None] = {}
+        self._bases: dict[tuple[str, ...], Base | None] = {}
         self._seedless: dict[tuple[str, ...], Variant | None] = {}
 
     def __call__(self, overrides: Sequence[str]) -> Variant:
@@ -64,7 +87,7 @@ class Variants:
         """What runs with any seed share; None where something follows the seed, or is wrong, also without it."""
         _, others = _parted(overrides)
         base = self._base(others)
-        if base is None or _mentions(base[1], SEED):
+        if base is None or base.follows(SEED):
             return None
         try:
             config = self._config(overrides)
@@ -75,40 +98,65 @@ class Variants:
     def _config(self, overrides: Sequence[str]) -> Config:
         plain, others = _parted(overrides)
         found = self._base(others)
-        if found is None or any(_mentions(found[1], override.key_or_group) for override in plain):
+        if found is None or any(map(found.follows, plain)):
             return validate(compose(overrides))
-        config = copy.deepcopy(found[0])
+        config = copy.deepcopy(found.config)
         if not plain:
             return config
-        for override in plain:
-            _set(config, override.key_or_group, override.value())
+        for key, value in plain.items():
+            _set(config, key, value)
         for find in (out_of_range, incompatible):
             if problems := list(find(config)):
                 raise UsageError("\n".join(problems))
         return config
 
-    def _base(self, overrides: tuple[str, ...]) -> tuple[Config, str] | None:
-        """The validated config of the other overrides, and all references in it before they were resolved.
-
-        None where these overrides are invalid alone: they may need a value that a plain override sets.
-        """
+    def _base(self, overrides: tuple[str, ...]) -> Base | None:
+        """None where these overrides are invalid alone: they may need a value that a plain override sets."""
         if overrides not in self._bases:
             try:
                 composed = compose(overrides)
                 texts = _texts(OmegaConf.to_container(composed, resolve=False))
-                self._bases[overrides] = validate(composed), "\n".join(text for text in texts if "${" in text)
+                references = "\n".join(text for text in texts if "${" in text)
+                self._bases[overrides] = Base(validate(composed), references, _says_more_of_imbalance(overrides))
             except UsageError:
                 self._bases[overrides] = None
         return self._bases[overrides]
 
 
-def _parted(overrides: Sequence[str]) -> tuple[list[Override], tuple[str, ...]]:
-    """The plain ones of some overrides, none where one of them is a dictionary, and the words of the others."""
+def _parted(overrides: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the plain ones of some overrides set, nothing where one is a dictionary, and the words of the others."""
     parsed = parse(overrides)
     nested = any(isinstance(override.value(), dict) for override in parsed)
-    plain = [] if nested else [override for override in parsed if _is_plain(override)]
+    plain = [] if nested else [override for override in parsed if _plain_values(override)]
     keys = {override.key_or_group for override in plain}
-    return plain, tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group not in keys)
+    values = {key: value for override in plain for key, value in _plain_values(override).items()}
+    return values, tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group not in keys)
+
+
+def _plain_values(override: Override) -> Mapping[str, Any]:
+    """What a plain override sets; nothing where it is none."""
+    key, value = override.key_or_group, override.value()
+    if key == IMBALANCE and isinstance(value, str) and not override.is_delete():
+        return _factor_of(value)
+    return {key: value} if _is_plain(override) else {}
+
+
+@cached
+def _factor_of(choice: str) -> Mapping[str, Any]:
+    """What a choice of the package's imbalances sets, where that is its factor alone."""
+    name = f"{IMBALANCE}/{choice}"
+    values = {} if is_own(name) else {f"{IMBALANCE}.{key}": value for key, value in values_of(name).items()}
+    return {FACTOR: coerce(values[FACTOR], annotation_of(FACTOR))} if values.keys() == {FACTOR} else {}
+
+
+def _says_more_of_imbalance(overrides: tuple[str, ...]) -> bool:
+    """Whether the imbalance of some overrides is more than the factor in the file of a choice."""
+    parsed = parse(overrides)
+    found = layers(choices(parsed))
+    place = next(number for number, layer in enumerate(found) if layer.name.startswith(f"{IMBALANCE}/"))
+    set_by = [layer.values.get(IMBALANCE) for layer in found[place:] if isinstance(layer.values, dict)]
+    alone = [values.keys() for values in set_by if values] == [{"factor"}]
+    return not alone or any(one.key_or_group.partition(".")[0] == IMBALANCE for one in parsed)
 
 
 def _mentions(references: str, key: str) -> bool:

@@ -7,11 +7,17 @@ import math
 from omegaconf import DictConfig, OmegaConf
 
 RESOLVERS = ("by_factor",)
+FACTOR = "imbalance.factor"
 
 
 def register() -> None:
     """Make ``${by_factor:FACTOR,VALUE,...}`` known to OmegaConf."""
     OmegaConf.register_new_resolver("by_factor", by_factor, replace=True)
+
+
+def follows_factor(text: str) -> bool:
+    """Whether a text has references that may lead to the imbalance factor."""
+    return "${" in text and any(word in text for word in ("imbalance", *RESOLVERS))
 
 
 def by_factor(*factors_and_values: float, _root_: DictConfig) -> float:

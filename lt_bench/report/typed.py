@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lt_bench.config.components import made_of
 from lt_bench.config.compose import compose, groups
 from lt_bench.config.conf import values_of
+from lt_bench.config.factors import FACTOR, follows_factor
 from lt_bench.config.own_files import cached
 from lt_bench.config.recipes import NONE
 from lt_bench.config.schema import flat
@@ -25,7 +26,6 @@ from lt_bench.report.sections import Row, Section
 CHOSEN = ("dataset", "stage_two", "fidelity")
 FIRST = (*CHOSEN, "imbalance_profile", "budget", "method", "method_name", "backbone")  # what the runs of a row share
 NODES = ("method.", "train.", "stage_two.")
-FACTOR = "imbalance.factor"  # of which the tables of a study may have many
 DATA = ("dataset.", "backbone.")  # which captions tell
 
 
@@ -69,7 +69,7 @@ def _otherwise(text: str, factor: float | None, *values: str) -> tuple[list[str]
     chosen = [f"{key}={value}" for key, value in typed.items()]
     words = (*chosen, *(f"{key}={json.dumps(value)}" for key, value in own.items()))
     recipe, of_factor = _recipe(words)
-    if of_factor:
+    if of_factor:  # else one recipe is that of all tables of a study
         recipe, _ = _recipe((*words, f"{FACTOR}={json.dumps(factor)}"))
     if not recipe:
         return [], []
@@ -101,8 +101,8 @@ def _recipe(words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
     found: dict[str, Any] = {}
     try:
         config = compose(words)
-        texts = flat(OmegaConf.to_container(config)).values()  # type: ignore[arg-type]
-        of_factor = any("${" in text and "imbalance" in text for text in map(str, texts))
+        values = flat(OmegaConf.to_container(config)).values()  # type: ignore[arg-type]
+        of_factor = any(map(follows_factor, map(str, values)))
         for prefix in (*NODES, *DATA):
             found |= flat(OmegaConf.to_container(config[prefix.strip(".")], resolve=True), prefix)  # type: ignore[arg-type]
     except (UsageError, HydraException, OmegaConfBaseException):  # of another version, or of somebody's own

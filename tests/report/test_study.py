@@ -125,6 +125,7 @@ def test_rows_that_conf_does_not_know_say_nothing() -> None:
         ("method=ce finetune=lora backbone=vit_small train.lr=0.3", "CE, LoRA / –: train.lr=0.3"),
         ("method=ce finetune=lora backbone=timm backbone.model=vit_tiny_patch16_224.augreg_in21k", ""),
         ("method=gcl mixing=none", "GCL / GCL: mixing=none"),
+        ("method=glmc imbalance=if50", ""),
     ],
 )
 def test_rows_with_components_are_compared_with_the_recipe_that_has_them(words: str, said: str) -> None:

@@ -25,6 +25,9 @@ SWEEPS = [
     ],
     ["seed=3", "seed=4", "train={lr:0.2}", "method.temperature=0.3", "budget.epoch_scale=0.1,0.2"],
     ["fidelity=official", "method=paco,gpaco", "dataset=cifar10_lt", "train.lr=1", "dataset.download=false"],
+    ["imbalance=if100,if50,native", "method=ce,glmc", "dataset=cifar10_lt,imagenet_lt"],
+    ["imbalance=if50,native", "imbalance.factor=20", "method=ce"],
+    ["imbalance=if50", "imbalance.profile=step", "method=reslt,ce", "train.lr='${imbalance.factor}'"],
     # without their plain overrides these are refused
     ["dataset=image_folder", "dataset.root=A", "dataset.num_classes=3", "seed=0,1"],
     ["dataset.split_dir=D", "split_seed=1,2"],
@@ -38,7 +41,14 @@ def test_the_short_cut_for_plain_values_gives_the_same_configs(overrides):
         assert run.config == validate(compose(run.overrides))
 
 
-@pytest.mark.parametrize("overrides", [["seed=1", "train.lr=0"], ["seed=1", "device=gpu"], ["sed=1"], ["seed=1.5"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(["seed=1", "train.lr=0"], ["seed=1", "device=gpu"], ["sed=1"], ["seed=1.5"]),
+        ["imbalance=native", "imbalance.profile=step"],
+        ["imbalance=if50", "dataset=ade20k", "dataset.root=A", "method=segmentation_ce"],
+    ],
+)
 def test_the_short_cut_refuses_the_same(overrides):
     with pytest.raises(UsageError) as expected:
         validate(compose(overrides))
@@ -52,9 +62,25 @@ def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
     monkeypatch.setattr(
         "lt_bench.launch.planning.variants.compose", lambda overrides: composed.append(overrides) or compose(overrides)
     )
-    assert (
-        len(plan(["method=ce,supcon", "seed=range(20)", "train.head_lr_factor=0.5,0.6"])) == 80 and len(composed) == 2
-    )
+    sweep = ["method=ce,supcon", "imbalance=if50,native", "seed=range(20)", "train.head_lr_factor=0.5,0.6"]
+    assert len(plan(sweep)) == 160 and len(composed) == 2
+
+
+OWN_IMBALANCES = {"mine": "factor: 7\nprofile: step\n", "plain": "factor: 3\n"}
+
+
+def test_an_imbalance_of_ones_own_is_composed(tmp_path, monkeypatch):
+    for name, text in OWN_IMBALANCES.items():
+        (tmp_path / "lt_bench_conf" / "imbalance").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lt_bench_conf" / "imbalance" / f"{name}.yaml").write_text(text)
+    experiment = tmp_path / "lt_bench_conf" / "experiment" / "tails.yaml"
+    experiment.parent.mkdir()
+    experiment.write_text("# @package _global_\ndefaults:\n  - override /imbalance: mine\nimbalance: {factor: 9}\n")
+    monkeypatch.chdir(tmp_path)
+    found = [["imbalance=mine,plain,if50"], ["experiment=tails", "imbalance=if50,plain"], ["experiment=tails"]]
+    for words in found:
+        for run in plan([*words, "method=ce"]):
+            assert run.config == validate(compose(run.overrides))
 
 
 def test_overrides_that_are_invalid_without_the_plain_ones_are_composed_so_only_once(monkeypatch):
