@@ -60,13 +60,17 @@ def without_torch(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
-def wait_for(found: Callable[[], object], seconds: float = 300) -> None:
-    """Until ``found()`` is true; TimeoutError after some seconds, as what never comes about would hang the test."""
+def wait_for(found: Callable[[], object], seconds: float = 300, pause: float = 0.02) -> None:
+    """Until ``found()`` is true; TimeoutError after some seconds, as what never comes about would hang the test.
+
+    Where it asks by starting a process, the ``pause`` between is long enough that this does not slow down what is
+    waited for.
+    """
     deadline = time.monotonic() + seconds
     while not found():
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing was found in {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def processes_with(*words: str) -> list[int]:

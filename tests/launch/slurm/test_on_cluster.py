@@ -22,7 +22,7 @@ from lt_bench.record.record import read_record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SLURM = ("launch=slurm", "launch.cpus_per_task=1", "launch.time_min=5", "progress=false", "device=cpu")
-PATIENCE_S = 300
+PATIENCE_S, PAUSE_S = 300, 0.25
 # long enough to be interrupted: some hundred short epochs, with a checkpoint only after a signal
 LONG = ("method=ce", "stage_two=cb", "train.epochs=400", "stage_two.train.epochs=100", "checkpoint.every_epochs=null")
 
@@ -40,7 +40,7 @@ def nothing_is_left(cluster):
     """A test that fails leaves no jobs to the next one."""
     yield
     cluster.run("scancel", *cluster.run("squeue", "-h", "-o", "%A").split())
-    wait_for(lambda: not cluster.run("squeue", "-h").strip(), PATIENCE_S)
+    wait_for(lambda: not cluster.run("squeue", "-h").strip(), PATIENCE_S, PAUSE_S)
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def records_of(folder):
 
 
 def wait_until_gone(cluster, *jobs):
-    wait_for(lambda: not cluster.run("squeue", "-h", f"--jobs={','.join(jobs)}").strip(), PATIENCE_S)
-    # the accounts are updated after the queue
-    wait_for(lambda: not {"RUNNING", "PENDING", "REQUEUED"} & set(cluster.accounts(*jobs).values()), PATIENCE_S)
+    wait_for(lambda: not cluster.run("squeue", "-h", f"--jobs={','.join(jobs)}").strip(), PATIENCE_S, PAUSE_S)
+    ongoing = {"RUNNING", "PENDING", "REQUEUED"}  # the accounts are updated after the queue
+    wait_for(lambda: not ongoing & set(cluster.accounts(*jobs).values()), PATIENCE_S, PAUSE_S)
 
 
 def wait_for_training(folder, lines=1):
@@ -96,19 +96,19 @@ def restarts(cluster, job):
     return int(re.search(r"Restarts=(\d+)", cluster.run("scontrol", "show", "job", job))[1])
 
 
-def undisturbed(folder, *overrides):
-    """Results of the same run by hand."""
-    done = call(
-        *overrides, "progress=false", "device=cpu", f"output_dir={folder}", env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    (record,) = records_of(folder)
-    return results(record, folder / record.run_id)
-
-
 def results_in(folder):
     (record,) = records_of(folder)
     return results(record, folder / record.run_id)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Results of the run that is LONG, by hand."""
+    folder = tmp_path_factory.mktemp("by_hand")
+    words = (*LONG, "progress=false", "device=cpu", f"output_dir={folder}")
+    done = call(*words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return results_in(folder)
 
 
 def test_24_runs_packed_in_pairs(cluster, type_in, submit, tmp_path):
@@ -127,7 +127,7 @@ def test_24_runs_packed_in_pairs(cluster, type_in, submit, tmp_path):
     assert set(states_of(type_in, runs).values()) == {"done"} and submit(*overrides) == []
 
 
-def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_path):
+def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, undisturbed, tmp_path):
     """Each of the five counts as a time-out for submitit, whose own limit is three."""
     (job,) = submit(*LONG)
     chance = random.Random(0)
@@ -139,17 +139,17 @@ def test_a_run_preempted_five_times_ends_as_if_undisturbed(cluster, submit, tmp_
         return state == "RUNNING" and restarts(cluster, job) == times and f"{job}.0" in steps
 
     for number in range(5):
-        wait_for(partial(trains_again, number), PATIENCE_S)
+        wait_for(partial(trains_again, number), PATIENCE_S, PAUSE_S)
         time.sleep(chance.uniform(0, 6))  # while it starts, trains or evaluates
         # the warning of a preemption or of the end of the time; once, a preemption without a warning
         cluster.run("scancel", f"--signal={'TERM' if number == 2 else 'USR2'}", job)
-        wait_for(lambda: not is_running(cluster, job), PATIENCE_S)
+        wait_for(lambda: not is_running(cluster, job), PATIENCE_S, PAUSE_S)
     wait_until_gone(cluster, job)
     assert cluster.accounts(job) == {job: "COMPLETED"}
-    assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
+    assert_identical(results_in(tmp_path / "runs"), undisturbed)
 
 
-def test_runs_that_share_a_job_are_preempted_and_go_on(cluster, submit, tmp_path):
+def test_runs_that_share_a_job_are_preempted_and_go_on(cluster, submit, undisturbed, tmp_path):
     """Both runs of a job write a checkpoint, and go on after the requeue."""
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "seed=0,1", "launch.runs_per_gpu=2", "launch.cpus_per_task=2")
@@ -159,13 +159,12 @@ def test_runs_that_share_a_job_are_preempted_and_go_on(cluster, submit, tmp_path
     assert restarts(cluster, job) == 1 and cluster.accounts(job) == {job: "COMPLETED"}
     first, second = sorted(records_of(runs), key=lambda record: record.seed)
     assert (first.seed, second.seed) == (0, 1)
-    by_hand = undisturbed(tmp_path / "by_hand", *LONG, "seed=0")
-    assert_identical(results(first, runs / first.run_id), by_hand)
+    assert_identical(results(first, runs / first.run_id), undisturbed)
 
 
 def test_the_end_of_a_jobs_time_is_not_the_end_of_its_run(cluster, submit, tmp_path):
     (job,) = submit(*LONG, "train.epochs=2500", "launch.time_min=2", "launch.signal_delay_s=90")
-    wait_for(lambda: restarts(cluster, job) > 0, PATIENCE_S)
+    wait_for(lambda: restarts(cluster, job) > 0, PATIENCE_S, PAUSE_S)
     wait_until_gone(cluster, job)
     assert cluster.accounts(job) == {job: "COMPLETED"} and len(records_of(tmp_path / "runs")) == 1
 
@@ -178,7 +177,7 @@ def test_a_run_on_two_nodes_is_preempted_by_a_higher_partition(cluster, submit, 
         cluster.run("sbatch", "--parsable", "-p", "high", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3").strip()
         for _ in range(2)
     ]
-    wait_for(lambda: not is_running(cluster, job), PATIENCE_S)
+    wait_for(lambda: not is_running(cluster, job), PATIENCE_S, PAUSE_S)
     wait_until_gone(cluster, job, *others)
     assert cluster.accounts(job) == {job: "COMPLETED"} and set(cluster.accounts(*others).values()) == {"COMPLETED"}
     assert restarts(cluster, job) == 1
@@ -205,7 +204,7 @@ def test_a_run_that_fails_stops_no_other_run_and_is_not_repeated(cluster, type_i
 
 
 @pytest.mark.parametrize("victim", ["lt_bench.launch.job", "submitit.core._submit"])
-def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, submit, tmp_path):
+def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, submit, undisturbed, tmp_path):
     """The run's own process, and that of the job, which exits without a status."""
     runs = tmp_path / "runs"
     (job,) = submit(*LONG, "checkpoint.every_epochs=5")
@@ -221,7 +220,7 @@ def test_what_is_killed_is_seen_and_can_be_retried(victim, cluster, type_in, sub
     (again,) = re.findall(r"queued job (\d+)", done.stdout)
     wait_until_gone(cluster, again)
     assert cluster.accounts(again) == {again: "COMPLETED"}
-    assert_identical(results_in(runs), undisturbed(tmp_path / "by_hand", *LONG))
+    assert_identical(results_in(runs), undisturbed)
     assert f"no submitted run in {runs} has failed" in type_in("lt_bench.launch", "retry", "--runs", str(runs)).stdout
 
 
@@ -236,7 +235,7 @@ def test_a_job_that_ends_before_any_run_started_has_a_log(cluster, type_in, subm
     assert "no such module" in type_in("lt_bench.launch", "logs", name, "--runs", str(runs)).stdout
 
 
-def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
+def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, undisturbed, tmp_path):
     runs = str(tmp_path / "runs")
     foreign = cluster.run("sbatch", "--parsable", "-J", "lt_bench", "-o", "/dev/null", "--wrap", "sleep 600").strip()
     (first,) = submit(*LONG)
@@ -252,7 +251,7 @@ def test_cancel_is_about_our_jobs_only(cluster, type_in, submit, tmp_path):
     (again,) = submit(*LONG, "train.epochs=400")
     wait_until_gone(cluster, again)
     assert cluster.accounts(again) == {again: "COMPLETED"}
-    assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
+    assert_identical(results_in(tmp_path / "runs"), undisturbed)
 
 
 # On the node, whatever gives signs of life does so by a clock that is wrong, or does not reach the file system.
@@ -321,7 +320,7 @@ def test_a_healthy_job_whose_sign_of_life_stands_still_is_left_alone(cluster, ty
     assert cluster.accounts(job) == {job: "COMPLETED"} and restarts(cluster, job) == 0
 
 
-def test_what_a_dead_node_leaves_blocks_nothing(cluster, type_in, submit, on_node, tmp_path):
+def test_what_a_dead_node_leaves_blocks_nothing(cluster, type_in, submit, on_node, undisturbed, tmp_path):
     """Its clock is two minutes ahead; its job stays in the queue as running, its lock in the file system."""
     words = (*LONG, "checkpoint.every_epochs=5", on_node(120))
     (job,) = submit(*words)
@@ -341,7 +340,7 @@ def test_what_a_dead_node_leaves_blocks_nothing(cluster, type_in, submit, on_nod
         cluster.start_node(node)
         wait_until_gone(cluster, *again)
     assert cluster.accounts(*again) == {again[0]: "COMPLETED"}
-    assert_identical(results_in(tmp_path / "runs"), undisturbed(tmp_path / "by_hand", *LONG))
+    assert_identical(results_in(tmp_path / "runs"), undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +371,7 @@ def test_a_search_is_an_array_whose_tasks_share_the_study(cluster, type_in, tmp_
     queued = type_in("lt_bench", "-m", *words).stdout
     assert re.search(r"queued job \d+: 3 runs in 2 tasks", queued)
     assert "to do: 0" in type_in("lt_bench", "-m", *words).stderr
-    wait_for(lambda: not cluster.run("squeue", "-h").strip(), PATIENCE_S)
+    wait_for(lambda: not cluster.run("squeue", "-h").strip(), PATIENCE_S, PAUSE_S)
     ended = type_in("lt_bench", "-m", *words)
     assert "3 of 3 trials done" in ended.stdout and "best: trial" in ended.stdout and "to do: 0" in ended.stderr
     assert len(list((tmp_path / "search").glob("*/journal.log"))) == 1
