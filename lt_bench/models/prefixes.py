@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -182,18 +183,34 @@ def _rank(match: Match) -> tuple[int, int, int]:
 def _fits(tensor: Tensor, own: Tensor) -> bool:
     plain = tensor.layout is torch.strided and tensor.device == own.device and not tensor.is_quantized
     alike = tensor.is_floating_point() == own.is_floating_point() and tensor.is_complex() == own.is_complex()
-    return plain and alike and tensor.shape == own.shape
+    return plain and alike and tensor.shape == own.shape and _converts(tensor.dtype, own.dtype)
+
+
+@cache
+def _converts(kind: torch.dtype, own: torch.dtype) -> bool:
+    """Whether PyTorch can convert one number format to the other, as it cannot those of less than eight bits."""
+    try:
+        torch.empty(1, dtype=kind).to(own)
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def _equal(one: Match, other: Match) -> bool:
     return one.fitting.keys() == other.fitting.keys() and all(
-        tensor.dtype == other.fitting[name].dtype and torch.equal(tensor, other.fitting[name])
+        tensor.dtype == other.fitting[name].dtype and torch.equal(*map(_comparable, (tensor, other.fitting[name])))
         for name, tensor in one.fitting.items()
     )
 
 
+def _comparable(tensor: Tensor) -> Tensor:
+    """A tensor of small floats as wider ones, since PyTorch converts those of eight bits and does not compare them."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
+
+
 def _kind(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)}" if tensor.is_floating_point() else f"{tuple(tensor.shape)} of {tensor.dtype}"
+    usual = tensor.is_floating_point() and _converts(tensor.dtype, torch.float32)
+    return f"{tuple(tensor.shape)}" if usual else f"{tuple(tensor.shape)} of {tensor.dtype}"
 
 
 def _bare(key: str) -> str:

@@ -104,7 +104,7 @@ def load_pretrained(
             "pretrained", f"weights that are finite numbers (not so: {shown_names(bad)})", source, "FILE"
         )
     variances = [key for key in fitting if not known and key.endswith("running_var")]
-    if bad := [key for key in variances if bool((match.fitting[key] < 0).any())]:
+    if bad := [key for key in variances if bool((match.fitting[key].to(own[key].dtype) < 0).any())]:
         raise SettingError(
             "pretrained", f"weights with variances of 0 or more (not so: {shown_names(bad)})", source, "FILE"
         )

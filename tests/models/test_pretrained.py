@@ -307,6 +307,26 @@ def test_a_negative_variance_is_refused(donor, tmp_path):
         load_pretrained(TinyEncoder(), str(tmp_path / "weights.pth"), "tiny")
 
 
+FLOATS = {kind for kind in vars(torch).values() if isinstance(kind, torch.dtype) and kind.is_floating_point}
+
+
+@pytest.mark.parametrize("kind", sorted(FLOATS, key=str), ids=str)
+def test_every_format_of_floats_is_converted_or_refused(kind, donor, tmp_path):
+    """Of weights that are there twice, so that they are compared, too; some formats can only be stored."""
+    own = {key: one for key, one in donor.state_dict().items() if one.is_floating_point()}
+    bytes_of = {key: torch.zeros(one.shape, dtype=torch.uint8) for key, one in own.items()}
+    converted = kind.itemsize > 1 or "float8" in str(kind)
+    state = {key: torch.ones_like(own[key]).to(kind) if converted else one.view(kind) for key, one in bytes_of.items()}
+    torch.save({f"{prefix}.{key}": one for prefix in "ab" for key, one in state.items()}, tmp_path / "weights.pth")
+    encoder = TinyEncoder()
+    if converted:
+        assert load_pretrained(encoder, str(tmp_path / "weights.pth"), "tiny").tensors == len(own)
+        assert all(bool((one == 1).all()) for one in encoder.state_dict().values() if one.is_floating_point())
+    else:
+        with pytest.raises(SettingError, match=str(kind)):
+            load_pretrained(encoder, str(tmp_path / "weights.pth"), "tiny")
+
+
 class Code:
     def __reduce__(self):
         return print, ("run",)
