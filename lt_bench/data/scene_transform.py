@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from lt_bench.augment.pipeline import Pipeline
 from lt_bench.config.dataset import Dataset
-from lt_bench.config.settings import MOST_NUMBER
 from lt_bench.data.batches.scene_crops import fitted, resized
-from lt_bench.data.files.rgb import PLAIN, SHOWN, to_rgb
-from lt_bench.data.transform import LARGEST_SIDE, ImageLike, read_image
+from lt_bench.data.files.rgb import PLAIN, SHOWN
+from lt_bench.data.transform import LARGEST_SIDE, ImageLike, as_rgb, check_colours
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,7 @@ class SceneTransform:
             raise ValueError(f"size is a whole number from 1 to {LARGEST_SIDE:,}")
         if type(found.fit) is not bool or found.pixels not in (PLAIN, SHOWN):
             raise ValueError(f"fit {found.fit}, pixels {found.pixels}")
-        if not all(abs(value) <= MOST_NUMBER for value in (*found.mean, *found.std)):
-            raise ValueError("mean or std is no number")
-        Pipeline((), found.mean, found.std)  # refuses what it cannot take
+        check_colours(found.mean, found.std)
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,12 +54,7 @@ class SceneTransform:
 
     def rgb(self, image: ImageLike) -> NDArray[np.uint8]:
         """An image, or the one in a file, (H, W, 3); raises BadImage for what cannot be used."""
-        if not isinstance(image, Image.Image):
-            name = os.fspath(image)
-            image = read_image(name)
-        else:
-            name = getattr(image, "filename", None) or "the image"
-        return np.asarray(to_rgb(image, str(name), self.pixels))
+        return np.asarray(as_rgb(image, self.pixels))
 
     def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels (H, W, 3) as a network takes them, (3, h, w) float32."""

@@ -69,9 +69,7 @@ class Transform:
         wrong = {name: values[name] for name, known in words.items() if getattr(found, name) not in known}
         if not SMALLEST_SHARE <= found.share <= 1 or wrong:
             raise ValueError(f"share {found.share}, {wrong}")
-        if not all(abs(value) <= MOST_NUMBER for value in (*found.mean, *found.std)):
-            raise ValueError("mean or std is no number")
-        Pipeline((), found.mean, found.std)  # refuses what it cannot take
+        check_colours(found.mean, found.std)
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,13 +91,8 @@ class Transform:
 
         Raises BadImage for what cannot be used.
         """
-        if not isinstance(image, Image.Image):
-            name = os.fspath(image)
-            image = read_image(name)
-        else:
-            name = getattr(image, "filename", None) or "the image"
         form = StoredForm(self.stored_side, self.jpeg_quality, self.pixels)
-        return self.crops.cut(np.asarray(form.apply(to_rgb(image, str(name), self.pixels))), 0)
+        return self.crops.cut(np.asarray(form.apply(as_rgb(image, self.pixels))), 0)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images as ``cut`` makes them, (B, ...) uint8, as a network takes them: float32, and colours before sides."""
@@ -121,3 +114,18 @@ def read_image(name: str) -> Image.Image:
         return opened(read_bytes(Path(name), LARGEST), name)
     except (OSError, ValueError) as error:  # the latter for a null character in a name
         raise BadImage(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def as_rgb(image: ImageLike, pixels: str) -> Image.Image:
+    """An image, or the one in a file, in RGB by a rule of ``files.rgb``; raises BadImage for what cannot be used."""
+    if isinstance(image, Image.Image):
+        return to_rgb(image, str(getattr(image, "filename", None) or "the image"), pixels)
+    name = os.fspath(image)
+    return to_rgb(read_image(name), name, pixels)
+
+
+def check_colours(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Raise ValueError or TypeError for what is no mean or standard deviation of colours."""
+    if not all(abs(value) <= MOST_NUMBER for value in (*mean, *std)):
+        raise ValueError("mean or std is no number")
+    Pipeline((), mean, std)  # refuses what it cannot take

@@ -115,21 +115,27 @@ def programs(forms: Mapping[str, float]) -> Iterator[str]:
 
 
 def _limits(record: RunRecord, predictor: Predictor) -> Iterator[str]:
-    counts, tests = record.metrics["train_counts"] or [], record.metrics["test_counts"] or []
-    groups = shot_groups(np.array(counts), record.group_rule) if counts and record.group_rule in RULES else {}
+    untested = [label for label, count in enumerate(record.metrics["test_counts"] or []) if count == 0]
     yield from ("## Limits", "")
     yield "- It knows these classes alone, and names one of them for every image, whatever is on it."
-    if GROUPS[-1] in groups:
-        few = [predictor.class_names[label] for label in groups[GROUPS[-1]].tolist()]
-        yield f"- Trained on few images, and to be trusted less: {listed(few)}."
-    if untested := [predictor.class_names[label] for label, count in enumerate(tests) if count == 0]:
-        yield f"- Never evaluated, for want of an image: {listed(untested)}."
+    yield from limits_of_classes(record, predictor.class_names, untested, "an image")
     if record.environment.get(ADAPTED.format(record.evaluated_on)):
         yield "- The weights of its experts were learnt on the images that the numbers are of, without their labels."
     if predictor.temperature is None:
         yield "- Its probabilities are not calibrated: larger is more likely, and no more than that."
     yield from limits_of_run(record)
     yield ""
+
+
+def limits_of_classes(record: RunRecord, names: Sequence[str], untested: Sequence[int], want: str) -> Iterator[str]:
+    """The classes that few images were for, and those that were never evaluated, for want of an image or a pixel."""
+    counts = record.metrics["train_counts"] or []
+    groups = shot_groups(np.array(counts), record.group_rule) if counts and record.group_rule in RULES else {}
+    if GROUPS[-1] in groups:
+        few = [names[label] for label in groups[GROUPS[-1]].tolist()]
+        yield f"- Trained on few images, and to be trusted less: {listed(few)}."
+    if untested:
+        yield f"- Never evaluated, for want of {want}: {listed([names[label] for label in untested])}."
 
 
 def limits_of_run(record: RunRecord) -> Iterator[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from lt_bench.evaluation.metrics import HEADLINES
-from lt_bench.evaluation.shots import GROUPS, RULES, shot_groups
-from lt_bench.export.card import head, limits_of_run, listed, programs
+from lt_bench.evaluation.shots import RULES
+from lt_bench.export.card import head, limits_of_classes, limits_of_run, programs
 from lt_bench.predict.scenes import ScenePredictor
 from lt_bench.record.record import RunRecord
 from lt_bench.report.escape import markdown
@@ -61,14 +59,9 @@ def _use(predictor: ScenePredictor, forms: Mapping[str, float]) -> Iterator[str]
 
 
 def _limits(record: RunRecord, predictor: ScenePredictor) -> Iterator[str]:
-    counts, ious = record.metrics["train_counts"] or [], record.metrics.get("per_class_iou") or []
-    groups = shot_groups(np.array(counts), record.group_rule) if counts and record.group_rule in RULES else {}
+    untested = [label for label, iou in enumerate(record.metrics.get("per_class_iou") or []) if iou is None]
     yield from ("## Limits", "")
     yield "- It knows these classes alone, and names one of them for every pixel, whatever is there."
-    if GROUPS[-1] in groups:
-        few = [predictor.class_names[label] for label in groups[GROUPS[-1]].tolist()]
-        yield f"- Trained on few images, and to be trusted less: {listed(few)}."
-    if untested := [predictor.class_names[label] for label, iou in enumerate(ious) if iou is None]:
-        yield f"- Never evaluated, for want of a pixel: {listed(untested)}."
+    yield from limits_of_classes(record, predictor.class_names, untested, "a pixel")
     yield from limits_of_run(record)
     yield ""
