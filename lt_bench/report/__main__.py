@@ -43,7 +43,7 @@ from lt_bench.report.sections import all_labels, is_row, sections
 from lt_bench.report.selection import chosen
 from lt_bench.report.tables import BALANCE, MEASURED, Table, accuracy_table, named_apart
 
-SELDOM = 100_000  # new objects between two looks for garbage; Python's own 700 are for programs that keep little
+SELDOM = 100_000  # new objects between two looks for garbage; Python's own number is for programs that keep little
 COMMANDS = {one.COMMAND: one.main for one in (compare, evaluate, page)}
 
 
