@@ -1,9 +1,10 @@
 """All benchmarks, one after the other: `python -m tests.benchmarks --write results/speed.json`.
 
 Every script runs in a process of its own, so that one that fails costs the others nothing. `--only NAME` renews some
-entries of a file that was written on this machine with these versions. `--page` writes the table of
-docs/speed.md from the results file and measures nothing. `--add NAME FILE` takes over into the file of `--write` what a
-script has written on another machine by its own `--write FILE`, with that machine's name.
+entries of a file that was written on this machine with these versions; what another machine measured, and this one
+cannot, stays. `--page` writes the table of docs/speed.md from the results file and measures nothing. `--add NAME FILE`
+takes over into the file of `--write` what a script has written on another machine by its own `--write FILE`, with that
+machine's name.
 """
 
 from __future__ import annotations
@@ -59,21 +60,30 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     scripts = {name: path for name, path in SCRIPTS.items() if name in (arguments.only or SCRIPTS)}
     place, measured = described(arguments.tiny)
-    found = {path.stem: LEFT_OUT for path in SCRIPTS.values()}
-    if arguments.only and arguments.write and arguments.write.exists():
-        known = json.loads(arguments.write.read_text(encoding="utf-8"))
+    known = known_of(arguments.write)
+    if arguments.only and known:
         if differing := [key for key, value in place.items() if known.get(key) != value]:
             parser.error(f"{arguments.write} differs in {', '.join(differing)}: write another file, or all of this one")
-        found |= {name: one for name, one in known["scripts"].items() if name in found}
+    earlier = {path.stem: known.get("scripts", {}).get(path.stem, LEFT_OUT) for path in SCRIPTS.values()}
+    elsewhere = {name: one for name, one in earlier.items() if "elsewhere" in one}
+    found = earlier if arguments.only else dict.fromkeys(earlier, LEFT_OUT) | elsewhere
+    failed = []
     for number, path in enumerate(scripts.values(), start=1):
         print(f"\n[{number}/{len(scripts)}] {path.name}", flush=True)
-        found[path.stem] = {**measured, **carry_out(path, arguments.tiny)}
-        print(f"\n[{number}/{len(scripts)}] {path.name}: {summary(found[path.stem])}", flush=True)
+        one = {**measured, **carry_out(path, arguments.tiny)}
+        print(f"\n[{number}/{len(scripts)}] {path.name}: {summary(one)}", flush=True)
+        failed += [path.name] if one["status"] else []
+        # what this machine cannot measure (a step on a GPU) stays as another one measured it
+        found[path.stem] = one if any("reason" not in row for row in one["rows"]) else elsewhere.get(path.stem, one)
         if arguments.write:
             write_json(arguments.write, {**place, "scripts": found})
-    failed = [path.name for path in scripts.values() if found[path.stem]["status"]]
     print(f"\nfailed, with a goal missed or with sides that differ: {', '.join(failed) or 'none'}")
     return int(bool(failed))
+
+
+def known_of(results: Path | None) -> dict[str, Any]:
+    """What a results file says, empty where there is none."""
+    return json.loads(results.read_text(encoding="utf-8")) if results and results.exists() else {}
 
 
 def add(results: Path, name: str, found: Path) -> None:

@@ -81,8 +81,15 @@ def test_what_another_machine_wrote_is_taken_over_with_its_name(scripts, tmp_pat
     assert runner.main(["--write", str(file), "--add", "two", str(there)]) == 0
     found = json.loads(file.read_text())
     assert found["scripts"]["bench_two"]["rows"] == [LEAN] and found["scripts"]["bench_one"]["rows"] == [FAST]
-    assert "`bench_two.py` " in filled("<!-- speed --><!-- /speed -->", {**found, "tiny": False})
     assert " on a card, 16 cores" in filled("<!-- speed --><!-- /speed -->", {**found, "tiny": False})
+    assert "`bench_two.py` " in filled("<!-- speed --><!-- /speed -->", {**found, "tiny": False})
+    scripts(one=writes(LEAN), two=writes(MISSING))
+    assert runner.main(["--write", str(file)]) == 0  # all is renewed but what only the other machine can measure
+    renewed = json.loads(file.read_text())["scripts"]
+    assert renewed["bench_one"]["rows"] == [LEAN] and renewed["bench_two"] == found["scripts"]["bench_two"]
+    scripts(one=writes(LEAN), two=writes(FAST))
+    assert runner.main(["--write", str(file)]) == 0
+    assert json.loads(file.read_text())["scripts"]["bench_two"]["rows"] == [FAST]
     with pytest.raises(SystemExit):
         runner.main(["--add", "two", str(there)])
     assert "--add NAME FILE needs --write FILE" in capsys.readouterr().err
