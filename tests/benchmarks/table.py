@@ -74,7 +74,7 @@ def _ours(found: list[dict[str, Any]]) -> str:
 
 
 def _theirs(found: list[dict[str, Any]]) -> str:
-    """What every baseline takes, as multiples of ours."""
+    """What every baseline takes, as multiples of ours, with the goal where it is missed."""
     sides: dict[str, list[str]] = {}
     for one in found:
         if "reason" in one:
@@ -82,7 +82,8 @@ def _theirs(found: list[dict[str, Any]]) -> str:
         elif one["baseline"]:
             name = one["baseline"]["name"] + (f" ({one['note']})" if one["note"] else "")
             ratio = one["baseline"]["median"] / one["ours"]["median"]
-            sides.setdefault(name, []).append(f"{EXTRAS[one['unit']]}{_rounded(ratio)}×")
+            missed = f" (goal {one['goal']:.3g}×)" if one["goal"] and ratio < one["goal"] else ""
+            sides.setdefault(name, []).append(f"{EXTRAS[one['unit']]}{_rounded(ratio)}×{missed}")
     return "; ".join(f"{name} {', '.join(ratios)}" for name, ratios in sides.items()) or "–"
 
 

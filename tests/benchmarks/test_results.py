@@ -107,6 +107,10 @@ def test_the_table_has_a_line_for_every_row_and_says_what_is_missing():
         bench_a={**entry, "rows": [FAST, LEAN, MISSING, HIDDEN, ALONE]},
         bench_b={**entry, "commit": "abcdefghij", "rows": [], "error": "it failed"},
         bench_c={**entry, "rows": [{**FAST, "note": "another law"}]},
+        bench_d={
+            **entry,
+            "rows": [{**FAST, "goal": 2.5}, {**FAST, "goal": 3.0, "baseline": {"name": "x", "median": 4}}],
+        },
     )
     lines = filled("before\n<!-- speed -->old<!-- /speed -->\nafter", found).splitlines()
     assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
@@ -114,11 +118,12 @@ def test_the_table_has_a_line_for_every_row_and_says_what_is_missing():
         "Measured 2026-01-01 at commit 0123456; `bench_b.py` 2026-01-01 at commit abcdefg; 2 cores of x, Python 3.11, "
         "torch 2.14."
     )
-    assert lines[7:11] == [
+    assert lines[7:12] == [
         "| loss | 2 CPU s, 2 KiB | plain 2.5×, memory 1.46×; kornia not measured | `bench_a.py` |",
         "| update | 2 CPU s | – | `bench_a.py` |",
         "| `bench_b.py` | not measured | it failed | `bench_b.py` |",
         "| loss | 2 CPU s | plain (another law) 2.5× | `bench_c.py` |",
+        "| loss | 2 CPU s | plain 2.5×; x 2.0× (goal 3×) | `bench_d.py` |",
     ]
 
 
