@@ -236,11 +236,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         check_archive(path)
         if is_safetensors(path):
             return load_file(path)
-        with open_regular(path) as stream:
+        known = getattr(torch.serialization, "safe_globals", nullcontext)(NUMBERS_OF_NUMPY)  # PyTorch 2.4 has none
+        with open_regular(path) as stream, known:
             if stream.read(len(ZIP)) == ZIP:
                 check_entries(stream)
-        with getattr(torch.serialization, "safe_globals", nullcontext)(NUMBERS_OF_NUMPY):  # PyTorch 2.4 has none
-            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+            stream.seek(0)
+            state: Any = torch.load(stream, map_location="cpu", weights_only=True)  # whose suffix decides nothing
     except MemoryError:
         raise
     except OSError as error:

@@ -12,6 +12,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lt_bench.config.compose import compose
 from lt_bench.errors import SettingError, UsageError
@@ -121,6 +122,15 @@ def test_an_odd_header_of_safetensors(kind, tmp_path):
     assert refusal(path) is None
     with pytest.raises(SettingError, match="this one: damaged, or too large for the memory; copy or download it anew"):
         load_pretrained(TinyEncoder(), str(path), "tiny")
+
+
+def test_what_a_file_is_tells_its_content_and_not_its_suffix(tmp_path):
+    whole = TinyEncoder()
+    for name, write in (("w.safetensors", torch.save), ("w.pth", save_file)):
+        write(whole.state_dict(), tmp_path / name)
+        network = TinyEncoder()
+        load_pretrained(network, str(tmp_path / name), "tiny")
+        assert all(torch.equal(*pair) for pair in zip(network.parameters(), whole.parameters(), strict=True))
 
 
 def test_what_is_no_file_is_said(tmp_path):

@@ -164,9 +164,10 @@ class DiskImages:
             if len(loaded.skipped):
                 self.skipped[loaded.skipped.to(self.labels.device)] = True
             if loaded.problem:
+                choice = ", and dataset.on_bad_image=skip trains without them (evaluation never does)"
                 raise DataError(
-                    f"{loaded.problem}; python -m lt_bench.data check, with the same overrides, finds all such images, "
-                    "and dataset.on_bad_image=skip trains without them (evaluation never does)"
+                    f"{loaded.problem}; python -m lt_bench.data check, with the same overrides, finds all such images"
+                    + ("" if self.reader.skip else choice)
                 )
             device = self.labels.device
             finished = tuple(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -20,6 +20,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 # An image is decoded whole by every worker: larger ones, which a file of few bytes may announce, are refused.
 LARGEST = 2**28  # bytes of a file
 MOST_PIXELS = 2**26  # of an image
+
+# Pillow scales grey of so few bits to eight, but not the value that a file says is transparent
+LEVEL = {"L;2": 85, "L;4": 17}
 
 
 class OutsideRoot(BadImage):
@@ -60,9 +63,15 @@ def header(data: bytes, name: str) -> Image.Image:
     """The image as it is stored, no pixel decoded yet; raises BadImage for what is none, or has too many pixels."""
     with _named(name):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format == "PNG" and image.tile and "transparency" in image.info:
+            image.info["transparency"] = _in_eight_bits(image.info["transparency"], str(image.tile[0][3]))
     if image.width * image.height > MOST_PIXELS:
         raise BadImage(f"{name} has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
     return image
+
+
+def _in_eight_bits(value: Any, stored: str) -> Any:
+    return value * LEVEL[stored] if stored in LEVEL else value
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def settle(parts: Mapping[str, Written], num_classes: int | None, order: Sequenc
         names, rule = [str(index) for index in range(num_classes)], "number"
         known = _in_range(_labels(train), num_classes)
     else:
-        names, rule = _sorted(_labels(train)), "name"
+        names, rule = _names(train), "name"
         known = {name: index for index, name in enumerate(names)}
     numbers, problems = dict[str, dict[str, int]](), dict[str, list[Problem]]()
     for part, written in parts.items():
@@ -108,6 +108,13 @@ def _sorted(labels: Collection[str]) -> list[str]:
     if all(number(label) is not None for label in labels):
         return sorted(labels, key=lambda label: (number(label), label))
     return sorted(labels)
+
+
+def _names(train: Written) -> list[str]:
+    """The names of the classes; of several folders whose names are one number, the first."""
+    names = _sorted(_labels(train))
+    first = {number(name): name for name in reversed(names)}
+    return names if None in first else sorted(first.values(), key=names.index)
 
 
 def _is_numbered(written: Written) -> bool:
@@ -301,10 +308,24 @@ def _one_value_twice(written: Written, numbers: Mapping[str, int]) -> Iterator[P
             yield Problem(written.origin, 0, f"{what}; write it in one way")
 
 
+def alike(names: Sequence[str]) -> Iterator[str]:
+    """What is said of classes with names that somebody may have written for one class."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_plain(name), []).append(name)
+    for several in (several for several in found.values() if len(several) > 1):
+        shown = ", ".join(map(ascii, several))
+        yield f"{len(several)} classes whose names differ in little: {shown}; where they are one, write it in one way"
+
+
 def _alike(name: str, label: str) -> bool:
-    """Whether two names differ by nothing but capitals, blanks at their ends, and spellings in Unicode."""
-    one, other = (unicodedata.normalize("NFKC", text).casefold().strip() for text in (name, label))
-    return one == other
+    return _plain(name) == _plain(label)
+
+
+def _plain(name: str) -> str:
+    """A name without its capitals, blanks at its ends, and spelling in Unicode; a number without zeros before it."""
+    plain = unicodedata.normalize("NFKC", name).casefold().strip()
+    return plain if (value := number(plain)) is None else str(value)
 
 
 def named_by_folders(files: ImageFiles) -> dict[int, str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lt_bench.data.sources.classes import ALPHABETICAL, FROM_0, named_by_folders, settle
+from lt_bench.data.sources.classes import ALPHABETICAL, FROM_0, alike, named_by_folders, settle
 from lt_bench.data.sources.folders import holds_folders
 from lt_bench.data.sources.lists import ImageFiles, Problem, Written, numbered, read_names, read_rows
 from lt_bench.errors import DataError
@@ -100,6 +100,7 @@ def read(
     written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     count = (settled := settle(written, num_classes, given)).num_classes
+    remarks = (*remarks, *(f"train: {remark}" for remark in alike(settled.names)))
     parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
     for part, listed in written.items():
         parts[part], problems = numbered(listed, settled.numbers[part])

@@ -240,7 +240,8 @@ def numbered(written: Written, numbers: Mapping[str, int]) -> tuple[ImageFiles, 
     first: dict[str, tuple[int, str]] = {}
     for row in written.rows:
         if written.form != "folder" and leaves_root(row.name):
-            problems.append(Problem(written.origin, row.line, f"{row.name!r} leaves the data root"))
+            what = f"{row.name!r} is absolute or goes up; write the path below the data root"
+            problems.append(Problem(written.origin, row.line, what))
         elif row.label not in numbers:
             continue
         elif row.name in first:

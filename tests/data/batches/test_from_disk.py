@@ -160,7 +160,7 @@ def test_a_class_without_a_readable_image_stops_the_run(broken):
     for path in (broken / "train" / "n0007").iterdir():
         path.write_bytes(b"")
     source = load(broken, "dataset.on_bad_image=skip").train
-    with pytest.raises(DataError, match="no image of class 7 can be read"):
+    with pytest.raises(DataError, match="no image of class 7 can be read; .* finds all such images$"):
         epoch(source)
 
 

@@ -36,7 +36,7 @@ def spoil(root):
     return train, {
         6: "train/n0000/n0000_4.JPEG is named before, in line 5",
         8: "label '8' is not one of 0 .. 7",
-        10: "'../train/n0000/n0000_9.JPEG' leaves the data root",
+        10: "'../train/n0000/n0000_9.JPEG' is absolute or goes up; write the path below the data root",
         27: "train/n0001/n0001_2.JPEG cannot be read (No such file or directory)",
         45: "train/n0002/n0002_3.JPEG is not a complete image",
         55: "train/n0003/n0003_1.JPEG is a link to",

@@ -1,6 +1,8 @@
 """Images of every pixel format in RGB: as loaders of published data sets read them, or as a viewer shows them."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -122,6 +124,34 @@ def test_a_layer_that_hides_nothing_changes_nothing():
     data = encoded(picture(1, 1).convert("RGBA"))
     np.testing.assert_array_equal(shown(data), plain(data))
     assert dropped(opened(data, "x")) is None
+
+
+def ramp_of(bits, clear):
+    """A PNG file, by its standard: one row of all greys of so many bits, one of which is transparent."""
+    levels = 2**bits
+    row = "".join(f"{level:0{bits}b}" for level in range(levels)).ljust(8, "0")
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", levels, 1, bits, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", clear),
+        b"IDAT": zlib.compress(b"\0" + int(row, 2).to_bytes(len(row) // 8, "big")),
+        b"IEND": b"",
+    }
+    packed = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_one_grey_of_few_bits_may_be_transparent(bits):
+    levels = 2**bits
+    for clear in {0, 1, levels // 2, levels - 1}:
+        data = ramp_of(bits, clear)
+        expected = np.arange(levels) * 255 // (levels - 1)
+        np.testing.assert_array_equal(plain(data)[0, :, 1], expected)
+        expected[clear] = 255
+        np.testing.assert_array_equal(shown(data)[0, :, 1], expected)
 
 
 def test_what_is_transparent_everywhere_or_in_sixteen_bits_is_refused():

@@ -231,10 +231,19 @@ def test_a_training_class_without_images_is_said_by_name(tmp_path):
     assert problems == ["class 4 (fox) has no image (dataset.num_classes=12)"]
 
 
-def test_two_folders_of_one_number_are_refused(tmp_path):
+@pytest.mark.parametrize("num_classes", [3, "null"])
+@pytest.mark.parametrize("others", [["0", "2"], ["2", "7"]], ids=["from 0", "with gaps"])
+def test_two_folders_of_one_number_are_refused(others, num_classes, tmp_path):
     for part in ("train", "test"):
-        write(tmp_path, part, ["0", "1", "2", "01"])
-    assert "the folders '1' and '01' are one class" in [
-        problem.what.replace("'01' and '1'", "'1' and '01'")
-        for problem in read(tmp_path, "folder", "folder", num_classes=3).problems
-    ]
+        write(tmp_path, part, [*others, "1", "01"])
+    problems = [str(problem) for problem in read(tmp_path, "folder", "folder", num_classes=num_classes).problems]
+    assert problems == [f"{tmp_path / part}: the folders '01' and '1' are one class" for part in ("train", "test")]
+
+
+def test_classes_whose_names_differ_in_little_are_said(tmp_path):
+    for part in ("train", "test"):
+        write(tmp_path, part, ["Cat", "cat ", "dog", "3", "03", "3a"])
+    lists = read(tmp_path, "folder", "folder", num_classes=6)
+    assert lists.problems == [] and len(lists.remarks) == 2
+    assert "train: 2 classes whose names differ in little: 'Cat', 'cat '; where they are one" in lists.remarks[1]
+    assert "'03', '3'" in lists.remarks[0]
