@@ -100,7 +100,6 @@ def read(
     written |= {part: listed._replace(empty=()) for part, listed in written.items() if part != "train"}
     given = classes if classes in (None, ALPHABETICAL) else read_names(_folder_of_lists(root, list_dir) / classes)
     count = (settled := settle(written, num_classes, given)).num_classes
-    remarks = (*remarks, *(f"train: {remark}" for remark in alike(settled.names)))
     parts, wrong = dict[str, ImageFiles](), dict[str, list[Problem]]()
     for part, listed in written.items():
         parts[part], problems = numbered(listed, settled.numbers[part])
@@ -112,7 +111,7 @@ def read(
         *(root, parts["train"], parts.get("validation"), parts.get("test"), count, [], parts.get("probe")),
         classes=[names.get(label, str(label)) for label in range(count)],
         class_rule=settled.rule,
-        remarks=remarks,
+        remarks=(*remarks, *(f"train: {remark}" for remark in alike(settled.names))),
     )
     if classes is not None and len(settled.names) != count:
         what = f"{len(settled.names)} names, and dataset.num_classes={count}"

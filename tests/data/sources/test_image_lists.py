@@ -98,7 +98,7 @@ def test_an_error_shows_the_first_problems(tmp_path):
     with pytest.raises(DataError) as caught:
         read(*image_trees.overrides(root)).require_sound()
     lines = str(caught.value).splitlines()
-    assert len(lines) == 12 and "train.txt:10: '../9' leaves" in lines[9] and lines[10] == "and 28 more"
+    assert len(lines) == 12 and "train.txt:10: '../9' is absolute or goes up" in lines[9] and lines[10] == "and 28 more"
 
 
 def test_all_missing_lists_are_named_with_what_to_type(tmp_path):
