@@ -291,8 +291,8 @@ def _check_components(config: DictConfig, picked: Mapping[str, str]) -> None:
                 f"leave it out, and set {group}={NONE} to train without"
             )
         if choice != NONE and not _takes(config.method.get("_target_"), group):
-            found = {name: re.search(r"^  _target_: (\S+)", _text("method", name), re.M) for name in groups()["method"]}
-            takers = ", ".join(name for name, target in found.items() if target and _takes(target[1], group))
+            known = (name for name in groups()["method"] if not short_for(name))
+            takers = ", ".join(name for name in known if _takes(target_of("method", name), group))
             raise UsageError(
                 f"{group}={choice}: method={method} takes no {group}, which is for {COMPONENTS[group]}; set "
                 f"{group}={NONE}, or one of the methods that take it: {takers}"

@@ -34,7 +34,8 @@ class OfExperts(CE):
 class CosineExperts(OfExperts):
     """Experts that are trained on ``scale`` times cosines.
 
-    Raises SettingError for values out of range, and without experts.
+    The linear classifiers that the authors' code of RIDE, SADE and BalPoE can have, and their recipes have not, are
+    left out. Raises SettingError for values out of range, and without experts.
     """
 
     def __init__(self, encoder: nn.Module, info: TrainInfo, *, scale: float = 30.0, **common: Any) -> None:

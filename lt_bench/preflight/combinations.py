@@ -65,8 +65,9 @@ def _classifier(config: Config) -> Iterator[str]:
         and class_attribute(config.stage_two._target_, "needs_normalized_classifier", False)
     ):
         yield f"stage_two={rule} needs a normalised classifier and method={name} has none; set stage_two=cb"
-    if not several and class_attribute(config.stage_two._target_, "needs_experts", False) is True:
-        yield f"stage_two={rule} needs experts and method={name} has none; set stage_two=none, or experts=split"
+    if class_attribute(config.stage_two._target_, "needs_experts", False) is True and _count_of_experts(config) < 2:
+        has, instead = ("one", "method.experts.count=3") if several else ("none", "experts=split")
+        yield f"stage_two={rule} needs experts and method={name} has {has}; set stage_two=none, or {instead}"
     select = config.evaluation.select
     if select != "last" and rule != "none" and config.stage_two.train is None:
         yield f"evaluation.select={select}: stage_two={rule} is not trained; set evaluation.select=last"
@@ -180,6 +181,12 @@ def _views(config: Config) -> Iterator[str]:
         )
 
 
+def _count_of_experts(config: Config) -> int:
+    """How many experts the method has; 0 where it is of none."""
+    experts = config.method.get("experts")
+    return experts.get("count", parameters(experts["_target_"])["count"].default) if experts else 0
+
+
 def _experts(config: Config) -> Iterator[str]:
     """What of experts is evaluated, of a network that has none, and how weights are learnt that nothing learns."""
     evaluation, experts = config.evaluation, config.method.get("experts")
@@ -196,8 +203,7 @@ def _experts(config: Config) -> Iterator[str]:
         instead = f"evaluation.experts={MEAN}" + (f", or stage_two={NONE}" if experts is not None else "")
         yield f"evaluation.experts={chosen} is for experts and method={config.method['name']} {has}; set {instead}"
     else:
-        count = experts.get("count", parameters(experts["_target_"])["count"].default)
-        names = [*map(expert_name, range(count))]
+        names = [*map(expert_name, range(_count_of_experts(config)))]
         if chosen not in (AGGREGATED, *names):
             yield f"evaluation.experts={chosen}: evaluation.experts= takes {MEAN}, {', '.join(names)}, {AGGREGATED}"
 

@@ -25,8 +25,11 @@ EXPLAINED = (
     "Published beside reproduced: accuracy in %, ours as mean ± sample standard deviation over n runs, theirs as the "
     "source has it, and ours less theirs in percentage points."
 )
-NOT_FOUND, NOT_KNOWN = "none found", "none known"  # somebody has looked, as missing.yaml says; nobody has
-SILENT = f"{NOT_FOUND}: somebody has looked for a published figure, and there was none; {NOT_KNOWN}: nobody has looked."
+NOT_FOUND, NOT_KNOWN = "none found", "none known"  # somebody has looked, as missing.yaml says; nobody says so
+SILENT = (
+    f"{NOT_FOUND}: somebody has looked for a published figure, and there was none; {NOT_KNOWN}: nobody has looked, or "
+    "what is known is of a variant."
+)
 
 
 class Pair(NamedTuple):

@@ -26,14 +26,25 @@ def runs_of(experiment, **chosen):
         ("lade", {"dataset": "imagenet_lt"}, "lade_imagenet"),
         ("weight_balancing", {"stage_two": "weight_balancing"}, "weight_balancing_stage1"),
         ("gcl_large", {"dataset": "places_lt", "stage_two": "gcl"}, "gcl_places_stage1"),
+        ("cmo_large", {"dataset": "imagenet_lt", "mixing": "none"}, "cmo_imagenet_100"),
+        ("cmo_large", {"dataset": "imagenet_lt", "variant": "strong"}, "cmo_imagenet_cosine"),
+        ("balpoe_long", {"dataset": "cifar100_lt", "imbalance": "if100"}, "balpoe_cifar_long_400"),
+        ("balpoe_long", {"dataset": "imagenet_lt", "backbone": "resnet50"}, "balpoe_imagenet_long_400"),
     ],
 )
 def test_the_rates_are_those_of_the_authors_code(experiment, chosen, golden):
     (config,) = runs_of(experiment, **chosen)
-    rates = np.load(FOLDER / "mixing_lr.npz")[golden]
+    rates = np.load(FOLDER / f"{'experts' if experiment.startswith('balpoe') else 'mixing'}_lr.npz")[golden]
     schedule = instantiate(config.train.schedule)
     assert config.train.epochs == len(rates)
     np.testing.assert_allclose([schedule(epoch, 0, 10) for epoch in range(len(rates))], rates, rtol=1e-6, atol=1e-12)
+
+
+def test_what_is_mixed_begins_and_ends_as_in_the_authors_code():
+    for config in runs_of("cmo_large", mixing="cmo"):
+        mixing = config.method["mixing"]
+        assert (mixing["start_epoch"], mixing["last_plain_epochs"], mixing["partner_exponent"]) == (4, 3, 1.0)
+        assert config.train.batch_size == (256 if config.dataset.name == "inat18" else 128)
 
 
 def test_the_rows_of_the_tables_are_there():

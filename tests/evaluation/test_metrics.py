@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from helpers.samples import predictions
 
-from lt_bench.evaluation.calibration import confidences, expected_calibration_error, negative_log_likelihood
+from lt_bench.evaluation.calibration import (
+    confidences,
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability,
+)
 from lt_bench.evaluation.metrics import evaluate, group_std, top_k_accuracy
 from lt_bench.evaluation.predictions import confusion_matrix
 from lt_bench.evaluation.shots import shot_groups
@@ -97,6 +102,22 @@ def test_calibration_error_against_a_loop() -> None:
         if inside.any():
             expected += inside.mean() * abs(confidence[inside].mean() - correct[inside].mean())
     assert expected_calibration_error(confidence, correct) == pytest.approx(expected, rel=1e-12)
+
+
+CALIBRATION = np.load(Path(__file__).parents[1] / "golden" / "mixing_calibration.npz")
+
+
+@pytest.mark.parametrize("case", ["c0", "c1", "c2"])
+def test_calibration_is_that_of_the_authors_code(case: str) -> None:
+    """Confidences on the edges of bins are among them; of a bin without images the authors' code says 0."""
+    golden = {key[3:]: CALIBRATION[key] for key in CALIBRATION if key.startswith(f"{case}_")}
+    bins, values = int(golden["bins"]), (golden["confidence"], golden["correct"])
+    assert expected_calibration_error(*values, bins) == pytest.approx(float(golden["ece"]), rel=1e-9)
+    found = reliability(*values, bins)
+    np.testing.assert_array_equal(found.images, golden["bin_counts"])
+    np.testing.assert_allclose(np.nan_to_num(found.accuracy), golden["bin_accuracy"], rtol=1e-9)
+    np.testing.assert_allclose(np.nan_to_num(found.confidence), golden["bin_confidence"], rtol=1e-9)
+    assert np.nanmax(np.abs(found.accuracy - found.confidence)) == pytest.approx(float(golden["mce"]), rel=1e-9)
 
 
 def test_calibration_by_hand() -> None:

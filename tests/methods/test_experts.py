@@ -75,8 +75,10 @@ def test_a_name_says_which_components_a_method_has():
     ("words", "said"),
     [
         (("method=sbcl", "experts=split"), "method=sbcl takes no experts"),
+        (("method=bcl", "mixing=cmo"), ", lift, lift_plus, logit_adjustment, mislas, ncl, ncl_moco, ncl_plus, "),
         (("method=ce", "experts=split", "stage_two=tau_norm"), "needs a linear classifier"),
         (("method=ldam_drw", "experts=split", "stage_two=gcl"), "needs a normalised classifier"),
+        (("method=ride", "method.experts.count=1", "stage_two=router"), "stage_two=none, or method.experts.count=3"),
         (("method=ce", "experts=split", "method.experts.cout=2"), "unknown key method.experts.cout"),
     ],
 )

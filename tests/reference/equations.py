@@ -1,4 +1,4 @@
-"""The equations of a method: what a class of a method or a component minimises, from equations.yaml."""
+"""The equations of a method: what its class, a component or a stage-two rule minimises, from equations.yaml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def known() -> dict[str, Any]:
 
 def equations_of(target: str) -> Iterator[str]:
     """The formulas of a class and what their symbols mean, as Markdown with LaTeX; nothing for one that has none."""
-    entry = known()["equations"].get(target.rpartition(".")[2])
+    name = target.rpartition(".")[2]
+    entry = known()["equations"].get(f"stage_two.{name}" if ".stage_two." in target else name)
     if entry:
         yield from (f"$$\n{formula.strip()}\n$$" for formula in entry["formulas"])
         told = (known()["symbols"].get(symbol, symbol) for symbol in entry["where"])

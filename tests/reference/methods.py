@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -56,13 +56,15 @@ def _paper(name: str) -> str:
 
 def method_page(name: str) -> str:
     """Everything that the repository says of a method."""
-    method = compose([f"method={name}", "recipe=none"]).method
+    config = compose([f"method={name}", "recipe=none"])
+    method, rule = config.method, config.stage_two
     short, said = short_for(name), about("method", name)
     network = " backbone=clip_vit_b16" if method.get("finetune") else ""  # modules for a pretrained transformer
     scenes = class_attribute(method._target_, "task", "") == "segmentation"
     data = "digit_scenes" if scenes else "cifar100_lt imbalance=if100"
     views = f"\n    python -m lt_bench.data browse method={name}    # what it sees of an image, as a sheet of its views"
-    nodes = [method, *(method[group] for group in COMPONENTS if method.get(group))]
+    own = {"method": method} | ({"stage_two": rule} if rule.name == name else {})  # a rule of that name is part of it
+    nodes = [method, *(method[group] for group in COMPONENTS if method.get(group)), *[*own.values()][1:]]
     return page(
         f"# {method.title}",
         f"`method={name}` · {_paper(name)} · [all methods](../methods.md)",
@@ -71,13 +73,12 @@ def method_page(name: str) -> str:
         f"It stands for {code(' '.join(f'{group}={choice}' for group, choice in short.items()))}." if short else "",
         "## What it computes",
         "Small numbers that authors' code adds to shares and sums are left out of equations.",
-        *(part for node in nodes for part in _described(node._target_)),
+        *_computes(node._target_ for node in nodes),
         "## What it sees",
         *sees(name),
         "## Settings",
-        *(part for key, node in _nodes(method, "method") for part in _settings(key, node)),
-        "" if short else "The file of the method, with the source of each value:",
-        "" if short else block(text_of(f"method/{name}"), "yaml"),
+        *(part for one in own.items() for key, node in _nodes(*one) for part in _settings(key, node)),
+        *([] if short else _sources(name, own)),
         "## Recipes",
         f"All values of a run: `python -m lt_bench method={name} dataset=NAME --cfg job --resolve`.",
         *_recipes(name),
@@ -88,14 +89,26 @@ def method_page(name: str) -> str:
     )
 
 
-def _described(target: str) -> Iterator[str]:
-    """A class's own words and equations, and the losses that its module, or else those that it builds on, take."""
-    yield f"**`{target}`**"
-    yield prose(docstrings(target)[0])
-    yield from equations_of(target)
-    for loss in _losses(defined_in(target)):
-        yield f"**`{loss}`**"
-        yield prose(docstrings(loss)[0])
+def _computes(targets: Iterable[str]) -> Iterator[str]:
+    """Each class's own words and equations, and the losses that its module, or else those that it builds on, take."""
+    told = set[str]()
+    for target in targets:
+        yield f"**`{target}`**"
+        yield prose(docstrings(target)[0])
+        yield from equations_of(target)
+        for loss in _losses(defined_in(target)):
+            if loss not in told:
+                told.add(loss)
+                yield f"**`{loss}`**"
+                yield prose(docstrings(loss)[0])
+
+
+def _sources(name: str, parts: Iterable[str]) -> Iterator[str]:
+    """The file of a method, and that of the stage-two rule of its name where this is a part of it."""
+    yield "The file of the method, with the source of each value:"
+    for group in parts:
+        yield "That of its stage two:" if group == "stage_two" else ""
+        yield block(text_of(f"{group}/{name}"), "yaml")
 
 
 def _losses(module: str) -> list[str]:
@@ -116,12 +129,12 @@ def _says(name: str) -> bool:
         return False  # a module
 
 
-def _nodes(node: DictConfig, key: str) -> Iterator[tuple[str, DictConfig]]:
+def _nodes(key: str, node: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     """A node and those below it that name a class, with their keys."""
     yield key, node
     for name, below in node.items():
         if isinstance(below, DictConfig) and "_target_" in below:
-            yield from _nodes(below, f"{key}.{name}")
+            yield from _nodes(f"{key}.{name}", below)
 
 
 def _settings(key: str, node: DictConfig) -> Iterator[str]:
@@ -183,7 +196,7 @@ def _quirks(method: str, short: dict[str, str]) -> Iterator[str]:
     names += [f"{group}/quirks/{choice}_official" for group, choice in short.items() if group != "method"]
     files = [name for name in names if is_file(name)]
     if not files:
-        yield "It is refused: nothing is known that the authors' code does otherwise and that changes a run."
+        yield "It is refused: no setting brings back what the authors' code does otherwise; deviations are named above."
     for name in files:
         yield f"`conf/{name}.yaml`:"
         yield block(text_of(name), "yaml")
@@ -199,7 +212,9 @@ def _published(method: str) -> Iterator[str]:
 
 
 def _entry(one: Published) -> list[str]:
-    label = one.label if one.variant is None else f"{one.label} ({one.variant})"
+    shots = one.shots and f"{one.shots} shots"
+    more = ", ".join(filter(None, [one.variant, one.test_distribution and f"test set {one.test_distribution}", shots]))
+    label = f"{one.label} ({more})" if more else one.label
     values = [label, *(getattr(one, name) for name in FIELDS)]
     told = ["–" if value is None else str(value) for value in values]
     return [*map(prose, told), prose(one.run_by.replace("_", " ")), prose(f"{one.source}, {one.where}")]

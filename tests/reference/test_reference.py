@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lt_bench.config.compose import groups
+from lt_bench.published.entries import find
 
 from .__main__ import DOCS, kept, reference, write_pages
 from .equations import known
@@ -41,6 +42,21 @@ def test_every_method_has_equations_whose_symbols_are_told(made):
     told = [symbol for entry in known()["equations"].values() for symbol in entry["where"]]
     assert known()["symbols"].keys() <= set(told)
     assert all(known()["symbols"].get(symbol, symbol).count("$") % 2 == 0 for symbol in told)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("mislas", r"s_c (w_c \cdot f_i + b_c)"), ("gcl", "(1 - p_{i,y_i})")])
+def test_a_stage_two_of_the_methods_name_is_on_its_page(made, name, shown):
+    page = made[f"methods/{name}.md"]
+    assert f"`lt_bench.stage_two.{name}." in page and shown in page
+    assert "| `stage_two.augment` |" in page and f"_target_: lt_bench.stage_two.{name}." in page
+    assert "`lt_bench.stage_two." not in made["methods/supcon.md"]  # cb is every method's
+
+
+def test_a_published_figure_of_another_test_set_says_so(made):
+    rows = [line for line in made["methods/ride.md"].splitlines() if line.startswith("| RIDE")]
+    assert [row.split("|")[1].strip() for row in rows if "| 63.0 |" in row] == ["RIDE (test set forward50)"]
+    plain = {one.all for one in find("ride", dataset="cifar100_lt")}
+    assert {float(row.split("|")[7]) for row in rows if row.startswith("| RIDE | cifar100_lt |")} == plain
 
 
 def test_equations_become_mathml():

@@ -123,6 +123,20 @@ def test_results_of_a_method_with_a_component_stand_beside_its_runs_alone(
 
 
 @pytest.mark.parametrize(
+    ("words", "figures"),
+    [
+        ("method=ride", {48.0, 48.82, 49.0}),
+        ("method=ride stage_two=router", {48.6}),
+        ("method=glmc", {57.97}),
+        ("method=mislas", {47.0}),
+    ],
+)
+def test_a_method_of_several_parts_has_the_figures_of_its_plain_form(words: str, figures: set[float]) -> None:
+    part = section_of(composed(f"{words} dataset=cifar100_lt imbalance=if100"))
+    assert {one.all for one in beside(part, part.rows[0])} == figures
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "method=ce mixing=remix",  # another form is published
