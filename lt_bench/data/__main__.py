@@ -9,20 +9,24 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from lt_bench.command import DONE, FAILED, as_called, exit_status, printable
 from lt_bench.config.compose import compose
 from lt_bench.config.own_files import add_option, own_files
 from lt_bench.config.schema import Config
 from lt_bench.data.content import look, looked_at_once
+from lt_bench.data.facts import require_fitting
 from lt_bench.data.files.check import examine, read_lists
 from lt_bench.data.files.image_file import StoredForm
 from lt_bench.data.files.packed import IMAGES, pack
-from lt_bench.data.files.scene_pixels import classes_by_image, problems
+from lt_bench.data.files.scene_pixels import examine as examine_scenes
 from lt_bench.data.remarks import known_by, listed, of_test_part, of_validation_part, untested
 from lt_bench.data.source import read_source
 from lt_bench.data.sources.image_lists import describe
 from lt_bench.data.sources.scene_folders import SceneFolders
 from lt_bench.data.splits.cut import cut
+from lt_bench.data.splits.scenes import split_scenes
 from lt_bench.errors import DataError, UsageError
 from lt_bench.machine import usable_cores
 from lt_bench.preflight.validate import validate
@@ -94,14 +98,18 @@ def _check(config: Config) -> int:
 
 
 def _check_scenes(config: Config, folders: SceneFolders) -> int:
-    wrong = problems(config, folders, _workers(config))
+    require_fitting(config.dataset, num_classes=folders.num_classes)
+    wrong, present = examine_scenes(config, folders, _workers(config))
     for problem in wrong:
         print(printable(problem))
     for part, files in folders.parts().items():
         print(f"{part}: {len(files.images):,} scenes")
+    for remark in folders.remarks:
+        print(remark)
+    if not wrong:  # refused here where a run refuses it
+        split_scenes(present, config.dataset.validation_fraction, config.split_seed)
     if not wrong and folders.image_counts is not None:
-        counts = classes_by_image(config, folders, _workers(config)).sum(0)
-        other = [label for label, count in enumerate(folders.image_counts) if count != counts[label]]
+        other = np.flatnonzero(present.sum(0) != folders.image_counts).tolist()
         found = f"not as published for classes {listed([*map(str, other)])}" if other else "as published"
         print(f"images with each class: {found}")
     print(f"{len(wrong):,} problem{'' if len(wrong) == 1 else 's'} found in {config.dataset.title}")

@@ -195,7 +195,7 @@ def _scene_files(config: Config, device: torch.device, found: SceneFolders) -> D
 
     def scenes(files: SceneFiles, positions: NDArray[np.int64]) -> DiskScenes:
         chosen = SceneFiles(*([names[one] for one in positions] for names in files))
-        pixels = ScenePixels(found.root, chosen, found.table, dataset.follow_links)
+        pixels = ScenePixels(found.root, chosen, found.tables, dataset.follow_links)
         how = (seen.image_size, dataset.horizontal_flip, workers)
         return DiskScenes(pixels, chosen.images, device, partial(_view, seen), *how)
 
@@ -218,7 +218,7 @@ def _data_of_scenes(
         facts(config, split, found, len(found.test.images)),
         np.zeros(len(found.train.images), dtype=np.int64),
         partial(scenes, found.train),
-        tuple(remark_on_input(config, seen)),
+        (*remark_on_input(config, seen), *(found.remarks if isinstance(found, SceneFolders) else ())),
         class_names=None if isinstance(found, SceneFolders) else tuple(found.classes),
     )
 

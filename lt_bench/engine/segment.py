@@ -11,7 +11,7 @@ from lt_bench.contracts import Method
 from lt_bench.data.batches.scenes import EvaluatedScenes
 from lt_bench.engine import distributed
 from lt_bench.engine.context import evaluating
-from lt_bench.errors import NonFiniteLoss
+from lt_bench.errors import DataError, NonFiniteLoss
 from lt_bench.evaluation.metrics import miou
 from lt_bench.evaluation.predictions import Predictions
 from lt_bench.models.maps import enlarged, spatial_maps
@@ -24,7 +24,8 @@ def confusion_by_image(
 ) -> Tensor:
     """Rows (K, 4) of (image, true class, predicted class, pixels) of encoder and head, on every rank.
 
-    Logits are enlarged to each mask, and pixels without a label are left out.  Raises NonFiniteLoss.
+    Logits are enlarged to each mask, and pixels without a label are left out.  Raises NonFiniteLoss, and DataError
+    where no pixel has a label.
     """
     encoder, head = networks
     count = len(scenes.labels)
@@ -41,6 +42,8 @@ def confusion_by_image(
     rows = _of_all_ranks(torch.cat(found))
     if not bool(distributed.all_gather(finite[None]).all()):
         raise NonFiniteLoss(f"logits on held-out scenes are not finite; {NonFiniteLoss.advice}")
+    if not len(rows):
+        raise DataError(f"none of the {count:,} held-out scenes has a pixel with a label, so nothing can be measured")
     return rows
 
 
@@ -71,9 +74,11 @@ class SceneScorer:
         self.method, self.scenes, self.num_classes, self.batch_size = method, scenes, num_classes, batch_size
 
     def __call__(self) -> float:
-        """The mean IoU in [0, 1], 0 where no pixel has a label."""
+        """The mean IoU in [0, 1]."""
         assert self.method.classifier is not None
         networks = self.method.encoder, self.method.classifier
         rows = confusion_by_image(networks, self.scenes, self.num_classes, self.batch_size)
         counts = np.ones(self.num_classes, dtype=np.int64)  # which groups the mean does not look at
-        return miou(Predictions(by_image=rows.cpu().numpy(), train_counts=counts, group_rule="thirds")) or 0.0
+        found = miou(Predictions(by_image=rows.cpu().numpy(), train_counts=counts, group_rule="thirds"))
+        assert found is not None  # some pixel has a label
+        return found

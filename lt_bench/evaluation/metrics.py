@@ -140,7 +140,7 @@ def top1(predictions: Predictions) -> float:
     return float(predictions.hits.sum() / predictions.totals.sum())
 
 
-@metric("top5", column="top-5", needs=(LOGITS,), optional=True)
+@metric("top5", column="top-5", needs=(LOGITS,), optional=True, **OF_IMAGES)
 def top5(predictions: Predictions) -> float | None:
     """Fraction of images whose class is among the five largest logits; None for at most five classes."""
     known = predictions.logits.shape[1] > 5
@@ -177,7 +177,7 @@ def std(predictions: Predictions) -> float | None:
     return group_std(*(group_accuracy(predictions, group) for group in GROUPS))
 
 
-@metric("ece", column="ECE", better="lower", needs=(LOGITS,))
+@metric("ece", column="ECE", better="lower", needs=(LOGITS,), **OF_IMAGES)
 def ece(predictions: Predictions) -> float:
     """``expected_calibration_error`` of the largest softmax probabilities."""
     return expected_calibration_error(confidences(predictions.logits), predictions.correct)
@@ -217,7 +217,7 @@ def harmonic_mean(predictions: Predictions) -> float:
     return float(len(tested) / (1 / tested).sum()) if tested.all() else 0.0
 
 
-@metric("nll", column="NLL", unit="nats", better="lower", needs=(LOGITS,))
+@metric("nll", column="NLL", unit="nats", better="lower", needs=(LOGITS,), **OF_IMAGES)
 def nll(predictions: Predictions) -> float:
     """``negative_log_likelihood`` of the labels."""
     return negative_log_likelihood(predictions.logits, predictions.labels)
@@ -239,32 +239,32 @@ def geometric_mean(predictions: Predictions) -> float:
     return float(np.exp(np.log(tested).mean())) if tested.all() else 0.0
 
 
-@metric("adaptive_ece", column="adaptive ECE", better="lower", needs=(LOGITS,), recorded=False)
+@metric("adaptive_ece", column="adaptive ECE", better="lower", needs=(LOGITS,), recorded=False, **OF_IMAGES)
 def adaptive_ece(predictions: Predictions) -> float:
     """``adaptive_calibration_error`` of the largest softmax probabilities."""
     return adaptive_calibration_error(confidences(predictions.logits), predictions.correct)
 
 
-@metric("aurc", column="AURC", better="lower", needs=(LOGITS,), recorded=False)
+@metric("aurc", column="AURC", better="lower", needs=(LOGITS,), recorded=False, **OF_IMAGES)
 def aurc(predictions: Predictions) -> float:
     """``area_under_risk_coverage`` by the largest softmax probabilities."""
     return area_under_risk_coverage(confidences(predictions.logits), predictions.correct)
 
 
-@metric("top1_at_80", column="at 80 % coverage", needs=(LOGITS,), recorded=False)
+@metric("top1_at_80", column="at 80 % coverage", needs=(LOGITS,), recorded=False, **OF_IMAGES)
 def top1_at_80(predictions: Predictions) -> float:
     """``selective_accuracy`` of the 80 % of images with the largest softmax probabilities."""
     return selective_accuracy(confidences(predictions.logits), predictions.correct, 0.8)
 
 
-@metric("adjusted_top1", column="adjusted", needs=(LOGITS,), optional=True, recorded=False)
+@metric("adjusted_top1", column="adjusted", needs=(LOGITS,), optional=True, recorded=False, **OF_IMAGES)
 def adjusted_top1(predictions: Predictions) -> float | None:
     """``top1`` after ``adjusted_as_chosen``; None where there are no predictions on validation images."""
     changed = adjusted_as_chosen(predictions)
     return None if changed is None else top1(changed)
 
 
-@metric("adjusted_few", column="adjusted few", needs=(LOGITS,), optional=True, recorded=False)
+@metric("adjusted_few", column="adjusted few", needs=(LOGITS,), optional=True, recorded=False, **OF_IMAGES)
 def adjusted_few(predictions: Predictions) -> float | None:
     """``few`` after ``adjusted_as_chosen``; None where there are no predictions on validation images."""
     changed = adjusted_as_chosen(predictions)

@@ -48,7 +48,7 @@ class RegionRebalance(SegmentationCE):
         train_branch: bool | None = None,
         region_scope: Literal["batch", "image"] = "batch",
         region_group: int | None = None,
-        region_resolution: Resolution | None = None,
+        region_resolution: Literal["feature", "image"] | None = None,
         negative_weight: float = 1.0,
         extra_prior: float = 1.0,
         **others: Any,

@@ -10,11 +10,17 @@ from lt_bench.config.schema import Config, node
 from lt_bench.config.signatures import TargetError, class_attribute, parameters
 
 CLASSIFICATION = "classification"
-OF_CLASSES = {  # what needs one class for each image, with the value that leaves it out
+OF_CLASSES = {  # what needs one class for each image, or leaves its mask behind, with the value that leaves it out
     "train.sampler": "shuffle",
     "dataset.validation_per_class": 0,
     "dataset.pool_per_class": None,
     "dataset.split_dir": None,
+    "dataset.pixels": "plain",
+    "dataset.short_side": None,
+    "dataset.jpeg_quality": None,
+    "dataset.packed": None,
+    "dataset.decoder": "pillow",
+    "dataset.on_bad_image": "stop",
     "evaluation.views": "single",
     "evaluation.save_features": False,
     "backbone.input_pool": 1,

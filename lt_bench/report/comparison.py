@@ -11,6 +11,7 @@ import pandas as pd
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.metrics import FRACTION, HEADLINES, METRICS, headline
 from lt_bench.evaluation.paired import image_interval, mcnemar
+from lt_bench.evaluation.paired_scenes import same_scenes, scene_intervals
 from lt_bench.evaluation.shots import GROUPS, shot_groups
 from lt_bench.record.conditions import epochs_of
 from lt_bench.report.leaders import GROUPED
@@ -24,9 +25,11 @@ COMPARED = {name for names in HEADLINES.values() for name in names}
 NOTHING = float("nan"), float("nan")
 METHOD = (
     "Difference: A less B, mean over pairs of runs with equal seed and split seed. Intervals are of 95 %: Student's t "
-    "and the bootstrap over pairs; over images, the bootstrap of the test images of each class, for these very runs. "
+    "and the bootstrap over pairs; over images, the bootstrap of {drawn}, for these very runs. "
     "They are of one group each, and not widened because several are looked at."
 )
+DRAWN = "the test images of each class"
+DRAWN_OF_SCENES = "all test images together"  # of which one has several classes
 PAIRS_OF_PIXELS = "Pairs of runs: points of mean IoU that A is above B."
 PAIRS = (
     "Pairs of runs: points of accuracy that A is above B, test images that A alone and B alone has right, and the "
@@ -55,9 +58,13 @@ def compare(one: Side, other: Side, more: Sequence[str] = ()) -> tuple[list[Tabl
     units = independent(points)
     images = {seeds: _images(one, other, seeds) for seeds in points.index}
     cells, values, sentences = [], [], []
+    if main == ACCURACIES:
+        across = {name: _over_images(list(images.values()), name) for name in main}
+    else:
+        across = _over_scenes(one, other, points.index)
     for name in names:
-        across = _over_images(list(images.values()), name) if name in ACCURACIES else NOTHING
-        found = _Found(name, interval(units[name]), bootstrap(units[name]), across, len(points), len(units))
+        ends = across.get(name, NOTHING)
+        found = _Found(name, interval(units[name]), bootstrap(units[name]), ends, len(points), len(units))
         sides = [float(_mean(side, name, points.index)) for side in (one, other)]
         cells.append(_cells(found, sides))
         values.append(_values(found, sides))
@@ -102,11 +109,28 @@ def _images(one: Side, other: Side, seeds: tuple[int, int]) -> Images | None:
         return None
     (right, first), (theirs_right, second) = ours, theirs
     if not np.array_equal(first.labels, second.labels):
-        where = f"split seed {seeds[0]}, seed {seeds[1]}"
-        raise UsageError(f"the two runs of {where} have predictions on other test images: they are no pair")
+        raise _other_images(seeds)
     alike = first.group_rule == second.group_rule and np.array_equal(first.train_counts, second.train_counts)
     groups = shot_groups(first.train_counts, first.group_rule) if alike else None
     return Images(right - theirs_right, first.labels, groups)
+
+
+def _other_images(seeds: tuple[int, int]) -> UsageError:
+    where = f"split seed {seeds[0]}, seed {seeds[1]}"
+    return UsageError(f"the two runs of {where} have predictions on other test images: they are no pair")
+
+
+def _over_scenes(one: Side, other: Side, pairs: pd.Index) -> dict[str, tuple[float, float]]:
+    """95 % intervals in percentage points over the test scenes of all pairs, by metric; none where one has none."""
+    found = []
+    for seeds in pairs:
+        ours, theirs = (side.counted(_run_ids(side, seeds)) for side in (one, other))
+        if ours is None or theirs is None:
+            return {}
+        if not same_scenes(ours, theirs):
+            raise _other_images(seeds)
+        found.append((ours, theirs))
+    return {name: (100 * low, 100 * high) for name, (low, high) in scene_intervals(found).items()}
 
 
 def _over_images(pairs: Sequence[Images | None], name: str) -> tuple[float, float]:
@@ -187,7 +211,8 @@ def _caption(one: Side, other: Side, points: pd.DataFrame) -> list[str]:
     notes += [BEST_TEST] * any(record.selection == "best_test" for record in records)
     notes += contributions([one.row, other.row])
     notes += [SMOKE] * any(record.budget == "smoke" for record in records)
-    return [f"{'; '.join(named)}.", METHOD, *notes]
+    drawn = DRAWN if headline(records[0].metrics) == ACCURACIES else DRAWN_OF_SCENES
+    return [f"{'; '.join(named)}.", METHOD.format(drawn=drawn), *notes]
 
 
 def _some(seeds: Sequence[tuple[int, int]]) -> str:

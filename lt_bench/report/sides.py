@@ -48,18 +48,29 @@ class Side(NamedTuple):
 
         None where one has no predictions, or only counts; UsageError where they cannot be read.
         """
-        made: list[Predictions] = []
+        made = self._predictions(run_ids)
+        if made is None or any(
+            one.confusion is not None or not np.array_equal(one.labels, made[0].labels) for one in made
+        ):
+            return None
+        return np.mean([one.correct for one in made], axis=0), made[0]
+
+    def counted(self, run_id: str) -> Predictions | None:
+        """What a run of scenes said, counted by image; None where it has no such predictions; raises as ``correct``."""
+        made = self._predictions(run_id)
+        return made[0] if made is not None and made[0].by_image is not None else None
+
+    def _predictions(self, run_ids: str) -> list[Predictions] | None:
+        made = list[Predictions]()
         for run_id in run_ids.split():
-            folder = self.found[run_id].folder
-            if folder is None:
+            found = self.found[run_id]
+            if found.folder is None:
                 return None
             try:
-                made.append(seen_as(self.found[run_id].record, load_predictions(folder / PREDICTIONS)))
+                made.append(seen_as(found.record, load_predictions(found.folder / PREDICTIONS)))
             except ValueError as error:
                 raise UsageError(str(error)) from error
-            if made[-1].confusion is not None or not np.array_equal(made[-1].labels, made[0].labels):
-                return None
-        return np.mean([one.correct for one in made], axis=0), made[0]
+        return made
 
 
 def read_sides(

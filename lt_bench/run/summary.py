@@ -23,18 +23,19 @@ def summary(record: RunRecord, folder: Path) -> str:
     shown |= {"std": "group_std"} if record.is_probe else {}  # over the groups
     values = [metrics[name] for name in shown.values()]
     cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
-    images = f"{sum(metrics['train_counts'] or [])} training images; " if "top1" in shown.values() else ""
+    of_images = METRICS["ece"].task == METRICS[headline(metrics)[-1]].task
+    images = f"{sum(metrics['train_counts'] or [])} training images; " if of_images else ""
     how = f"{images}{record.fidelity}, budget {record.budget}{_typed(record)}"
     rule = record.group_rule  # of a newer version, maybe
     described = RULES[rule].description if rule in RULES else rule
-    ece = "–" if metrics["ece"] is None else f"{metrics['ece']:.3f}"
+    ece = f"ECE {'–' if metrics['ece'] is None else format(metrics['ece'], '.3f')}, " if of_images else ""
     untested = filter(None, [_untested(record, folder)])
     lines = [
         f"{head}; stage two {record.stage_two_name}; {how}",
         "  " + "".join(f"{name:>8}" for name in shown),
         "  " + "".join(f"{cell:>8}" for cell in cells) + f"   % on {record.evaluated_on} ({described})",
         f"  stage one {_number(record, 'stage_one_seconds')} s at {_number(record, 'images_per_second', 0)} images/s, "
-        f"stage two {_number(record, 'seconds')} s, ECE {ece}, epoch chosen: {record.selection}{_chosen(record)}",
+        f"stage two {_number(record, 'seconds')} s, {ece}epoch chosen: {record.selection}{_chosen(record)}",
         *(
             f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
             for names in untested

@@ -1,5 +1,9 @@
 """Scenes in files: the published layouts, what is wrong with them, and a whole run of a tiny one."""
 
+import io
+import shutil
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +13,12 @@ from PIL import Image
 
 from lt_bench.data.__main__ import main
 from lt_bench.data.batches.scene_crops import SceneCrops, fitted, nearest, resized
+from lt_bench.data.files.rgb import BadImage
 from lt_bench.data.files.scene_pixels import ScenePixels, classes_by_image
 from lt_bench.data.load import load_data
 from lt_bench.data.sources import scene_counts
 from lt_bench.data.sources.scene_folders import UNKNOWN, ade20k, coco_stuff_164k
-from lt_bench.errors import DataError
+from lt_bench.errors import DataError, UsageError
 from lt_bench.evaluation.shots import shot_groups
 from lt_bench.run.execute import execute
 
@@ -49,22 +54,133 @@ def test_counts_and_tables_are_the_published_ones():
 
 
 def test_the_stored_values_of_both_data_sets_are_classes(tmp_path):
-    table = ade20k(tree(tmp_path / "ade", ADE)).table
+    table = ade20k(tree(tmp_path / "ade", ADE)).tables[""]
     assert table[[0, 1, 150, 255]].tolist() == [255, 0, 149, 255] and set(table[151:255].tolist()) == {UNKNOWN}
     stored = golden("region_rebalance_frequencies")["coco_stuff_stored_to_train"].numpy()
-    coco = coco_stuff_164k(tree(tmp_path / "coco", COCO)).table
+    coco = coco_stuff_164k(tree(tmp_path / "coco", COCO)).tables[""]
     known = coco != UNKNOWN
     np.testing.assert_array_equal(coco[known], stored[known])
     assert set(stored[~known].tolist()) == {255}
     converted = coco_stuff_164k(tree(tmp_path / "converted", COCO, ending="_labelTrainIds.png"))
-    assert converted.table[[0, 170, 171, 255]].tolist() == [0, 170, UNKNOWN, 255] and not converted.problems
+    table = converted.tables["_labelTrainIds"]
+    assert table[[0, 170, 171, 255]].tolist() == [0, 170, UNKNOWN, 255] and not converted.problems
+
+
+def test_a_converted_mask_is_read_as_one_also_beside_stored_ones_which_win(tmp_path):
+    root = tree(tmp_path / "coco", COCO, values=(0, 100, 181))
+    masks = root / "annotations" / "train2017"
+    before = coco_stuff_164k(root)
+    stored = ScenePixels(root, before.train, before.tables)
+    for position in (1, 2):
+        Image.fromarray(stored.mask(position)).save(masks / f"{position}_labelTrainIds.png")
+    (masks / "1.png").unlink()
+    found = coco_stuff_164k(root)
+    assert [name.rpartition("/")[2] for name in found.train.masks[:3]] == ["0.png", "1_labelTrainIds.png", "2.png"]
+    again = ScenePixels(root, found.train, found.tables)
+    np.testing.assert_array_equal(again.mask(2), stored.mask(2))
+    image, mask = again.pair(1)
+    assert set(mask.ravel().tolist()) == {0, 89, 170} and image.shape[:2] == mask.shape and not found.problems
+    other = tree(tmp_path / "ade", ADE, ending="_labelTrainIds.png")  # no data set of its own has such masks
+    assert "annotations/training/0_labelTrainIds.png has no image in images/training" in ade20k(other).problems
+
+
+def small_grey(mask):
+    """A mask of values below 16 as a PNG file of grey with 4 bits."""
+    stream = io.BytesIO()
+    image = Image.fromarray(mask)
+    image.putpalette([0] * 48)
+    image.save(stream, "PNG", bits=4)
+    data = bytearray(stream.getvalue())
+    data[25] = 0  # grey instead of a palette
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+def stored_as(mode, kind="PNG"):
+    def written(mask):
+        stream = io.BytesIO()
+        Image.fromarray(mask.astype(np.uint16) if mode == "I;16" else mask).convert(mode).save(stream, kind)
+        return stream.getvalue()
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (small_grey, "has 4-bit numbers, and masks have 8-bit ones, or a palette"),
+        (stored_as("1"), "has 1-bit numbers"),
+        (stored_as("I;16"), "has 16-bit numbers"),
+        (stored_as("LA"), "is a picture"),
+        (stored_as("L", "JPEG"), "is a JPEG file, and masks are PNG files, which keep every number"),
+        (stored_as("L", "GIF"), "is a GIF file"),
+    ],
+)
+def test_a_mask_whose_numbers_may_be_others_is_refused(written, said, tmp_path):
+    found = ade20k(tree(tmp_path / "ade", ADE))
+    mask, path = np.arange(12, dtype=np.uint8).reshape(2, 6), tmp_path / "ade" / found.train.masks[1]
+    path.write_bytes(written(mask))
+    with pytest.raises(BadImage, match=f"^annotations/training/1.png {said}"):
+        ScenePixels(found.root, found.train, found.tables).mask(1)
+
+
+def test_names_in_capitals_are_read_and_what_is_left_out_is_told(tmp_path):
+    root = tree(tmp_path / "ade", ADE)
+    images, masks = (root / folder / "training" for folder in ("images", "annotations"))
+    (images / "1.jpg").rename(images / "1.JPG")
+    (masks / "2.png").rename(masks / "2.PNG")
+    for hidden in (images / "._1.jpg", images / ".DS_Store", images / "list.txt"):
+        hidden.write_bytes(b"no image")
+    found = ade20k(root)
+    assert (len(found.train.images), found.problems) == (6, [])
+    shutil.copy(images / "0.jpg", images / "0.JPG")
+    (images / "3.jpg").rename(images / "3.jpeg")
+    said = "\n".join(ade20k(root).problems)
+    assert "images/training/0.JPG and images/training/0.jpg have one name" in said
+    assert "images/training/3.jpeg is no *.jpg, which images/training has alone; convert it, or take it away" in said
+    for path in images.glob("*.[jJ]*"):
+        path.rename(path.with_suffix(".bmp"))
+    with pytest.raises(DataError, match=r"has no file \*.jpg \(images/training/.*.bmp is no \*.jpg"):
+        ade20k(root)
+
+
+def test_a_part_without_a_label_is_refused_before_and_in_training(tmp_path, capsys):
+    root = tree(tmp_path / "ade", ADE)
+    for path in (root / "annotations" / "training").iterdir():
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    assert main(["check", *words(root, "progress=false")]) == 1
+    said = capsys.readouterr().out
+    assert "no mask in annotations/training has a pixel with a label" in said and "1 problem found" in said
+    assert "training: 6 scenes, 20,210 as published" in said
+    with pytest.raises(DataError, match="no mask in annotations/training has a pixel with a label"):
+        load_data(tiny(tmp_path, *words(root)), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("dataset.validation_fraction=0.2", "sets no scene aside"), ("dataset.num_classes=151", "ade20k has 150")],
+)
+def test_check_refuses_what_a_run_refuses(override, said, tmp_path, capsys):
+    overrides = words(tree(tmp_path / "ade", ADE, counts=(3, 3)), "progress=false", override)
+    assert main(["check", *overrides]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match=said):
+        load_data(tiny(tmp_path, *overrides), torch.device("cpu"))
+
+
+def test_a_mask_that_is_broken_later_is_read_again(tmp_path):
+    data = load_data(tiny(tmp_path, *words(tree(tmp_path / "ade", ADE))), torch.device("cpu"))
+    assert data.test.unreadable({}, "reading", False) == []
+    (tmp_path / "ade" / "annotations" / "validation" / "1.png").write_bytes(b"no image")
+    (problem,) = data.test.unreadable({}, "reading", False)
+    assert "annotations/validation/1.png is not a complete image" in problem
 
 
 def test_images_of_other_numbers_are_counted_by_their_classes(tmp_path):
     config = tiny(tmp_path, *words(tree(tmp_path / "ade", ADE)))
     found = ade20k(tmp_path / "ade")
     counts = classes_by_image(config, found, 0).sum(0)
-    masks = [ScenePixels(found.root, found.train, found.table).mask(position) for position in range(6)]
+    masks = [ScenePixels(found.root, found.train, found.tables).mask(position) for position in range(6)]
     assert counts.tolist()[:4] == [sum((mask == label).any() for mask in masks) for label in range(4)]
     data = load_data(config, torch.device("cpu"))
     assert data.train_counts.tolist() == counts.tolist() and len(data.train_counts) == 150

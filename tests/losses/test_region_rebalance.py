@@ -102,8 +102,10 @@ def test_losses_of_features_are_those_of_the_authors(number, dtype, close):
     torch.testing.assert_close(plain + bias[:, :, None, None], case["eval_logits"].to(dtype), **close)
 
 
-def test_the_training_only_form_is_that_of_the_authors():
-    case = golden("region_rebalance_training_only", "c0")
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_training_only_form_is_that_of_the_authors(number):
+    """The second case is CeCo's, which has these regions and this loss, rows of unit length and a fixed classifier."""
+    case = golden("region_rebalance_training_only", f"c{number}")
     classes, features = len(case["image_counts"]), case["features"].double().requires_grad_()
     reduction = (6 / features.shape[1]) ** 0.5 * hashed(0, (128, features.shape[1]))
     reduction.requires_grad_()
@@ -114,10 +116,16 @@ def test_the_training_only_form_is_that_of_the_authors():
     for layer in hidden:
         layer.weight.data = (3 / layer.in_features) ** 0.5 * hashed(0, layer.weight.shape)
         layer.bias.data = 0.1 * hashed(3000, layer.bias.shape)
+    of_ceco = bool(case["kind_normalised"])
+    if of_ceco:
+        hidden[1].weight.data = case["classifier_weight"].double()
+        nn.init.zeros_(hidden[1].bias)
     maps = norm(torch.einsum("rd,ndhw->nrhw", reduction, features))
     (means,), (occurs,) = true_regions(maps, case["mask"], classes, resolution="image", ignored=False)
-    logits = float(case["scale"]) * hidden[1](hidden[0](means).relu())
+    rows = hidden[0](means).relu()
+    logits = float(case["scale"]) * hidden[1](F.normalize(rows) if of_ceco else rows)
     labels = torch.arange(classes)
+    assert torch.equal(occurs.nonzero()[:, 0], case["region_labels"])
     torch.testing.assert_close(logits[occurs], case["region_logits"].double(), **CLOSE)
     prior = log_prior(case["image_counts"].double())
     loss = float(case["weight"]) * region_loss(logits, labels, occurs, prior, float(case["smooth"]))
@@ -205,6 +213,55 @@ def test_pools_have_the_regions_of_their_own_images_on_any_number_of_processes(r
         true_regions(features[part], mask[part], 4, pools, resolution=resolution)
     joint = Pools(4, 0, 2, lambda rows: torch.cat(own))
     torch.testing.assert_close(true_regions(features[:3], mask[:3], 4, joint, resolution=resolution)[0], regions)
+
+
+def slow_region_loss(features, mask, branch, prior, smooth, size, resolution, ignored):
+    """The specification's sentences one after the other: regions of every group, their loss, its mean over groups."""
+    height, width = features.shape[2:]
+    if resolution == "feature":
+        rows = [i * mask.shape[1] // height for i in range(height)]
+        columns = [j * mask.shape[2] // width for j in range(width)]
+        labels = mask[:, rows][:, :, columns]
+    else:
+        labels, features = mask, F.interpolate(features, mask.shape[1:], mode="bilinear", align_corners=True)
+    groups = []
+    for first in range(0, len(mask), size):
+        places = {}
+        for n in range(first, min(first + size, len(mask))):
+            for i, row in enumerate(labels[n].tolist()):
+                for j, value in enumerate(row):
+                    places.setdefault(value, []).append(features[n, :, i, j])
+        losses = []
+        for value, found in places.items():
+            if value == NO_LABEL and not ignored:
+                continue
+            likely = (branch(torch.stack(found).mean(0)) + prior).log_softmax(0)
+            label = len(prior) - 1 if value == NO_LABEL else value
+            others = [likely[other] for other in range(len(prior)) if other != label]
+            losses.append(-(smooth * likely[label] + (1 - smooth) / len(others) * sum(others)))
+        groups.append(sum(losses) / len(losses))
+    return sum(groups) / len(groups)
+
+
+@pytest.mark.parametrize("resolution", ["feature", "image"])
+@pytest.mark.parametrize("ignored", [True, False])
+@pytest.mark.parametrize("size", [1, 4, 6])
+def test_the_loss_of_groups_is_that_of_a_slow_reference(size, ignored, resolution):
+    features, _, _, _ = made(count=6)
+    mask = torch.randint(0, 4, (6, 7, 9), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    mask[:, 4:] = NO_LABEL
+    mask[5][mask[5] == 2] = 1
+    features.requires_grad_()
+    branch = nn.Linear(3, 4 + ignored).double()
+    prior = log_prior(torch.tensor([50.0, 20, 9, 2], dtype=torch.float64))
+    prior = F.pad(prior, (0, 1)) if ignored else prior
+    expected = slow_region_loss(features, mask, branch, prior, 0.7, size, resolution, ignored)
+    regions, occurs = true_regions(features, mask, 4, Pools(size), resolution=resolution, ignored=ignored)
+    found = pooled_region_loss(branch(regions), occurs, prior, 0.7)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(loss, (features, branch.weight)) for loss in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_loss_of_pools_is_the_mean_of_those_that_processes_with_a_pool_each_have():

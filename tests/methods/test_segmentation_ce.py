@@ -14,11 +14,12 @@ from torch import nn
 from lt_bench.contracts import Batch, TrainInfo
 from lt_bench.data.batches.scenes import InMemoryScenes
 from lt_bench.engine.segment import SceneScorer, confusion_by_image
-from lt_bench.errors import SettingError, UsageError
+from lt_bench.errors import DataError, SettingError, UsageError
 from lt_bench.evaluation.metrics import evaluate
 from lt_bench.evaluation.predictions import load_predictions
 from lt_bench.figures.__main__ import main as figures
 from lt_bench.methods.segmentation_ce import Dropout, SegmentationCE
+from lt_bench.models.masks import NO_LABEL
 from lt_bench.models.resnet import basic_resnet
 from lt_bench.models.tiny import TinyEncoder
 from lt_bench.record.curves import CURVES, read_curves
@@ -66,6 +67,7 @@ def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_i
     assert report(["compare", *sides, "--runs", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "points of mean IoU that A is above B" in said and "many-shot IoU" in said and "McNemar" not in said
+    assert "bootstrap of all test images together" in " ".join(said.split())
     assert report(["compare", "method=ce", "method.dropout=0.0", "--runs", str(tmp_path)]) == 1
     assert "runs on other data are no pairs" in capsys.readouterr().err
     assert report(["--runs", str(tmp_path), "--where", "dataset=digit_scenes", "--ranks"]) == 1
@@ -104,6 +106,7 @@ def test_tables_and_the_page_show_what_is_measured_of_pixels_beside_what_is_of_i
         ([*WORDS[:2], "dataset.validation_per_class=2"], "set dataset.validation_per_class=0"),
         ([*WORDS[:2], "evaluation.split=validation"], "there is none; set dataset.validation_fraction=0.2"),
         ([*WORDS[:2], "dataset.validation_fraction=1"], "set it below 1"),
+        ([*WORDS[:2], "dataset.pixels=shown"], "set dataset.pixels=plain"),
     ],
 )
 def test_what_is_for_another_task_is_refused(words, said):
@@ -132,6 +135,9 @@ def test_what_is_scored_is_the_same_whatever_is_computed_together():
     assert torch.equal(rows, confusion_by_image(networks, scenes, 3, 5))  # whatever is computed together
     assert int(rows[:, 3].sum()) == int((batch.labels != 255).sum()) and rows[:, 0].unique().tolist() == [*range(5)]
     assert 0 <= SceneScorer(method, scenes, 3, 5)() <= 1
+    scenes.labels[:] = NO_LABEL
+    with pytest.raises(DataError, match="none of the 5 held-out scenes has a pixel with a label"):
+        confusion_by_image(networks, scenes, 3, 2)
 
 
 def _plain(view):

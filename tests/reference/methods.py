@@ -62,14 +62,15 @@ def method_page(name: str) -> str:
     network = " backbone=clip_vit_b16" if method.get("finetune") else ""  # modules for a pretrained transformer
     scenes = class_attribute(method._target_, "task", "") == "segmentation"
     data = "digit_scenes" if scenes else "cifar100_lt imbalance=if100"
-    views = f"\n    python -m lt_bench.data browse method={name}    # what it sees of an image, as a sheet of its views"
+    seen = f"{name} dataset={data}" if scenes else name
+    views = f"\n    python -m lt_bench.data browse method={seen}    # what it sees of an image, as a sheet of its views"
     own = {"method": method} | ({"stage_two": rule} if rule.name == name else {})  # a rule of that name is part of it
     nodes = [method, *(method[group] for group in COMPONENTS if method.get(group)), *[*own.values()][1:]]
     return page(
         f"# {method.title}",
         f"`method={name}` · {_paper(name)} · [all methods](../methods.md)",
         f"{prose(said[:1].upper() + said[1:])}.",
-        f"    python -m lt_bench method={name} dataset={data}{network}" + ("" if scenes else views),
+        f"    python -m lt_bench method={name} dataset={data}{network}{views}",
         f"It stands for {code(' '.join(f'{group}={choice}' for group, choice in short.items()))}." if short else "",
         "## What it computes",
         "Small numbers that authors' code adds to shares and sums are left out of equations.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,9 @@ from lt_bench.config.compose import compose, groups
 from lt_bench.config.dataset import Dataset
 from lt_bench.config.signatures import class_attribute, parameters
 from lt_bench.contracts import View
+from lt_bench.data.batches.scenes import InMemoryScenes
+from lt_bench.data.palette import overlaid
+from lt_bench.data.sources import digit_scenes
 from lt_bench.report.escape import inline
 
 from .markdown import code
@@ -31,6 +34,7 @@ DRAWS = 6  # of a view, as in epochs from the first to the last
 SIDE, GAP = 96, 4  # pixels of a shown image, about, and between two
 DRAWN = 256  # pixels of the picture that large images are cut from
 DATA = {"classification": ("cifar100_lt", "imagenet_lt"), "segmentation": ("digit_scenes",)}
+SCENE = 3  # of the training scenes without a tail, which has four digits
 # what another processor may round otherwise: a level or two, and beyond that the pixels of a threshold
 LEVELS, SHARE = 2, 0.01
 Pixels = NDArray[np.uint8]
@@ -78,11 +82,15 @@ def figures() -> dict[str, Figure]:
 
 def sees(method: str) -> Iterator[str]:
     """The paragraphs of a page with the figures of a method, as Markdown."""
-    yield (
-        f"A picture as it is evaluated, and {DRAWS} draws of each view: from the first epoch to the last, and with "
-        "boosted operations at full strength."
-    )
-    for data, figures in figures_of(method).items():
+    of_data = figures_of(method)
+    if "digit_scenes" in of_data:
+        yield f"A scene as it is evaluated, and {DRAWS} draws of each view; below, with its classes in colours."
+    else:
+        yield (
+            f"A picture as it is evaluated, and {DRAWS} draws of each view: from the first epoch to the last, and with "
+            "boosted operations at full strength."
+        )
+    for data, figures in of_data.items():
         yield f"{code(f'dataset={data}')}, {figures[0].dataset.image_size} pixels:"
         for one in figures:
             name = written(one.view)
@@ -100,19 +108,44 @@ def _told(view: View, dataset: Dataset) -> str:
 
 def strip(figure: Figure) -> Pixels:
     """The picture as it is evaluated, and draws of the view beside it, (H, W, 3)."""
+    if figure.dataset.task == "segmentation":
+        return _of_scene(figure)
     size, boosted = figure.dataset.image_size, is_boosted(figure.view, VIEWS)
     image = picture(max(size, DRAWN) if size > SIDE else size)
     generator = torch.Generator().manual_seed(int(figure.digest, 16))
-    scale, shift = (np.array(numbers)[:, None, None] for numbers in (figure.dataset.std, figure.dataset.mean))
     shown = [_sized(image.resize((size, size), Image.Resampling.BILINEAR))]
     for epoch in range(DRAWS):
         boost = Boost(torch.ones(1), torch.rand(1, generator=generator)) if boosted else None
         pipeline = build_view(in_epoch(figure.view, epoch, DRAWS), figure.dataset)
         seen = pipeline(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], generator, boost=boost)[0]
-        levels = (255 * (seen.numpy() * scale + shift)).round().clip(0, 255).astype(np.uint8)
-        shown.append(_sized(Image.fromarray(levels.transpose(1, 2, 0).copy())))
-    bar = np.full((len(shown[0]), GAP, 3), 255, np.uint8)
-    return np.concatenate([part for cell in shown for part in (cell, bar)][:-1], axis=1)
+        shown.append(_sized(Image.fromarray(_levels(seen, figure.dataset))))
+    return _beside(shown)
+
+
+def _of_scene(figure: Figure) -> Pixels:
+    """A scene as it is evaluated, and draws of the view beside it; below each, it with the colours of its classes."""
+    images, masks = (torch.from_numpy(array[SCENE : SCENE + 1]) for array in digit_scenes.load(Path()).train)
+    scenes = InMemoryScenes(images, masks, partial(build_view, dataset=figure.dataset))
+    generator = torch.Generator().manual_seed(int(figure.digest, 16))
+    drawn = [(images[0].permute(1, 2, 0).numpy(), masks[0].numpy())]
+    for _ in range(DRAWS):
+        batch = scenes.batch(torch.arange(1), slice(0, 1), [figure.view], generator)
+        drawn.append((_levels(batch.views[0][0], figure.dataset), batch.labels[0].numpy()))
+    rows = [[image for image, _ in drawn], [overlaid(image, mask) for image, mask in drawn]]
+    lines = [_beside([_sized(Image.fromarray(cell)) for cell in row]) for row in rows]
+    return _beside([line.swapaxes(0, 1) for line in lines]).swapaxes(0, 1)
+
+
+def _levels(seen: torch.Tensor, dataset: Dataset) -> Pixels:
+    """An image (3, H, W) as a network sees it in its colours, (H, W, 3)."""
+    colours = seen.permute(1, 2, 0).numpy() * np.array(dataset.std) + np.array(dataset.mean)
+    return np.ascontiguousarray((255 * colours).round().clip(0, 255).astype(np.uint8))
+
+
+def _beside(cells: list[Pixels]) -> Pixels:
+    """Cells of one height side by side, white between them."""
+    bar = np.full((len(cells[0]), GAP, 3), 255, np.uint8)
+    return np.concatenate([part for cell in cells for part in (cell, bar)][:-1], axis=1)
 
 
 def _sized(cell: Image.Image) -> Pixels:

@@ -20,6 +20,15 @@ def test_accuracies_in_percent_beside_what_was_run():
     assert text.endswith("runs/x/record.json")
 
 
+def test_of_scenes_there_is_no_calibration_of_images_and_no_number_of_them():
+    found = {"miou": 0.25, "many": 0.5, "medium": 0.2, "few": 0.0, "train_counts": [5, 2, 1]}
+    lines = summary(sample(cost={}, metrics=found), Path("x")).splitlines()
+    assert lines[1].split() == ["many", "medium", "few", "mIoU"] and lines[2].split()[3] == "25.0"
+    assert "ECE" not in lines[3] and "stage two – s, epoch chosen: last" in lines[3] and "images;" not in lines[0]
+    older = {name: value for name, value in metrics().items() if name != "ece"}
+    assert "ECE –" in summary(sample(cost={}, metrics=older), Path("x"))
+
+
 def test_a_smoke_run_says_that_its_numbers_mean_nothing():
     cost = {"seconds": 1, "stage_one_seconds": 1, "images_per_second": 1}
     assert "mean nothing" in summary(sample(cost=cost, budget="smoke", imbalance_factor=None), Path("x"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -71,6 +71,12 @@ class DiskScenes(DiskImages):
         self.reader: SceneReader = SceneReader(images, labels.cpu().numpy(), skip=False)
         self.size, self.flip = size, flip
         self._pipelines: dict[str, Pipeline] = {}
+
+    def unreadable(self, contents: Mapping[str, str], title: str, shown: bool) -> list[str]:
+        """As of images, each known by its content and by that of its mask."""
+        pairs = [(name, self.reader.images.mask_name(position)) for position, name in enumerate(self.names)]
+        known = {name: f"{contents[name]} {contents[mask]}" for name, mask in pairs if {name, mask} <= contents.keys()}
+        return super().unreadable(known, title, shown)
 
     def colours(self, view: View) -> Pipeline:
         """What a view does to colours; raises UsageError for one that moves pixels, which is the source's to do."""

@@ -48,7 +48,8 @@ def to_rgb(image: Image.Image, name: str, pixels: str) -> Image.Image:
     if pixels == PLAIN:
         if image.mode not in EIGHT_BITS:
             raise BadImage(
-                f"{name} has grey of 16 bits, which a plain conversion cuts at 255; dataset.pixels=shown scales it"
+                f"{name} has grey of 16 bits, which a plain conversion cuts at 255; save it with 8 bits, or "
+                "dataset.pixels=shown scales it"
             )
         return _without_alpha(image)
     if _has_several(image):
