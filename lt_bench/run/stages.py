@@ -103,8 +103,9 @@ class Runner:
 
         A run that draws a few of them would not meet it, and one that draws all would meet it late.
         """
-        if self.config.dataset.on_bad_image == "stop" and knows_every_file(self.config):
-            self._read_first({"training": images}, "or dataset.on_bad_image=skip trains without them")
+        known = self.config.dataset.on_bad_image == "stop" and knows_every_file(self.config)
+        if known and isinstance(images, DiskImages):
+            self._read_first({"training": images}, images.choice and f"or {images.choice}")
 
     def _read_first(self, parts: Mapping[str, Images], choice: str) -> None:
         """Read images once, before anything is trained; DataError names those that cannot be read."""
@@ -115,7 +116,8 @@ class Runner:
         if distributed.from_rank0(len(problems), self.device):
             more = [f"and {len(problems) - SHOWN} more"] if problems[SHOWN:] else []
             advice = (
-                f"images are read before training: mend these or take them away, {choice}; "
+                "images are read before training: mend these or take them away"
+                f"{choice and f', {choice}'}; "
                 "python -m lt_bench.data check, with the same overrides, finds every problem"
             )
             raise DataError("\n".join([*problems[:SHOWN], *more, advice]))

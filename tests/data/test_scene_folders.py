@@ -228,6 +228,16 @@ def test_check_finds_every_problem(tmp_path, capsys):
         ade20k(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("rule", ["bytes", "sample"])
+def test_a_broken_scene_is_named_without_the_advice_to_leave_it_out(rule, tmp_path):
+    root = tree(tmp_path / "ade", ADE)
+    (root / "images" / "training" / "1.jpg").write_bytes(b"no image")
+    more = ("train.epochs=1", "train.batch_size=4", "method.channels=4", f"dataset.content_rule={rule}")
+    with pytest.raises(DataError, match=r"(?s)^images/training/1\.jpg .* check, with the same overrides") as caught:
+        execute(tiny(tmp_path / "run", *words(root, *more)))
+    assert "on_bad_image" not in str(caught.value)
+
+
 def test_a_run_of_scenes_in_files_does_not_depend_on_its_workers(tmp_path):
     root = tree(tmp_path / "ade", ADE)
     more = ("train.epochs=1", "train.batch_size=4", "method.channels=4")

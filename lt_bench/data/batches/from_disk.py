@@ -59,6 +59,8 @@ class DiskImages:
     are replaced by others of their class and marked in ``skipped`` (N,).
     """
 
+    choice = "dataset.on_bad_image=skip trains without them"  # what can be done about images that cannot be read
+
     def __init__(
         self,
         images: PixelSource,
@@ -164,10 +166,10 @@ class DiskImages:
             if len(loaded.skipped):
                 self.skipped[loaded.skipped.to(self.labels.device)] = True
             if loaded.problem:
-                choice = ", and dataset.on_bad_image=skip trains without them (evaluation never does)"
+                choice = "" if self.reader.skip or not self.choice else f", and {self.choice} (evaluation never does)"
                 raise DataError(
                     f"{loaded.problem}; python -m lt_bench.data check, with the same overrides, finds all such images"
-                    + ("" if self.reader.skip else choice)
+                    f"{choice}"
                 )
             device = self.labels.device
             finished = tuple(

@@ -56,6 +56,8 @@ class DiskScenes(DiskImages):
     ``labels`` are (N,) zeros: the masks are read with the images.
     """
 
+    choice = ""  # no scene is left out
+
     def __init__(
         self,
         images: ScenePixels,
