@@ -64,8 +64,9 @@ def method_page(name: str) -> str:
     data = "digit_scenes" if scenes else "cifar100_lt imbalance=if100"
     seen = f"{name} dataset={data}" if scenes else name
     views = f"\n    python -m lt_bench.data browse method={seen}    # what it sees of an image, as a sheet of its views"
-    own = {"method": method} | ({"stage_two": rule} if rule.name == name else {})  # a rule of that name is part of it
-    nodes = [method, *(method[group] for group in COMPONENTS if method.get(group)), *[*own.values()][1:]]
+    rules = {"stage_two": rule} if rule.name == name else {}  # one of that name is a part of it
+    own = {"method": method, **rules}
+    nodes = [method, *(method[group] for group in COMPONENTS if method.get(group)), *rules.values()]
     return page(
         f"# {method.title}",
         f"`method={name}` · {_paper(name)} · [all methods](../methods.md)",

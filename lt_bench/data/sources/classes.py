@@ -277,9 +277,8 @@ def _unmatched(
             what += f" is none of the numbers in {train}, and no folders in its paths tell which; {WRITTEN_DOWN}"
         else:
             what += f" is not among the {len(known)} of {'the training list' if rule == 'name' else rule}"
-            what += next(
-                (f"; {ascii(name)} is, and this is {ascii(label)}" for name in known if _alike(name, label)), ""
-            )
+            near = (name for name in known if _plain(name) == _plain(label))
+            what += next((f"; {ascii(name)} is, and this is {ascii(label)}" for name in near), "")
         yield Problem(written.origin, lines[label], what)
 
 
@@ -316,10 +315,6 @@ def alike(names: Sequence[str]) -> Iterator[str]:
     for several in (several for several in found.values() if len(several) > 1):
         shown = ", ".join(map(ascii, several))
         yield f"{len(several)} classes whose names differ in little: {shown}; where they are one, write it in one way"
-
-
-def _alike(name: str, label: str) -> bool:
-    return _plain(name) == _plain(label)
 
 
 def _plain(name: str) -> str:
