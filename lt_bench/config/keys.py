@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -120,9 +120,10 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def no_single_value(key: str) -> str:
-    """What to say where a value is given to a node that holds further keys."""
-    return f"{key} is no single value; set what is in it as {key}.KEY=VALUE"
+def no_single_value(key: str, keys: Sequence[str] = ()) -> str:
+    """What to say where a value is given to a node that holds further keys, some of them ``keys``."""
+    such = f", such as {key}.{keys[0]}=VALUE" if keys else ""
+    return f"{key} is no single value; set what is in it as {key}.KEY=VALUE{such}"
 
 
 @cache

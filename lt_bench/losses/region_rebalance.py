@@ -123,12 +123,12 @@ def region_rebalance(
 ) -> dict[str, Tensor]:
     """``two_pass_losses`` of pixel features and a branch from region features to logits (..., C + 1).
 
-    It is given those of all labels (R, D), then those of predicted regions (N, C, D).
-
-    True regions are of ``pools`` of images, at a ``resolution``, see ``true_regions``.
+    It is given those of all labels (R, D), then those of predicted regions (N, C, D). True regions are of ``pools`` of
+    images, at a ``resolution``, see ``true_regions``; beside the terms stands how many of these ``regions`` there are.
     Shapes: features (N, D, h, w), pixel_logits (N, C, h, w), mask (N, H, W) uint8, prior (C,).
     """
     regions, occurs = true_regions(features, mask, pixel_logits.shape[1], pools, resolution=resolution)
     true = branch(regions.flatten(0, 1)).unflatten(0, regions.shape[:2])
     predicted = branch(predicted_regions(features, pixel_logits))
-    return two_pass_losses(pixel_logits, mask, (true, occurs), predicted, prior, gather=pools.gather, **how)  # type: ignore[arg-type]
+    terms = two_pass_losses(pixel_logits, mask, (true, occurs), predicted, prior, gather=pools.gather, **how)  # type: ignore[arg-type]
+    return {**terms, "regions": occurs.sum().float()}

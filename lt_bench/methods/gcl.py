@@ -18,7 +18,8 @@ class GCL(CE):
     """Li et al., CVPR 2022: the classifier gives scale * cosine, at test time without noise and ``margin``.
 
     ``cloud`` is how far the noise lowers the logits of the smallest class at most, in cosines. It is drawn for the
-    joined batch of all processes, and for own and others' labels of mixed images anew.
+    joined batch of all processes, and for own and others' labels of mixed images anew. The form of 2024 that moves
+    angles in place of cosines (GCLAng) is left out.
     """
 
     linear_classifier: ClassVar[bool] = False

@@ -136,5 +136,5 @@ class RegionRebalance(SegmentationCE):
             resolution=self.resolution,
             ignored_in_mean=self.ignored_in_mean is True,  # not in rr.py
         )
-        weights = {"pixel": self.main_weight, "region": self.region_weight}
-        return {name: weights[name.split("_")[1]] * term for name, term in terms.items()}
+        weights = {"loss_pixel": self.main_weight, "loss_region": self.region_weight, "regions": 1.0}
+        return {name: weights["_".join(name.split("_")[:2])] * term for name, term in terms.items()}

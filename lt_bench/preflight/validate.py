@@ -178,7 +178,7 @@ def _misplaced(config: Config) -> Iterator[str]:
                 keys = _keys_of_class(key, values.get("_target_"))
                 yield from _wrong_values(key, values, keys, values["_target_"])
             else:
-                yield no_single_value(key)
+                yield no_single_value(key, _usual_keys(config, key))
                 return
         except TargetError as error:
             yield f"{key}.{error}"
@@ -196,6 +196,14 @@ def _no_useless_training(composed: DictConfig) -> None:
             not {"train", "defaults"} & values_of(f"stage_two/{name}").keys()
         ):  # with defaults: builds on a rule that is trained
             raise UsageError(f"stage_two={name} trains nothing; leave stage_two.train out")
+
+
+def _usual_keys(config: Config, key: str) -> list[str]:
+    """What the file of a method sets in a node of it, as ``method.experts``; empty where the file has no such node."""
+    above, _, name = key.rpartition(".")
+    base = bare(config.method)
+    values = values_of(f"method/{base}").get("method", {}).get(name) if base in groups()["method"] else None
+    return [word for word in values if word != CLASS] if above == "method" and isinstance(values, dict) else []
 
 
 def _keys_of_class(key: str, target: Any) -> dict[str, Parameter]:

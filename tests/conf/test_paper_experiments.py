@@ -30,6 +30,7 @@ def runs_of(experiment, **chosen):
         ("cmo_large", {"dataset": "imagenet_lt", "variant": "strong"}, "cmo_imagenet_cosine"),
         ("balpoe_long", {"dataset": "cifar100_lt", "imbalance": "if100"}, "balpoe_cifar_long_400"),
         ("balpoe_long", {"dataset": "imagenet_lt", "backbone": "resnet50"}, "balpoe_imagenet_long_400"),
+        ("balpoe_strong", {"dataset": "inat18"}, "balpoe_inat_100"),
     ],
 )
 def test_the_rates_are_those_of_the_authors_code(experiment, chosen, golden):

@@ -129,6 +129,7 @@ def test_targets_are_the_nodes_that_name_a_class():
         (["train.optimizer.weight_decay=x"], "train.optimizer.weight_decay=x is of the wrong kind"),
         (["train.optimizer._target_=3"], "train.optimizer._target_ names no class"),
         (["train.optimizer._target_=torch.optim.Lars"], "module 'torch.optim' has no class or function 'Lars'"),
+        (["method=ride", "method.experts=1"], "as method.experts.KEY=VALUE, such as method.experts.count=VALUE"),
         (["stage_two.train=null"], "stage_two.train is no single value"),
         (["stage_two.train.optimizer=3"], "stage_two.train.optimizer is no single value"),
         (["stage_two.train.schedule=3"], "stage_two.train.schedule"),
