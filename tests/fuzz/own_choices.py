@@ -71,8 +71,10 @@ def folders(draw: Callable[..., Any]) -> dict[str, Content]:
 
 def _can_lie(path: str) -> bool:
     """Whether a folder may hold a file of this name, which no other is in the way of."""
-    parts = Path(path).parts
-    return "\0" not in path and ".." not in parts and not Path(path).is_absolute() and max(map(len, parts)) < 60
+    lying = Path(path)
+    if "\0" in path or ".." in lying.parts or lying.is_absolute() or max(map(len, lying.parts), default=99) >= 60:
+        return False
+    return not any(lying in Path(name).parents or Path(name) in lying.parents for name in FILES)
 
 
 def read_choices(files: dict[str, Content]) -> None:
