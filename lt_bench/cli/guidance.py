@@ -6,15 +6,20 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config, Training
+from lt_bench.errors import UsageError
 from lt_bench.launch.planning.estimate import expected_cost
 from lt_bench.launch.planning.plan import planned
+from lt_bench.preflight.task import task_of_method
+from lt_bench.preflight.validate import validate
 from lt_bench.record.folder import finished
 from lt_bench.record.identity import identities
 from lt_bench.record.record import PREDICTOR
 
 SAME = ("dataset", "imbalance", "backbone", "budget", "seed", "split_seed", "output_dir", "data_dir", "device", "trust")
 USUAL = "runs"  # where a report looks by itself
+BESIDE = ("ce", "balanced_softmax", "segmentation_ce", "region_rebalance")  # what is compared with
 
 
 def greeting(config: Config, overrides: Sequence[str]) -> list[str]:
@@ -40,13 +45,24 @@ def next_steps(config: Config, overrides: Sequence[str]) -> list[str]:
     """Commands that a finished run suggests, in lines."""
     folder = Path(config.output_dir) / identities(config)[0]
     runs = "" if config.output_dir == USUAL else f" --runs {shlex.quote(config.output_dir)}"
-    other = "balanced_softmax" if config.method["name"] == "ce" else "ce"
     kept = [word for word in overrides if word.partition("=")[0].partition(".")[0] in SAME]
     found = {"tables of all runs": f"python -m lt_bench.report{runs}"}
     if (folder.expanduser() / PREDICTOR).exists():
         found["classes of new images"] = f"python -m lt_bench.predict {shlex.quote(str(folder))} IMAGES"
-    found["another method beside it"] = shlex.join(["python", "-m", "lt_bench", f"method={other}", *kept])
+    fitting = (name for name in BESIDE if task_of_method(name) == config.dataset.task)
+    others = ([f"method={name}", *kept] for name in fitting if name != config.method["name"])
+    if (other := next(filter(_can_run, others), None)) is not None:
+        found["another method beside it"] = shlex.join(["python", "-m", "lt_bench", *other])
     return [f"next, {what + ':':<26}{command}" for what, command in found.items()]
+
+
+def _can_run(words: Sequence[str]) -> bool:
+    """Whether a command can be typed: what one method is run with another may refuse, as a network of another kind."""
+    try:
+        validate(compose(words))
+    except UsageError:
+        return False
+    return True
 
 
 def _may_be(folder: str) -> bool:

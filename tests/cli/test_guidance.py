@@ -53,6 +53,22 @@ def test_a_finished_run_suggests_what_can_be_typed(tmp_path):
     assert f"python -m lt_bench.predict {folder} IMAGES" in next_steps(config, words)[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "suggested"),
+    [
+        (("method=region_rebalance", "dataset=digit_scenes"), "segmentation_ce"),
+        (("method=segmentation_ce", "dataset=digit_scenes"), "region_rebalance"),
+        (("method=lift", "dataset=cifar100_lt", "backbone=clip_vit_b16"), "ce"),
+        (("method=sbcl", "imbalance=if50"), "ce"),
+    ],
+)
+def test_another_method_is_one_that_can_be_run_on_the_same_images(words, suggested, tmp_path):
+    words = (*words, f"output_dir={tmp_path}")
+    (line,) = (line for line in next_steps(config_of(*words), words) if "another method" in line)
+    other = line.partition("python -m lt_bench ")[2].split()
+    assert other == [f"method={suggested}", *words[1:]] and config_of(*other)
+
+
 @pytest.mark.parametrize(("seconds", "said"), [(0.2, "1 s"), (59, "59 s"), (90, "1.5 min"), (9000, "2.5 h")])
 def test_a_time_has_the_unit_that_suits_it(seconds, said):
     assert _duration(seconds) == said
