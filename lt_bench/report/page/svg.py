@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 34  # pixels around a panel: ticks and labels stand there
+TINY, HUGE = 1e-290, 1e300  # no differences are smaller and no values larger than what can be computed with
 WIDE = 400  # pixels beyond which a narrow screen shows a picture smaller than it is
 
 
@@ -26,17 +27,17 @@ class Axis(NamedTuple):
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [step * number for number in range(first, last + 1)]
+        return [float(f"{step * number:.12g}") for number in range(first, last + 1)]
 
 
 def spanning(values: Iterable[np.ndarray], label: str, from_zero: bool = False) -> Axis:
-    """An axis over all known values; of equal ones around them."""
+    """An axis over all known values; of equal ones around them. Values beyond ``HUGE`` stand at its end."""
     known = np.concatenate([np.asarray(one, dtype=float).ravel() for one in values])
-    known = known[np.isfinite(known)]
+    known = known[np.isfinite(known)].clip(-HUGE, HUGE)
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     low = min(low, 0.0) if from_zero else low
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        room = abs(high) or 1.0
+    if high - low <= max(1e-12 * max(abs(low), abs(high)), TINY):
+        room = abs(high) if abs(high) > TINY else 1.0
         low, high = low - room, high + room
     return Axis(low, high, label)
 
@@ -52,12 +53,12 @@ class Panel(NamedTuple):
 
     def across(self, value: float) -> str:
         """Where a value of the horizontal axis is."""
-        share = (value - self.x.low) / (self.x.high - self.x.low)
+        share = _within((value - self.x.low) / (self.x.high - self.x.low))
         return f"{LEFT + share * (self.width - LEFT - RIGHT):.0f}"
 
     def down(self, value: float) -> str:
         """Where a value of the vertical axis is."""
-        share = (self.y.high - value) / (self.y.high - self.y.low)
+        share = _within((self.y.high - value) / (self.y.high - self.y.low))
         return f"{self.top + TOP + share * (self.height - TOP - BOTTOM):.0f}"
 
     def line(self, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray, kind: str) -> str:
@@ -101,8 +102,8 @@ class Panel(NamedTuple):
     def axes(self, ticks: bool = True) -> str:
         """Both axes with their ticks and labels; without ``ticks`` the horizontal one has its label alone."""
         left, bottom, end = LEFT, self.down(self.y.low), self.across(self.x.high)
-        heights = [(self.down(value), self.y.form(round(value, 12))) for value in self.y.ticks(self.height // 40)]
-        places = [(self.across(value), self.x.form(round(value, 12))) for value in self.x.ticks(self.width // 70)]
+        heights = [(self.down(value), self.y.form(value)) for value in self.y.ticks(self.height // 40)]
+        places = [(self.across(value), self.x.form(value)) for value in self.x.ticks(self.width // 70)]
         below = float(bottom) + 14
         written = "".join(f'<text x="{x}" y="{below:g}">{shown}</text>' for x, shown in places if ticks)
         written += f'<text x="{(LEFT + self.width - RIGHT) // 2}" y="{below + 14 * ticks:g}">{self.x.label}</text>'
@@ -122,3 +123,8 @@ def picture(label: str, panels: Sequence[Panel], parts: Iterable[str]) -> str:
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     wide = ' class="wide"' if width > WIDE else ""
     return f'<svg{wide} role="img" aria-label="{label}" {size}>{"".join(parts)}</svg>'
+
+
+def _within(share: float) -> float:
+    """A share of an axis, of what is beyond its ends that of the end."""
+    return min(max(share, 0.0), 1.0)
