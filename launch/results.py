@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lt_bench.command import as_called
 
 from .planning.plan import PlannedRun
 
+SHOWN = 12  # folders of a sweep
 
-def show_results(runs: Sequence[PlannedRun]) -> None:
-    """Print a table for every data set of a sweep's finished runs; says in one line why there is none.
+
+def show_results(runs: Sequence[PlannedRun], labels: Mapping[Path, str]) -> None:
+    """Print a table for every data set of a sweep's finished runs and their folders, with their ``labels`` by folder.
+
+    Where there is no table it says in one line why.
 
     A sweep that has fewer than two finished runs shows nothing: each run has printed its own result.
     """
@@ -34,5 +39,13 @@ def show_results(runs: Sequence[PlannedRun]) -> None:
     except (UsageError, OSError) as error:
         print(f"lt_bench: no table of these runs: {error}", file=sys.stderr)
     report = as_called("python -m lt_bench.report")
-    print(f"\ntables and files of all runs: {report} --runs {words}")
+    print(f"\n{_folders([run for run in runs if run.folder / RECORD in done], labels)}")
+    print(f"tables and files of all runs: {report} --runs {words}")
     print(f"one page to sort, filter and compare them: {report} page --runs {words}")
+
+
+def _folders(runs: Sequence[PlannedRun], labels: Mapping[Path, str]) -> str:
+    """The folders of some runs, and what to type for the classes of new images; of many runs the first ones."""
+    lines = [f"classes of new images: {as_called('python -m lt_bench.predict')} FOLDER IMAGES, with one of"]
+    lines += [f"  {shlex.quote(str(Path(run.output_dir, run.identity)))}  {labels[run.folder]}" for run in runs[:SHOWN]]
+    return "\n".join([*lines, *[f"  and {len(runs) - SHOWN:,} more"] * (len(runs) > SHOWN)])

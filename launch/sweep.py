@@ -49,7 +49,7 @@ def run_sweep(overrides: Sequence[str], dry_run: bool = False) -> int:
     if not dry_run:
         status = carry_out(runs)
         if status != command.INTERRUPTED:
-            show_results(runs)
+            show_results(runs, differences(runs))
         return status
     known = states(run.folder for run in runs)
     print(counts(known[run.folder] for run in runs), file=sys.stderr)

@@ -26,6 +26,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet knows one
 _MODULE_FORM = re.compile(r"python -m lt_bench(?:(\.)(?=[a-z]+\b(?!\.\w))|(?!\.\w))")
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # the last is the shell's own for Ctrl-C
+LOADING = "loading PyTorch, which takes some seconds"
 GOES_ON, ANEW = "the same command goes on where it stopped", "the same command begins anew"
 
 
@@ -52,6 +53,12 @@ def exit_status(work: Callable[[], int], name: str = "lt_bench", goes_on: bool =
     if left is not None and (left.code or not lost):
         raise left
     return FAILED if lost and status == DONE else status
+
+
+def say_loading(name: str = "lt_bench") -> None:
+    """Say on stderr that PyTorch is being loaded, before a command imports it."""
+    if "torch" not in sys.modules:
+        print(f"{name}: {LOADING}", file=sys.stderr, flush=True)
 
 
 def _status(work: Callable[[], int], name: str, again: str) -> int:

@@ -21,6 +21,8 @@ from ..submission import HEARTBEAT, LOG, give_sign, is_for_cluster, more_memory
 from .fork_server import ForkedProcess, ForkServer, follow_parent
 
 POLL_S = 0.05
+BEGINS = "lt_bench: "  # a message of a run, which may go on in further lines
+LONGEST = 13  # lines: ten images, how many more there are, and what to do about them
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter is what a shell makes of it
 ENDED_EARLY = (INTERRUPTED, -signal.SIGTERM, -signal.SIGHUP)  # the signals before the run handles them
 
@@ -159,8 +161,8 @@ class ProcessPool:
                 self.interrupted.append(job.folder)
                 self.ended(job, INTERRUPTED, "interrupted")
             else:
-                last = _last_line(self._log(job))
-                message = f"failed ({self._reason(job, status)}): {last}"
+                said = _last_said(self._log(job))  # before a reason is added to it
+                message = f"failed ({self._reason(job, status)}): {said}"
                 self._fail(job, status, message, process.popen.pid)
 
     def _fail(self, job: Job, status: int, message: str, pid: int | None = None) -> None:
@@ -221,9 +223,16 @@ class ProcessPool:
                 self._server.close()
 
 
-def _last_line(log: Path) -> str:
+def _last_said(log: Path) -> str:
+    """The last message of a run in its log, of a long one the ends; of a traceback and other output the last line."""
     try:
         lines = read_bytes(log).decode("utf-8", errors="replace").strip().splitlines()
     except OSError as error:
         return f"its log cannot be read ({error.strerror})"
-    return printable(lines[-1]) if lines else "no output"
+    start = max((place for place, line in enumerate(lines) if line.startswith(BEGINS)), default=len(lines) - 1)
+    said = lines[start:]
+    if len(said) > LONGEST or any(line.startswith("Traceback") for line in said):
+        said = said[-1:]
+    elif len(said) > 3:
+        said = [said[0], f"{len(said) - 2} more lines", said[-1]]
+    return printable("; ".join(said)) if said else "no output"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from lt_bench.command import LOADING
 from lt_bench.config.compose import compose
 from lt_bench.config.schema import Config, Training
 from lt_bench.errors import UsageError
@@ -38,22 +39,28 @@ def greeting(config: Config, overrides: Sequence[str]) -> list[str]:
     took = "how long it takes is known from the bar alone: no similar run is in this folder yet"
     if cost.records:
         took = f"about {_duration(3600 * cost.hours)} on {cost.device}, as earlier runs in this folder"
-    return [f"{what}: {', '.join(stages)}; run {identity}", took, "loading PyTorch, which takes some seconds"]
+    return [f"{what}: {', '.join(stages)}; run {identity}", took, LOADING]
 
 
 def next_steps(config: Config, overrides: Sequence[str]) -> list[str]:
     """Commands that a finished run suggests, in lines."""
     folder = Path(config.output_dir) / identities(config)[0]
     runs = "" if config.output_dir == USUAL else f" --runs {shlex.quote(config.output_dir)}"
-    kept = [word for word in overrides if word.partition("=")[0].partition(".")[0] in SAME]
+    same = [word for word in overrides if _group(word) in SAME]
+    trained = [word for word in overrides if _group(word) in (*SAME, "train")]
     found = {"tables of all runs": f"python -m lt_bench.report{runs}"}
     if (folder.expanduser() / PREDICTOR).exists():
         found["classes of new images"] = f"python -m lt_bench.predict {shlex.quote(str(folder))} IMAGES"
     fitting = (name for name in BESIDE if task_of_method(name) == config.dataset.task)
-    others = ([f"method={name}", *kept] for name in fitting if name != config.method["name"])
+    names = [name for name in fitting if name != config.method["name"]]
+    others = ([f"method={name}", *kept] for kept in (trained, same) for name in names)
     if (other := next(filter(_can_run, others), None)) is not None:
         found["another method beside it"] = shlex.join(["python", "-m", "lt_bench", *other])
     return [f"next, {what + ':':<26}{command}" for what, command in found.items()]
+
+
+def _group(word: str) -> str:
+    return word.partition("=")[0].partition(".")[0]
 
 
 def _can_run(words: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -214,10 +215,21 @@ def _check(override: Override) -> None:
     for value in _picked(override) if key in choices and not override.is_sweep_override() else ():
         if value not in choices[key]:
             near = nearest(value, choices[key])
-            also = (
-                f", and several as [{','.join(name for name in choices[key] if name != NONE)}]" if key in LISTS else ""
+            raise UsageError(
+                f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}{_also_taken(key, value)}"
             )
-            raise UsageError(f"unknown {key} {value!r}{near}; {key}= takes {', '.join(choices[key])}{also}")
+
+
+def _also_taken(key: str, value: str) -> str:
+    """What is no choice of a group, and can be had in another way."""
+    if key in LISTS:
+        return f", and several as [{','.join(name for name in groups()[key] if name != NONE)}]"
+    if key == "imbalance":
+        number = re.fullmatch(r"(?:if)?(\d+(?:\.\d+)?)", value)
+        return f"; any other factor as imbalance.factor={number[1] if number else 'NUMBER'}"
+    if key == "dataset" and Path(value).expanduser().is_dir():
+        return f"; a folder of your own images as dataset=image_folder dataset.root={value}"
+    return ""
 
 
 def _merged(choices: tuple[str, ...]) -> DictConfig:

@@ -85,7 +85,8 @@ def look_up(key: str) -> Key:
     if owner is None:
         raise UsageError(f"unknown key {key}: {above} is a single value; set it as {above}=VALUE")
     where = f"keys of {above}" if above else "keys there are"
-    raise UsageError(f"unknown key {key}{nearest(name, fields_of(owner))}; {where}: {', '.join(fields_of(owner))}")
+    near = nearest(name, fields_of(owner)) or _elsewhere(name)
+    raise UsageError(f"unknown key {key}{near}; {where}: {', '.join(fields_of(owner))}")
 
 
 @cache
@@ -115,15 +116,30 @@ def beside(owner: type) -> dict[str, Parameter]:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A question that names the most similar of some words, empty where none is similar."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    """A question that names the most similar of some words, capital letters or not; empty where none is similar."""
+    known = {one.casefold(): one for one in words}
+    close = difflib.get_close_matches(word.casefold(), known, n=1)
+    return f" (did you mean {known[close[0]]}?)" if close else ""
 
 
 def no_single_value(key: str, keys: Sequence[str] = ()) -> str:
     """What to say where a value is given to a node that holds further keys, some of them ``keys``."""
     such = f", such as {key}.{keys[0]}=VALUE" if keys else ""
     return f"{key} is no single value; set what is in it as {key}.KEY=VALUE{such}"
+
+
+def _elsewhere(name: str) -> str:
+    """A question that names the shortest key that ends so, as train.lr; empty where there is none."""
+    found = min(_named(Config, "", name), key=len, default=None)
+    return f" (did you mean {found}?)" if found else ""
+
+
+def _named(owner: type, prefix: str, name: str) -> Iterator[str]:
+    for field in fields_of(owner):
+        if field == name:
+            yield f"{prefix}{field}"
+        elif (below := _key(owner, field, True).below) is not None:
+            yield from _named(below, f"{prefix}{field}.", name)
 
 
 @cache

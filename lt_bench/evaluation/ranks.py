@@ -102,6 +102,8 @@ def _require_enough(methods: list[str], blocks: list[str], missing: Mapping[str,
         return
     needed = f"average ranks need {LEAST_METHODS} methods and {LEAST_BLOCKS} data sets or factors that have all of them"
     if len(methods) < LEAST_METHODS:
+        if len(missing) < LEAST_BLOCKS:
+            raise UsageError(f"{needed}, and here {'is one' if missing else 'are none'} of the latter")
         raise UsageError(f"{needed}; on two or more of {len(missing)} there is only {some(methods) or 'none'}")
     lacking = "; ".join(f"{block} lacks {some(names)}" for block, names in [*missing.items()][:NAMED] if names)
     raise UsageError(

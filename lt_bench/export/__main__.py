@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lt_bench.command import DONE, as_called, exit_status, printable
+from lt_bench.command import DONE, as_called, exit_status, printable, say_loading
 from lt_bench.errors import UsageError
 from lt_bench.evaluation.shots import RULES, shot_groups
 from lt_bench.files import temporary_folder, write_atomic, write_json, writing
+from lt_bench.predict.run_folder import predictor_file
 from lt_bench.record.record import RECORD, RunRecord, read_record
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def _export(arguments: argparse.Namespace) -> int:
     target = Path(os.path.abspath(os.path.expanduser(arguments.to)))
     if os.path.lexists(target) and (target.is_symlink() or not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{arguments.to} is no folder, or is not empty; name a new one with --to DIR, or empty it")
+    predictor_file(arguments.run)  # a wrong one is said before PyTorch is loaded
+    say_loading("lt_bench.export")
     from lt_bench.export.programs import require
     from lt_bench.predict.predictor import load_any
 

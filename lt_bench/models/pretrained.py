@@ -221,7 +221,8 @@ def _torchvisions(name: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
-        raise OSError(f"{weights.url} cannot be fetched ({error}); set pretrained=FILE to a copy") from error
+        rule = f"a file, as {weights.url} cannot be fetched ({error}): a copy of it"
+        raise SettingError("pretrained", rule, "torchvision", "FILE") from error
     except Exception:  # the file that was fetched, now or before, is damaged
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise OSError(f"the copy of {weights.url} in {folder} is damaged; delete it there to fetch it anew") from None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from lt_bench.errors import SettingError
+from lt_bench.models.torchvision_build import require_torchvision
 
 STRIDES = {32: (False, False, False), 16: (False, False, True), 8: (False, True, True)}  # and what is dilated for it
 
@@ -24,6 +25,7 @@ def bottleneck_resnet(
     Source: He et al., CVPR 2016; Xie et al., CVPR 2017; torchvision's ResNet.  Deviation: without the linear layer on
     top, so that torchvision's weights load but for ``fc``.
     """
+    require_torchvision()
     from torchvision.models.resnet import Bottleneck  # slow to import, and only these networks need it
 
     if output_stride not in STRIDES:
@@ -34,6 +36,7 @@ def bottleneck_resnet(
 
 def basic_resnet(blocks: Sequence[int]) -> nn.Module:
     """As ``bottleneck_resnet``, of basic blocks: two 3 x 3 convolutions each, (B, 3, H, W) -> (B, 512)."""
+    require_torchvision()
     from torchvision.models.resnet import BasicBlock
 
     return _without_classifier(BasicBlock, blocks)

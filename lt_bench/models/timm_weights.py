@@ -27,7 +27,7 @@ SAFE = {  # files of weights, by those of pickles that stand beside them
 def fetched(network: nn.Module) -> Path:
     """The file of the published weights of timm's network: of a cache, or else fetched from where timm has them.
 
-    Raises SettingError where nobody has published any, OSError with what to do where they cannot be fetched.
+    Raises SettingError where nobody has published any, or they cannot be fetched.
     """
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     hub, url, name = config.get("hf_hub_id"), config.get("url"), full_name(config)
@@ -37,11 +37,11 @@ def fetched(network: nn.Module) -> Path:
         return _from_hub(hub, config.get("hf_hub_filename") or "pytorch_model.bin") if hub else _from_address(str(url))
     except OSError as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise OSError(
-            f"the weights of {name} cannot be fetched from {f'https://huggingface.co/{hub}' if hub else url} ({said}); "
-            "copy their file from a machine that has a network and set pretrained=FILE, or set pretrained=null to "
-            "start from random weights"
-        ) from error
+        rule = (
+            f"null or a file, copied from a machine with a network, as the weights of {name} cannot be fetched from "
+            f"{f'https://huggingface.co/{hub}' if hub else url} ({said})"
+        )
+        raise SettingError("pretrained", rule, "timm", "FILE") from error
 
 
 def forms(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:

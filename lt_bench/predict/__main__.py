@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from lt_bench.command import DONE, FAILED, as_called, csv_cell, exit_status, printable
+from lt_bench.command import DONE, FAILED, as_called, csv_cell, exit_status, printable, say_loading
 from lt_bench.errors import UsageError
 from lt_bench.files import atomic_writer, read_bytes
 from lt_bench.machine import usable_cores
+from lt_bench.predict.run_folder import predictor_file
 
 if TYPE_CHECKING:
     from lt_bench.predict.masks import Segmented
@@ -106,6 +107,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.csv is not None and arguments.csv.is_dir():
         raise UsageError(f"--csv {arguments.csv} is a folder; name a file in it")
     names = _names(arguments)
+    predictor_file(arguments.run)  # a wrong one is said before PyTorch is loaded
+    say_loading("lt_bench.predict")
     import torch
 
     from lt_bench.predict.predictor import Predictor, load_any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from lt_bench.evaluation.predictions import Predictions
 from lt_bench.files import read_json
 from lt_bench.models.kept import PARTS, about_file, keep, read
 from lt_bench.models.whole import Whole
+from lt_bench.predict.run_folder import predictor_file
 from lt_bench.predict.scenes import ScenePredictor
 from lt_bench.record.record import PREDICTOR, RECORD
 
@@ -183,10 +183,7 @@ def load_any(
     because that is code which runs. Raises UsageError where there is no predictor or its code is not trusted, DataError
     for a damaged one.
     """
-    folder = Path(os.path.expanduser(run))  # "~nobody" stays as it is
-    path = folder / PREDICTOR
-    if not path.is_file():
-        raise UsageError(_no_predictor(folder))
+    path = predictor_file(run)
     about = about_file(path)
     for part in PARTS:
         _require_trusted(part, about[part], [*trust], path)
@@ -195,7 +192,7 @@ def load_any(
         plain = _plain_values(about) | kind.own_values(about)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({one_line(error)})") from error
-    if (beside := read_json(folder / RECORD).get("run_id", plain["run_id"])) != plain["run_id"]:
+    if (beside := read_json(path.with_name(RECORD)).get("run_id", plain["run_id"])) != plain["run_id"]:
         raise DataError(f"{path} is of run {plain['run_id']}, but {RECORD} beside it of {beside}; bring back its own")
     kept = read(path, load_target)
     found = kind(encoder=kept.encoder, classifier=kept.classifier, **plain)
@@ -240,16 +237,3 @@ def _require_trusted(key: str, node: Mapping[str, Any], trust: list[str], path: 
     for name, one in node.items():
         if isinstance(one, Mapping):
             _require_trusted(f"{key}.{name}", one, trust, path)
-
-
-def _no_predictor(folder: Path) -> str:
-    if (folder / RECORD).is_file():
-        return (
-            f"{folder} holds no {PREDICTOR}: its run was made by an older version, is or a stage one, or has "
-            f"a classifier of your own without settings(); name the folder of a whole run, or delete {folder / RECORD} "
-            "and type the run again; nothing is trained again"
-        )
-    return (
-        f"{folder} is no folder of a finished run (no {RECORD}, no {PREDICTOR}); name one, such as runs/RUN; "
-        "one that is in progress has them at its end"
-    )

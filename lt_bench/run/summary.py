@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lt_bench.config.stages import StageName
@@ -40,6 +41,7 @@ def summary(record: RunRecord, folder: Path) -> str:
             f"  no {record.evaluated_on} image of {names}: the accuracies are those of the other classes"
             for names in untested
         ),
+        *(f"  {what}" for what in _of_uneven_classes(record)),
         *(f"  {what}" for what in record.environment.get(SAME_IMAGES, ())),
         f"  {folder / 'record.json'}",
     ]
@@ -72,6 +74,20 @@ def _chosen(record: RunRecord) -> str:
         if "epoch" in one
     ]
     return f" (epoch {', '.join(found)})" if found else ""
+
+
+def _of_uneven_classes(record: RunRecord) -> Iterator[str]:
+    """What the accuracy over all images means where classes have unequally many, and one answer for all beats it."""
+    counts = [count for count in record.metrics["test_counts"] or [] if count]
+    top1, macro = record.metrics["top1"], record.metrics["macro"]
+    if not counts or min(counts) == max(counts) or None in (top1, macro):
+        return
+    yield (
+        f"all is over images, of which classes have {min(counts):,} to {max(counts):,}; the mean over classes (macro) "
+        f"is {100 * macro:.1f}"
+    )
+    if top1 <= (largest := max(counts) / sum(counts)):
+        yield f"the largest class as the answer to every image would be right for {100 * largest:.1f} %"
 
 
 def _untested(record: RunRecord, folder: Path) -> str:

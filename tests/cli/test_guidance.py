@@ -40,13 +40,14 @@ def test_the_time_is_that_of_earlier_runs(tmp_path):
 
 
 def test_a_finished_run_suggests_what_can_be_typed(tmp_path):
-    words = ("method=ce", "stage_two=none", "seed=3", "train.lr=0.1", f"output_dir={tmp_path}")
+    words = ("method=ce", "stage_two=none", "seed=3", "train.lr=0.1", "method.views=[plain]", f"output_dir={tmp_path}")
     config = config_of(*words)
     lines = next_steps(config, words)
     assert [line.split(":")[0] for line in lines] == ["next, tables of all runs", "next, another method beside it"]
     assert lines[0].endswith(f"python -m lt_bench.report --runs {tmp_path}")
     other = lines[1].partition("python -m lt_bench ")[2].split()
-    assert other == ["method=balanced_softmax", "seed=3", f"output_dir={tmp_path}"] and config_of(*other)
+    assert other == ["method=balanced_softmax", "seed=3", "train.lr=0.1", f"output_dir={tmp_path}"]
+    assert config_of(*other)
     folder = tmp_path / greeting(config, words)[0].split()[-1]
     folder.mkdir()
     (folder / PREDICTOR).touch()
@@ -59,14 +60,21 @@ def test_a_finished_run_suggests_what_can_be_typed(tmp_path):
         (("method=region_rebalance", "dataset=digit_scenes"), "segmentation_ce"),
         (("method=segmentation_ce", "dataset=digit_scenes"), "region_rebalance"),
         (("method=lift", "dataset=cifar100_lt", "backbone=clip_vit_b16"), "ce"),
-        (("method=sbcl", "imbalance=if50"), "ce"),
+        (("method=sbcl", "imbalance=if50", "train.batch_size=16"), "ce"),
     ],
 )
 def test_another_method_is_one_that_can_be_run_on_the_same_images(words, suggested, tmp_path):
+    """Trained as this one, where the other has these settings."""
     words = (*words, f"output_dir={tmp_path}")
     (line,) = (line for line in next_steps(config_of(*words), words) if "another method" in line)
     other = line.partition("python -m lt_bench ")[2].split()
     assert other == [f"method={suggested}", *words[1:]] and config_of(*other)
+
+
+def test_settings_that_the_other_method_refuses_are_left_out(tmp_path):
+    words = ("method=simclr", "train.schedule.t_max=5", f"output_dir={tmp_path}")
+    config = config_of("method=simclr", f"output_dir={tmp_path}")
+    assert next_steps(config, words)[-1].endswith(f"python -m lt_bench method=ce output_dir={tmp_path}")
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.2, "1 s"), (59, "59 s"), (90, "1.5 min"), (9000, "2.5 h")])

@@ -105,6 +105,8 @@ def test_annotations():
     ("key", "said"),
     [
         ("sed", "unknown key sed (did you mean seed?); keys there are: dataset, imbalance"),
+        ("lr", "unknown key lr (did you mean train.lr?); keys there are: dataset, imbalance"),
+        ("LR", "unknown key LR; keys there are: dataset, imbalance"),
         ("train.lrr", "unknown key train.lrr (did you mean lr?); keys of train: epochs, batch_size, lr"),
         ("seed.x", "unknown key seed.x: seed is a single value; set it as seed=VALUE"),
         ("stage_two.train.optimiser", "unknown key stage_two.train.optimiser (did you mean optimizer?); keys of stage"),

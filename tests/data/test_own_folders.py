@@ -198,6 +198,8 @@ def test_where_there_is_no_test_part_the_message_says_how_to_cut_one(whole_root,
     (split_root / "train").rename(split_root / "more")
     with pytest.raises(DataError, match="no train list: .*nowhere"):
         identities(config(split_root, "dataset.train_list=nowhere", "dataset.test_fraction=0.2"))
+    with pytest.raises(DataError, match="^dataset.root=.*nowhere is no folder\nno train list: .*nowhere"):
+        identities(config(split_root / "nowhere", "dataset.test_fraction=0.2"))
 
 
 def test_check_counts_the_classes_and_says_what_is_cut(whole_root, capsys):

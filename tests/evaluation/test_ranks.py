@@ -66,9 +66,9 @@ def test_blocks_that_lack_a_method_are_left_out_and_named():
     ("table", "said"),
     [
         (scores(np.ones((4, 2))), "3 methods and 2 data sets.*on two or more of 4 there is only m0, m1"),
-        (scores(np.ones((1, 5))), "on two or more of 1 there is only none"),
+        (scores(np.ones((1, 5))), "3 methods and 2 data sets.*, and here is one of the latter"),
         ({"a": {"x": 1, "y": 1, "z": 1}, "b": {"x": 1, "y": 1}, "c": {"z": 1}}, r"all 3 are only on a \(b lacks z; c"),
-        ({}, "there is only none"),
+        ({}, "and here are none of the latter"),
     ],
 )
 def test_too_little_is_refused_with_what_is_missing(table, said):

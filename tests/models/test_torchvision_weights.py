@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lt_bench.config.schema import TORCHVISION
+from lt_bench.errors import SettingError
 from lt_bench.models import resnet
 from lt_bench.models.pretrained import load_pretrained
 
@@ -62,5 +63,5 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
         raise URLError("offline")
 
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
-    with pytest.raises(OSError, match=r"resnet18-\w+\.pth cannot be fetched .*set pretrained=FILE to a copy"):
+    with pytest.raises(SettingError, match=r"resnet18-\w+\.pth cannot be fetched .*: a copy of it"):
         load_pretrained(resnet.resnet18(), "torchvision", "resnet18")

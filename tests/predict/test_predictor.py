@@ -133,6 +133,22 @@ def test_what_is_no_predictor_is_refused_with_what_to_type(runs, tmp_path):
             lt_bench.load(tmp_path)
 
 
+def test_a_folder_beside_the_one_that_is_meant_is_told_from_it(runs, tmp_path, monkeypatch):
+    _, folder = runs("cb")
+    stage_one = json.loads((folder / "record.json").read_text())["stage_one_id"]
+    with pytest.raises(UsageError, match=rf"is the stage one of a run, which predicts nothing; name {folder.parent}/"):
+        lt_bench.load(folder.parent / stage_one)
+    write_json(tmp_path / "ab" / "record.json", {"kind": "stage_one"})
+    with pytest.raises(UsageError, match="name the folder of the whole run, which is not finished here"):
+        lt_bench.load(tmp_path / "ab")
+    with pytest.raises(UsageError, match=rf"is a folder of runs; name one of them, such as {folder.parent}/"):
+        lt_bench.load(folder.parent)
+    (tmp_path / "runs").symlink_to(folder.parent)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=rf"did you mean runs/{folder.name}\?"):
+        lt_bench.load(folder.name)
+
+
 @pytest.mark.parametrize(
     ("target", "error", "said"),
     [

@@ -29,6 +29,19 @@ def test_of_scenes_there_is_no_calibration_of_images_and_no_number_of_them():
     assert "ECE –" in summary(sample(cost={}, metrics=older), Path("x"))
 
 
+def test_of_unequal_test_classes_it_says_what_all_is_and_whether_one_answer_beats_it():
+    def lines(top1, counts):
+        found = metrics(top1, (0.5, 0.4, 0.3)) | {"macro": 0.25, "test_counts": counts}
+        found |= {name: found[name] + [1] for name in ("per_class_accuracy", "train_counts")}
+        return summary(sample(cost={}, metrics=found), Path("x")).splitlines()
+
+    (told,) = (line for line in lines(0.7, [6, 3, 1]) if "macro" in line)
+    assert told == "  all is over images, of which classes have 1 to 6; the mean over classes (macro) is 25.0"
+    assert not any("largest class" in line for line in lines(0.7, [6, 3, 1]))
+    assert "  the largest class as the answer to every image would be right for 60.0 %" in lines(0.6, [6, 3, 1])
+    assert not any("macro" in line or "largest class" in line for line in lines(0.1, [5, 5, 5]))
+
+
 def test_a_smoke_run_says_that_its_numbers_mean_nothing():
     cost = {"seconds": 1, "stage_one_seconds": 1, "images_per_second": 1}
     assert "mean nothing" in summary(sample(cost=cost, budget="smoke", imbalance_factor=None), Path("x"))

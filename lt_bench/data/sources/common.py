@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lt_bench.errors import DataError
 from lt_bench.files import temporary_folder
+from lt_bench.models.torchvision_build import require_torchvision
 
 
 class ImageArrays(NamedTuple):
@@ -84,6 +85,7 @@ def fetch(url: str, path: Path, md5: str) -> None:
 
     Raises DataError when that fails.
     """
+    require_torchvision()
     from torchvision.datasets.utils import download_url  # the only use of torchvision, so imported here
 
     try:

@@ -186,6 +186,8 @@ def find(
         return {**paths, "train": root}
     if missing or "test" not in paths and not test_fraction:
         places = [f"no {part} list: {paths[part].absolute()}" for part in missing] or ["no test list is named"]
+        if not os.path.isdir(root):
+            places.insert(0, f"dataset.root={root} is no folder")
         raise DataError(
             "\n".join(places)
             + f"\npoint to the images with dataset.root=DIR (now {root.absolute()}), to the lists with "

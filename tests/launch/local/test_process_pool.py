@@ -10,7 +10,7 @@ import pytest
 from helpers.command_line import processes_with, wait_for
 
 from lt_bench.files import write_json
-from lt_bench.launch.local.process_pool import Job, ProcessPool
+from lt_bench.launch.local.process_pool import Job, ProcessPool, _last_said
 from lt_bench.launch.submission import HEARTBEAT, read_json
 from lt_bench.liveness import BEAT_S
 from lt_bench.processes import PLACE
@@ -265,3 +265,19 @@ def test_a_folder_that_is_deleted_under_a_run(notes, job, tmp_path):
     )
     pool.work(lambda: shutil.rmtree(folder, ignore_errors=True) if "start a" in notes.events() and not ended else None)
     assert ended == [("a", 1, "failed (exit 1): its log cannot be read (No such file or directory)"), ("b", 0, "done")]
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", "no output"),
+        ("some words\nof a library\n", "of a library"),
+        ("lt_bench: first\nlt_bench: a.jpg is broken\nmend it\n", "lt_bench: a.jpg is broken; mend it"),
+        ("lt_bench: a is broken\nb too\nc too\nmend them", "lt_bench: a is broken; 2 more lines; mend them"),
+        ("lt_bench: a defect\nTraceback (most recent call last):\n  at\nValueError: x", "ValueError: x"),
+        ("lt_bench: early\n" + "noise\n" * 20 + "end", "end"),
+    ],
+)
+def test_of_a_failure_the_last_message_is_told(tmp_path, log, said):
+    (tmp_path / "log.txt").write_text(log)
+    assert _last_said(tmp_path / "log.txt") == said
