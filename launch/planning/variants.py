@@ -30,6 +30,7 @@ from lt_bench.record.identity import identities_by_seed
 
 SEED, IMBALANCE = "seed", "imbalance"
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
+_BRACKETS = re.compile(r"\[([^\[\]]*)\]")  # ${train[lr]} is ${train.lr}, and a reference may begin with one
 
 
 class Variant(NamedTuple):
@@ -116,7 +117,7 @@ class Variants:
             try:
                 composed = compose(overrides)
                 texts = _texts(OmegaConf.to_container(composed, resolve=False))
-                references = "\n".join(text for text in texts if "${" in text)
+                references = _BRACKETS.sub(r".\1", "\n".join(text for text in texts if "${" in text))
                 self._bases[overrides] = Base(validate(composed), references, _says_more_of_imbalance(overrides))
             except UsageError:
                 self._bases[overrides] = None
@@ -127,10 +128,10 @@ def _parted(overrides: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What the plain ones of some overrides set, nothing where one is a dictionary, and the words of the others."""
     parsed = parse(overrides)
     nested = any(isinstance(override.value(), dict) for override in parsed)
-    plain = [] if nested else [override for override in parsed if _plain_values(override)]
-    keys = {override.key_or_group for override in plain}
-    values = {key: value for override in plain for key, value in _plain_values(override).items()}
-    return values, tuple(text for text, one in zip(overrides, parsed, strict=True) if one.key_or_group not in keys)
+    found = [(override.key_or_group, {} if nested else _plain_values(override)) for override in parsed]
+    others = {key for key, values in found if not values}  # of several words for one key the last counts, plain or not
+    values = {name: value for key, values in found if key not in others for name, value in values.items()}
+    return values, tuple(text for text, (key, _) in zip(overrides, found, strict=True) if key in others)
 
 
 def _plain_values(override: Override) -> Mapping[str, Any]:
@@ -160,8 +161,11 @@ def _says_more_of_imbalance(overrides: tuple[str, ...]) -> bool:
 
 
 def _mentions(references: str, key: str) -> bool:
-    """Whether some references may be to a key: those to a neighbour do not say to which."""
-    return "${." in references or re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", references) is not None
+    """Whether some references may be to a key, or to a node that it is in: those to a neighbour do not say to which."""
+    parts = key.split(".")
+    nodes = (rf"{re.escape('.'.join(parts[:count]))}(?![\w.])" for count in range(1, len(parts)))
+    one = "|".join((*nodes, rf"{re.escape(key)}(?!\w)"))
+    return re.search(rf"\$\{{\s*\.|(?<![\w.])(?:{one})", references) is not None
 
 
 def _wrong_seed(value: Any) -> bool:

@@ -106,7 +106,7 @@ def _compared(found: Found, anew: bool) -> Found | None:
             log.warning("skipped %s: %s", printable(found.source), printable(said))
         return None if said else found
     try:
-        wrong = contradiction(record, folder, anew)
+        wrong = contradiction(record, folder, anew, os.path.basename(found.source))
     except (OSError, ValueError) as error:
         log.warning("run %s is not compared with its predictions: %s", printable(record.run_id), _one_line(error))
         return found._replace(folder=None)

@@ -12,30 +12,33 @@ from pathlib import Path
 from typing import Any
 
 from lt_bench.config.stages import StageName
+from lt_bench.data.files.digests import is_settled, stamp_of
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import Predictions, load_predictions
 from lt_bench.files import read_json, write_json
-from lt_bench.record.record import PREDICTIONS, RunRecord
+from lt_bench.record.record import PREDICTIONS, RECORD, RunRecord
 
 VERDICT = "verified.json"
 TOLERANCE = 1e-6  # relative: another version of NumPy may sum in another order
 
 
-def contradiction(record: RunRecord, folder: Path, anew: bool = False) -> str | None:
-    """What a record and the predictions beside it disagree in; None where they agree.
+def contradiction(record: RunRecord, folder: Path, anew: bool = False, name: str = RECORD) -> str | None:
+    """What the record in a file of this name and the predictions beside it disagree in; None where they agree.
 
-    The metrics are computed once, unless ``anew``, for files of the same size, time and inode; the code of the metrics
-    is among them. Raises OSError and ValueError where the predictions cannot be read.
+    The metrics are computed once, unless ``anew``, for files of the same size, times and inode, which no change of
+    content leaves as they are; the code of the metrics is among them. Raises OSError and ValueError where the
+    predictions cannot be read.
     """
     names = sorted(set(record.metrics) & set(METRICS))
-    files = [*(folder / name for name in ("record.json", PREDICTIONS)), *_code(names)]
-    stamp = {"files": [_stamp(file) for file in files], "metrics": names, "lt_bench": version("lt_bench")}
+    stamps = [stamp_of(str(file)) for file in (folder / name, folder / PREDICTIONS, *_code(names))]
+    stamp = {"files": stamps, "metrics": names, "lt_bench": version("lt_bench")}
     if not anew and (kept := _kept(folder)).get("of") == stamp:
         verdict: str | None = kept.get("contradiction")
         return verdict
     verdict = _compare(record, folder)
-    with suppress(OSError):  # a folder of somebody else's is verified each time
-        write_json(folder / VERDICT, {"of": stamp, "contradiction": verdict})
+    if all(map(is_settled, stamps)):
+        with suppress(OSError):  # a folder of somebody else's is verified each time
+            write_json(folder / VERDICT, {"of": stamp, "contradiction": verdict})
     return verdict
 
 
@@ -87,11 +90,6 @@ def _code(names: Collection[str]) -> list[Path]:
     """The files of some metrics' functions, which may be a user's own."""
     codes = [getattr(unwrap(METRICS[name].function), "__code__", None) for name in names]
     return [file for file in map(Path, sorted({code.co_filename for code in codes if code})) if file.exists()]
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _kept(folder: Path) -> dict[str, Any]:

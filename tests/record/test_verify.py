@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.samples import predictions, sample
 
+import lt_bench.data.files.digests as digests
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
@@ -29,7 +30,8 @@ def finished(folder, seed=0, **changes):
 
 @pytest.fixture
 def compared(monkeypatch):
-    """The folders whose predictions are read for a comparison."""
+    """The folders whose predictions are read for a comparison, where files count as settled at once."""
+    monkeypatch.setattr(digests, "SETTLED_NS", -(10**11))
     seen, compare = [], verify._compare
     monkeypatch.setattr(verify, "_compare", lambda record, folder: seen.append(folder) or compare(record, folder))
     return seen
@@ -86,6 +88,37 @@ def test_a_bad_verdict_is_kept_too(tmp_path, compared):
     write_json(place / "record.json", record.to_dict() | {"metrics": {**record.metrics, "top1": 0.99}})
     assert read_records([tmp_path]) == read_records([tmp_path]) == [] and len(compared) == 1
     assert "top1 is 0.99" in json.loads((place / verify.VERDICT).read_text())["contradiction"]
+
+
+@pytest.mark.parametrize("name", ["record.json", "predictions.npz"])
+def test_a_change_in_place_under_the_old_size_and_time_is_compared(name, tmp_path, compared):
+    record, place = finished(tmp_path)
+    assert read_records([tmp_path]) == [record]
+    path, before = place / name, (place / name).stat()
+    content = bytearray(path.read_bytes())
+    at = content.index(b'"top1": 0.') + 10 if name == "record.json" else len(content) // 2
+    content[at] ^= 1  # another digit, or an archive that its checksum contradicts
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (before.st_size, before.st_mtime_ns, before.st_ino) == (after.st_size, after.st_mtime_ns, after.st_ino)
+    read_records([tmp_path])
+    assert len(compared) == 2
+
+
+def test_a_file_that_changed_just_now_is_compared_each_time(tmp_path, compared, monkeypatch):
+    record, place = finished(tmp_path)
+    monkeypatch.setattr(digests, "SETTLED_NS", 10**15)
+    assert read_records([tmp_path]) == read_records([tmp_path]) == [record] and len(compared) == 2
+    assert not (place / verify.VERDICT).exists()
+
+
+def test_the_verdict_on_a_record_is_not_that_on_another_file_beside_it(tmp_path, compared):
+    record, place = finished(tmp_path)
+    assert read_records([tmp_path]) == [record]
+    write_json(place / "older.json", record.to_dict() | {"metrics": {**record.metrics, "top1": 0.99}})
+    assert read_records([place / "older.json"]) == [] and read_records([place / "record.json"]) == [record]
+    assert len(compared) == 3
 
 
 def test_no_damage_of_predictions_costs_other_records(tmp_path):

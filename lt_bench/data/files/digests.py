@@ -118,8 +118,8 @@ def stamp_of(path: str) -> str:
 
 
 def is_settled(stamp: str) -> bool:
-    """Whether a file of this stamp, of one that is there, changed so long ago that it cannot change unseen."""
-    return int(stamp.split()[2]) < time.time_ns() - SETTLED_NS
+    """Whether a file of this stamp is there, and changed so long ago that it cannot change unseen."""
+    return stamp != NONE.stamp and int(stamp.split()[2]) < time.time_ns() - SETTLED_NS
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -28,6 +28,15 @@ SWEEPS = [
     ["imbalance=if100,if50,native", "method=ce,glmc", "dataset=cifar10_lt,imagenet_lt"],
     ["imbalance=if50,native", "imbalance.factor=20", "method=ce"],
     ["imbalance=if50", "imbalance.profile=step", "method=reslt,ce", "train.lr='${imbalance.factor}'"],
+    ["method=simclr", "method.temperature='${train[head_lr_factor]}'", "train.head_lr_factor=0.1,0.2"],
+    ["split_seed='${[dataset][validation_per_class]}'", "dataset.validation_per_class=5,6"],
+    ["split_seed='${ .seed}'", "seed=5,6"],
+    ["split_seed='${ [train].batch_size }'", "train.batch_size=5,6"],
+    # several words for one key, of which some are plain
+    ["method=ce", "train.head_lr_factor=0.5", "train.head_lr_factor=1", "seed=0,1"],
+    ["method=ce", "train.batch_size=5,6", "train.batch_size='7'"],
+    ["split_seed=5", "split_seed='${train.batch_size}'", "split_seed=6", "seed=1", "seed='${train.batch_size}'"],
+    ["split_seed=5", "split_seed='${train.batch_size}'"],
     # without their plain overrides these are refused
     ["dataset=image_folder", "dataset.root=A", "dataset.num_classes=3", "seed=0,1"],
     ["dataset.split_dir=D", "split_seed=1,2"],
