@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from lt_bench.config.schema import Config
 from lt_bench.config.trust import own_targets
 from lt_bench.data.content import depends_on_files
 from lt_bench.files import read_json, write_json
+from lt_bench.record.identity import names_files
 
 PACKAGES = ("hydra-core", "omegaconf", "torch", "torchvision")
+NETWORKS = "timm"  # by its version, of those alone who have it: what a name without weights stands for
 Identities = tuple[str, str]  # of a run and of its stage one
 
 
@@ -52,7 +54,10 @@ def cache_identities(output_dir: str, runs: Mapping[tuple[str, ...], Identities]
 @cached
 def fingerprint() -> str:
     """A hash of everything that identities depend on beside the overrides."""
-    digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
+    versions = [*map(version, PACKAGES)]
+    with suppress(PackageNotFoundError):
+        versions.append(version(NETWORKS))
+    digest = hashlib.sha256(" ".join(versions).encode())
     folders = {Path(str(files(name))) for name in ("lt_bench", "lt_bench.conf", "lt_bench.launch")}
     for folder in sorted(folders.union(own_folders())):
         found = [*folder.rglob("*.py"), *folder.rglob("*.yaml")]
@@ -63,9 +68,8 @@ def fingerprint() -> str:
 
 
 def _depends_on_our_files_only(config: Config) -> bool:
-    """Whether the identity changes only with our files; lists of images and weights count by their content."""
-    others = (config.dataset.split_dir, config.backbone.get("pretrained"))
-    return not own_targets(config) and others == (None, None) and not depends_on_files(config)
+    """Whether the identity changes only with our files; lists, weights and features of texts count by their content."""
+    return not own_targets(config) and not names_files(config) and not depends_on_files(config)
 
 
 def _path(output_dir: str) -> Path:

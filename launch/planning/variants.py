@@ -23,11 +23,11 @@ from lt_bench.config.own_files import cached
 from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
-from lt_bench.preflight.combinations import incompatible
-from lt_bench.preflight.ranges import out_of_range, wrong_value
-from lt_bench.preflight.validate import validate
+from lt_bench.preflight.ranges import wrong_value
+from lt_bench.preflight.validate import OF_VALUES, validate
 from lt_bench.record.identity import identities_by_seed
 
+UNTOLD = re.compile(r"\$\{[^:}]*\$\{")  # of a key that has another reference in it, nobody knows which it is
 SEED, IMBALANCE = "seed", "imbalance"
 PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")  # ${train[lr]} is ${train.lr}, and a reference may begin with one
@@ -54,7 +54,7 @@ class Base(NamedTuple):
         """Whether more than the value of this key may change with it."""
         if key == FACTOR and (self.factor_stands or follows_factor(self.references)):
             return True
-        return _mentions(self.references, key)
+        return UNTOLD.search(self.references) is not None or _mentions(self.references, key)
 
 
 class Variants:
@@ -106,7 +106,7 @@ class Variants:
             return config
         for key, value in plain.items():
             _set(config, key, value)
-        for find in (out_of_range, incompatible):
+        for find in OF_VALUES:
             if problems := list(find(config)):
                 raise UsageError("\n".join(problems))
         return config

@@ -45,6 +45,10 @@ TARGETS: dict[str, Mapping[str, Parameter]] = {
     **{key: {} for key in OPTIONAL},
 }
 
+# What is looked for last: all that single values of the right kind can be wrong in, however they are set.
+RANGES = (out_of_range, wrong_requests)
+OF_VALUES = (*RANGES, incompatible, missing_packages)
+
 
 def validate(composed: DictConfig, frozen: bool = False) -> Config:
     """The checked config with every interpolation resolved; raises UsageError with one line per problem.
@@ -63,12 +67,11 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     if problems := list(foreign_references(composed)):
         raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    first, then = (
+    first, of_files = (
         (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
-        (_misplaced, out_of_range, wrong_requests),
+        (named_in_full, _quirks_of_other_classes),
     )
-    of_files = (named_in_full, _quirks_of_other_classes)
-    checks = (*first, *then) if frozen else (*first, *of_files, *then, incompatible, missing_packages)
+    checks = (*first, _misplaced, *RANGES) if frozen else (*first, *of_files, _misplaced, *OF_VALUES)
     for check in checks:
         problems = list(check(config))
         if problems:

@@ -36,6 +36,8 @@ TEXTS, TEACHER = ("method.finetune.text_features", "stage_two.text_features"), "
 SEEDS = ("seed", "split_seed", "stage_two.shot_seed")
 # Paths that decide by being given; the lists that are there decide by their checksums.
 GIVEN = ("dataset.split_dir",)
+# Every key of a file or folder that decides by what is in it, beside those of a data set.
+BY_CONTENT = (*GIVEN, PRETRAINED, *TEXTS, TEACHER)
 LISTS, PROBE_LISTS = "lists", "probe_lists"
 # What a data set is known by, as far as that is not said by its name.
 CONTENT = "dataset.content"
@@ -82,6 +84,12 @@ def identity_values(config: Config) -> dict[str, Any]:
         for key, value in sorted((values | _content(config) | _checksums(config) | own_code.versions(config)).items())
         if affects_result(key) and not (key in defaults and _same(defaults[key], value))
     }
+
+
+def names_files(config: Config) -> bool:
+    """Whether a key names a file or folder by whose content the run is known, which may be another one tomorrow."""
+    values = flat(plain(config))
+    return any(values.get(key) for key in BY_CONTENT)
 
 
 def _content(config: Config) -> dict[str, str]:

@@ -13,7 +13,7 @@ from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import save_predictions
 from lt_bench.files import write_json
 from lt_bench.record.collect import read_records
-from lt_bench.record.record import PREDICTIONS, RunRecord, read_record
+from lt_bench.record.record import DEEPEST, PREDICTIONS, RunRecord, read_record
 
 
 def test_round_trip_through_json() -> None:
@@ -165,7 +165,10 @@ def test_what_is_no_record_is_skipped_with_one_line_each(tmp_path: Path, caplog:
     assert len(messages) == 4 and all(place in message for place, message in zip(places, messages, strict=True))
 
 
-@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", '"\\ud800"'])
+DEEP = ["[" * 700 + "]" * 700, '{"a":' * 99 + "[]" + "}" * 99]
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", '"\\ud800"', *DEEP])
 def test_a_record_that_no_file_could_hold_costs_no_others(
     value: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,6 +179,16 @@ def test_a_record_that_no_file_could_hold_costs_no_others(
     with caplog.at_level(logging.WARNING):
         assert read_records([tmp_path]) == [good]
     assert "b.jsonl:1: not valid JSON" in caplog.text
+
+
+def test_values_as_deep_as_a_record_may_be_can_be_written_again(tmp_path: Path) -> None:
+    most = DEEPEST - 2  # in the settings of the record
+    text = json.dumps(sample().to_dict() | {"settings": {"train.lr": "?"}})
+    (tmp_path / "a.jsonl").write_text(text.replace('"?"', "[" * most + "]" * most))
+    (found,) = read_records([tmp_path])
+    assert json.dumps(found.to_dict()).count("[" * most) == 1
+    (tmp_path / "a.jsonl").write_text(text.replace('"?"', "[" * (most + 1) + "]" * (most + 1)))
+    assert read_records([tmp_path]) == []
 
 
 def test_doubles_collapse_and_contradictions_name_both_files(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Identities are cached for exactly the files that they depend on."""
 
+import importlib.metadata
+
 import pytest
 
 from lt_bench.files import read_json, write_json
@@ -7,6 +9,8 @@ from lt_bench.launch.planning import identity_cache
 from lt_bench.launch.planning.identity_cache import cache_identities, cached_identities, fingerprint
 from lt_bench.launch.planning.plan import plan
 from lt_bench.models.weight_files import PICKLE
+from lt_bench.record import identity
+from lt_bench.record.record import PREDICTOR
 
 OVERRIDES = ["method=ce,sbcl", "stage_two=cb", "seed=1,2"]
 
@@ -68,10 +72,48 @@ def test_runs_with_classes_of_the_user_are_not_cached(tmp_path, monkeypatch):
     assert not (tmp_path / "launch").exists()
 
 
-def test_runs_that_depend_on_files_of_the_user_are_not_cached(tmp_path):
+BY_CONTENT = {
+    "backbone.pretrained": ["method=ce", "backbone=resnet18", "backbone.pretrained={}/weights.pth"],
+    "method.teacher": ["method=ride", "dataset=cifar10_lt", "method.teacher={}"],
+    "method.finetune.text_features": [
+        "method=lift",
+        "dataset=cifar10_lt",
+        "method.finetune.text_features={}/texts.safetensors",
+    ],
+    "dataset.split_dir": ["method=ce", "dataset.split_dir={}", "split_seed=1"],
+    "stage_two.text_features": [
+        "method=ce",
+        "stage_two._target_=lt_bench.stage_two.zero_shot.ZeroShot",
+        "stage_two.text_features={}/texts.safetensors",
+    ],
+}
+
+
+@pytest.mark.parametrize("key", BY_CONTENT)
+def test_runs_that_depend_on_files_of_the_user_are_not_cached(key, tmp_path):
+    assert BY_CONTENT.keys() == {*identity.BY_CONTENT}
     (tmp_path / "weights.pth").write_bytes(PICKLE)  # as weights begin
-    cached(tmp_path, "method=ce", f"backbone.pretrained={tmp_path / 'weights.pth'}", "backbone=resnet18")
+    for name in ("texts.safetensors", PREDICTOR):
+        (tmp_path / name).write_bytes(b"before")
+    words = [word.format(tmp_path) for word in BY_CONTENT[key]]
+    runs = cached(tmp_path, *words, "seed=1,2")
     assert not (tmp_path / "launch").exists()
+    if key in ("method.teacher", *identity.TEXTS):
+        for name in ("texts.safetensors", PREDICTOR):
+            (tmp_path / name).write_bytes(b"another one")
+        again = plan([*words, "seed=1,2", f"output_dir={tmp_path}"])
+        assert not {run.identity for run in again} & {run.identity for run in runs}
+
+
+def test_another_version_of_timm_makes_the_cache_invalid(tmp_path, monkeypatch):
+    cached(tmp_path, *OVERRIDES)
+    monkeypatch.setattr(
+        identity_cache, "version", lambda name: "0.0" if name == "timm" else importlib.metadata.version(name)
+    )
+    fingerprint.cache_clear()
+    assert cached_identities(str(tmp_path)) == {}
+    monkeypatch.undo()
+    fingerprint.cache_clear()
 
 
 def test_a_damaged_cache_is_empty(tmp_path):

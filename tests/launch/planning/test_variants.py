@@ -5,10 +5,12 @@ import pytest
 from lt_bench.config.compose import compose
 from lt_bench.errors import UsageError
 from lt_bench.launch.planning.plan import plan
+from lt_bench.preflight import packages
 from lt_bench.preflight.validate import validate
 from lt_bench.record.identity import identities, identities_by_seed
 
 SWEEPS = [
+    ["method.title=batch_size", "stage_two.train.batch_size='${train.${method.title}}'", "train.batch_size=64"],
     ["seed=range(3)", "split_seed=1,2"],
     ["method=ce,gpaco", "seed=5", "train.lr=0.3", "train.epochs=200", "train.drop_last=true"],
     pytest.param(
@@ -56,6 +58,9 @@ def test_the_short_cut_for_plain_values_gives_the_same_configs(overrides):
         *(["seed=1", "train.lr=0"], ["seed=1", "device=gpu"], ["sed=1"], ["seed=1.5"]),
         ["imbalance=native", "imbalance.profile=step"],
         ["imbalance=if50", "dataset=ade20k", "dataset.root=A", "method=segmentation_ce"],
+        ["launch.nodes=2"],
+        ["launch=slurm", "launch.runs_per_gpu=2", "launch.nodes=2"],
+        ["launch=slurm", "launch.time_min=1", "launch.signal_delay_s=100", "seed=1"],
     ],
 )
 def test_the_short_cut_refuses_the_same(overrides):
@@ -64,6 +69,13 @@ def test_the_short_cut_refuses_the_same(overrides):
     with pytest.raises(UsageError) as found:
         plan(overrides)
     assert str(found.value).partition("\nin the run")[0] == str(expected.value)
+
+
+def test_a_decoder_whose_package_is_missing_is_refused_in_a_sweep(monkeypatch):
+    monkeypatch.setattr(packages, "module_file", lambda name: None)
+    plan(["dataset=imagenet_lt", "seed=0,1"])
+    with pytest.raises(UsageError, match=r"pip install 'lt_bench\[jpeg\]'"):
+        plan(["dataset=imagenet_lt", "dataset.decoder=turbo", "seed=0,1"])
 
 
 def test_runs_that_differ_in_plain_values_are_composed_once(monkeypatch):
@@ -129,7 +141,7 @@ def test_seeds_are_refused_as_they_are_alone_and_the_last_of_several_counts():
 
 def test_what_the_preflight_computes_for_a_seed_is_computed_once_for_all(monkeypatch):
     judged = []
-    monkeypatch.setattr("lt_bench.launch.planning.variants.incompatible", lambda config: judged.append(config) or [])
+    monkeypatch.setattr("lt_bench.launch.planning.variants.OF_VALUES", (lambda config: judged.append(config) or [],))
     monkeypatch.setattr(
         "lt_bench.launch.planning.variants.identities_by_seed",
         lambda config: judged.append(config) or identities_by_seed(config),
