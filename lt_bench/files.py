@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST = 2**30  # bytes of a file that is read as a whole
 SMALL = 2**26  # of one that is a page or less, and of what may be unpacked from any file
+DEEPEST = 100  # lists and objects inside each other in JSON
 UNPACKED = 20  # times the bytes of a file that may be unpacked from it
 ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there"),
@@ -144,11 +145,26 @@ def read_text(path: str | Path, most: int = MOST) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A value from JSON; ValueError where it is none, is nested too deeply, or has whole numbers of over 64 bits."""
+    """A value from JSON; ValueError where it is none, is nested too deeply, or has whole numbers of over 64 bits.
+
+    Too deeply is more than ``DEEPEST``, which no file of ours is: what works on such a value might find no end of it.
+    """
     try:
-        return json.loads(text, parse_int=_whole_number)
+        value = json.loads(text, parse_int=_whole_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    opened = sum(map(text.count, (b"[", b"{") if isinstance(text, bytes) else ("[", "{")))  # type: ignore[arg-type]
+    if opened > DEEPEST and _is_deeper(value, DEEPEST):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether more than so many lists and objects are inside each other."""
+    if not isinstance(value, (list, dict)):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return most == 0 or any(_is_deeper(one, most - 1) for one in inside)
 
 
 def _whole_number(digits: str) -> int:

@@ -105,9 +105,9 @@ class _Explanation:
         """The present value of a key, as it is typed."""
         try:
             value = OmegaConf.select(self.config, key)
+            return shown(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value)
         except OmegaConfBaseException as error:
-            value = str(error).splitlines()[0]
-        return shown(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value)
+            return shown(str(error).splitlines()[0])
 
     def _parameter(self, key: str) -> Iterator[str]:
         """The lines on a parameter of a class, or on a part of a class that is a node."""
@@ -159,7 +159,7 @@ class _Explanation:
             )  # PyTorch makes them at run time
             yield from (f"class {target}", *_wrapped(text.partition("\n\n")[0]), "")
             for name, parameter in known.items():
-                value = OmegaConf.select(self.config, f"{key}.{name}", throw_on_missing=False)
+                value = _known(OmegaConf.select(self.config, key), name)
                 now = "..." if isinstance(value, DictConfig) else self._now(f"{key}.{name}", parameter.default)
                 takes = f"{wanted(parameter.annotation)}; default {default_shown(parameter.default)}"
                 rows.append((f"{key}.{name}", now, takes))
@@ -173,7 +173,7 @@ class _Explanation:
     def _class(self, key: str) -> tuple[str, dict[str, Parameter]]:
         """The class that a node names, and its parameters; raises UsageError where there is none."""
         node = OmegaConf.select(self.config, key)
-        target = node.get(CLASS) if isinstance(node, DictConfig) else None
+        target = _known(node, CLASS)
         if key in optimizers.NODES:
             target = self._optimizer(key).get(CLASS)  # none for a name that no optimiser has
         try:
@@ -197,7 +197,7 @@ class _Explanation:
         if not isinstance(node, DictConfig):
             return f"no value, because {above} is null"
         if above in optimizers.NODES and name not in node.keys() and name in (values := self._optimizer(above)):
-            file = place_of(f"optimizer/{node.get('name', 'sgd')}")
+            file = place_of(f"optimizer/{_known(node, 'name') or 'sgd'}")
             return f"{shown(values[name])}, from {file}"
         if name not in node.keys():
             return "no value yet" if default is REQUIRED else f"{default_shown(default)}, the default"
@@ -210,6 +210,14 @@ class _Explanation:
         reference = f" ({written})" if "${" in written else ""
         mover = f", moved with {stage_of(key).training}.epochs" if key in self.config.budget.moved else ""
         return f"{text}{reference}, from {setting[0]}{mover}"
+
+
+def _known(node: Any, name: str) -> Any:
+    """What a node has under a name; None where it has nothing there, or a reference that leads nowhere."""
+    try:
+        return node.get(name) if isinstance(node, DictConfig) else None
+    except OmegaConfBaseException:
+        return None
 
 
 def _head(group: str, choice: str, problem: str = "") -> list[str]:

@@ -349,12 +349,22 @@ def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
     annotation = None if is_parameter(key) else annotation_of(key)
+    if isinstance(_above(config, key), ListConfig):
+        above = key.rpartition(".")[0]
+        raise UsageError(f"{key}={shown(value)}: {above} is a list, which is set as a whole: {above}=[...]")
     try:
         with open_dict(config):
             _begin(config, key)
             OmegaConf.update(config, key, value)
     except OmegaConfBaseException as error:
         raise UsageError(wrong_kind(key, value, annotation)) from error
+
+
+def _above(config: DictConfig, key: str) -> Any:
+    """The innermost list or node that is there above a key."""
+    above = key.rpartition(".")[0]
+    found = OmegaConf.select(config, above, throw_on_resolution_failure=False) if above else config
+    return _above(config, above) if found is None else found
 
 
 def _begin(config: DictConfig, key: str) -> None:

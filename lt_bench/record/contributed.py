@@ -73,7 +73,8 @@ def refusal(record: RunRecord, found: Any, contributed: bool) -> str:
 
 def marked(record: RunRecord, found: Any, source: Path) -> RunRecord:
     """A record that says by whom it was contributed, which is the name of its file, and by what it was checked."""
-    arrays = found.get("arrays", {}) if isinstance(found, Mapping) else {}
+    arrays = found.get("arrays") if isinstance(found, Mapping) else None
+    arrays = arrays if isinstance(arrays, Mapping) else {}  # what else stands there is refused when it is compared
     checked = COUNTS if {CONFUSION, BY_IMAGE} & {*arrays} else IN_FULL if arrays else NOTHING
     said = {"by": source.name.partition(".jsonl")[0], "checked": checked}
     return replace(record, environment={**record.environment, CONTRIBUTED: said})

@@ -25,7 +25,6 @@ CHOSEN = "chosen"  # among a record's epochs
 STOPPED = "stopped_after"  # beside the epoch that was chosen: how many were trained, where that is not all
 PROBES = ("knn", "linear_probe", "few_shot_probe")
 SHOT_SEED = "stage_two.shot_seed"  # the setting that few-shot probes of one model differ in
-DEEPEST = 100  # nodes of a record inside each other
 log = logging.getLogger(__name__)
 
 
@@ -190,23 +189,10 @@ def read_record(path: str | Path) -> RunRecord:
 
 
 def plain_values(text: bytes, source: str) -> Any:
-    """A record's text as plain values; ValueError naming the ``source`` where it is no JSON, which knows no NaN.
-
-    So it is where values are nested deeper than any record: what writes them elsewhere would find no end of it.
-    """
+    """A record's text as plain values; ValueError naming the ``source`` where it is no JSON, which knows no NaN."""
     try:
         values = parse_json(text)
-        if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deeper(values, DEEPEST):
-            raise ValueError("nested too deeply")
         json.dumps(values, ensure_ascii=False, allow_nan=False).encode()  # what no table and no file could hold
     except ValueError as error:
         raise ValueError(f"{source}: not valid JSON: {error}") from None
     return values
-
-
-def _is_deeper(values: Any, most: int) -> bool:
-    """Whether more than so many lists and objects are inside each other."""
-    if not isinstance(values, (list, dict)):
-        return False
-    inside = values.values() if isinstance(values, dict) else values
-    return most == 0 or any(_is_deeper(one, most - 1) for one in inside)

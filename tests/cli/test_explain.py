@@ -190,3 +190,19 @@ def test_a_copy_of_a_trackers_file_has_a_node_of_its_own_name(tmp_path, monkeypa
     copy.write_text((CONF / "tracker" / "wandb.yaml").read_text() + "project: tails\n")
     text = explain("tracker=my_wandb", [])
     assert "tracker.my_wandb.project  tails, from lt_bench_conf/tracker/my_wandb.yaml" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("method", ["method.order=[${sweep[0]}]"]),
+        ("method.order", ["method.order=[${sweep[0]}]"]),
+        ("method", ["method.harmonization._target_=${train.schedule.switch_epoch}"]),
+        ("method.harmonization", ["method.harmonization._target_=${method}"]),
+        ("train.optimizer", ["train.optimizer.name=${none}"]),
+        ("train.optimizer.lr", ["train.optimizer.name=${none}"]),
+    ],
+)
+def test_values_that_refer_to_nothing_are_explained_or_refused_in_one_line(key, words, capsys):
+    assert main([f"--help={key}", *words]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err

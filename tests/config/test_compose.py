@@ -132,6 +132,11 @@ def test_epochs_are_scaled_by_the_budget():
         (["progress=maybe"], "progress=maybe is of the wrong kind; progress= takes true or false"),
         (["dataset.mean=3"], "dataset.mean=3 is of the wrong kind; dataset.mean= takes a list, each item a number"),
         (["train=null"], "train is no single value; set what is in it as train.KEY=VALUE"),
+        (["train.milestones=[1]", "train.milestones.x=[0]"], "unknown key train.milestones"),
+        (
+            ["+train.schedule.lr=[0]", "+train.schedule.lr.x.y=[0]"],
+            "train.schedule.lr is a list, which is set as a whole: train.schedule.lr=[...]",
+        ),
         (["train.schedule=3"], "train.schedule is no single value; set what is in it as train.schedule.KEY=VALUE"),
         (["seed"], "cannot read 'seed': write key=value, for example seed=1"),
         (["=3"], "cannot read '=3'"),

@@ -98,7 +98,7 @@ def test_a_run_that_was_started_by_hand_is_named_by_its_config(state, tmp_path, 
         assert "  started by hand" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}', f'{{"config": {"[" * 700 + "]" * 700}}}'])
 def test_a_submission_that_cannot_be_read_is_said(text, tmp_path, capsys):
     (run,) = submitted(tmp_path, "method=ce")
     (run.folder / "submission.json").write_text(text)

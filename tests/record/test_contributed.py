@@ -88,6 +88,7 @@ TAMPERED = {
     "no digest": (SMALL, lambda line: line.pop(KEY), "no digest of its predictions; export it"),
     "no device": (SMALL, lambda line: line["cost"].pop("device"), "does not name the device"),
     "no sha": (SMALL, lambda line: line[KEY].pop("sha256"), "there is no digest sha256"),
+    "no arrays": (SMALL, lambda line: line[KEY].update(arrays=-1), "arrays and group_rule stand together"),
     "a list": (SMALL, lambda line: line.update({KEY: [1]}), "there is no digest sha256"),
     "a kind": (SMALL, lambda line: _array(line, "logits").update(kind="|O"), "logits is no array"),
     "base64": (SMALL, lambda line: _array(line, "logits").update(zlib="~"), "logits is damaged"),

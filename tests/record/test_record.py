@@ -11,9 +11,9 @@ from helpers.samples import metrics, predictions, sample
 
 from lt_bench.evaluation.metrics import METRICS, evaluate
 from lt_bench.evaluation.predictions import save_predictions
-from lt_bench.files import write_json
+from lt_bench.files import DEEPEST, write_json
 from lt_bench.record.collect import read_records
-from lt_bench.record.record import DEEPEST, PREDICTIONS, RunRecord, read_record
+from lt_bench.record.record import PREDICTIONS, RunRecord, read_record
 
 
 def test_round_trip_through_json() -> None:
