@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -227,7 +227,7 @@ def _also_taken(key: str, value: str) -> str:
     if key == "imbalance":
         number = re.fullmatch(r"(?:if)?(\d+(?:\.\d+)?)", value)
         return f"; any other factor as imbalance.factor={number[1] if number else 'NUMBER'}"
-    if key == "dataset" and Path(value).expanduser().is_dir():
+    if key == "dataset" and os.path.isdir(value):
         return f"; a folder of your own images as dataset=image_folder dataset.root={value}"
     return ""
 
@@ -349,8 +349,7 @@ def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
     annotation = None if is_parameter(key) else annotation_of(key)
-    if isinstance(_above(config, key), ListConfig):
-        above = key.rpartition(".")[0]
+    if (above := _list_above(config, key)) is not None:
         raise UsageError(f"{key}={shown(value)}: {above} is a list, which is set as a whole: {above}=[...]")
     try:
         with open_dict(config):
@@ -360,11 +359,14 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
         raise UsageError(wrong_kind(key, value, annotation)) from error
 
 
-def _above(config: DictConfig, key: str) -> Any:
-    """The innermost list or node that is there above a key."""
-    above = key.rpartition(".")[0]
-    found = OmegaConf.select(config, above, throw_on_resolution_failure=False) if above else config
-    return _above(config, above) if found is None else found
+def _list_above(config: DictConfig, key: str) -> str | None:
+    """The key of a list that is there above a key; None where there is none."""
+    names = key.split(".")
+    for depth in range(1, len(names)):
+        above = ".".join(names[:depth])
+        if isinstance(OmegaConf.select(config, above, throw_on_resolution_failure=False), ListConfig):
+            return above
+    return None
 
 
 def _begin(config: DictConfig, key: str) -> None:

@@ -108,6 +108,7 @@ def test_epochs_are_scaled_by_the_budget():
         (["method=CE"], "unknown method 'CE' (did you mean ce?)"),
         (["imbalance=if30"], "; any other factor as imbalance.factor=30"),
         (["imbalance=much"], "; any other factor as imbalance.factor=NUMBER"),
+        (["dataset=" + 300 * "x"], "unknown dataset 'xxx"),
         (["dataset=/"], "; a folder of your own images as dataset=image_folder dataset.root=/"),
         (["method=[ce,sbcl]"], 'unknown method \'["ce", "sbcl"]\''),
         (["method=${dataset}"], "unknown method '${dataset}'"),
