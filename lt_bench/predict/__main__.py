@@ -106,9 +106,9 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--masks {arguments.masks} is no folder; name one")
     if arguments.csv is not None and arguments.csv.is_dir():
         raise UsageError(f"--csv {arguments.csv} is a folder; name a file in it")
-    names = _names(arguments)
     predictor_file(arguments.run)  # a wrong one is said before PyTorch is loaded
     say_loading("lt_bench.predict")
+    names = _names(arguments)
     import torch
 
     from lt_bench.predict.predictor import Predictor, load_any

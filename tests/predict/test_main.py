@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.chain import tiny
+from helpers.command_line import call, without_torch
 from helpers.odd_folders import encoded
 from PIL import Image
 
@@ -182,3 +183,13 @@ def test_closed_and_empty_standard_input_are_refused(run, capsys, monkeypatch):
         assert main([str(run), "-"]) == 2
         said = capsys.readouterr().err
         assert "standard input is closed" in said if stream is None else "no image is named" in said
+
+
+@pytest.mark.parametrize("words", [("predict", "{}", "photos"), ("export", "{}", "--to", "model")])
+def test_pytorch_is_announced_before_it_is_loaded_and_a_wrong_folder_named_without_it(run, tmp_path, words):
+    environment = without_torch(tmp_path)
+    said = call(*(word.format(run) for word in words), cwd=tmp_path, env=environment).stderr
+    assert said.startswith(f"lt_bench.{words[0]}: loading PyTorch") and "torch was imported" in said
+    wrong = call(*(word.format(tmp_path) for word in words), cwd=tmp_path, env=environment)
+    assert wrong.returncode == 2 and "is no folder of a finished run" in wrong.stderr
+    assert "PyTorch" not in wrong.stderr and "torch was" not in wrong.stderr
