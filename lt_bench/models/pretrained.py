@@ -221,7 +221,7 @@ def _torchvisions(name: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except OSError as error:
-        rule = f"a file, as {weights.url} cannot be fetched ({error}): a copy of it"
+        rule = f"a copy of {weights.url} in a file, as that cannot be fetched ({error})"
         raise SettingError("pretrained", rule, "torchvision", "FILE") from error
     except Exception:  # the file that was fetched, now or before, is damaged
         folder = Path(torch.hub.get_dir()) / "checkpoints"
