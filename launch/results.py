@@ -15,11 +15,10 @@ SHOWN = 12  # folders of a sweep
 
 
 def show_results(runs: Sequence[PlannedRun], labels: Mapping[Path, str]) -> None:
-    """Print a table for every data set of a sweep's finished runs and their folders, with their ``labels`` by folder.
+    """Print a table for every data set of a sweep's finished runs, or why there is none, and the folders of the runs.
 
-    Where there is no table it says in one line why.
-
-    A sweep that has fewer than two finished runs shows nothing: each run has printed its own result.
+    ``labels`` say by folder what a run is. A sweep that has fewer than two finished runs shows nothing: each run has
+    printed its own result.
     """
     from lt_bench.errors import UsageError  # pandas comes with the tables, which few commands need
     from lt_bench.record.collect import read_records

@@ -158,9 +158,13 @@ class _Explanation:
                 "" if key in optimizers.NODES else next(iter(docstrings(target)), "")
             )  # PyTorch makes them at run time
             yield from (f"class {target}", *_wrapped(text.partition("\n\n")[0]), "")
+            node = OmegaConf.select(self.config, key)
             for name, parameter in known.items():
-                value = _known(OmegaConf.select(self.config, key), name)
-                now = "..." if isinstance(value, DictConfig) else self._now(f"{key}.{name}", parameter.default)
+                now = (
+                    "..."
+                    if isinstance(_known(node, name), DictConfig)
+                    else self._now(f"{key}.{name}", parameter.default)
+                )
                 takes = f"{wanted(parameter.annotation)}; default {default_shown(parameter.default)}"
                 rows.append((f"{key}.{name}", now, takes))
         yield from _table(rows)

@@ -19,7 +19,7 @@ from lt_bench.record.identity import identities
 from lt_bench.record.record import PREDICTOR
 
 SAME = ("dataset", "imbalance", "backbone", "budget", "seed", "split_seed", "output_dir", "data_dir", "device", "trust")
-USUAL = "runs"  # where a report looks by itself
+USUAL = Config.output_dir  # where a report looks by itself
 BESIDE = ("ce", "balanced_softmax", "segmentation_ce", "region_rebalance")  # what is compared with
 
 

@@ -136,5 +136,6 @@ class RegionRebalance(SegmentationCE):
             resolution=self.resolution,
             ignored_in_mean=self.ignored_in_mean is True,  # not in rr.py
         )
-        weights = {"loss_pixel": self.main_weight, "loss_region": self.region_weight, "regions": 1.0}
-        return {name: weights["_".join(name.split("_")[:2])] * term for name, term in terms.items()}
+        regions = terms.pop("regions")
+        weights = {"pixel": self.main_weight, "region": self.region_weight}
+        return {name: weights[name.split("_")[1]] * term for name, term in terms.items()} | {"regions": regions}

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lt_bench.config.schema import Config
 from lt_bench.config.stages import StageName
 from lt_bench.errors import UsageError
 from lt_bench.files import read_json
 from lt_bench.record.record import PREDICTOR, RECORD
 
-USUAL = Path("runs")
+USUAL = Path(Config.output_dir)
 NAMED = 3  # of several folders
 
 

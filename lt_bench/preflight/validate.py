@@ -67,10 +67,8 @@ def validate(composed: DictConfig, frozen: bool = False) -> Config:
     if problems := list(foreign_references(composed)):
         raise UsageError("\n".join(problems))
     _gather_options(config.stage_two, [str(name) for name in composed.stage_two])
-    first, of_files = (
-        (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted),
-        (named_in_full, _quirks_of_other_classes),
-    )
+    first = (_wrong_kinds, _named_optimizers, wrong_trackers, _untrusted)
+    of_files = (named_in_full, _quirks_of_other_classes)
     checks = (*first, _misplaced, *RANGES) if frozen else (*first, *of_files, _misplaced, *OF_VALUES)
     for check in checks:
         problems = list(check(config))
